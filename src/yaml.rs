@@ -154,6 +154,9 @@ pub fn parse<'t, T: DeserializeOwned>(
 ) -> Result<Document<'t, T>, Problems> {
     let source = Source::new(file, text);
     source.refuse_empty()?;
+    if may_nest_deep(source.text) {
+        Tree::read(source.text, None).map_err(|flaw| Problems::from(source.problem(flaw)))?;
+    }
     match serde_yaml::from_str(source.text) {
         Ok(value) => Ok(Document { value, source }),
         Err(_) => source.read_tree(None),
@@ -176,6 +179,23 @@ pub fn parse_with_env<'t, T: DeserializeOwned>(
     let source = Source::new(file, text);
     source.refuse_empty()?;
     source.read_tree(Some(env))
+}
+
+/// Whether brackets may nest deeper than anyone means.
+///
+/// `serde_yaml` takes time by the square of their depth before it refuses them, so the tree, which counts as it goes, has the first
+/// look then. Brackets in strings count too: a false alarm costs one more reading.
+fn may_nest_deep(text: &str) -> bool {
+    const SUSPICIOUS_DEPTH: usize = 1000;
+    let mut depth = 0_usize;
+    text.bytes().any(|byte| {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth > SUSPICIOUS_DEPTH
+    })
 }
 
 // === impl Source ===

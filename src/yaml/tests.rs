@@ -3,6 +3,9 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::*;
+use problems::CASES;
+
+mod problems;
 
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -91,139 +94,176 @@ fn lines(text: &str) -> Vec<String> {
 
 #[test]
 fn each_problem_is_told_with_its_place_and_what_would_be_right() {
-    let cases: &[(&str, &str, &[&str])] = &[
-        (
-            "an unknown field is told with the one meant",
-            "server:\n  prot: 1\n",
-            &["f.yaml:2:3: server.prot: unknown field `prot`; did you mean `port`?"],
-        ),
-        (
-            "an unknown field far from all others is told with all of them",
-            "srv: {}\n",
-            &["f.yaml:1:1: srv: unknown field `srv`; expected one of `server`, `keys`, `plans`"],
-        ),
-        (
-            "all problems are told at once, in the order of the file",
-            "server: {port: 70000, drain: 5, mode: alow-anyone}\nkeys:\n- id: a\n  enabled: maybe\n- {secrets: 7}\nplan: {}\n",
-            &[
-                "f.yaml:1:16: server.port: out of range; expected a whole number from 0 to 65535",
-                "f.yaml:1:30: server.drain: not a duration; write a whole number and ms, s, m, h or d, such as 250ms or 30d",
-                "f.yaml:1:39: server.mode: not an allowed value; did you mean `allow-anyone`?",
-                "f.yaml:3:3: keys[0]: missing member `secrets`",
-                "f.yaml:4:12: keys[0].enabled: expected true or false, found a string",
-                "f.yaml:5:3: keys[1]: missing member `id`",
-                "f.yaml:5:13: keys[1].secrets: expected a list, found a number",
-                "f.yaml:6:1: plan: unknown field `plan`; did you mean `plans`?",
-            ],
-        ),
-        (
-            "each missing member is told, though its type has no value to make up",
-            "keys:\n- id: a\n  secrets:\n  - {}\n  - digest: x\n    until: 2026-02-30T00:00:00Z\n",
-            &[
-                "f.yaml:4:5: keys[0].secrets[0]: missing member `digest`",
-                "f.yaml:4:5: keys[0].secrets[0]: missing member `until`",
-                "f.yaml:6:12: keys[0].secrets[1].until: a time that does not exist; check the day of the month, the hour and the offset, as in 2026-11-01T00:00:00Z",
-            ],
-        ),
-        (
-            "wrong types are told for what they are",
-            "server: [1]\nkeys: {}\nplans: x\n",
-            &[
-                "f.yaml:1:9: server: expected a mapping, found a list",
-                "f.yaml:2:7: keys: expected a list, found a mapping",
-                "f.yaml:3:8: plans: expected a mapping, found a string",
-            ],
-        ),
-        (
-            "numbers are told their range, strings what they are for",
-            "server: {port: -1, level: x, drain: {}, mode: [], tls: 5}\n",
-            &[
-                "f.yaml:1:16: server.port: out of range; expected a whole number from 0 to 65535",
-                "f.yaml:1:27: server.level: expected a whole number, found a string",
-                "f.yaml:1:37: server.drain: expected a duration such as 250ms, 5s, 10m, 24h or 30d, found a mapping",
-                "f.yaml:1:47: server.mode: expected one of `require-key`, `allow-anyone`, `deny`, found a list",
-                "f.yaml:1:56: server.tls: expected a mapping, found a number",
-            ],
-        ),
-        (
-            "null where null says nothing is an error",
-            "keys:\n- id: a\n  secrets: []\n  allow_hosts: null\n",
-            &["f.yaml:4:16: keys[0].allow_hosts: expected a list, found null"],
-        ),
-        (
-            "a repeated member is an error at any depth",
-            "server: {port: 1, port: 2}\nkeys:\n- id: a\n  secrets: []\n  metadata:\n    x: {y: [{z: 1, z: 1}]}\nplans:\n  gold: {}\n  gold: {}\n",
-            &[
-                "f.yaml:1:19: server.port: repeated member `port`; it is already in line 1; keep one",
-                "f.yaml:6:20: keys[0].metadata.x.y[0].z: repeated member `z`; it is already in line 6; keep one",
-                "f.yaml:9:3: plans.gold: repeated member `gold`; it is already in line 8; keep one",
-            ],
-        ),
-        (
-            "a repeated member is told together with all else",
-            "plans:\n  gold: {scope: []}\n  gold: {}\n",
-            &[
-                "f.yaml:2:10: plans.gold.scope: unknown field `scope`; did you mean `scopes`?",
-                "f.yaml:3:3: plans.gold: repeated member `gold`; it is already in line 2; keep one",
-            ],
-        ),
-        (
-            "a syntax error is told alone",
-            "server: {port: 1\nkeys: [\n",
-            &["f.yaml:2:5: while parsing a flow mapping, did not find expected ',' or '}'"],
-        ),
-        (
-            "a tab is a syntax error",
-            "server:\n\tport: 1\n",
-            &["f.yaml:2:2: tabs disallowed within this context (block indentation)"],
-        ),
-        (
-            "an alias without an anchor is a syntax error",
-            "server: *a\n",
-            &["f.yaml:1:9: while parsing node, found unknown anchor"],
-        ),
-        (
-            "an alias to what it stands in is an error",
-            "plans: &a\n  x: *a\n",
-            &["f.yaml:2:6: plans.x: an alias stands inside what it names"],
-        ),
-        (
-            "a second document is an error",
-            "server: {}\n---\nserver: {}\n",
-            &["f.yaml:2:1: a second document begins; keep one document in a file"],
-        ),
-        (
-            "an empty file is an error",
-            "# nothing\n---\n\n",
-            &["f.yaml: the file is empty; write {} for an empty mapping"],
-        ),
-        (
-            "a document that is no mapping is an error",
-            "- 1\n",
-            &["f.yaml:1:1: expected a mapping, found a list"],
-        ),
-        (
-            "a mapping as a name is an error",
-            "? {a: b}\n: c\n",
-            &["f.yaml:1:3: a list or mapping stands where a name should"],
-        ),
-        (
-            "a name with odd letters is quoted and cannot draw on a terminal",
-            "plans:\n  \"a b\\e\": {x: 1}\n",
-            &["f.yaml:2:13: plans[\"a b\\u{1b}\"].x: unknown field `x`; expected `scopes`"],
-        ),
-        (
-            "an unset name is an error, with its place",
-            "server: {port: \"${NOPE}\"}\nplans: {a: {scopes: [\"${\", ok]}}\n",
-            &[
-                "f.yaml:1:16: server.port: environment variable `NOPE` is not set; set it, or write ${NAME:-default}",
-                "f.yaml:2:22: plans.a.scopes[0]: `${` does not begin a reference to the environment; write ${NAME} or ${NAME:-default}",
-            ],
-        ),
-    ];
-    for (name, text, want) in cases {
+    for (name, text, want) in CASES {
         assert_eq!(&lines(text), want, "{name}");
         let windows = lines(&text.replace('\n', "\r\n"));
         assert_eq!(&windows, want, "{name}, with CRLF");
     }
+}
+
+#[test]
+fn a_value_from_the_environment_may_become_a_number_and_shows_where_it_came_from() {
+    let text = "server:\n  port: ${PORT}\n  level: \"${LEVEL:--3}\"\nplans: {a: &a {scopes: [\"${WORD}\", x]}, b: *a}\n";
+    assert_eq!(
+        lines(text),
+        ["f.yaml:3:10: server.level: expected a whole number, found a string"],
+        "a quoted reference stays a string"
+    );
+    let text = text.replace("\"${LEVEL:--3}\"", "${LEVEL:--3}");
+    let document = parse_with_env::<FileSpec>(Path::new("f.yaml"), &text, &env).unwrap();
+    assert_eq!(document.value.server.port, 8080);
+    assert_eq!(document.value.server.level, -3);
+    assert_eq!(
+        document.value.plans.get("b").unwrap().scopes,
+        ["hunter2", "x"]
+    );
+    let mut substituted: Vec<_> = document
+        .source
+        .substituted()
+        .into_iter()
+        .map(|(path, text)| format!("{path} = {text}"))
+        .collect();
+    substituted.sort();
+    assert_eq!(
+        substituted,
+        [
+            "plans.a.scopes[0] = ${WORD}",
+            "plans.b.scopes[0] = ${WORD}",
+            "server.level = ${LEVEL:--3}",
+            "server.port = ${PORT}",
+        ]
+    );
+}
+
+#[test]
+fn both_ways_of_reading_give_the_same() {
+    let text = "\u{feff}server: {port: 0x10, tls: ~, drain: }\r\nkeys:\r\n- id: 42\r\n  secrets: [{digest: 'x', until: 2026-11-01T00:00:00Z}]\r\n  metadata: {a: 1, b: -2, c: 1.5, d: [yes, true, null], e: '7', f: !!str 8, g: 0123}\r\nplans:\r\n";
+    let fast = parse::<FileSpec>(Path::new("f"), text).unwrap().value;
+    let slow = Source::new(Path::new("f"), text)
+        .read_tree::<FileSpec>(None)
+        .unwrap()
+        .value;
+    assert_eq!(fast, slow);
+    assert_eq!(fast.keys[0].id, "42");
+    let json = serde_json::to_string(&fast.keys[0].metadata).unwrap();
+    assert_eq!(
+        json,
+        r#"{"a":1,"b":-2,"c":1.5,"d":["yes",true,null],"e":"7","f":"8","g":"0123"}"#
+    );
+    assert!(parse::<FileSpec>(Path::new("f"), "{\"keys\": [], \"plans\": {\"a\": {}}}").is_ok());
+}
+
+#[test]
+fn no_problem_repeats_a_value_of_the_file() {
+    let canary = "kw_canary_5f3a";
+    for text in [
+        "server: {port: C, drain: C, mode: C, tls: C, level: C}\nkeys: C\nplans: {a: C}\n",
+        "keys:\n- id: [C]\n  enabled: C\n  allow_hosts: C\n  expires_at: C\n  metadata: C\n  secrets: [C, {digest: [C], until: C}]\n",
+        "keys: [C\n",
+        "- C: C\n  C\n",
+        "keys: \"C\n",
+        "keys: *C\n",
+        "keys: &C [*C]\n",
+        "keys: !C C\n",
+        "server: \"${C\"\n",
+        "C",
+    ] {
+        let problems = lines(&text.replace('C', canary));
+        assert!(!problems.is_empty(), "{text}");
+        for problem in problems {
+            assert!(!problem.contains(canary), "{text}: {problem}");
+        }
+    }
+}
+
+#[test]
+fn what_would_exhaust_memory_or_stack_is_refused() {
+    let mut bomb = "plans:\n  a0: &a0 {scopes: [x, x, x, x, x, x, x, x, x, x]}\n".to_owned();
+    for level in 1..12 {
+        let inner = format!("*a{}, ", level - 1).repeat(10);
+        bomb += &format!("  a{level}: &a{level} {{scopes: [{inner}]}}\n");
+    }
+    assert!(!lines(&bomb).is_empty(), "in a typed place");
+    let free = bomb
+        .replace("plans:", "keys: [{id: a, secrets: [], metadata: {a:")
+        .replace('\n', ",")
+        + "}}]";
+    assert!(!lines(&free).is_empty(), "in flow");
+    let mut bomb =
+        "keys:\n- id: a\n  secrets: []\n  metadata:\n    a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+            .to_owned();
+    for level in 1..12 {
+        let inner = format!("*a{}, ", level - 1).repeat(10);
+        bomb += &format!("    a{level}: &a{level} [{inner}]\n");
+    }
+    let problems = lines(&bomb);
+    assert_eq!(problems.len(), 1);
+    assert!(
+        problems[0].ends_with("aliases repeat too much"),
+        "{problems:?}"
+    );
+
+    for deep in [
+        format!("keys: {}{}", "[".repeat(50_000), "]".repeat(50_000)),
+        format!("keys:\n{}x", "- ".repeat(50_000)),
+        format!("plans: {}", "{a: ".repeat(50_000)),
+        "keys: ".to_owned() + &"[".repeat(200) + &"]".repeat(200),
+    ] {
+        assert_eq!(lines(&deep).len(), 1);
+    }
+}
+
+#[test]
+fn many_problems_are_cut_off_and_counted_and_cost_no_more_than_a_few_readings() {
+    let good = "- {id: a, secrets: [], metadata: {a: b}}\n".repeat(2000);
+    let bad = "- {id: a}\n".repeat(MAX_PROBLEMS + 50);
+    let text = format!("keys:\n{good}{bad}");
+    let problems = parse::<FileSpec>(Path::new("f.yaml"), &text).unwrap_err();
+    assert_eq!(problems.iter().count(), MAX_PROBLEMS);
+    let unknown = format!("keys:\n{}", "- {id: a, secrets: [], x: 1}\n".repeat(150));
+    let problems = parse::<FileSpec>(Path::new("f.yaml"), &unknown).unwrap_err();
+    assert_eq!(problems.iter().count(), MAX_PROBLEMS);
+    assert!(problems.to_string().ends_with("\nand 50 more"));
+}
+
+#[test]
+fn bytes_that_are_no_text_are_told_where_they_are() {
+    let problems = decode(Path::new("f.yaml"), b"a: b\nc: \xc3\xa9\xff\n".to_vec()).unwrap_err();
+    assert_eq!(
+        problems.to_string(),
+        "f.yaml:2:5: not UTF-8 from here on; save the file as UTF-8"
+    );
+    assert_eq!(decode(Path::new("f.yaml"), b"a".to_vec()).unwrap(), "a");
+    let error = read(Path::new("no-such-directory/f.yaml")).unwrap_err();
+    assert_eq!(error.to_string(), "cannot read no-such-directory/f.yaml");
+}
+
+#[test]
+fn a_checker_finds_the_lines_of_what_conversions_refuse() {
+    let text = "keys:\n- id: a\n- id: b\n  allow_hosts: [x, y]\n  secrets: []\n";
+    let text = text.replace("- id: a\n", "- id: a\n  secrets: []\n");
+    let document = parse::<FileSpec>(Path::new("f.yaml"), &text).unwrap();
+    let checker = document.source.checker();
+    let top = checker.top();
+    let keys = top.field("keys");
+    let before = top.problems_so_far();
+    let key = keys.index(1);
+    key.field("plan").problem("no such plan");
+    key.field("allow_hosts")
+        .index(1)
+        .problem_with_help("bad host", "write a name");
+    assert_eq!(key.field("id").note("x".parse::<SizeSpec>()), None);
+    assert_eq!(key.note("1B".parse::<SizeSpec>()), Some(SizeSpec(1)));
+    assert_eq!(top.problems_so_far() - before, 3);
+    let problems = checker.finish().unwrap_err();
+    let lines: Vec<_> = problems.iter().map(Problem::to_string).collect();
+    assert_eq!(
+        lines,
+        [
+            "f.yaml:4:3: keys[1].plan: no such plan",
+            "f.yaml:4:7: keys[1].id: not a size; write a whole number and B, KiB, MiB or GiB, such as 64KiB",
+            "f.yaml:5:20: keys[1].allow_hosts[1]: bad host; write a name",
+        ]
+    );
+    assert!(document.source.checker().finish().is_ok());
 }

@@ -276,11 +276,11 @@ mod tests {
 
     #[test]
     fn durations_are_a_whole_number_and_a_unit() {
-        let day = Duration::from_secs(86_400);
+        let day = Duration::from_hours(24);
         for (text, want) in [
             ("250ms", Ok(Duration::from_millis(250))),
             ("0s", Ok(Duration::ZERO)),
-            ("10m", Ok(Duration::from_secs(600))),
+            ("10m", Ok(Duration::from_mins(10))),
             ("24h", Ok(day)),
             ("30d", Ok(day * 30)),
             ("36501d", Err(InvalidUnit::DurationTooLong)),
