@@ -1,3 +1,4 @@
+use std::fmt::Write;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -181,7 +182,7 @@ fn what_would_exhaust_memory_or_stack_is_refused() {
     let mut bomb = "plans:\n  a0: &a0 {scopes: [x, x, x, x, x, x, x, x, x, x]}\n".to_owned();
     for level in 1..12 {
         let inner = format!("*a{}, ", level - 1).repeat(10);
-        bomb += &format!("  a{level}: &a{level} {{scopes: [{inner}]}}\n");
+        let _ = write!(bomb, "  a{level}: &a{level} {{scopes: [{inner}]}}\n");
     }
     assert!(!lines(&bomb).is_empty(), "in a typed place");
     let free = bomb
@@ -194,7 +195,7 @@ fn what_would_exhaust_memory_or_stack_is_refused() {
             .to_owned();
     for level in 1..12 {
         let inner = format!("*a{}, ", level - 1).repeat(10);
-        bomb += &format!("    a{level}: &a{level} [{inner}]\n");
+        let _ = write!(bomb, "    a{level}: &a{level} [{inner}]\n");
     }
     let problems = lines(&bomb);
     assert_eq!(problems.len(), 1);
