@@ -6,5 +6,6 @@
 //! generated from `proto/`.
 
 pub mod codec;
+pub mod convert;
 pub mod proto;
 pub mod view;
