@@ -8,4 +8,5 @@
 pub mod codec;
 pub mod convert;
 pub mod proto;
+pub mod service;
 pub mod view;

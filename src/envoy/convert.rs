@@ -48,22 +48,38 @@ impl Caller {
 ///
 /// `policy` is the one under which the decision fell and the key's bytes were encoded; `request` is the one that was
 /// decided, where Envoy sent any HTTP attributes.
-pub fn encode<K: Keyed>(decision: &Decision<'_, K>, policy: &Policy, request: Option<&RequestAttributes<'_>>) -> Bytes {
+pub fn encode<K: Keyed>(
+    decision: &Decision<'_, K>,
+    policy: &Policy,
+    request: Option<&RequestAttributes<'_>>,
+) -> Bytes {
     let metadata = Metadata::of(decision);
     match decision {
         Decision::Allow(Grant { basis, edits, .. }) => {
             let identity = match basis {
                 Basis::Key(key) => Cow::Borrowed(key.key_wire().identity()),
                 // Nobody is vouched for, so nobody's identity goes upstream: neither a caller's own copy of the headers.
-                Basis::Public | Basis::Observed(_) => Cow::Owned(edited::nobody(policy).encode_to_vec()),
+                Basis::Public | Basis::Observed(_) => {
+                    Cow::Owned(edited::nobody(policy).encode_to_vec())
+                }
             };
             let edits = edited::by_request(edits, policy).encode_to_vec();
-            answer(&[], check_response::OK_RESPONSE, [&identity, &edits], &metadata)
+            answer(
+                &[],
+                check_response::OK_RESPONSE,
+                [&identity, &edits],
+                &metadata,
+            )
         }
         Decision::Deny(refusal) | Decision::Unavailable(refusal) => {
             let status = refused::status(refusal.reason).encode_to_vec();
             let response = refused::response(refusal, policy, Caller::of(request)).encode_to_vec();
-            answer(&status, response_field(refusal), [&response, &[]], &metadata)
+            answer(
+                &status,
+                response_field(refusal),
+                [&response, &[]],
+                &metadata,
+            )
         }
     }
 }

@@ -26,21 +26,39 @@ pub(super) fn by_key(record: &KeyRecord, policy: &Policy) -> OkHttpResponse {
         }
     }
     remove_credentials(&mut removed, policy);
-    OkHttpResponse { headers, headers_to_remove: removed, query_parameters_to_remove: Vec::new() }
+    OkHttpResponse {
+        headers,
+        headers_to_remove: removed,
+        query_parameters_to_remove: Vec::new(),
+    }
 }
 
 /// Every identity header removed, so that a caller's own copy never passes, and the credential headers.
 pub(super) fn nobody(policy: &Policy) -> OkHttpResponse {
-    let mut removed = policy.identity.names().map(|name| name.as_str().to_owned()).collect();
+    let mut removed = policy
+        .identity
+        .names()
+        .map(|name| name.as_str().to_owned())
+        .collect();
     remove_credentials(&mut removed, policy);
-    OkHttpResponse { headers: Vec::new(), headers_to_remove: removed, query_parameters_to_remove: Vec::new() }
+    OkHttpResponse {
+        headers: Vec::new(),
+        headers_to_remove: removed,
+        query_parameters_to_remove: Vec::new(),
+    }
 }
 
 /// What is removed or rewritten because it stands in this request; empty for most, and then nothing is allocated.
 pub(super) fn by_request(edits: &Edits<'_>, policy: &Policy) -> OkHttpResponse {
-    let is_removed = |name: &[u8]| policy.always_removed().any(|other| other.as_bytes().eq_ignore_ascii_case(name));
+    let is_removed = |name: &[u8]| {
+        policy
+            .always_removed()
+            .any(|other| other.as_bytes().eq_ignore_ascii_case(name))
+    };
     let named = edits.remove_headers.iter().filter(|name| !is_removed(name));
-    let mut removed: Vec<String> = named.map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+    let mut removed: Vec<String> = named
+        .map(|name| String::from_utf8_lossy(name).into_owned())
+        .collect();
     let mut headers = Vec::new();
     match &edits.cookie {
         CookieEdit::Remove if !is_removed(COOKIE.as_bytes()) => removed.push(COOKIE.to_owned()),
@@ -49,8 +67,16 @@ pub(super) fn by_request(edits: &Edits<'_>, policy: &Policy) -> OkHttpResponse {
         }
         CookieEdit::Keep | CookieEdit::Remove | CookieEdit::Replace(_) => {}
     }
-    let query_parameters_to_remove = edits.remove_query.iter().map(|&name| name.to_owned()).collect();
-    OkHttpResponse { headers, headers_to_remove: removed, query_parameters_to_remove }
+    let query_parameters_to_remove = edits
+        .remove_query
+        .iter()
+        .map(|&name| name.to_owned())
+        .collect();
+    OkHttpResponse {
+        headers,
+        headers_to_remove: removed,
+        query_parameters_to_remove,
+    }
 }
 
 const COOKIE: &str = "cookie";
@@ -65,8 +91,15 @@ fn remove_credentials(removed: &mut Vec<String>, policy: &Policy) {
 
 /// A header that replaces all lines of its name. It is `append` that Envoy goes by here, not `append_action`.
 fn set(name: &str, value: String) -> HeaderValueOption {
-    let header = HeaderValue { key: name.to_owned(), value, raw_value: Bytes::new() };
-    HeaderValueOption { header: Some(header), append: Some(false) }
+    let header = HeaderValue {
+        key: name.to_owned(),
+        value,
+        raw_value: Bytes::new(),
+    };
+    HeaderValueOption {
+        header: Some(header),
+        append: Some(false),
+    }
 }
 
 /// Bytes of a header value as text. Envoy sets an empty value from `raw_value`, and refuses an answer whose text is not

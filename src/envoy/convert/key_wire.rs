@@ -24,7 +24,10 @@ impl KeyWire {
         let mut bytes = edited::by_key(record, policy).encode_to_vec();
         let split = bytes.len();
         bytes.extend(metadata::of_key(record));
-        Self { bytes: bytes.into(), split }
+        Self {
+            bytes: bytes.into(),
+            split,
+        }
     }
 
     /// What an allow of this key sets and removes, whatever the request: fields of an `OkHttpResponse`.
@@ -41,7 +44,9 @@ impl KeyWire {
 /// The bytes hold identity, which is no secret, and are of no use to a reader.
 impl fmt::Debug for KeyWire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyWire").field("len", &self.bytes.len()).finish_non_exhaustive()
+        f.debug_struct("KeyWire")
+            .field("len", &self.bytes.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -46,7 +46,9 @@ impl<'d> Metadata<'d> {
 
     fn texts(&self) -> impl Iterator<Item = (&'static str, &'d str)> {
         let always = [("decision", self.decision), ("reason", self.reason)];
-        always.into_iter().chain(self.rule.map(|rule| ("rule", rule)))
+        always
+            .into_iter()
+            .chain(self.rule.map(|rule| ("rule", rule)))
     }
 
     fn entries_len(&self) -> usize {
@@ -73,7 +75,11 @@ pub(super) fn of_key(record: &KeyRecord) -> Vec<u8> {
 /// Writes a member of a `Struct` whose value is a text.
 fn put_text(message: &mut Vec<u8>, name: &str, text: &str) {
     let value_len = field_len(text.len());
-    put_head(message, structure::FIELDS, field_len(name.len()) + field_len(value_len));
+    put_head(
+        message,
+        structure::FIELDS,
+        field_len(name.len()) + field_len(value_len),
+    );
     put_field(message, map_entry::KEY, name.as_bytes());
     put_head(message, map_entry::VALUE, value_len);
     put_field(message, value::STRING_VALUE, text.as_bytes());

@@ -30,11 +30,18 @@ pub(super) fn status(reason: Reason) -> Status {
         503 => Code::Unavailable,
         _ => Code::Internal,
     };
-    Status { code: code.into(), message: reason.as_str().to_owned() }
+    Status {
+        code: code.into(),
+        message: reason.as_str().to_owned(),
+    }
 }
 
 /// What the caller gets.
-pub(super) fn response<K>(refusal: &Refusal<'_, K>, policy: &Policy, caller: Caller) -> DeniedHttpResponse {
+pub(super) fn response<K>(
+    refusal: &Refusal<'_, K>,
+    policy: &Policy,
+    caller: Caller,
+) -> DeniedHttpResponse {
     let code = http_status(refusal.reason);
     let mut headers = vec![header("cache-control", "no-store".to_owned())];
     if let Some(challenge) = challenge(refusal, policy) {
@@ -47,11 +54,18 @@ pub(super) fn response<K>(refusal: &Refusal<'_, K>, policy: &Policy, caller: Cal
         // No content type: Envoy gives the answer the form that gRPC wants.
         Caller::Grpc => refusal.sentence().into_owned(),
         Caller::Http => {
-            headers.push(header("content-type", "application/problem+json".to_owned()));
+            headers.push(header(
+                "content-type",
+                "application/problem+json".to_owned(),
+            ));
             problem(refusal, code)
         }
     };
-    DeniedHttpResponse { status: Some(HttpStatus { code: code.into() }), headers, body }
+    DeniedHttpResponse {
+        status: Some(HttpStatus { code: code.into() }),
+        headers,
+        body,
+    }
 }
 
 /// The HTTP status of a refusal. A refusal for a reason that allows does not happen, and is a fault of ours if it does.
@@ -68,16 +82,23 @@ fn challenge<K>(refusal: &Refusal<'_, K>, policy: &Policy) -> Option<String> {
     if refusal.reason == Reason::InsufficientScope {
         let scopes: Vec<&str> = refusal.scopes.iter().map(Scope::as_str).collect();
         let scopes = scopes.join(" ");
-        return Some(format!(r#"Bearer realm="{realm}", error="insufficient_scope", scope="{scopes}""#));
+        return Some(format!(
+            r#"Bearer realm="{realm}", error="insufficient_scope", scope="{scopes}""#
+        ));
     }
     if http_status(refusal.reason) != 401 {
         return None;
     }
-    Some(match (policy.credentials.has_bearer(), refusal.reason.is_invalid_token()) {
-        (true, true) => format!(r#"Bearer realm="{realm}", error="invalid_token""#),
-        (true, false) => format!(r#"Bearer realm="{realm}""#),
-        (false, _) => format!(r#"ApiKey realm="{realm}""#),
-    })
+    Some(
+        match (
+            policy.credentials.has_bearer(),
+            refusal.reason.is_invalid_token(),
+        ) {
+            (true, true) => format!(r#"Bearer realm="{realm}", error="invalid_token""#),
+            (true, false) => format!(r#"Bearer realm="{realm}""#),
+            (false, _) => format!(r#"ApiKey realm="{realm}""#),
+        },
+    )
 }
 
 /// A problem document (RFC 9457); its members keep this order.
@@ -95,10 +116,19 @@ fn problem<K>(refusal: &Refusal<'_, K>, code: u16) -> String {
 /// The title that `about:blank` asks for: the status's own phrase (RFC 9457 section 4.2.1).
 fn title(code: u16) -> &'static str {
     let status = http::StatusCode::from_u16(code).ok();
-    status.and_then(|status| status.canonical_reason()).unwrap_or("Error")
+    status
+        .and_then(|status| status.canonical_reason())
+        .unwrap_or("Error")
 }
 
 fn header(name: &str, value: String) -> HeaderValueOption {
-    let header = HeaderValue { key: name.to_owned(), value, raw_value: Bytes::new() };
-    HeaderValueOption { header: Some(header), append: Some(false) }
+    let header = HeaderValue {
+        key: name.to_owned(),
+        value,
+        raw_value: Bytes::new(),
+    };
+    HeaderValueOption {
+        header: Some(header),
+        append: Some(false),
+    }
 }

@@ -7,12 +7,25 @@ use super::*;
 
 fn places() -> impl Strategy<Value = Vec<Place>> {
     let place = prop_oneof![
-        Just(Place::Header { name: "x-api-key".into() }),
-        Just(Place::Scheme { name: "authorization".into(), scheme: "Bearer".into() }),
-        Just(Place::Header { name: "authorization".into() }),
-        Just(Place::Query { name: "api_key".into() }),
-        Just(Place::Cookie { name: "api_key".into() }),
-        Just(Place::Header { name: "cookie".into() }),
+        Just(Place::Header {
+            name: "x-api-key".into()
+        }),
+        Just(Place::Scheme {
+            name: "authorization".into(),
+            scheme: "Bearer".into()
+        }),
+        Just(Place::Header {
+            name: "authorization".into()
+        }),
+        Just(Place::Query {
+            name: "api_key".into()
+        }),
+        Just(Place::Cookie {
+            name: "api_key".into()
+        }),
+        Just(Place::Header {
+            name: "cookie".into()
+        }),
     ];
     vec(place, 1..5)
 }
@@ -39,7 +52,9 @@ fn breaks_a_line(text: &str) -> bool {
 }
 
 fn is_clean(options: &[HeaderValueOption]) -> bool {
-    headers(options).into_iter().all(|(name, value)| !breaks_a_line(name) && !breaks_a_line(value))
+    headers(options)
+        .into_iter()
+        .all(|(name, value)| !breaks_a_line(name) && !breaks_a_line(value))
 }
 
 proptest! {
