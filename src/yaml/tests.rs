@@ -182,7 +182,7 @@ fn what_would_exhaust_memory_or_stack_is_refused() {
     let mut bomb = "plans:\n  a0: &a0 {scopes: [x, x, x, x, x, x, x, x, x, x]}\n".to_owned();
     for level in 1..12 {
         let inner = format!("*a{}, ", level - 1).repeat(10);
-        let _ = write!(bomb, "  a{level}: &a{level} {{scopes: [{inner}]}}\n");
+        let _ = writeln!(bomb, "  a{level}: &a{level} {{scopes: [{inner}]}}");
     }
     assert!(!lines(&bomb).is_empty(), "in a typed place");
     let free = bomb
@@ -195,7 +195,7 @@ fn what_would_exhaust_memory_or_stack_is_refused() {
             .to_owned();
     for level in 1..12 {
         let inner = format!("*a{}, ", level - 1).repeat(10);
-        let _ = write!(bomb, "    a{level}: &a{level} [{inner}]\n");
+        let _ = writeln!(bomb, "    a{level}: &a{level} [{inner}]");
     }
     let problems = lines(&bomb);
     assert_eq!(problems.len(), 1);
