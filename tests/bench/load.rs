@@ -17,15 +17,18 @@
     reason = "a program of the bench: it may panic, print, and reads the real clock"
 )]
 
+mod coalesce;
 mod keys;
 mod request;
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::fs::File;
+use std::future::poll_fn;
 use std::io::BufWriter;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -37,6 +40,7 @@ use tokio::net::TcpStream;
 use tokio::runtime;
 use tokio::task::LocalSet;
 
+use coalesce::Coalesced;
 use request::{Expected, Template, judge};
 
 /// Load for an `ext_authz` server, and the keys for it.
@@ -200,7 +204,7 @@ async fn call(
     key: usize,
 ) -> Result<Bytes, Box<dyn Error>> {
     let message = shared.template.message(&shared.secrets[key]);
-    std::future::poll_fn(|context| connection.poll_ready(context)).await?;
+    poll_fn(|context| connection.poll_ready(context)).await?;
     let (response, mut body) = connection.send_request(shared.request.clone(), false)?;
     body.send_data(message, true)?;
     let response = response.await?;
@@ -253,16 +257,19 @@ impl Shared {
 async fn connect(address: SocketAddr) -> Result<SendRequest<Bytes>, Box<dyn Error>> {
     let tcp = TcpStream::connect(address).await?;
     tcp.set_nodelay(true)?;
+    let tcp = Coalesced::new(tcp);
     // Envoy's own windows, which it is not worth while to be short of.
-    let (client, connection) = h2::client::Builder::new()
+    let handshake = h2::client::Builder::new()
         .initial_window_size(16 << 20)
         .initial_connection_window_size(24 << 20)
         .enable_push(false)
-        .handshake(tcp)
-        .await?;
+        .handshake(tcp.clone());
+    // The preface of the handshake leaves with the first request.
+    let (client, connection) = handshake.await?;
     tokio::task::spawn_local(async move {
+        let mut connection = pin!(connection);
         // An error of the connection is one of each of its streams, where it is reported.
-        let _ = connection.await;
+        poll_fn(|context| tcp.drive(connection.as_mut(), context)).await;
     });
     Ok(client)
 }
