@@ -1,0 +1,143 @@
+//! What Envoy tells of a request, borrowed from the bytes that it sent.
+//!
+//! Built in `envoy/view` and in tests only; what reads it does not know in which of its two shapes Envoy sent the
+//! headers. Values are bytes, for Envoy forwards what clients send, and nothing here is decoded or normalised.
+
+use std::fmt;
+use std::net::IpAddr;
+
+/// One HTTP request as Envoy describes it to an authorization server.
+#[derive(Clone)]
+pub struct RequestAttributes<'a> {
+    /// The method, as sent.
+    pub method: &'a [u8],
+    /// The authority (`host` header or `:authority`), as sent, port included.
+    pub host: &'a [u8],
+    /// The request target: the path and, after `?`, the query. Empty for CONNECT.
+    pub target: &'a [u8],
+    /// The request's header lines.
+    pub headers: Headers<'a>,
+    /// The address of Envoy's direct peer, where Envoy knows one.
+    pub peer: Option<IpAddr>,
+    /// The rule that the Envoy route names in `context_extensions` as `keyward.rule`.
+    pub rule: Option<&'a [u8]>,
+}
+
+impl<'a> RequestAttributes<'a> {
+    /// The target up to its query, as sent.
+    pub fn path(&self) -> &'a [u8] {
+        self.split_target().0
+    }
+
+    /// What follows the first `?` of the target; `None` without one.
+    pub fn query(&self) -> Option<&'a [u8]> {
+        self.split_target().1
+    }
+
+    fn split_target(&self) -> (&'a [u8], Option<&'a [u8]>) {
+        match self.target.iter().position(|byte| *byte == b'?') {
+            Some(at) => {
+                let (path, rest) = self.target.split_at(at);
+                (path, rest.get(1..))
+            }
+            None => (self.target, None),
+        }
+    }
+}
+
+/// Names what is needed to recognise the request, and neither header values nor the query, which hold secrets.
+impl fmt::Debug for RequestAttributes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestAttributes")
+            .field("method", &self.method.escape_ascii().to_string())
+            .field("host", &self.host.escape_ascii().to_string())
+            .field("path", &self.path().escape_ascii().to_string())
+            .field("headers", &self.headers)
+            .field("peer", &self.peer)
+            .field("rule", &self.rule.map(|name| name.escape_ascii().to_string()))
+            .finish()
+    }
+}
+
+/// The header lines of a request, in the order in which Envoy sent them.
+///
+/// Two lines of one name stay two lines, where Envoy's `headers` map has joined them with a comma they are one;
+/// whoever reads a value treats both alike.
+#[derive(Clone, Default)]
+pub struct Headers<'a> {
+    lines: Vec<(&'a [u8], &'a [u8])>,
+}
+
+impl<'a> Headers<'a> {
+    /// Room for `count` lines before memory is asked for again.
+    pub fn with_capacity(count: usize) -> Self {
+        Self { lines: Vec::with_capacity(count) }
+    }
+
+    /// Adds a line at the end.
+    pub fn push(&mut self, name: &'a [u8], value: &'a [u8]) {
+        self.lines.push((name, value));
+    }
+
+    /// Every line, as name and value.
+    pub fn lines(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + '_ {
+        self.lines.iter().copied()
+    }
+
+    /// The values of every line of that name; names are compared without regard to case (RFC 9110 section 5.1).
+    pub fn values<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'a [u8]> + 'h {
+        self.lines.iter().filter(move |(line, _)| line.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| *value)
+    }
+
+    /// The value of a header that is there exactly once; `None` if it is absent or repeated.
+    pub fn single(&self, name: &str) -> Option<&'a [u8]> {
+        let mut values = self.values(name);
+        let first = values.next()?;
+        values.next().is_none().then_some(first)
+    }
+}
+
+impl<'a> FromIterator<(&'a [u8], &'a [u8])> for Headers<'a> {
+    fn from_iter<I: IntoIterator<Item = (&'a [u8], &'a [u8])>>(lines: I) -> Self {
+        Self { lines: lines.into_iter().collect() }
+    }
+}
+
+/// Names alone: values hold credentials.
+impl fmt::Debug for Headers<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.lines.iter().map(|(name, _)| name.escape_ascii().to_string())).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_header_value_and_no_query() {
+        let request = RequestAttributes {
+            method: b"GET",
+            host: b"example.com",
+            target: b"/a?api_key=canary",
+            headers: [(&b"x-api-key"[..], &b"canary"[..])].into_iter().collect(),
+            peer: None,
+            rule: None,
+        };
+        let shown = format!("{request:?}");
+        assert!(!shown.contains("canary"), "{shown}");
+        assert!(shown.contains("x-api-key") && shown.contains("/a"), "{shown}");
+    }
+
+    #[test]
+    fn the_query_begins_at_the_first_question_mark() {
+        let of = |target: &'static [u8]| {
+            let request =
+                RequestAttributes { method: b"GET", host: b"", target, headers: Headers::default(), peer: None, rule: None };
+            (request.path(), request.query())
+        };
+        assert_eq!(of(b"/a"), (&b"/a"[..], None));
+        assert_eq!(of(b"/a?"), (&b"/a"[..], Some(&b""[..])));
+        assert_eq!(of(b"/a?b?c"), (&b"/a"[..], Some(&b"b?c"[..])));
+    }
+}
