@@ -13,8 +13,11 @@
 )]
 #![allow(missing_docs, unreachable_pub, reason = "a test binary has no callers outside")]
 
+mod admin;
+mod canary;
 mod credentials;
 mod decisions;
+mod draining;
 mod failing;
 mod identity;
 mod metadata;
@@ -22,4 +25,6 @@ mod methods;
 mod paths;
 mod recorded;
 mod refused_configs;
+mod reloading;
+mod services;
 mod support;

@@ -12,6 +12,7 @@ pub mod http1;
 pub mod http2;
 pub mod keyfile;
 pub mod keyward;
+pub mod load;
 pub mod message;
 pub mod process;
 pub mod scene;

@@ -105,3 +105,18 @@ impl Answer {
         body["code"].as_str().unwrap_or_default().to_owned()
     }
 }
+
+pub const SERVING: i32 = 1;
+pub const NOT_SERVING: i32 = 2;
+
+/// The health of a service by its name, as `grpc.health.v1` numbers it.
+///
+/// # Errors
+/// The gRPC status, `NOT_FOUND` for a service that is not there.
+pub async fn health(channel: &Channel, service: &str) -> Result<i32, tonic::Status> {
+    use tonic_health::pb::HealthCheckRequest;
+    use tonic_health::pb::health_client::HealthClient;
+    let request = HealthCheckRequest { service: service.into() };
+    let answer = HealthClient::new(channel.clone()).check(request).await?;
+    Ok(answer.into_inner().status)
+}

@@ -79,11 +79,9 @@ impl Envoy {
         self.listeners[listener]
     }
 
-    /// A counter or gauge of Envoy's own.
-    pub async fn stat(&self, name: &str) -> u64 {
-        let text = http1::fetch(self.admin, &format!("/stats?filter={name}")).await;
-        let text = text.text();
-        let line = text.lines().find(|line| line.starts_with(name));
-        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
+    /// Envoy's own counters and gauges whose names match, summed.
+    pub async fn stat(&self, pattern: &str) -> u64 {
+        let text = http1::fetch(self.admin, &format!("/stats?filter={pattern}")).await.text();
+        text.lines().filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
     }
 }
