@@ -1,1 +1,162 @@
-//! authorizer
+//! The pipeline: one function that decides a request, in the order of section 5 of the contract.
+//!
+//! Takes what Envoy tells of a request and a snapshot of the configuration, asks the cache for the key, and gives a
+//! `Decision`. The first step that fails answers. A failure to find out is a `Decision::Unavailable`, never an allow;
+//! observe mode turns refusals into grants in one place, at the end.
+
+mod route;
+pub mod trace;
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+
+use self::route::{Route, RouteAccess, judge_key, judge_route};
+use self::trace::{Step, Trace};
+use crate::authz::clock::Clock;
+use crate::authz::credential::Credential;
+use crate::authz::decision::{Basis, Decision, Grant, Refusal};
+use crate::authz::digest::KeyDigest;
+use crate::authz::edits::Edits;
+use crate::authz::reason::Reason;
+use crate::authz::request::RequestAttributes;
+use crate::authz::rule::Rule;
+use crate::authz::snapshot::{Mode, Policy, Snapshot};
+use crate::keys::cache::{CachedKey, KeyCache, Lookup};
+use crate::keys::source::SourceError;
+
+/// A known key, with what was prepared for it.
+pub type Known<P> = Arc<CachedKey<P>>;
+
+/// Decides requests. `P` is what is prepared for each key in use.
+pub struct Authorizer<P> {
+    snapshot: ArcSwap<Snapshot>,
+    cache: KeyCache<P>,
+    clock: Arc<dyn Clock>,
+}
+
+impl<P: Send + Sync + 'static> Authorizer<P> {
+    /// An authorizer that begins with this snapshot.
+    pub fn new(snapshot: Arc<Snapshot>, cache: KeyCache<P>, clock: Arc<dyn Clock>) -> Self {
+        Self { snapshot: ArcSwap::new(snapshot), cache, clock }
+    }
+
+    /// The snapshot in force. A check takes it once, and decides and answers by it.
+    pub fn snapshot(&self) -> Guard<Arc<Snapshot>> {
+        self.snapshot.load()
+    }
+
+    /// Puts another snapshot in force: the next check is decided by it.
+    pub fn install(&self, snapshot: Arc<Snapshot>) {
+        self.snapshot.store(snapshot);
+    }
+
+    /// The cache in front of the source.
+    pub fn cache(&self) -> &KeyCache<P> {
+        &self.cache
+    }
+
+    /// Decides a request. In observe mode every request goes on, and what would have refused it is in the grant.
+    pub async fn decide<'r, T: Trace>(
+        &self,
+        request: &RequestAttributes<'r>,
+        snapshot: &'r Snapshot,
+        trace: &mut T,
+    ) -> Decision<'r, Known<P>> {
+        let policy = &*snapshot.policy;
+        let outcome = self.find_ground(request, snapshot, trace).await;
+        let (basis, rule) = match (outcome, policy.mode) {
+            (Ok(ground), _) => ground,
+            (Err(refusal), Mode::Enforce) => return Decision::refuse(refusal),
+            (Err(refusal), Mode::Observe) => {
+                let rule = refusal.rule;
+                (Basis::Observed(refusal), rule)
+            }
+        };
+        Decision::Allow(Grant { basis, rule, edits: Edits::of(request, policy) })
+    }
+
+    /// The answer where Envoy sent no HTTP attributes, and so nothing that could be decided.
+    pub fn decide_without_request(snapshot: &Snapshot) -> Decision<'_, Known<P>> {
+        let refusal = Refusal::new(Reason::BadRequest);
+        match snapshot.policy.mode {
+            Mode::Enforce => Decision::refuse(refusal),
+            Mode::Observe => {
+                Decision::Allow(Grant { basis: Basis::Observed(refusal), rule: None, edits: Edits::default() })
+            }
+        }
+    }
+
+    /// The ground on which a request goes on, or the first step that fails.
+    async fn find_ground<'r, T: Trace>(
+        &self,
+        request: &RequestAttributes<'r>,
+        snapshot: &'r Snapshot,
+        trace: &mut T,
+    ) -> Result<(Basis<'r, Known<P>>, Option<&'r Rule>), Refusal<'r, Known<P>>> {
+        let policy = &*snapshot.policy;
+        let route = Route::choose(request, policy, trace);
+        if route.access == RouteAccess::Anyone {
+            return Ok((Basis::Public, route.rule));
+        }
+        let refuse = |reason| Refusal { rule: route.rule, ..Refusal::new(reason) };
+
+        let credential = present(request, policy, trace).map_err(refuse)?;
+        let (key, digest) = self.resolve(&credential, snapshot, trace).await.map_err(refuse)?;
+
+        let verdict = judge_key(&key.record, &digest, self.clock.now(), trace)
+            .and_then(|()| judge_route(&route, &key.record, request, policy, trace).map_err(|reason| (reason, None)));
+        match verdict {
+            Ok(()) => Ok((Basis::Key(key), route.rule)),
+            Err((reason, moment)) => {
+                Err(Refusal { reason, key: Some(key), rule: route.rule, moment, scopes: route.scopes_wanted() })
+            }
+        }
+    }
+
+    /// The key that has the presented secret, and the digest by which it was found.
+    async fn resolve<T: Trace>(
+        &self,
+        credential: &Credential<'_>,
+        snapshot: &Snapshot,
+        trace: &mut T,
+    ) -> Result<(Known<P>, KeyDigest), Reason> {
+        for digest in snapshot.policy.digester.digests(credential) {
+            match self.cache.find(&digest, snapshot).await {
+                Ok(Lookup::Known(key)) => {
+                    trace.passed(Step::Key, || format!("{digest} is a secret of key {}", key.record.id));
+                    return Ok((key, digest));
+                }
+                Ok(Lookup::Unknown) => trace.noted(Step::Key, || format!("no key has the digest {digest}")),
+                Ok(Lookup::Invalid(invalid)) => {
+                    trace.failed(Step::Key, || format!("{digest}: {invalid}"));
+                    return Err(Reason::InvalidRecord);
+                }
+                Err(error) => {
+                    trace.failed(Step::Key, || format!("{digest}: {error}"));
+                    return Err(match error {
+                        SourceError::Overloaded => Reason::Overloaded,
+                        SourceError::Timeout | SourceError::Failed(_) => Reason::SourceUnavailable,
+                    });
+                }
+            }
+        }
+        trace.failed(Step::Key, || "no key has this secret".to_owned());
+        Err(Reason::UnknownKey)
+    }
+}
+
+/// The one secret that the request presents.
+fn present<'r>(
+    request: &RequestAttributes<'r>,
+    policy: &Policy,
+    trace: &mut impl Trace,
+) -> Result<Credential<'r>, Reason> {
+    let places = || policy.credentials.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let found = policy.credentials.find(request).and_then(|found| found.ok_or(Reason::MissingKey));
+    match &found {
+        Ok(_) => trace.passed(Step::Credential, || format!("one secret is presented; looked at {}", places())),
+        Err(reason) => trace.failed(Step::Credential, || format!("{} looked at {}", reason.sentence(), places())),
+    }
+    found
+}

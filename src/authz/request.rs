@@ -132,8 +132,14 @@ mod tests {
     #[test]
     fn the_query_begins_at_the_first_question_mark() {
         let of = |target: &'static [u8]| {
-            let request =
-                RequestAttributes { method: b"GET", host: b"", target, headers: Headers::default(), peer: None, rule: None };
+            let request = RequestAttributes {
+                method: b"GET",
+                host: b"",
+                target,
+                headers: Headers::default(),
+                peer: None,
+                rule: None,
+            };
             (request.path(), request.query())
         };
         assert_eq!(of(b"/a"), (&b"/a"[..], None));

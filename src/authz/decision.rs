@@ -1,0 +1,132 @@
+//! The answer of the gate, before it becomes a message to Envoy.
+//!
+//! A `Grant` is the permit and its own proof: it says on what ground the request goes on and what changes on its way.
+//! Everything else is a `Refusal`, which no function turns into an allow but observe mode's, in the authorizer.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+
+use super::edits::Edits;
+use super::reason::{Reason, Verdict};
+use super::rule::Rule;
+use super::scope::Scope;
+
+/// The answer to one request. `K` is a known key with what was prepared for it.
+#[derive(Debug)]
+pub enum Decision<'r, K> {
+    /// The request goes on.
+    Allow(Grant<'r, K>),
+    /// The request is refused by what keyward knows.
+    Deny(Refusal<'r, K>),
+    /// The request is refused because keyward could not do its job.
+    Unavailable(Refusal<'r, K>),
+}
+
+/// On what ground a request goes on, and what changes on its way.
+#[derive(Debug)]
+pub struct Grant<'r, K> {
+    /// The ground.
+    pub basis: Basis<'r, K>,
+    /// The rule that decided; `None` where `default` did.
+    pub rule: Option<&'r Rule>,
+    /// What the request loses on its way upstream.
+    pub edits: Edits<'r>,
+}
+
+/// The ground on which a request goes on.
+#[derive(Debug)]
+pub enum Basis<'r, K> {
+    /// No key is asked for.
+    Public,
+    /// This key passed every step.
+    Key(K),
+    /// Observe mode: it would have been refused. It carries nobody's identity.
+    Observed(Refusal<'r, K>),
+}
+
+/// Why a request does not go on, with what was known when it failed.
+#[derive(Debug)]
+pub struct Refusal<'r, K> {
+    /// Never `allowed` or `public`.
+    pub reason: Reason,
+    /// The key that was presented, where it is known.
+    pub key: Option<K>,
+    /// The rule that was to decide, or the name that the Envoy route gave; `None` where `default` was.
+    pub rule: Option<&'r Rule>,
+    /// The moment that decided, for reasons of validity.
+    pub moment: Option<Timestamp>,
+    /// All the scopes that the rule wants, for `insufficient_scope`.
+    pub scopes: &'r [Scope],
+}
+
+impl<K> Refusal<'_, K> {
+    /// A refusal before anything of key or rule was known.
+    pub const fn new(reason: Reason) -> Self {
+        Self { reason, key: None, rule: None, moment: None, scopes: &[] }
+    }
+
+    /// A sentence for the caller.
+    pub fn sentence(&self) -> Cow<'static, str> {
+        match (self.reason, self.moment) {
+            (Reason::KeyExpired, Some(at)) => format!("The API key expired at {at}.").into(),
+            (Reason::KeyNotYetValid, Some(at)) => format!("The API key is not valid before {at}.").into(),
+            (reason, _) => reason.sentence().into(),
+        }
+    }
+}
+
+impl<'r, K> Decision<'r, K> {
+    /// The decision that a refusal is: an error where keyward could not decide, else a denial.
+    pub fn refuse(refusal: Refusal<'r, K>) -> Self {
+        match refusal.reason.verdict() {
+            Verdict::Error => Self::Unavailable(refusal),
+            Verdict::Allow | Verdict::Deny => Self::Deny(refusal),
+        }
+    }
+
+    /// The refusal, in observe mode too, where it did not keep the request from going on.
+    pub fn refusal(&self) -> Option<&Refusal<'r, K>> {
+        match self {
+            Self::Allow(grant) => match &grant.basis {
+                Basis::Observed(refusal) => Some(refusal),
+                Basis::Public | Basis::Key(_) => None,
+            },
+            Self::Deny(refusal) | Self::Unavailable(refusal) => Some(refusal),
+        }
+    }
+
+    /// Why; in observe mode, why it would have been refused.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Allow(Grant { basis: Basis::Public, .. }) => Reason::Public,
+            Self::Allow(Grant { basis: Basis::Key(_), .. }) => Reason::Allowed,
+            Self::Allow(Grant { basis: Basis::Observed(refusal), .. })
+            | Self::Deny(refusal)
+            | Self::Unavailable(refusal) => refusal.reason,
+        }
+    }
+
+    /// Allow, deny or error; in observe mode, what it would have been.
+    pub fn verdict(&self) -> Verdict {
+        self.reason().verdict()
+    }
+
+    /// The key that was presented, where it is known, whether it passed or not.
+    pub fn key(&self) -> Option<&K> {
+        match self {
+            Self::Allow(Grant { basis: Basis::Key(key), .. }) => Some(key),
+            Self::Allow(_) | Self::Deny(_) | Self::Unavailable(_) => {
+                self.refusal().and_then(|refusal| refusal.key.as_ref())
+            }
+        }
+    }
+
+    /// The rule that decided or was to decide.
+    pub fn rule(&self) -> Option<&'r Rule> {
+        match self {
+            Self::Allow(grant) => grant.rule,
+            Self::Deny(refusal) | Self::Unavailable(refusal) => refusal.rule,
+        }
+    }
+}

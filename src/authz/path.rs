@@ -1,0 +1,322 @@
+//! Path patterns, and which request paths may be compared with them.
+//!
+//! A path that two programs could read in two ways must not be matched: Envoy forwards `/a/../b`, `%2f` or `;` as
+//! sent, and what the upstream makes of it is its own affair. Such a path is not *plain* and is refused where a
+//! decision has to look at it (section 3 of the contract).
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use super::digest::hex_digit;
+
+/// A request path that reads the same for everyone, percent-decoded once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlainPath<'a> {
+    decoded: Cow<'a, [u8]>,
+}
+
+/// The path is not plain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the path is not plain")]
+pub struct NotPlain;
+
+impl<'a> PlainPath<'a> {
+    /// Judges a request path, without its query.
+    ///
+    /// # Errors
+    /// `NotPlain` unless it is empty, `*`, or begins with `/` and has no `.`, `..` or empty segment but a final one,
+    /// no backslash, `;`, `#`, control or non-ASCII byte, no `%` without two hex digits, and no encoded
+    /// `.`, `/`, `\`, `;`, `%` or control byte.
+    pub fn judge(path: &'a [u8]) -> Result<Self, NotPlain> {
+        if path.is_empty() || path == b"*" {
+            return Ok(Self { decoded: Cow::Borrowed(path) });
+        }
+        if !path.starts_with(b"/") || !path.iter().all(|byte| is_plain_byte(*byte)) {
+            return Err(NotPlain);
+        }
+        let inner = without_final_slash(path);
+        let mut segments = inner.split(|byte| *byte == b'/').skip(1);
+        if segments.any(|segment| matches!(segment, b"" | b"." | b"..")) {
+            return Err(NotPlain);
+        }
+        Ok(Self { decoded: if path.contains(&b'%') { Cow::Owned(decode(path)?) } else { Cow::Borrowed(path) } })
+    }
+
+    /// The segments; `None` for an empty path and `*`, which match no pattern.
+    fn segments(&self) -> Option<Vec<&[u8]>> {
+        self.decoded.starts_with(b"/").then(|| segments_of(&self.decoded))
+    }
+}
+
+fn without_final_slash(path: &[u8]) -> &[u8] {
+    path.strip_suffix(b"/").unwrap_or(path)
+}
+
+fn segments_of(path: &[u8]) -> Vec<&[u8]> {
+    without_final_slash(path).split(|byte| *byte == b'/').skip(1).collect()
+}
+
+const fn is_plain_byte(byte: u8) -> bool {
+    matches!(byte, 0x20..=0x7e) && !matches!(byte, b'\\' | b';' | b'#')
+}
+
+fn decode(path: &[u8]) -> Result<Vec<u8>, NotPlain> {
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path;
+    loop {
+        rest = match rest {
+            [] => return Ok(decoded),
+            [b'%', high, low, rest @ ..] => {
+                let byte = hex_digit(*high).zip(hex_digit(*low)).map(|(h, l)| h << 4 | l).ok_or(NotPlain)?;
+                if byte.is_ascii_control() || matches!(byte, b'.' | b'/' | b'\\' | b';' | b'%') {
+                    return Err(NotPlain);
+                }
+                decoded.push(byte);
+                rest
+            }
+            [b'%', ..] => return Err(NotPlain),
+            [byte, rest @ ..] => {
+                decoded.push(*byte);
+                rest
+            }
+        };
+    }
+}
+
+/// A pattern for paths: `*` within a segment, `**` for any number of segments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathPattern {
+    text: Box<str>,
+    segments: Box<[Segment]>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Segment {
+    /// The literal pieces between `*`s: one piece has no `*`.
+    Pieces(Box<[Box<str>]>),
+    /// `**`.
+    AnyNumber,
+}
+
+/// Why a text is not a path pattern.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPathPattern {
+    /// It does not begin with `/`.
+    #[error("a path pattern begins with `/`")]
+    NoSlash,
+    /// A character that other pattern languages treat as special.
+    #[error(
+        "`{0}` has no meaning in a path pattern; there are `*`, within a segment, and `**`, for any number of segments"
+    )]
+    Special(char),
+    /// `**` with something beside it.
+    #[error("`**` stands alone between slashes; within a segment use `*`")]
+    NotAlone,
+    /// A segment that no plain path has.
+    #[error("no path that is matched has a segment `{0}`")]
+    NeverMatches(String),
+}
+
+impl FromStr for PathPattern {
+    type Err = InvalidPathPattern;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPathPattern> {
+        let inner = text.strip_prefix('/').ok_or(InvalidPathPattern::NoSlash)?;
+        if let Some(special) = text.chars().find(|c| matches!(c, '?' | '[' | ']' | '{' | '}' | '\\')) {
+            return Err(InvalidPathPattern::Special(special));
+        }
+        let inner = inner.strip_suffix('/').unwrap_or(inner);
+        let segments =
+            if inner.is_empty() { Ok(Box::default()) } else { inner.split('/').map(Segment::parse).collect() };
+        Ok(Self { text: text.into(), segments: segments? })
+    }
+}
+
+impl fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Segment {
+    fn parse(text: &str) -> Result<Self, InvalidPathPattern> {
+        match text {
+            "**" => Ok(Self::AnyNumber),
+            "" | "." | ".." => Err(InvalidPathPattern::NeverMatches(text.to_owned())),
+            _ if text.contains("**") => Err(InvalidPathPattern::NotAlone),
+            _ => Ok(Self::Pieces(text.split('*').map(Into::into).collect())),
+        }
+    }
+}
+
+impl PathPattern {
+    /// Whether the pattern matches the whole path; a final slash is ignored on both sides.
+    pub fn matches(&self, path: &PlainPath<'_>) -> bool {
+        path.segments().is_some_and(|segments| matches_segments(&self.segments, &segments))
+    }
+}
+
+/// Matches greedily and goes back to the last `**` alone: trying earlier ones again could not help.
+fn matches_segments(pattern: &[Segment], path: &[&[u8]]) -> bool {
+    let (mut at_pattern, mut at_path) = (0, 0);
+    let mut resume: Option<(usize, usize)> = None;
+    loop {
+        let matched = match (pattern.get(at_pattern), path.get(at_path)) {
+            (None, None) => return true,
+            (Some(Segment::AnyNumber), _) => {
+                resume = Some((at_pattern + 1, at_path));
+                at_pattern += 1;
+                continue;
+            }
+            (Some(Segment::Pieces(pieces)), Some(segment)) => matches_pieces(pieces, segment),
+            (None, Some(_)) | (Some(Segment::Pieces(_)), None) => false,
+        };
+        if matched {
+            at_pattern += 1;
+            at_path += 1;
+            continue;
+        }
+        match resume {
+            Some((after, from)) if from < path.len() => {
+                resume = Some((after, from + 1));
+                at_pattern = after;
+                at_path = from + 1;
+            }
+            Some(_) | None => return false,
+        }
+    }
+}
+
+/// Whether a segment is the pieces with anything between them. Taking the leftmost place for each piece is enough.
+fn matches_pieces(pieces: &[Box<str>], segment: &[u8]) -> bool {
+    let Some((first, rest)) = pieces.split_first() else { return segment.is_empty() };
+    let Some((last, middle)) = rest.split_last() else { return segment == first.as_bytes() };
+    let Some(inner) = segment.strip_prefix(first.as_bytes()).and_then(|rest| rest.strip_suffix(last.as_bytes())) else {
+        return false;
+    };
+    let mut rest = inner;
+    middle.iter().all(|piece| match find(rest, piece.as_bytes()) {
+        Some(at) => {
+            rest = rest.get(at + piece.len()..).unwrap_or_default();
+            true
+        }
+        None => false,
+    })
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    if needle.is_empty() {
+        return Some(0);
+    }
+    haystack.windows(needle.len()).position(|window| window == needle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(text: &str) -> PathPattern {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn patterns_match_whole_paths() {
+        for (text, matching, other) in [
+            ("/", &["/"][..], &["/a", ""][..]),
+            ("/a", &["/a", "/a/"], &["/", "/a/b", "/A", "/ab"]),
+            ("/a/", &["/a", "/a/"], &["/a/b"]),
+            ("/a/*", &["/a/b", "/a/b/"], &["/a", "/a/", "/a/b/c"]),
+            ("/*", &["/a"], &["/", "/a/b", "*", ""]),
+            ("/a/**", &["/a", "/a/", "/a/b", "/a/b/c/"], &["/", "/ab", "/b/a"]),
+            ("/**", &["/", "/a", "/a/b"], &["", "*"]),
+            ("/**/c", &["/c", "/a/c", "/a/b/c", "/c/c"], &["/c/d", "/"]),
+            ("/a/**/c/**/e", &["/a/c/e", "/a/b/c/d/e", "/a/c/c/e/e"], &["/a/e/c", "/a/c"]),
+            ("/v*/x", &["/v1/x", "/v/x"], &["/w1/x", "/v1/2/x"]),
+            ("/a*b*c", &["/abc", "/axbxc", "/abbc", "/abcbc"], &["/ac", "/abcd"]),
+            ("/*a*", &["/a", "/xax"], &["/x"]),
+            ("/aa*aa", &["/aaaa"], &["/aaa"]),
+            ("/é", &["/%C3%A9", "/%c3%a9"], &["/e"]),
+            ("/a b", &["/a%20b", "/a b"], &["/a+b"]),
+        ] {
+            for path in matching {
+                assert!(pattern(text).matches(&PlainPath::judge(path.as_bytes()).unwrap()), "{text} and {path}");
+            }
+            for path in other {
+                assert!(!pattern(text).matches(&PlainPath::judge(path.as_bytes()).unwrap()), "{text} and {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn paths_that_two_programs_could_read_in_two_ways_are_not_plain() {
+        for path in ["", "*", "/", "/a", "/a/", "/a/.../b", "/a%20b", "/%C3%A9", "/a%23", "/a%3f", "/~a,b:c@d!$&'()+="]
+        {
+            assert!(PlainPath::judge(path.as_bytes()).is_ok(), "{path}");
+        }
+        for path in [
+            "a",
+            "//",
+            "//a",
+            "/a//b",
+            "/a//",
+            "/.",
+            "/..",
+            "/a/./b",
+            "/a/../b",
+            "/a/..",
+            "/a\\b",
+            "/a;b",
+            "/a#b",
+            "/a\u{1}",
+            "/a\u{7f}",
+            "/é",
+            "/%",
+            "/%2",
+            "/%zz",
+            "/%2e",
+            "/%2E%2e/a",
+            "/%2f",
+            "/%2F",
+            "/%5c",
+            "/%3b",
+            "/%25",
+            "/%252e",
+            "/%00",
+            "/%0a",
+            "/%7f",
+            "**",
+            "http://h/a",
+            "*/",
+        ] {
+            assert_eq!(PlainPath::judge(path.as_bytes()), Err(NotPlain), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_pattern_says_why() {
+        for (text, error) in [
+            ("", InvalidPathPattern::NoSlash),
+            ("a", InvalidPathPattern::NoSlash),
+            ("*", InvalidPathPattern::NoSlash),
+            ("/a?", InvalidPathPattern::Special('?')),
+            ("/[a]", InvalidPathPattern::Special('[')),
+            ("/{a,b}", InvalidPathPattern::Special('{')),
+            ("/a\\", InvalidPathPattern::Special('\\')),
+            ("/a**", InvalidPathPattern::NotAlone),
+            ("/a//b", InvalidPathPattern::NeverMatches(String::new())),
+            ("/a/../b", InvalidPathPattern::NeverMatches("..".to_owned())),
+        ] {
+            assert_eq!(text.parse::<PathPattern>(), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn many_stars_do_not_make_matching_slow() {
+        let text = format!("/{}", "a*".repeat(200));
+        let path = format!("/{}b", "a".repeat(4000));
+        assert!(pattern(&text).matches(&PlainPath::judge(path.as_bytes()).unwrap()));
+        let deep = pattern(&"/**/a".repeat(100));
+        assert!(!deep.matches(&PlainPath::judge("/a".repeat(99).as_bytes()).unwrap()));
+    }
+}

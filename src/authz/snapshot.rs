@@ -1,0 +1,198 @@
+//! One configuration, whole: what a check is decided by.
+//!
+//! A reload builds a new `Snapshot` and swaps one pointer; a check takes one `Arc` of it at its start and never looks
+//! again, so that it sees one generation and never two.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::credential::{CredentialPlaces, Place};
+use super::digest::Digester;
+use super::identity::{IdentityHeaders, IdentityName};
+use super::key::{KeyRecord, PlanName};
+use super::key_map::KeyMap;
+use super::request::RequestAttributes;
+use super::rule::Rules;
+use super::scope::Scope;
+use super::token::is_alias;
+
+/// Counts the snapshots of a process, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation(pub u64);
+
+/// The configuration in force and, for a file source, its keys.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Which one it is; what was prepared under another is not used.
+    pub generation: Generation,
+    /// How requests are decided.
+    pub policy: Arc<Policy>,
+    /// The keys of a file source; `None` where keys are looked up at a remote source.
+    pub keys: Option<Arc<KeyMap>>,
+}
+
+/// Whether a refusal keeps a request from going on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// It does.
+    #[default]
+    Enforce,
+    /// It is told and the request goes on.
+    Observe,
+}
+
+/// Where the client's address is taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClientAddress {
+    /// Envoy's direct peer.
+    #[default]
+    Peer,
+    /// The `x-envoy-external-address` header, which Envoy sets to the trusted client behind a load balancer.
+    ExternalAddress,
+}
+
+impl ClientAddress {
+    /// The client's address; `None` where it is not known.
+    pub fn of(self, request: &RequestAttributes<'_>) -> Option<IpAddr> {
+        match self {
+            Self::Peer => request.peer.map(|address| address.to_canonical()),
+            Self::ExternalAddress => {
+                let value = request.headers.single("x-envoy-external-address")?;
+                let address: IpAddr = std::str::from_utf8(value).ok()?.parse().ok()?;
+                Some(address.to_canonical())
+            }
+        }
+    }
+}
+
+/// The realm of a challenge: visible ASCII and spaces without `"` and `\`, so that it stands in a quoted string.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Realm(Box<str>);
+
+impl Realm {
+    /// That realm; `None` if it could break out of a quoted string.
+    pub fn new(text: &str) -> Option<Self> {
+        let fits = |byte: u8| (byte == b' ' || byte.is_ascii_graphic()) && !matches!(byte, b'"' | b'\\');
+        text.bytes().all(fits).then(|| Self(text.into()))
+    }
+
+    /// The realm.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What keys that refer to a plan get from it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// Scopes, added to the key's own.
+    pub scopes: Box<[Scope]>,
+}
+
+/// The plans by name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plans(pub BTreeMap<PlanName, Plan>);
+
+impl Plans {
+    /// The scopes of a key: its plan's, then its own, each once.
+    pub fn scopes_of<'k>(&'k self, record: &'k KeyRecord) -> impl Iterator<Item = &'k Scope> {
+        let plan: &[Scope] = record.plan.as_ref().and_then(|name| self.0.get(name)).map_or(&[], |plan| &plan.scopes);
+        let own = record.scopes.iter().filter(move |scope| !plan.contains(scope));
+        plan.iter().chain(own)
+    }
+}
+
+/// How requests are decided: the checked form of a configuration's rules and names.
+#[derive(Debug)]
+pub struct Policy {
+    /// Where a secret may stand.
+    pub credentials: CredentialPlaces,
+    /// How secrets become digests.
+    pub digester: Digester,
+    /// The rules and what holds without one.
+    pub rules: Rules,
+    /// The plans.
+    pub plans: Plans,
+    /// What the upstream is told of the caller.
+    pub identity: IdentityHeaders,
+    /// Whether credentials are removed from what goes upstream.
+    pub strip_credentials: bool,
+    /// The realm of challenges.
+    pub realm: Realm,
+    /// Where the client's address is taken from.
+    pub client_address: ClientAddress,
+    /// Whether refusals are enforced.
+    pub mode: Mode,
+}
+
+impl Policy {
+    /// Headers that are a credential place as a whole: removed from every allowed request, present or not.
+    pub fn always_removed(&self) -> impl Iterator<Item = &str> {
+        let places = self.credentials.iter().filter(|_| self.strip_credentials);
+        places.filter_map(|place| match place {
+            Place::Header { name } => Some(&**name),
+            Place::Scheme { .. } | Place::Query { .. } | Place::Cookie { .. } => None,
+        })
+    }
+
+    /// The identity header that an upstream could take for a credential header, or the reverse; such a pair is refused.
+    pub fn identity_among_credentials(&self) -> Option<&IdentityName> {
+        let mut names = self.identity.names();
+        names.find(|name| {
+            let clashes = |header: &str| is_alias(header.as_bytes(), name.as_str().as_bytes());
+            self.credentials.iter().filter_map(Place::header_name).any(clashes)
+        })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::authz::digest::DigestKind;
+
+    /// A policy with the contract's defaults.
+    pub(crate) fn policy() -> Policy {
+        Policy {
+            credentials: CredentialPlaces::new(vec![
+                Place::Header { name: "x-api-key".into() },
+                Place::Scheme { name: "authorization".into(), scheme: "Bearer".into() },
+            ])
+            .unwrap(),
+            digester: Digester::new(vec![DigestKind::Blake3], None).unwrap(),
+            rules: Rules::default(),
+            plans: Plans::default(),
+            identity: IdentityHeaders::new(vec![
+                ("x-keyward-key-id".parse().unwrap(), "key.id".parse().unwrap()),
+                ("x-keyward-client".parse().unwrap(), "key.client".parse().unwrap()),
+                ("x-keyward-scopes".parse().unwrap(), "key.scopes".parse().unwrap()),
+                ("x-keyward-plan".parse().unwrap(), "key.plan".parse().unwrap()),
+            ])
+            .unwrap(),
+            strip_credentials: true,
+            realm: Realm::new("keyward").unwrap(),
+            client_address: ClientAddress::Peer,
+            mode: Mode::Enforce,
+        }
+    }
+
+    #[test]
+    fn a_realm_cannot_leave_its_quotes() {
+        assert!(Realm::new("my realm").is_some());
+        for text in ["a\"b", "a\\b", "a\r\n", "é"] {
+            assert!(Realm::new(text).is_none(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_identity_header_must_not_be_a_credential_header() {
+        let with = |name: &str| Policy {
+            identity: IdentityHeaders::new(vec![(name.parse().unwrap(), "key.id".parse().unwrap())]).unwrap(),
+            ..policy()
+        };
+        assert!(with("x-id").identity_among_credentials().is_none());
+        for name in ["x-api-key", "X_Api_Key", "Authorization"] {
+            assert!(with(name).identity_among_credentials().is_some(), "{name}");
+        }
+    }
+}

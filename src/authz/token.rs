@@ -1,0 +1,50 @@
+//! The small grammars of HTTP that names are held to: tokens and visible ASCII (RFC 9110 sections 5.5 and 5.6.2).
+//!
+//! Pure predicates, shared by the checks of configuration and records.
+
+/// Whether the text is an RFC 9110 token: at least one `tchar`.
+pub fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(is_token_byte)
+}
+
+const fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        )
+}
+
+/// Whether a header value holds only visible ASCII and spaces: nothing that could end a line.
+pub fn is_visible_or_space(text: &str) -> bool {
+    text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
+}
+
+/// Whether two header names are one to a program that reads `_` as `-`, as CGI and its heirs do.
+pub fn is_alias(one: &[u8], other: &[u8]) -> bool {
+    let plain = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    one.len() == other.len() && one.iter().map(plain).eq(other.iter().map(plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_those_of_rfc_9110() {
+        for token in ["x-api-key", "X_Y", "!#$%&'*+-.^_`|~09azAZ"] {
+            assert!(is_token(token), "{token}");
+        }
+        for other in ["", "a b", "a:b", ":path", "a\r\n", "é", "a,b", "(", "\""] {
+            assert!(!is_token(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn aliases_differ_in_case_underscores_and_hyphens_alone() {
+        assert!(is_alias(b"x-keyward-client", b"X_Keyward-client"));
+        assert!(is_alias(b"x-a", b"x-a"));
+        assert!(!is_alias(b"x-a", b"xa"));
+        assert!(!is_alias(b"x-a", b"x-b"));
+    }
+}

@@ -1,0 +1,59 @@
+//! The seam between the cache and where keys come from.
+//!
+//! A source is asked for one digest at a time. Not knowing a digest is an answer; failing to find out is an error,
+//! which nobody may take for that answer.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::authz::digest::KeyDigest;
+use crate::authz::key::KeyRecord;
+
+/// What a source knows of a digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceAnswer {
+    /// The key that has a secret with that digest.
+    Found(Arc<KeyRecord>),
+    /// No key has it.
+    NotFound,
+    /// There is a record and it is not valid; says what is wrong with it.
+    Invalid(InvalidRecord),
+}
+
+/// A record of a remote source that is not valid.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the record is not valid: {problem}")]
+pub struct InvalidRecord {
+    /// What is wrong, and where.
+    pub problem: Arc<str>,
+}
+
+/// A source could not answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    /// It did not answer in time.
+    #[error("the source did not answer in time")]
+    Timeout,
+    /// It cannot be reached, or answers with an error.
+    #[error("the source failed: {0}")]
+    Failed(Arc<str>),
+    /// As many lookups as are allowed are in flight.
+    #[error("too many lookups are in flight")]
+    Overloaded,
+}
+
+/// A lookup under way.
+pub type LookupFuture<'a> = Pin<Box<dyn Future<Output = Result<SourceAnswer, SourceError>> + Send + 'a>>;
+
+/// Where keys come from.
+pub trait KeySource: Send + Sync {
+    /// The `source` label: file, http or redis.
+    fn name(&self) -> &'static str;
+
+    /// Looks a digest up.
+    ///
+    /// # Errors
+    /// When the source cannot say whether there is such a key.
+    fn lookup<'a>(&'a self, digest: &'a KeyDigest) -> LookupFuture<'a>;
+}
