@@ -1,4 +1,4 @@
-//! The end of a keyward: NOT_SERVING at once, checks answered until nobody comes any more, exit code 0; and no
+//! The end of a keyward: `NOT_SERVING` at once, checks answered until nobody comes any more, exit code 0; and no
 //! caller behind Envoy notices.
 
 use std::time::Duration;
@@ -18,14 +18,14 @@ fn with_key() -> Ask {
     Ask::get("/v1/orders").key(&secret("bare"))
 }
 
-const HEALTH_CHECKED: &str = r#"
+const HEALTH_CHECKED: &str = r"
 - timeout: 1s
   interval: 0.1s
   no_traffic_interval: 0.1s
   unhealthy_threshold: 1
   healthy_threshold: 1
   grpc_health_check: {service_name: envoy.service.auth.v3.Authorization}
-"#;
+";
 
 async fn checks(keyward: &Keyward) -> f64 {
     let text = keyward.fetch("/metrics").await.text();

@@ -20,7 +20,7 @@ fn with_key() -> Ask {
     Ask::get("/v1/orders").key(&secret("bare"))
 }
 
-/// Listeners that ask a scripted server: as shipped, failing open, and failing open with nothing before ext_authz.
+/// Listeners that ask a scripted server: as shipped, failing open, and failing open with nothing before `ext_authz`.
 async fn envoy_with(script: Script, upstream: &Upstream) -> (Envoy, ScriptedAuthz) {
     let authz = ScriptedAuthz::start(script).await;
     let envoy = envoy_asking(Address::Tcp(authz.address), upstream).await;

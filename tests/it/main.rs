@@ -19,6 +19,7 @@ mod credentials;
 mod decisions;
 mod draining;
 mod failing;
+mod hostile;
 mod identity;
 mod metadata;
 mod methods;

@@ -25,8 +25,6 @@ async fn metadata_of(config: &str, asks: &[Ask]) -> Vec<Value> {
     for ask in asks {
         http1::send(stack.envoy.at("logged"), ask).await;
     }
-    // Envoy writes its access log when it stops, at the latest.
-    stack.envoy.process.signal("TERM");
     let lines = wait::until_some("all requests are in the access log", async || {
         let text = fs::read_to_string(&log).ok()?;
         let lines: Vec<Value> = text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect();

@@ -1,4 +1,4 @@
-//! CheckRequests of a real Envoy, kept as bytes in `tests/fixtures/check_request`: what keyward's own decoding
+//! `CheckRequest`s of a real Envoy, kept as bytes in `tests/fixtures/check_request`: what keyward's own decoding
 //! is tested on. This test holds that today's Envoy still sends that shape; with `KEYWARD_RECORD=1` it writes the files.
 
 use std::fs;

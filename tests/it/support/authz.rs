@@ -1,5 +1,5 @@
 //! A scripted authorization server: keeps the very bytes that Envoy sends and answers as told. Shows what
-//! Envoy does with answers keyward must never give, and records CheckRequests.
+//! Envoy does with answers keyward must never give, and records `CheckRequest`s.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -38,7 +38,7 @@ impl ScriptedAuthz {
         Self { address, recorded, server }
     }
 
-    /// The CheckRequests, undecoded, since the last call.
+    /// The `CheckRequest`s, undecoded, since the last call.
     pub fn take(&self) -> Vec<Vec<u8>> {
         std::mem::take(&mut self.recorded.lock().unwrap())
     }

@@ -38,7 +38,7 @@ impl Bootstrap {
         let mut bootstrap = Self { whole, template: listener.0, authz_template: Value::Null, authz_name };
         let authz_name = bootstrap.authz_name.clone();
         bootstrap.authz_template = bootstrap.cluster_mut(&authz_name).clone();
-        point(bootstrap.cluster_mut(&authz_name), &[authz.clone()]);
+        point(bootstrap.cluster_mut(&authz_name), std::slice::from_ref(authz));
         let upstream_cluster = bootstrap.cluster_mut(&upstream_name);
         point(upstream_cluster, &[Address::Tcp(upstream)]);
         // The upstream speaks both protocols, so that each caller's own arrives.
@@ -116,7 +116,7 @@ impl Listener {
         hosts[0]["routes"].as_sequence_mut().unwrap()
     }
 
-    /// A route like the shipped one in front of it, with another `match` and per-filter settings for ext_authz.
+    /// A route like the shipped one in front of it, with another `match` and per-filter settings for `ext_authz`.
     pub fn route(&mut self, matching: &str, per_route: &str) {
         let mut route = self.routes()[0].clone();
         route["match"] = yaml(matching);
@@ -145,7 +145,7 @@ impl Listener {
         self.ext_authz()["encode_raw_headers"] = true.into();
     }
 
-    /// Takes the identity headers' removal before ext_authz away: what then passes, keyward let pass.
+    /// Takes the identity headers' removal before `ext_authz` away: what then passes, keyward let pass.
     pub fn without_header_mutation(&mut self) {
         self.filters().retain(|f| !type_of(&f["typed_config"]).ends_with(".HeaderMutation"));
     }
@@ -177,7 +177,7 @@ impl Listener {
         self.route("{connect_matcher: {}}", "");
     }
 
-    /// One line of JSON a request, with what ext_authz left as dynamic metadata.
+    /// One line of JSON a request, with what `ext_authz` left as dynamic metadata.
     pub fn access_log(&mut self, path: &Path) {
         let mut log = yaml(
             r#"

@@ -42,7 +42,7 @@ pub async fn tls_channel(
     endpoint.tls_config(tls).unwrap().connect().await
 }
 
-/// A CheckRequest in the plain shape, from 127.0.0.1.
+/// A `CheckRequest` in the plain shape, from 127.0.0.1.
 pub fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> CheckRequest {
     let headers: HashMap<String, String> =
         headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -85,7 +85,7 @@ pub async fn check(channel: &Channel, request: CheckRequest) -> Result<Answer, t
     Ok(Answer(answer.into_inner()))
 }
 
-/// A CheckResponse and what a test asks of it.
+/// A `CheckResponse` and what a test asks of it.
 #[derive(Debug)]
 pub struct Answer(pub CheckResponse);
 

@@ -40,7 +40,7 @@ impl Envoy {
         let mut process = Process::start(
             Command::new(binary())
                 .args(["--concurrency", "1", "--use-dynamic-base-id"])
-                .args(["--log-level", "warn", "--drain-time-s", "1"])
+                .args(["--log-level", "warn", "--file-flush-interval-msec", "50"])
                 .arg("--admin-address-path")
                 .arg(&admin)
                 .arg("-c")

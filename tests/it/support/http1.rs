@@ -8,11 +8,10 @@ use tokio::net::TcpStream;
 
 use super::message::{Ask, Lines, Reply, values};
 
-/// The head of a message: its first line, its header lines, and the bytes as they came.
+/// The head of a message: its first line and its header lines, as they came.
 pub struct Head {
     pub first: String,
     pub headers: Lines,
-    pub raw: Vec<u8>,
 }
 
 /// A byte stream with what was read beyond the last message.
@@ -48,7 +47,7 @@ impl<S: AsyncRead + Unpin> Wire<S> {
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
             .collect();
-        Some(Head { first, headers, raw })
+        Some(Head { first, headers })
     }
 
     pub async fn exactly(&mut self, len: usize) -> Vec<u8> {
@@ -103,10 +102,10 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
 pub fn request_bytes(ask: &Ask) -> Vec<u8> {
     let mut text = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", ask.method, ask.path, ask.host);
     for (name, value) in &ask.headers {
-        text += &format!("{name}: {value}\r\n");
+        text.extend([name, ": ", value, "\r\n"]);
     }
     if !ask.body.is_empty() {
-        text += &format!("Content-Length: {}\r\n", ask.body.len());
+        text.extend(["Content-Length: ", &ask.body.len().to_string(), "\r\n"]);
     }
     text += "\r\n";
     // One byte a character, so that a test can write bytes that are not UTF-8.

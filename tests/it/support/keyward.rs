@@ -108,22 +108,8 @@ impl Keyward {
         Home::new(config, keys).start().await
     }
 
-    pub fn tcp(&self) -> SocketAddr {
-        match self.grpc {
-            Address::Tcp(address) => address,
-            Address::Unix(ref path) => panic!("not on TCP: {}", path.display()),
-        }
-    }
-
     pub async fn fetch(&self, path: &str) -> Reply {
         http1::fetch(self.admin, path).await
-    }
-
-    /// One sample of `/metrics` by its whole name, labels included; 0 where there is none.
-    pub async fn metric(&self, series: &str) -> f64 {
-        let text = self.fetch("/metrics").await.text();
-        let found = text.lines().find_map(|line| line.strip_prefix(series));
-        found.map_or(0.0, |value| value.trim().parse().unwrap())
     }
 
     pub async fn reloads(&self, what: &str, result: &str) -> f64 {

@@ -1,6 +1,6 @@
 //! keyward, an upstream, and an Envoy with some listeners between them and the callers.
 
-use super::bootstrap::Bootstrap;
+use super::bootstrap::{Bootstrap, Listener};
 use super::envoy::Envoy;
 use super::keyfile::KeyFile;
 use super::keyward::Keyward;
@@ -25,12 +25,12 @@ impl Stack {
 
 /// The two shapes in which Envoy sends headers, a listener each: `headers` and `raw`.
 pub fn both_shapes(bootstrap: Bootstrap) -> Bootstrap {
-    bootstrap.listener("headers", |_| {}).listener("raw", |l| l.raw_headers())
+    bootstrap.listener("headers", |_| {}).listener("raw", Listener::raw_headers)
 }
 
 /// The same with nothing of Envoy's own protection in front.
 pub fn both_shapes_unprotected(bootstrap: Bootstrap) -> Bootstrap {
-    bootstrap.listener("headers", |l| l.unprotected()).listener("raw", |l| {
+    bootstrap.listener("headers", Listener::unprotected).listener("raw", |l| {
         l.unprotected();
         l.raw_headers();
     })

@@ -20,7 +20,6 @@ use super::message::{Lines, values};
 pub struct Received {
     pub method: String,
     pub path: String,
-    pub authority: String,
     pub headers: Lines,
     pub body: Vec<u8>,
 }
@@ -119,11 +118,9 @@ async fn serve_http1(stream: TcpStream, notes: Notes) {
 
 fn received(head: Head, body: Vec<u8>) -> Received {
     let mut words = head.first.splitn(3, ' ').map(str::to_owned);
-    let authority = values(&head.headers, "host").join(",");
     Received {
         method: words.next().unwrap_or_default(),
         path: words.next().unwrap_or_default(),
-        authority,
         headers: head.headers,
         body,
     }
@@ -143,11 +140,10 @@ async fn serve_http2(stream: TcpStream, notes: Notes) {
                 body.extend_from_slice(&chunk);
             }
             let text = |part: Option<&str>| part.unwrap_or_default().to_owned();
-            let grpc = parts.headers.contains_key("te");
+            let grpc = parts.headers.get("content-type").is_some_and(|kind| kind == "application/grpc");
             notes.lock().unwrap().push(Received {
                 method: parts.method.to_string(),
                 path: text(parts.uri.path_and_query().map(http::uri::PathAndQuery::as_str)),
-                authority: text(parts.uri.authority().map(http::uri::Authority::as_str)),
                 headers: http2::lines(&parts.headers),
                 body,
             });
