@@ -1,4 +1,4 @@
-//! Peers that are no Envoy: bytes that are no HTTP/2, messages that are no CheckRequest, too much of everything.
+//! Peers that are no Envoy: bytes that are no HTTP/2, messages that are no `CheckRequest`, too much of everything.
 //! Each gets an error of its own, and the next honest peer an answer.
 
 use tonic::Code;

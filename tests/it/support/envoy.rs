@@ -26,7 +26,7 @@ pub fn binary() -> PathBuf {
 }
 
 pub struct Envoy {
-    pub process: Process,
+    _process: Process,
     pub admin: SocketAddr,
     listeners: HashMap<String, SocketAddr>,
     _dir: TempDir,
