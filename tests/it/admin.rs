@@ -22,11 +22,15 @@ fn sample(metrics: &Reply, name: &str, labels: &[&str]) -> Option<f64> {
     let text = metrics.text();
     let lines: Vec<&str> = text
         .lines()
-        .filter(|line| line.starts_with(&format!("{name}{{")) || line.starts_with(&format!("{name} ")))
+        .filter(|line| {
+            line.starts_with(&format!("{name}{{")) || line.starts_with(&format!("{name} "))
+        })
         .filter(|line| labels.iter().all(|label| line.contains(label)))
         .collect();
     assert!(lines.len() <= 1, "{name} {labels:?}: {lines:?}");
-    lines.first().and_then(|line| line.rsplit(' ').next()?.parse().ok())
+    lines
+        .first()
+        .and_then(|line| line.rsplit(' ').next()?.parse().ok())
 }
 
 #[tokio::test]
@@ -56,30 +60,73 @@ async fn decisions_are_counted_by_reason_and_by_key() {
     }
     let metrics = keyward.fetch("/metrics").await;
     for (name, labels, value) in [
-        ("keyward_checks_total", &["decision=\"allow\"", "reason=\"allowed\""][..], 2.0),
-        ("keyward_checks_total", &["decision=\"deny\"", "reason=\"key_revoked\""], 1.0),
-        ("keyward_checks_total", &["decision=\"deny\"", "reason=\"unknown_key\""], 1.0),
-        ("keyward_check_duration_seconds_count", &["decision=\"allow\""], 2.0),
         (
-            "keyward_key_requests_total",
-            &["key_id=\"full\"", "client=\"acme\"", "decision=\"allow\"", "reason=\"allowed\""],
+            "keyward_checks_total",
+            &["decision=\"allow\"", "reason=\"allowed\""][..],
+            2.0,
+        ),
+        (
+            "keyward_checks_total",
+            &["decision=\"deny\"", "reason=\"key_revoked\""],
+            1.0,
+        ),
+        (
+            "keyward_checks_total",
+            &["decision=\"deny\"", "reason=\"unknown_key\""],
+            1.0,
+        ),
+        (
+            "keyward_check_duration_seconds_count",
+            &["decision=\"allow\""],
             2.0,
         ),
         (
             "keyward_key_requests_total",
-            &["key_id=\"revoked\"", "client=\"revoked\"", "decision=\"deny\"", "reason=\"key_revoked\""],
+            &[
+                "key_id=\"full\"",
+                "client=\"acme\"",
+                "decision=\"allow\"",
+                "reason=\"allowed\"",
+            ],
+            2.0,
+        ),
+        (
+            "keyward_key_requests_total",
+            &[
+                "key_id=\"revoked\"",
+                "client=\"revoked\"",
+                "decision=\"deny\"",
+                "reason=\"key_revoked\"",
+            ],
             1.0,
         ),
         ("keyward_keys_loaded", &[], 19.0),
         ("keyward_source_up", &["source=\"file\""], 1.0),
-        ("keyward_key_expiry_timestamp_seconds", &["key_id=\"expired\""], 1_577_836_800.0),
+        (
+            "keyward_key_expiry_timestamp_seconds",
+            &["key_id=\"expired\""],
+            1_577_836_800.0,
+        ),
     ] {
-        assert_eq!(sample(&metrics, name, labels), Some(value), "{name} {labels:?}:\n{}", metrics.text());
+        assert_eq!(
+            sample(&metrics, name, labels),
+            Some(value),
+            "{name} {labels:?}:\n{}",
+            metrics.text()
+        );
     }
-    let used = sample(&metrics, "keyward_key_last_used_timestamp_seconds", &["key_id=\"full\""]);
+    let used = sample(
+        &metrics,
+        "keyward_key_last_used_timestamp_seconds",
+        &["key_id=\"full\""],
+    );
     assert!(used.is_some_and(|at| at > 1_700_000_000.0), "{used:?}");
     let text = metrics.text();
-    for name in ["keyward_build_info{", "process_resident_memory_bytes ", "process_start_time_seconds "] {
+    for name in [
+        "keyward_build_info{",
+        "process_resident_memory_bytes ",
+        "process_start_time_seconds ",
+    ] {
         assert!(text.contains(name), "{name} in:\n{text}");
     }
     assert!(!text.contains("nobody"), "an unknown key makes no series");
@@ -91,11 +138,21 @@ async fn a_keys_series_go_when_the_key_goes() {
     let keyward = Keyward::start("{}", &both).await;
     ask(&keyward, "going").await;
     ask(&keyward, "staying").await;
-    assert!(keyward.fetch("/metrics").await.text().contains("key_id=\"going\""));
+    assert!(
+        keyward
+            .fetch("/metrics")
+            .await
+            .text()
+            .contains("key_id=\"going\"")
+    );
     keyward.reload(&key(KeyFile::new(), "staying", &[])).await;
     let text = keyward.fetch("/metrics").await.text();
     assert!(!text.contains("key_id=\"going\""), "{text}");
-    let counted = sample(&keyward.fetch("/metrics").await, "keyward_key_requests_total", &["staying"]);
+    let counted = sample(
+        &keyward.fetch("/metrics").await,
+        "keyward_key_requests_total",
+        &["staying"],
+    );
     assert_eq!(counted, Some(1.0), "the others go on counting");
 }
 
@@ -110,8 +167,11 @@ async fn keys_beyond_max_keys_share_a_series() {
         ask(&keyward, &format!("k{number}")).await;
     }
     let text = keyward.fetch("/metrics").await.text();
-    let of_keys = text.lines().filter(|line| line.starts_with("keyward_key_requests_total{"));
-    let (others, own): (Vec<&str>, Vec<&str>) = of_keys.partition(|line| line.contains("key_id=\"_other\""));
+    let of_keys = text
+        .lines()
+        .filter(|line| line.starts_with("keyward_key_requests_total{"));
+    let (others, own): (Vec<&str>, Vec<&str>) =
+        of_keys.partition(|line| line.contains("key_id=\"_other\""));
     assert_eq!(own.len(), 2, "{text}");
     assert_eq!(others.len(), 1, "{text}");
     assert!(others[0].ends_with(" 3"), "{text}");
@@ -124,7 +184,11 @@ async fn promtool_has_nothing_to_say_about_the_metrics() {
         ask(&keyward, id).await;
     }
     let metrics = keyward.fetch("/metrics").await;
-    assert!(metrics.all("content-type")[0].starts_with("text/plain"), "{:?}", metrics.headers);
+    assert!(
+        metrics.all("content-type")[0].starts_with("text/plain"),
+        "{:?}",
+        metrics.headers
+    );
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -132,10 +196,19 @@ async fn promtool_has_nothing_to_say_about_the_metrics() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("promtool, of Debian's package prometheus");
-    promtool.stdin.take().unwrap().write_all(&metrics.body).unwrap();
+    promtool
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(&metrics.body)
+        .unwrap();
     let said = promtool.wait_with_output().unwrap();
     let text = [said.stdout, said.stderr].concat();
-    assert!(said.status.success() && text.is_empty(), "{}", String::from_utf8_lossy(&text));
+    assert!(
+        said.status.success() && text.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&text)
+    );
 }
 
 #[tokio::test]
@@ -143,10 +216,16 @@ async fn the_effective_configuration_is_shown_without_secrets() {
     let pepper = "a-pepper-of-at-least-thirty-two-bytes";
     let keys = KeyFile::new().secrets(
         "k",
-        &[&format!("digest: {}", crate::support::keyfile::keyed_digest("s", pepper.as_bytes()))],
+        &[&format!(
+            "digest: {}",
+            crate::support::keyfile::keyed_digest("s", pepper.as_bytes())
+        )],
         &[],
     );
-    let home = Home::new("{realm: shown, digest: {pepper_file: pepper, accept: [blake3-keyed]}}", &keys);
+    let home = Home::new(
+        "{realm: shown, digest: {pepper_file: pepper, accept: [blake3-keyed]}}",
+        &keys,
+    );
     std::fs::write(home.path("pepper"), pepper).unwrap();
     let keyward = home.start().await;
     let shown = keyward.fetch("/config").await;

@@ -18,7 +18,12 @@ const CANARY: &str = "c4n4ry-7f3e9a1b5d";
 fn asks() -> Vec<Ask> {
     let orders = || Ask::get("/v1/orders");
     let mut asks = Vec::new();
-    for secret in [CANARY.to_owned(), format!("{CANARY}-unknown"), CANARY.repeat(40), format!("{CANARY} b")] {
+    for secret in [
+        CANARY.to_owned(),
+        format!("{CANARY}-unknown"),
+        CANARY.repeat(40),
+        format!("{CANARY} b"),
+    ] {
         asks.extend([
             orders().key(&secret),
             orders().key(&secret).key(&secret),
@@ -65,9 +70,10 @@ async fn a_secret_shows_up_in_no_output() {
     }
     // What Envoy would never send, and what is no CheckRequest at all.
     let channel = check::channel(&stack.keyward.grpc).await;
-    for request in
-        [check::request(CANARY, "", &[("x-api-key", CANARY)]), check::request("GET", CANARY, &[(CANARY, CANARY)])]
-    {
+    for request in [
+        check::request(CANARY, "", &[("x-api-key", CANARY)]),
+        check::request("GET", CANARY, &[(CANARY, CANARY)]),
+    ] {
         let _ = check::check(&channel, request).await;
     }
     let mut outputs = vec![];
@@ -78,7 +84,10 @@ async fn a_secret_shows_up_in_no_output() {
     drop(channel);
     drop(stack.envoy);
     stack.keyward.process.end().await;
-    assert!(stack.keyward.decisions().len() > 100, "there was something to log");
+    assert!(
+        stack.keyward.decisions().len() > 100,
+        "there was something to log"
+    );
     // A method is no secret, so the log may tell it; no secret was ever sent as one but above.
     let log: Vec<String> = stack
         .keyward
@@ -86,7 +95,10 @@ async fn a_secret_shows_up_in_no_output() {
         .into_iter()
         .map(|mut line| {
             for told in ["method", "path"] {
-                if line[told].as_str().is_some_and(|text| text.starts_with(CANARY)) {
+                if line[told]
+                    .as_str()
+                    .is_some_and(|text| text.starts_with(CANARY))
+                {
                     line[told].take();
                 }
             }
@@ -103,15 +115,27 @@ async fn a_secret_shows_up_in_no_output() {
 
 #[tokio::test]
 async fn a_secret_that_was_put_where_a_digest_belongs_is_not_repeated() {
-    for digest in [CANARY.to_owned(), format!("blake3:{CANARY}"), format!("{CANARY}:00")] {
+    for digest in [
+        CANARY.to_owned(),
+        format!("blake3:{CANARY}"),
+        format!("{CANARY}:00"),
+    ] {
         let keys = KeyFile::new().secrets("k", &[&format!("digest: \"{digest}\"")], &[]);
         let home = Home::new("{}", &keys);
         for command in ["check-config", "serve"] {
-            let mut process =
-                Process::start(Command::new(env!("CARGO_BIN_EXE_keyward")).arg(command).arg("-c").arg(home.config()));
+            let mut process = Process::start(
+                Command::new(env!("CARGO_BIN_EXE_keyward"))
+                    .arg(command)
+                    .arg("-c")
+                    .arg(home.config()),
+            );
             let (status, _) = process.end().await;
             assert_eq!(status.code(), Some(3), "{command} {digest}");
-            assert!(!process.output().contains(CANARY), "{command}: {}", process.output());
+            assert!(
+                !process.output().contains(CANARY),
+                "{command}: {}",
+                process.output()
+            );
         }
     }
 }

@@ -27,20 +27,59 @@ async fn a_place_that_is_filled_twice_is_ambiguous() {
     let cases = [
         ("two header lines", orders().key(&a).key(&b)),
         ("two header lines, the same", orders().key(&a).key(&a)),
-        ("two header lines, one in capitals", orders().key(&a).header("X-API-KEY", &b)),
-        ("two header lines, the first empty", orders().key("").key(&a)),
-        ("two header lines, the second empty", orders().key(&a).key("")),
+        (
+            "two header lines, one in capitals",
+            orders().key(&a).header("X-API-KEY", &b),
+        ),
+        (
+            "two header lines, the first empty",
+            orders().key("").key(&a),
+        ),
+        (
+            "two header lines, the second empty",
+            orders().key(&a).key(""),
+        ),
         ("one line with a comma", orders().key(&format!("{a},{b}"))),
-        ("one line with a comma at the end", orders().key(&format!("{a},"))),
-        ("two bearer lines", bearer(&format!("Bearer {a}")).header("authorization", &format!("Bearer {b}"))),
-        ("one bearer line with two tokens", bearer(&format!("Bearer {a},Bearer {b}"))),
-        ("one bearer line with two tokens and a space", bearer(&format!("Bearer {a}, bearer {b}"))),
-        ("one bearer line with a comma", bearer(&format!("Bearer {a},"))),
-        ("two parameters", Ask::get(&format!("/v1/orders?api_key={a}&api_key={b}"))),
-        ("two parameters, one empty", Ask::get(&format!("/v1/orders?api_key={a}&api_key="))),
-        ("one cookie line with two", orders().header("cookie", &format!("api_key={a}; api_key={b}"))),
-        ("a header and a cookie that differ", orders().key(&a).header("cookie", &format!("api_key={b}"))),
-        ("a header and a parameter that differ", Ask::get(&format!("/v1/orders?api_key={b}")).key(&a)),
+        (
+            "one line with a comma at the end",
+            orders().key(&format!("{a},")),
+        ),
+        (
+            "two bearer lines",
+            bearer(&format!("Bearer {a}")).header("authorization", &format!("Bearer {b}")),
+        ),
+        (
+            "one bearer line with two tokens",
+            bearer(&format!("Bearer {a},Bearer {b}")),
+        ),
+        (
+            "one bearer line with two tokens and a space",
+            bearer(&format!("Bearer {a}, bearer {b}")),
+        ),
+        (
+            "one bearer line with a comma",
+            bearer(&format!("Bearer {a},")),
+        ),
+        (
+            "two parameters",
+            Ask::get(&format!("/v1/orders?api_key={a}&api_key={b}")),
+        ),
+        (
+            "two parameters, one empty",
+            Ask::get(&format!("/v1/orders?api_key={a}&api_key=")),
+        ),
+        (
+            "one cookie line with two",
+            orders().header("cookie", &format!("api_key={a}; api_key={b}")),
+        ),
+        (
+            "a header and a cookie that differ",
+            orders().key(&a).header("cookie", &format!("api_key={b}")),
+        ),
+        (
+            "a header and a parameter that differ",
+            Ask::get(&format!("/v1/orders?api_key={b}")).key(&a),
+        ),
     ];
     for (name, ask) in cases {
         for shape in SHAPES {
@@ -65,16 +104,36 @@ async fn a_key_may_hide_in_any_cookie_line_or_crumb_and_only_it_is_taken_out() {
     // What the client sends as separate lines, and what is left: joined by Envoy or by us.
     let cases: [(&str, Vec<String>, &[&str]); 7] = [
         ("alone", vec![mine.clone()], &[]),
-        ("in front", vec![format!("{mine}; a=1; b=2")], &["a=1", "b=2"]),
-        ("in the middle", vec![format!("a=1; {mine}; b=2")], &["a=1", "b=2"]),
-        ("at the end", vec![format!("a=1; b=2;{mine}")], &["a=1", "b=2"]),
-        ("in the second line", vec!["a=1".into(), mine.clone(), "b=2".into()], &["a=1", "b=2"]),
+        (
+            "in front",
+            vec![format!("{mine}; a=1; b=2")],
+            &["a=1", "b=2"],
+        ),
+        (
+            "in the middle",
+            vec![format!("a=1; {mine}; b=2")],
+            &["a=1", "b=2"],
+        ),
+        (
+            "at the end",
+            vec![format!("a=1; b=2;{mine}")],
+            &["a=1", "b=2"],
+        ),
+        (
+            "in the second line",
+            vec!["a=1".into(), mine.clone(), "b=2".into()],
+            &["a=1", "b=2"],
+        ),
         (
             "beside names that only look like it",
             vec![format!("xapi_key=1; api_keyx=2; API_KEY=3; {mine}")],
             &["xapi_key=1", "api_keyx=2", "API_KEY=3"],
         ),
-        ("beside a quoted value", vec![format!("a=\"x y\"; {mine}")], &["a=\"x y\""]),
+        (
+            "beside a quoted value",
+            vec![format!("a=\"x y\"; {mine}")],
+            &["a=\"x y\""],
+        ),
     ];
     for (name, lines, left) in cases {
         let mut ask = orders();
@@ -106,13 +165,18 @@ async fn two_cookie_lines_with_a_key_each_are_ambiguous() {
     let stack = scene().await;
     let (a, b) = (secret("full"), secret("bare"));
     for second in [a.as_str(), b.as_str(), ""] {
-        let ask =
-            orders().header("cookie", &format!("api_key={a}")).header("cookie", &format!("x=1; api_key={second}"));
+        let ask = orders()
+            .header("cookie", &format!("api_key={a}"))
+            .header("cookie", &format!("x=1; api_key={second}"));
         for shape in SHAPES {
             let over_http1 = http1::send(stack.envoy.at(shape), &ask).await;
             let over_http2 = http2::send(stack.envoy.at(shape), &ask).await;
             for reply in [over_http1, over_http2] {
-                assert_eq!(code(&reply), "ambiguous_key", "{second}, {shape}: {reply:?}");
+                assert_eq!(
+                    code(&reply),
+                    "ambiguous_key",
+                    "{second}, {shape}: {reply:?}"
+                );
             }
         }
     }
@@ -145,9 +209,15 @@ fn hex(digit: u8) -> char {
 async fn a_parameter_is_taken_out_with_its_value_however_it_is_encoded() {
     let stack = scene().await;
     let a = secret("bare");
-    let encoded: String = a.bytes().flat_map(|byte| ['%', hex(byte >> 4), hex(byte & 15)]).collect();
+    let encoded: String = a
+        .bytes()
+        .flat_map(|byte| ['%', hex(byte >> 4), hex(byte & 15)])
+        .collect();
     for value in [a.as_str(), encoded.as_str()] {
-        for path in [format!("/v1/orders?b=2&api_key={value}&a=1"), format!("/v1/orders?api_key={value}")] {
+        for path in [
+            format!("/v1/orders?b=2&api_key={value}&a=1"),
+            format!("/v1/orders?api_key={value}"),
+        ] {
             for shape in SHAPES {
                 let reply = http1::send(stack.envoy.at(shape), &Ask::get(&path)).await;
                 assert_eq!(reply.status, 200, "{path}: {reply:?}");
@@ -174,20 +244,28 @@ async fn an_encoded_parameter_name_is_no_credential() {
 #[tokio::test]
 async fn an_authorization_of_another_scheme_goes_through_untouched() {
     let stack = scene().await;
-    for value in ["Basic dXNlcjpwYXNz", "Digest username=\"a\", realm=\"b\"", "Bearerish abc"] {
+    for value in [
+        "Basic dXNlcjpwYXNz",
+        "Digest username=\"a\", realm=\"b\"",
+        "Bearerish abc",
+    ] {
         let ask = orders().key(&secret("bare")).header("authorization", value);
         for shape in SHAPES {
             let reply = http1::send(stack.envoy.at(shape), &ask).await;
             assert_eq!(reply.status, 200, "{value}: {reply:?}");
-            assert_eq!(stack.upstream.take_one().all("authorization"), [value], "{shape}");
+            assert_eq!(
+                stack.upstream.take_one().all("authorization"),
+                [value],
+                "{shape}"
+            );
         }
     }
 }
 
 #[tokio::test]
 async fn secrets_stay_where_the_operator_wants_them_kept() {
-    let config =
-        format!("{}\nmode: enforce\n", scene::CONFIG).replace("identity:\n", "identity:\n  strip_credentials: false\n");
+    let config = format!("{}\nmode: enforce\n", scene::CONFIG)
+        .replace("identity:\n", "identity:\n  strip_credentials: false\n");
     let stack = Stack::start(&config, &scene::keys(), both_shapes).await;
     let a = secret("bare");
     let reply = http1::send(stack.envoy.at("headers"), &orders().key(&a)).await;
@@ -200,13 +278,18 @@ async fn a_pepper_makes_plain_digests_worthless() {
     let pepper = b"thirty-two bytes of pepper or so";
     let digest = keyed_digest("peppered", pepper);
     let keys = KeyFile::new().secrets("peppered", &[&format!("digest: {digest}")], &[]);
-    let home = crate::support::keyward::Home::new("digest: {pepper_file: pepper, accept: [blake3-keyed]}", &keys);
+    let home = crate::support::keyward::Home::new(
+        "digest: {pepper_file: pepper, accept: [blake3-keyed]}",
+        &keys,
+    );
     std::fs::write(home.path("pepper"), [pepper.as_slice(), b"\n"].concat()).unwrap();
     let keyward = home.start().await;
     let channel = crate::support::check::channel(&keyward.grpc).await;
     let check = async |secret: &str| {
         let request = crate::support::check::with_key(secret);
-        crate::support::check::check(&channel, request).await.unwrap()
+        crate::support::check::check(&channel, request)
+            .await
+            .unwrap()
     };
     assert!(check("peppered").await.allowed());
     assert_eq!(check("other").await.code(), "unknown_key");
@@ -216,7 +299,9 @@ async fn a_pepper_makes_plain_digests_worthless() {
 async fn a_bearer_token_behind_another_scheme_lets_nobody_in() {
     let stack = scene().await;
     let bearer = format!("Bearer {}", secret("bare"));
-    let two_lines = orders().header("authorization", "Basic dXNlcjpwYXNz").header("authorization", &bearer);
+    let two_lines = orders()
+        .header("authorization", "Basic dXNlcjpwYXNz")
+        .header("authorization", &bearer);
     let one_line = orders().header("authorization", &format!("Basic dXNlcjpwYXNz, {bearer}"));
     for ask in [two_lines, one_line] {
         for shape in SHAPES {

@@ -20,7 +20,8 @@ use Want::{Allowed, Denied};
 const BARE: Want = Allowed(["bare", "bare", "", "", ""]);
 const NO_KEY: &str = "Bearer realm=\"keyward\"";
 const BAD_KEY: &str = "Bearer realm=\"keyward\", error=\"invalid_token\"";
-const NO_SCOPE: &str = "Bearer realm=\"keyward\", error=\"insufficient_scope\", scope=\"admin audit\"";
+const NO_SCOPE: &str =
+    "Bearer realm=\"keyward\", error=\"insufficient_scope\", scope=\"admin audit\"";
 
 struct Case {
     name: &'static str,
@@ -34,7 +35,12 @@ fn case(name: &'static str, ask: Ask, want: Want) -> Case {
         Allowed(_) => "allowed",
         Denied(_, code, _) => code,
     };
-    Case { name, reason, ask, want }
+    Case {
+        name,
+        reason,
+        ask,
+        want,
+    }
 }
 
 fn orders() -> Ask {
@@ -53,33 +59,81 @@ fn allowed_cases() -> Vec<Case> {
     let mut cases = vec![
         case("a key with everything", with("full"), full),
         case("a key with nothing but a secret", with("bare"), BARE),
-        case("a bearer token", orders().header("authorization", &format!("Bearer {bare}")), BARE),
+        case(
+            "a bearer token",
+            orders().header("authorization", &format!("Bearer {bare}")),
+            BARE,
+        ),
         case(
             "a bearer token whose scheme is in capitals",
             orders().header("authorization", &format!("BEARER {bare}")),
             BARE,
         ),
-        case("a query parameter", Ask::get(&format!("/v1/orders?api_key={bare}")), BARE),
+        case(
+            "a query parameter",
+            Ask::get(&format!("/v1/orders?api_key={bare}")),
+            BARE,
+        ),
         case(
             "a percent-encoded query parameter",
             Ask::get(&format!("/v1/orders?api_key={}", bare.replace('-', "%2D"))),
             BARE,
         ),
-        case("a cookie", orders().header("cookie", &format!("api_key={bare}")), BARE),
-        case("the same secret in two places", with("bare").header("cookie", &format!("api_key={bare}")), BARE),
-        case("an empty place beside a filled one", with("bare").header("cookie", "api_key="), BARE),
+        case(
+            "a cookie",
+            orders().header("cookie", &format!("api_key={bare}")),
+            BARE,
+        ),
+        case(
+            "the same secret in two places",
+            with("bare").header("cookie", &format!("api_key={bare}")),
+            BARE,
+        ),
+        case(
+            "an empty place beside a filled one",
+            with("bare").header("cookie", "api_key="),
+            BARE,
+        ),
         case(
             "a credential of another scheme beside the key",
             with("bare").header("authorization", "Basic dXNlcjpwYXNz"),
             BARE,
         ),
-        case("an address that is the key's", with("at-home"), same("at-home")),
-        case("a host that is the key's", with("this-host"), same("this-host")),
-        case("a path that is the key's", with("this-path"), same("this-path")),
-        case("a method that is the key's", with("this-method"), same("this-method")),
-        case("the older of two secrets", orders().key(&secret("rotated-old")), same("rotated")),
-        case("the newer of two secrets", orders().key(&secret("rotated-new")), same("rotated")),
-        case("the scopes that a rule wants", Ask::get("/admin/users").key(&secret("full")), full_admin),
+        case(
+            "an address that is the key's",
+            with("at-home"),
+            same("at-home"),
+        ),
+        case(
+            "a host that is the key's",
+            with("this-host"),
+            same("this-host"),
+        ),
+        case(
+            "a path that is the key's",
+            with("this-path"),
+            same("this-path"),
+        ),
+        case(
+            "a method that is the key's",
+            with("this-method"),
+            same("this-method"),
+        ),
+        case(
+            "the older of two secrets",
+            orders().key(&secret("rotated-old")),
+            same("rotated"),
+        ),
+        case(
+            "the newer of two secrets",
+            orders().key(&secret("rotated-new")),
+            same("rotated"),
+        ),
+        case(
+            "the scopes that a rule wants",
+            Ask::get("/admin/users").key(&secret("full")),
+            full_admin,
+        ),
         case(
             "the client that a rule wants",
             Ask::get("/ops").key(&secret("operator")),
@@ -88,10 +142,19 @@ fn allowed_cases() -> Vec<Case> {
     ];
     for (name, ask) in [
         ("a public path without a key", Ask::get("/public/info")),
-        ("a public path with a key", Ask::get("/public/info").key(&bare)),
-        ("a public path with a wrong key", Ask::get("/public").key("nonsense")),
+        (
+            "a public path with a key",
+            Ask::get("/public/info").key(&bare),
+        ),
+        (
+            "a public path with a wrong key",
+            Ask::get("/public").key("nonsense"),
+        ),
     ] {
-        cases.push(Case { reason: "public", ..case(name, ask, public()) });
+        cases.push(Case {
+            reason: "public",
+            ..case(name, ask, public())
+        });
     }
     cases
 }
@@ -107,8 +170,16 @@ fn unauthorized_cases() -> Vec<Case> {
     let denied = |code, authenticate| Denied(401, code, authenticate);
     vec![
         case("no key", orders(), denied("missing_key", NO_KEY)),
-        case("an empty header", orders().header("x-api-key", ""), denied("missing_key", NO_KEY)),
-        case("an empty query parameter", Ask::get("/v1/orders?api_key="), denied("missing_key", NO_KEY)),
+        case(
+            "an empty header",
+            orders().header("x-api-key", ""),
+            denied("missing_key", NO_KEY),
+        ),
+        case(
+            "an empty query parameter",
+            Ask::get("/v1/orders?api_key="),
+            denied("missing_key", NO_KEY),
+        ),
         case(
             "another scheme alone",
             orders().header("authorization", "Basic dXNlcjpwYXNz"),
@@ -124,18 +195,66 @@ fn unauthorized_cases() -> Vec<Case> {
             Ask::get(&format!("/v1/orders?api_key={bare}&api_key={bare}")),
             denied("ambiguous_key", BAD_KEY),
         ),
-        case("a secret of 513 bytes", orders().key(&long), denied("malformed_key", BAD_KEY)),
-        case("a secret with a space", orders().key("a b"), denied("malformed_key", BAD_KEY)),
-        case("a secret of 512 bytes that nobody has", orders().key(&long[1..]), denied("unknown_key", BAD_KEY)),
-        case("a secret that nobody has", orders().key("nonsense"), denied("unknown_key", BAD_KEY)),
-        case("a secret that differs in case", orders().key(&bare.to_uppercase()), denied("unknown_key", BAD_KEY)),
-        case("a revoked key", with("revoked"), denied("key_revoked", BAD_KEY)),
-        case("a disabled key", with("disabled"), denied("key_disabled", BAD_KEY)),
-        case("a key before its time", with("early"), denied("key_not_yet_valid", BAD_KEY)),
-        case("a secret before its time", with("early-secret"), denied("key_not_yet_valid", BAD_KEY)),
-        case("an expired key", with("expired"), denied("key_expired", BAD_KEY)),
-        case("an expired secret", with("expired-secret"), denied("key_expired", BAD_KEY)),
-        case("no key for a route that nobody may use", Ask::get("/internal/x"), denied("missing_key", NO_KEY)),
+        case(
+            "a secret of 513 bytes",
+            orders().key(&long),
+            denied("malformed_key", BAD_KEY),
+        ),
+        case(
+            "a secret with a space",
+            orders().key("a b"),
+            denied("malformed_key", BAD_KEY),
+        ),
+        case(
+            "a secret of 512 bytes that nobody has",
+            orders().key(&long[1..]),
+            denied("unknown_key", BAD_KEY),
+        ),
+        case(
+            "a secret that nobody has",
+            orders().key("nonsense"),
+            denied("unknown_key", BAD_KEY),
+        ),
+        case(
+            "a secret that differs in case",
+            orders().key(&bare.to_uppercase()),
+            denied("unknown_key", BAD_KEY),
+        ),
+        case(
+            "a revoked key",
+            with("revoked"),
+            denied("key_revoked", BAD_KEY),
+        ),
+        case(
+            "a disabled key",
+            with("disabled"),
+            denied("key_disabled", BAD_KEY),
+        ),
+        case(
+            "a key before its time",
+            with("early"),
+            denied("key_not_yet_valid", BAD_KEY),
+        ),
+        case(
+            "a secret before its time",
+            with("early-secret"),
+            denied("key_not_yet_valid", BAD_KEY),
+        ),
+        case(
+            "an expired key",
+            with("expired"),
+            denied("key_expired", BAD_KEY),
+        ),
+        case(
+            "an expired secret",
+            with("expired-secret"),
+            denied("key_expired", BAD_KEY),
+        ),
+        case(
+            "no key for a route that nobody may use",
+            Ask::get("/internal/x"),
+            denied("missing_key", NO_KEY),
+        ),
     ]
 }
 
@@ -143,14 +262,46 @@ fn forbidden_cases() -> Vec<Case> {
     let denied = |code| Denied(403, code, "");
     let at = |path: &str, id: &str| Ask::get(path).key(&secret(id));
     vec![
-        case("a route that nobody may use", at("/internal/x", "full"), denied("route_denied")),
-        case("an address that is not the key's", with("elsewhere"), denied("ip_not_allowed")),
-        case("a host that is not the key's", with("other-host"), denied("route_not_allowed")),
-        case("a path that is not the key's", with("other-path"), denied("route_not_allowed")),
-        case("a method that is not the key's", with("other-method"), denied("route_not_allowed")),
-        case("a client that the rule does not want", at("/ops/x", "full"), denied("client_not_allowed")),
-        case("one scope of two", at("/admin/x", "half-scoped"), Denied(403, "insufficient_scope", NO_SCOPE)),
-        case("no scope at all", at("/admin", "bare"), Denied(403, "insufficient_scope", NO_SCOPE)),
+        case(
+            "a route that nobody may use",
+            at("/internal/x", "full"),
+            denied("route_denied"),
+        ),
+        case(
+            "an address that is not the key's",
+            with("elsewhere"),
+            denied("ip_not_allowed"),
+        ),
+        case(
+            "a host that is not the key's",
+            with("other-host"),
+            denied("route_not_allowed"),
+        ),
+        case(
+            "a path that is not the key's",
+            with("other-path"),
+            denied("route_not_allowed"),
+        ),
+        case(
+            "a method that is not the key's",
+            with("other-method"),
+            denied("route_not_allowed"),
+        ),
+        case(
+            "a client that the rule does not want",
+            at("/ops/x", "full"),
+            denied("client_not_allowed"),
+        ),
+        case(
+            "one scope of two",
+            at("/admin/x", "half-scoped"),
+            Denied(403, "insufficient_scope", NO_SCOPE),
+        ),
+        case(
+            "no scope at all",
+            at("/admin", "bare"),
+            Denied(403, "insufficient_scope", NO_SCOPE),
+        ),
     ]
 }
 
@@ -171,15 +322,30 @@ fn is_allowed(label: &str, reply: &Reply, received: &[Received], caller: Caller,
         assert_eq!(words.join(" "), *value, "{label}: {name} in {received:#?}");
     }
     let all = format!("{received:?}");
-    assert!(!all.contains("-secret-"), "{label}: a secret went upstream: {all}");
+    assert!(
+        !all.contains("-secret-"),
+        "{label}: a secret went upstream: {all}"
+    );
     assert!(received.all("x-api-key").is_empty(), "{label}: {all}");
 }
 
 fn is_denied(label: &str, reply: &Reply, caller: Caller, want: (u16, &str, &str)) {
     let (status, code, authenticate) = want;
-    let authenticates = if authenticate.is_empty() { vec![] } else { vec![authenticate] };
-    assert_eq!(reply.all("www-authenticate"), authenticates, "{label}: {reply:?}");
-    assert_eq!(reply.all("cache-control"), ["no-store"], "{label}: {reply:?}");
+    let authenticates = if authenticate.is_empty() {
+        vec![]
+    } else {
+        vec![authenticate]
+    };
+    assert_eq!(
+        reply.all("www-authenticate"),
+        authenticates,
+        "{label}: {reply:?}"
+    );
+    assert_eq!(
+        reply.all("cache-control"),
+        ["no-store"],
+        "{label}: {reply:?}"
+    );
     if caller == Caller::Grpc {
         let number = match status {
             400 => "13",
@@ -190,11 +356,18 @@ fn is_denied(label: &str, reply: &Reply, caller: Caller, want: (u16, &str, &str)
         assert_eq!(reply.grpc_status(), Some(number), "{label}: {reply:?}");
         let message = reply.grpc_message().unwrap_or_default();
         assert!(!message.is_empty(), "{label}: {reply:?}");
-        assert!(!message.contains(['{', '\n', '"']), "{label}: a plain sentence: {message}");
+        assert!(
+            !message.contains(['{', '\n', '"']),
+            "{label}: a plain sentence: {message}"
+        );
         return;
     }
     assert_eq!(reply.status, status, "{label}: {reply:?}");
-    assert_eq!(reply.all("content-type"), ["application/problem+json"], "{label}");
+    assert_eq!(
+        reply.all("content-type"),
+        ["application/problem+json"],
+        "{label}"
+    );
     let problem = reply.problem();
     assert_eq!(problem["type"], "about:blank", "{label}: {problem}");
     assert_eq!(problem["status"], status, "{label}: {problem}");
@@ -256,9 +429,11 @@ async fn what_a_valid_key_may_not_do_gets_a_403_that_says_why() {
 
 #[tokio::test]
 async fn the_default_decides_where_no_rule_matches() {
-    for (default, reason, status) in
-        [("require-key", "missing_key", 401), ("allow-anyone", "public", 200), ("deny", "missing_key", 401)]
-    {
+    for (default, reason, status) in [
+        ("require-key", "missing_key", 401),
+        ("allow-anyone", "public", 200),
+        ("deny", "missing_key", 401),
+    ] {
         let config = format!("{}default: {default}\n", scene::CONFIG);
         let stack = Stack::start(&config, &scene::keys(), both_shapes).await;
         let to = stack.envoy.at("headers");

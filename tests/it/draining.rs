@@ -29,8 +29,12 @@ const HEALTH_CHECKED: &str = r"
 
 async fn checks(keyward: &Keyward) -> f64 {
     let text = keyward.fetch("/metrics").await.text();
-    let lines = text.lines().filter(|line| line.starts_with("keyward_checks_total{"));
-    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    let lines = text
+        .lines()
+        .filter(|line| line.starts_with("keyward_checks_total{"));
+    lines
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -40,13 +44,20 @@ async fn one_of_two_keywards_stops_under_load_and_no_request_fails() {
     let mut stopping = Keyward::start(config, &scene::keys_without_plans()).await;
     let staying = Keyward::start(config, &scene::keys_without_plans()).await;
     let bootstrap = Bootstrap::new(&stopping.grpc, upstream.address)
-        .authz("pair", &[stopping.grpc.clone(), staying.grpc.clone()], |cluster| {
-            cluster["health_checks"] = yaml(HEALTH_CHECKED);
-        })
+        .authz(
+            "pair",
+            &[stopping.grpc.clone(), staying.grpc.clone()],
+            |cluster| {
+                cluster["health_checks"] = yaml(HEALTH_CHECKED);
+            },
+        )
         .listener("headers", |l| l.asks("pair"));
     let envoy = Envoy::start(&bootstrap).await;
     let load = Load::start(envoy.at("headers"), &with_key(), 4);
-    wait::until("both decide", async || checks(&stopping).await > 20.0 && checks(&staying).await > 20.0).await;
+    wait::until("both decide", async || {
+        checks(&stopping).await > 20.0 && checks(&staying).await > 20.0
+    })
+    .await;
     stopping.process.signal("TERM");
     let (status, _) = stopping.process.end().await;
     assert_eq!(status.code(), Some(0), "{}", stopping.process.output());
@@ -64,7 +75,10 @@ async fn a_drain_serves_while_envoy_is_there_and_ends_once_it_has_gone() {
     let to = stack.envoy.at("headers");
     assert_eq!(http1::send(to, &with_key()).await.status, 200);
     stack.keyward.process.signal("TERM");
-    wait::until("keyward drains", async || stack.keyward.fetch("/readyz").await.status == 503).await;
+    wait::until("keyward drains", async || {
+        stack.keyward.fetch("/readyz").await.status == 503
+    })
+    .await;
     for _ in 0..20 {
         assert_eq!(http1::send(to, &with_key()).await.status, 200);
     }
@@ -77,13 +91,23 @@ async fn a_drain_serves_while_envoy_is_there_and_ends_once_it_has_gone() {
 
 #[tokio::test]
 async fn a_drain_says_so_on_every_channel() {
-    let mut keyward = Keyward::start("{server: {drain: 60s, deadline: 120s}}", &scene::keys_without_plans()).await;
+    let mut keyward = Keyward::start(
+        "{server: {drain: 60s, deadline: 120s}}",
+        &scene::keys_without_plans(),
+    )
+    .await;
     let channel = check::channel(&keyward.grpc).await;
     assert_eq!(check::health(&channel, "").await.unwrap(), check::SERVING);
     keyward.process.signal("TERM");
-    wait::until("gRPC health says so", async || check::health(&channel, "").await.unwrap() == check::NOT_SERVING).await;
+    wait::until("gRPC health says so", async || {
+        check::health(&channel, "").await.unwrap() == check::NOT_SERVING
+    })
+    .await;
     let service = "envoy.service.auth.v3.Authorization";
-    assert_eq!(check::health(&channel, service).await.unwrap(), check::NOT_SERVING);
+    assert_eq!(
+        check::health(&channel, service).await.unwrap(),
+        check::NOT_SERVING
+    );
     let ready = keyward.fetch("/readyz").await;
     assert_eq!(ready.status, 503);
     let why: serde_json::Value = serde_json::from_slice(&ready.body).unwrap();
@@ -103,16 +127,29 @@ async fn a_drain_says_so_on_every_channel() {
 #[tokio::test]
 async fn without_a_connection_the_end_comes_at_once() {
     for signal in ["TERM", "INT"] {
-        let mut keyward = Keyward::start("{server: {drain: 60s, deadline: 120s}}", &scene::keys_without_plans()).await;
+        let mut keyward = Keyward::start(
+            "{server: {drain: 60s, deadline: 120s}}",
+            &scene::keys_without_plans(),
+        )
+        .await;
         keyward.process.signal(signal);
         let (status, _) = keyward.process.end().await;
-        assert_eq!(status.code(), Some(0), "{signal}: {}", keyward.process.output());
+        assert_eq!(
+            status.code(),
+            Some(0),
+            "{signal}: {}",
+            keyward.process.output()
+        );
     }
 }
 
 #[tokio::test]
 async fn a_peer_that_never_lets_go_is_cut_off_at_the_deadline() {
-    let mut keyward = Keyward::start("{server: {drain: 100ms, deadline: 1s}}", &scene::keys_without_plans()).await;
+    let mut keyward = Keyward::start(
+        "{server: {drain: 100ms, deadline: 1s}}",
+        &scene::keys_without_plans(),
+    )
+    .await;
     let Address::Tcp(address) = keyward.grpc.clone() else {
         panic!("on TCP");
     };

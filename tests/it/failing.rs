@@ -2,7 +2,9 @@
 //! where an operator opens it, lets no forged identity through.
 
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
-use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse, DeniedHttpResponse};
+use envoy_types::pb::envoy::service::auth::v3::{
+    AttributeContext, CheckRequest, CheckResponse, DeniedHttpResponse,
+};
 use prost::Message;
 
 use crate::support::authz::{Script, ScriptedAuthz};
@@ -30,7 +32,9 @@ async fn envoy_with(script: Script, upstream: &Upstream) -> (Envoy, ScriptedAuth
 async fn envoy_asking(authz: Address, upstream: &Upstream) -> Envoy {
     let bootstrap = Bootstrap::new(&authz, upstream.address)
         .listener("shipped", |_| {})
-        .listener("open", |l| l.ext_authz()["failure_mode_allow"] = true.into())
+        .listener("open", |l| {
+            l.ext_authz()["failure_mode_allow"] = true.into()
+        })
         .listener("open-unprotected", |l| {
             l.unprotected();
             l.ext_authz()["failure_mode_allow"] = true.into();
@@ -59,7 +63,9 @@ async fn whatever_keyward_cannot_understand_is_denied_with_a_status_that_is_not_
     let keyward = crate::support::keyward::Keyward::start(scene::CONFIG, &scene::keys()).await;
     let channel = check::channel(&keyward.grpc).await;
     let empty = CheckRequest::default();
-    let without_http = CheckRequest { attributes: Some(AttributeContext::default()) };
+    let without_http = CheckRequest {
+        attributes: Some(AttributeContext::default()),
+    };
     for request in [empty, without_http] {
         let answer = check::check(&channel, request).await.unwrap();
         assert_ne!(answer.0.status.as_ref().unwrap().code, 0, "{answer:?}");
@@ -94,7 +100,9 @@ async fn an_envoy_that_fails_open_passes_no_forged_identity() {
     for script in [Script::Hang, Script::Fail(14)] {
         let upstream = Upstream::start().await;
         let (envoy, _authz) = envoy_with(script, &upstream).await;
-        let ask = with_key().header("x-keyward-client", "forged").header("X-Keyward-Key-Id", "forged");
+        let ask = with_key()
+            .header("x-keyward-client", "forged")
+            .header("X-Keyward-Key-Id", "forged");
         let reply = http1::send(envoy.at("open"), &ask).await;
         assert_eq!(reply.status, 200, "{reply:?}");
         let received = upstream.take_one();
@@ -108,9 +116,15 @@ async fn an_envoy_that_fails_open_passes_no_forged_identity() {
 
 #[tokio::test]
 async fn a_killed_keyward_closes_the_gate_and_a_new_one_on_its_socket_opens_it() {
-    let home = Home::new("{server: {grpc: {address: \"unix:keyward.sock\"}}}", &scene::keys_without_plans());
+    let home = Home::new(
+        "{server: {grpc: {address: \"unix:keyward.sock\"}}}",
+        &scene::keys_without_plans(),
+    );
     let socket = home.path("keyward.sock");
-    home.configure(&format!("{{server: {{grpc: {{address: \"unix:{}\"}}}}}}", socket.display()));
+    home.configure(&format!(
+        "{{server: {{grpc: {{address: \"unix:{}\"}}}}}}",
+        socket.display()
+    ));
     let upstream = Upstream::start().await;
     let mut keyward = home.start().await;
     let envoy = envoy_asking(Address::Unix(socket), &upstream).await;
@@ -122,7 +136,10 @@ async fn a_killed_keyward_closes_the_gate_and_a_new_one_on_its_socket_opens_it()
     assert_eq!(reply.status, 503, "{reply:?}");
     let _keyward = keyward.home.start().await;
     let reply = http1::send(to, &with_key()).await;
-    assert_eq!(reply.status, 200, "the first check after the restart: {reply:?}");
+    assert_eq!(
+        reply.status, 200,
+        "the first check after the restart: {reply:?}"
+    );
 }
 
 #[tokio::test]
@@ -131,5 +148,8 @@ async fn an_upstream_refusal_is_the_upstreams_and_a_denial_is_keywards() {
     let reply = http1::send(stack.envoy.at("headers"), &Ask::get("/v1/orders")).await;
     assert_eq!(reply.status, 401);
     let counted = stack.envoy.stat("^cluster.*upstream_rq_4xx$").await;
-    assert_eq!(counted, 0, "refused keys do not count as the upstream's 4xx");
+    assert_eq!(
+        counted, 0,
+        "refused keys do not count as the upstream's 4xx"
+    );
 }

@@ -11,7 +11,9 @@ use crate::support::scene::{keys_without_plans, secret};
 
 async fn honest(keyward: &Keyward) -> Answer {
     let channel = check::channel(&keyward.grpc).await;
-    check::check(&channel, check::with_key(&secret("bare"))).await.unwrap()
+    check::check(&channel, check::with_key(&secret("bare")))
+        .await
+        .unwrap()
 }
 
 async fn write_to(keyward: &Keyward, bytes: &[u8]) {
@@ -41,14 +43,23 @@ async fn a_connection_that_is_none_of_grpc_disturbs_nobody() {
 #[tokio::test]
 async fn a_failed_handshake_does_not_end_the_accepting() {
     let authority = Authority::new();
-    let home = Home::new("{server: {grpc: {tls: {cert_file: tls.crt, key_file: tls.key}}}}", &keys_without_plans());
+    let home = Home::new(
+        "{server: {grpc: {tls: {cert_file: tls.crt, key_file: tls.key}}}}",
+        &keys_without_plans(),
+    );
     authority.issue("localhost").put(home.dir.path());
     let keyward = home.start().await;
     for _ in 0..20 {
         write_to(&keyward, b"no client hello at all\r\n\r\n").await;
-        assert!(check::tls_channel(&keyward.grpc, &Authority::new(), None).await.is_err());
+        assert!(
+            check::tls_channel(&keyward.grpc, &Authority::new(), None)
+                .await
+                .is_err()
+        );
     }
-    let channel = check::tls_channel(&keyward.grpc, &authority, None).await.unwrap();
+    let channel = check::tls_channel(&keyward.grpc, &authority, None)
+        .await
+        .unwrap();
     let answer = check::check(&channel, check::with_key(&secret("bare"))).await;
     assert!(answer.unwrap().allowed());
 }
@@ -74,7 +85,12 @@ async fn check_bytes(keyward: &Keyward, message: &[u8]) -> (Option<String>, Vec<
 #[tokio::test]
 async fn a_message_that_is_no_check_request_is_never_an_allow() {
     let keyward = Keyward::start("{default: allow-anyone}", &keys_without_plans()).await;
-    for message in [&b"\xff\xff\xff"[..], b"\x0a\xff", b"\x0a\x02\x22\x7f", b"nonsense"] {
+    for message in [
+        &b"\xff\xff\xff"[..],
+        b"\x0a\xff",
+        b"\x0a\x02\x22\x7f",
+        b"nonsense",
+    ] {
         let (status, body) = check_bytes(&keyward, message).await;
         assert_ne!(status.as_deref(), Some("0"), "{message:?}: {body:?}");
         assert!(body.is_empty(), "{message:?}: {body:?}");

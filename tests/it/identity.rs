@@ -12,21 +12,41 @@ fn forged(ask: &Ask) -> Vec<(&'static str, Ask)> {
     let ask = || ask.clone();
     vec![
         ("once", ask().header("x-keyward-client", "forged")),
-        ("twice", ask().header("x-keyward-client", "forged").header("x-keyward-client", "forged")),
+        (
+            "twice",
+            ask()
+                .header("x-keyward-client", "forged")
+                .header("x-keyward-client", "forged"),
+        ),
         ("in capitals", ask().header("X-KEYWARD-CLIENT", "forged")),
-        ("with underscores", ask().header("x_keyward_client", "forged")),
-        ("with one underscore", ask().header("X-Keyward_Client", "forged")),
+        (
+            "with underscores",
+            ask().header("x_keyward_client", "forged"),
+        ),
+        (
+            "with one underscore",
+            ask().header("X-Keyward_Client", "forged"),
+        ),
         (
             "with underscores and without",
-            ask().header("x_keyward_client", "forged").header("x-keyward-client", "forged"),
+            ask()
+                .header("x_keyward_client", "forged")
+                .header("x-keyward-client", "forged"),
         ),
-        ("one that the key has no value for", ask().header("x-org-id", "forged").header("x_org_id", "forged")),
+        (
+            "one that the key has no value for",
+            ask()
+                .header("x-org-id", "forged")
+                .header("x_org_id", "forged"),
+        ),
         ("a plan", ask().header("x-keyward-plan", "forged")),
         ("scopes", ask().header("x-keyward-scopes", "forged")),
         ("an empty one", ask().header("x-keyward-plan", "")),
         (
             "named in Connection",
-            ask().header("connection", "x-keyward-client, x-keyward-key-id").header("x-keyward-client", "forged"),
+            ask()
+                .header("connection", "x-keyward-client, x-keyward-key-id")
+                .header("x-keyward-client", "forged"),
         ),
     ]
 }
@@ -65,14 +85,20 @@ async fn a_client_can_neither_forge_nor_alias_an_identity_header() {
 #[tokio::test]
 async fn a_public_path_carries_no_identity_at_all() {
     let stack = Stack::start(scene::CONFIG, &scene::keys(), both_shapes_unprotected).await;
-    for public in [Ask::get("/public/info"), Ask::get("/public/info").key(&secret("full"))] {
+    for public in [
+        Ask::get("/public/info"),
+        Ask::get("/public/info").key(&secret("full")),
+    ] {
         for (name, ask) in forged(&public) {
             for shape in SHAPES {
                 let reply = http1::send(stack.envoy.at(shape), &ask).await;
                 assert_eq!(reply.status, 200, "{name}, {shape}: {reply:?}");
                 let received = stack.upstream.take_one();
                 let names = received.names();
-                assert!(!names.into_iter().any(alias), "{name}, {shape}: {received:#?}");
+                assert!(
+                    !names.into_iter().any(alias),
+                    "{name}, {shape}: {received:#?}"
+                );
                 assert!(received.all("x-api-key").is_empty(), "{name}, {shape}");
             }
         }
@@ -82,7 +108,9 @@ async fn a_public_path_carries_no_identity_at_all() {
 #[tokio::test]
 async fn a_key_named_in_connection_is_not_presented() {
     let stack = Stack::start(scene::CONFIG, &scene::keys(), both_shapes_unprotected).await;
-    let ask = Ask::get("/v1/orders").key(&secret("bare")).header("connection", "x-api-key");
+    let ask = Ask::get("/v1/orders")
+        .key(&secret("bare"))
+        .header("connection", "x-api-key");
     for shape in SHAPES {
         let reply = http1::send(stack.envoy.at(shape), &ask).await;
         assert_eq!(reply.status, 401, "{shape}: {reply:?}");
@@ -92,8 +120,13 @@ async fn a_key_named_in_connection_is_not_presented() {
 
 #[tokio::test]
 async fn the_shipped_envoy_refuses_underscores_before_anyone_is_asked() {
-    let stack = Stack::start(scene::CONFIG, &scene::keys(), |bootstrap| bootstrap.listener("shipped", |_| {})).await;
-    let ask = Ask::get("/v1/orders").key(&secret("bare")).header("x_keyward_client", "forged");
+    let stack = Stack::start(scene::CONFIG, &scene::keys(), |bootstrap| {
+        bootstrap.listener("shipped", |_| {})
+    })
+    .await;
+    let ask = Ask::get("/v1/orders")
+        .key(&secret("bare"))
+        .header("x_keyward_client", "forged");
     let reply = http1::send(stack.envoy.at("shipped"), &ask).await;
     assert_eq!(reply.status, 400, "{reply:?}");
     assert!(stack.keyward.decisions().is_empty());

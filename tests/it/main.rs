@@ -2,7 +2,10 @@
 //! reached it, and callers that speak HTTP/1.1 byte by byte, HTTP/2 and gRPC. One module per behaviour;
 //! `support` starts and stops the parts. Nothing here knows keyward's insides: what is asserted is what
 //! contract.md promises and what envoy.md warns of. Every wait polls with a deadline.
-#![allow(clippy::disallowed_methods, reason = "tests watch real processes, in real time, with the real environment")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests watch real processes, in real time, with the real environment"
+)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,9 +14,14 @@
     clippy::string_slice,
     reason = "a test that cannot go on fails, and says where"
 )]
-#![allow(missing_docs, unreachable_pub, reason = "a test binary has no callers outside")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    reason = "a test binary has no callers outside"
+)]
 
 mod admin;
+mod architecture;
 mod canary;
 mod credentials;
 mod decisions;

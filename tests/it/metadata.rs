@@ -20,18 +20,26 @@ use crate::support::{http1, wait};
 async fn metadata_of(config: &str, asks: &[Ask]) -> Vec<Value> {
     let dir = TempDir::new().unwrap();
     let log = dir.path().join("access.log");
-    let stack =
-        Stack::start(config, &scene::keys(), |bootstrap| bootstrap.listener("logged", |l| l.access_log(&log))).await;
+    let stack = Stack::start(config, &scene::keys(), |bootstrap| {
+        bootstrap.listener("logged", |l| l.access_log(&log))
+    })
+    .await;
     for ask in asks {
         http1::send(stack.envoy.at("logged"), ask).await;
     }
     let lines = wait::until_some("all requests are in the access log", async || {
         let text = fs::read_to_string(&log).ok()?;
-        let lines: Vec<Value> = text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect();
+        let lines: Vec<Value> = text
+            .lines()
+            .filter_map(|l| serde_json::from_str(l).ok())
+            .collect();
         (lines.len() == asks.len()).then_some(lines)
     })
     .await;
-    lines.into_iter().map(|mut line| line["keyward"].take()).collect()
+    lines
+        .into_iter()
+        .map(|mut line| line["keyward"].take())
+        .collect()
 }
 
 #[tokio::test]
@@ -61,20 +69,52 @@ async fn observe_mode_allows_strips_and_tells_what_it_would_have_done() {
     let asks = [
         (Ask::get("/v1/orders"), "missing_key", ""),
         (Ask::get("/v1/orders").key("nonsense"), "unknown_key", ""),
-        (Ask::get("/v1/orders").key(&secret("revoked")), "key_revoked", ""),
-        (Ask::get("/ops").key(&secret("full")), "client_not_allowed", ""),
-        (Ask::get("/internal").key(&secret("full")), "route_denied", ""),
-        (Ask::get("/public/../x").key(&secret("full")), "malformed_path", ""),
-        (Ask::get("/v1/orders").key(&secret("full")), "allowed", "full"),
+        (
+            Ask::get("/v1/orders").key(&secret("revoked")),
+            "key_revoked",
+            "",
+        ),
+        (
+            Ask::get("/ops").key(&secret("full")),
+            "client_not_allowed",
+            "",
+        ),
+        (
+            Ask::get("/internal").key(&secret("full")),
+            "route_denied",
+            "",
+        ),
+        (
+            Ask::get("/public/../x").key(&secret("full")),
+            "malformed_path",
+            "",
+        ),
+        (
+            Ask::get("/v1/orders").key(&secret("full")),
+            "allowed",
+            "full",
+        ),
     ];
     for (seen, (ask, reason, id)) in asks.into_iter().enumerate() {
-        let forged = ask.header("x-keyward-key-id", "forged").header("x_keyward_client", "forged");
+        let forged = ask
+            .header("x-keyward-key-id", "forged")
+            .header("x_keyward_client", "forged");
         let reply = http1::send(stack.envoy.at(SHAPES[seen % 2]), &forged).await;
         assert_eq!(reply.status, 200, "{reason}: {reply:?}");
         let received = stack.upstream.take_one();
-        assert_eq!(received.all(IDENTITY[0]).join(","), id, "{reason}: {received:#?}");
-        assert!(received.all("x-api-key").is_empty(), "{reason}: {received:#?}");
-        assert!(!format!("{received:?}").contains("forged"), "{reason}: {received:#?}");
+        assert_eq!(
+            received.all(IDENTITY[0]).join(","),
+            id,
+            "{reason}: {received:#?}"
+        );
+        assert!(
+            received.all("x-api-key").is_empty(),
+            "{reason}: {received:#?}"
+        );
+        assert!(
+            !format!("{received:?}").contains("forged"),
+            "{reason}: {received:#?}"
+        );
         let decision = stack.keyward.decision_after(seen).await;
         assert_eq!(decision["reason"], reason, "{decision}");
     }
@@ -84,12 +124,17 @@ async fn observe_mode_allows_strips_and_tells_what_it_would_have_done() {
 async fn observe_mode_leaves_the_would_be_decision_in_dynamic_metadata() {
     let config = format!("{}mode: observe\n", scene::CONFIG);
     let found = metadata_of(&config, &[Ask::get("/v1/orders").key("nonsense")]).await;
-    assert_eq!(found, [json!({"decision": "deny", "reason": "unknown_key"})]);
+    assert_eq!(
+        found,
+        [json!({"decision": "deny", "reason": "unknown_key"})]
+    );
 }
 
 #[tokio::test]
 async fn a_route_picks_its_rule_by_name_and_an_unknown_name_closes_it() {
-    let named = |rule: &str| format!("{{check_settings: {{context_extensions: {{keyward.rule: {rule}}}}}}}");
+    let named = |rule: &str| {
+        format!("{{check_settings: {{context_extensions: {{keyward.rule: {rule}}}}}}}")
+    };
     let stack = Stack::start(scene::CONFIG, &scene::keys(), |bootstrap| {
         bootstrap.listener("routed", |l| {
             l.route("{prefix: /v1/open}", &named("open"));
@@ -101,11 +146,23 @@ async fn a_route_picks_its_rule_by_name_and_an_unknown_name_closes_it() {
     .await;
     let cases = [
         (Ask::get("/v1/open"), 200, "public"),
-        (Ask::get("/v1/admin").key(&secret("bare")), 403, "insufficient_scope"),
+        (
+            Ask::get("/v1/admin").key(&secret("bare")),
+            403,
+            "insufficient_scope",
+        ),
         (Ask::get("/v1/admin").key(&secret("full")), 200, "allowed"),
-        (Ask::get("/v1/misspelt").key(&secret("full")), 403, "route_denied"),
+        (
+            Ask::get("/v1/misspelt").key(&secret("full")),
+            403,
+            "route_denied",
+        ),
         (Ask::get("/v1/misspelt"), 401, "missing_key"),
-        (Ask::get("/public/misspelt").key(&secret("full")), 403, "route_denied"),
+        (
+            Ask::get("/public/misspelt").key(&secret("full")),
+            403,
+            "route_denied",
+        ),
     ];
     for (seen, (ask, status, reason)) in cases.into_iter().enumerate() {
         let reply = http1::send(stack.envoy.at("routed"), &ask).await;
@@ -127,13 +184,23 @@ async fn the_address_that_counts_is_the_peers_unless_envoy_vouches_for_another()
             }
         })
     };
-    let from = |address: &str| Ask::get("/v1/orders").key(&secret("abroad")).header("x-forwarded-for", address);
-    for (client_address, statuses) in [("peer", [403, 403]), ("x-envoy-external-address", [200, 403])] {
+    let from = |address: &str| {
+        Ask::get("/v1/orders")
+            .key(&secret("abroad"))
+            .header("x-forwarded-for", address)
+    };
+    for (client_address, statuses) in [
+        ("peer", [403, 403]),
+        ("x-envoy-external-address", [200, 403]),
+    ] {
         let config = format!("client_address: {client_address}");
         let stack = Stack::start(&config, &keys, behind_a_balancer).await;
         for (address, status) in ["203.0.113.7", "198.51.100.1"].iter().zip(statuses) {
             let reply = http1::send(stack.envoy.at("balanced"), &from(address)).await;
-            assert_eq!(reply.status, status, "{client_address}, {address}: {reply:?}");
+            assert_eq!(
+                reply.status, status,
+                "{client_address}, {address}: {reply:?}"
+            );
         }
     }
 }
@@ -180,6 +247,9 @@ async fn decisions_are_logged_as_configured() {
         drop(envoy);
         keyward.process.signal("TERM");
         keyward.process.end().await;
-        wait::until("all that was logged is read", async || keyward.decisions().len() == expected).await;
+        wait::until("all that was logged is read", async || {
+            keyward.decisions().len() == expected
+        })
+        .await;
     }
 }

@@ -28,7 +28,10 @@ async fn a_refused_head_has_the_headers_of_its_refusal_and_no_body() {
     for shape in SHAPES {
         let mut connection = Connection::open(stack.envoy.at(shape)).await;
         for _ in 0..2 {
-            let reply = connection.send(&Ask::new("HEAD", "/v1/orders")).await.unwrap();
+            let reply = connection
+                .send(&Ask::new("HEAD", "/v1/orders"))
+                .await
+                .unwrap();
             assert_eq!(reply.status, 401, "{reply:?}");
             assert_eq!(reply.all("www-authenticate"), ["Bearer realm=\"keyward\""]);
             // A body on the wire would be read as the head of this answer.
@@ -58,7 +61,12 @@ async fn every_request_on_a_connection_is_decided_for_itself() {
             let reply = connection.send(&ask).await.unwrap();
             assert_eq!(reply.status, status, "{shape}, {ask:?}: {reply:?}");
         }
-        let clients: Vec<String> = stack.upstream.take().iter().map(|r| r.all("x-keyward-client").join(",")).collect();
+        let clients: Vec<String> = stack
+            .upstream
+            .take()
+            .iter()
+            .map(|r| r.all("x-keyward-client").join(","))
+            .collect();
         assert_eq!(clients, ["acme", "", "bare"], "{shape}");
     }
 }
@@ -70,7 +78,11 @@ async fn a_connect_needs_a_key_and_matches_no_path() {
     let cases = [
         (connect(), 401, "missing_key"),
         (connect().key(&secret("revoked")), 401, "key_revoked"),
-        (connect().key(&secret("this-path")), 403, "route_not_allowed"),
+        (
+            connect().key(&secret("this-path")),
+            403,
+            "route_not_allowed",
+        ),
         (connect().key(&secret("bare")), 200, ""),
     ];
     for (ask, status, code) in cases {
@@ -109,7 +121,10 @@ async fn a_websocket_is_decided_at_its_upgrade() {
         assert_eq!(reply.status, 401, "{shape}: {reply:?}");
         assert!(stack.upstream.take().is_empty(), "{shape}");
         let mut connection = Connection::open(to).await;
-        let reply = connection.send(&upgrade().key(&secret("bare"))).await.unwrap();
+        let reply = connection
+            .send(&upgrade().key(&secret("bare")))
+            .await
+            .unwrap();
         assert_eq!(reply.status, 101, "{shape}: {reply:?}");
         connection.write(b"ping").await;
         assert_eq!(connection.exactly(4).await, b"ping", "{shape}");

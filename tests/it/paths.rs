@@ -38,7 +38,10 @@ async fn no_spelling_of_a_path_passes_as_public_without_a_key() {
     for path in TRICKS {
         for shape in SHAPES {
             let reply = http1::send(stack.envoy.at(shape), &Ask::get(path)).await;
-            assert!(stack.upstream.take().is_empty(), "{path}, {shape}: {reply:?}");
+            assert!(
+                stack.upstream.take().is_empty(),
+                "{path}, {shape}: {reply:?}"
+            );
             // Envoy itself refuses some with 400; what keyward refuses lacks a key first of all.
             if reply.all("content-type") == ["application/problem+json"] {
                 assert_eq!(reply.status, 401, "{path}, {shape}: {reply:?}");
@@ -125,7 +128,11 @@ async fn encoded_letters_and_queries_do_not_change_what_a_path_is() {
 #[tokio::test]
 async fn the_shipped_envoy_normalises_paths_before_anyone_is_asked() {
     let stack = Stack::start(scene::CONFIG, &scene::keys(), both_shapes).await;
-    for path in ["/public/../admin/users", "/public//../admin/users", "/public/%2e%2e/admin/users"] {
+    for path in [
+        "/public/../admin/users",
+        "/public//../admin/users",
+        "/public/%2e%2e/admin/users",
+    ] {
         let ask = Ask::get(path).key(&secret("full"));
         let reply = http1::send(stack.envoy.at("headers"), &ask).await;
         assert_eq!(reply.status, 200, "{path}: {reply:?}");

@@ -27,11 +27,19 @@ struct Recording {
 }
 
 fn http1(name: &'static str, listener: &'static str, ask: Ask) -> Recording {
-    Recording { name, listener, http2: false, ask }
+    Recording {
+        name,
+        listener,
+        http2: false,
+        ask,
+    }
 }
 
 fn http2(name: &'static str, listener: &'static str, ask: Ask) -> Recording {
-    Recording { http2: true, ..http1(name, listener, ask) }
+    Recording {
+        http2: true,
+        ..http1(name, listener, ask)
+    }
 }
 
 fn recordings() -> Vec<Recording> {
@@ -49,8 +57,16 @@ fn recordings() -> Vec<Recording> {
             .header("x-keyward-client", "forged")
             .header("X_Keyward_Client", "forged")
     };
-    let cookies = || Ask::get("/v1/orders").header("cookie", "a=1; api_key=one").header("cookie", "b=2");
-    let websocket = || get().header("connection", "upgrade").header("upgrade", "websocket");
+    let cookies = || {
+        Ask::get("/v1/orders")
+            .header("cookie", "a=1; api_key=one")
+            .header("cookie", "b=2")
+    };
+    let websocket = || {
+        get()
+            .header("connection", "upgrade")
+            .header("upgrade", "websocket")
+    };
     let connect = || Ask::new("CONNECT", "api.example.com:443").host("api.example.com:443");
     let odd_path = || Ask::get("/a/../b//c;d/%2e%2e/%2f?x=%00&y").key("recorded-secret");
     let not_utf8 = || get().header("x-odd", "caf\u{e9}");
@@ -62,7 +78,11 @@ fn recordings() -> Vec<Recording> {
         http1("head", "headers", Ask::new("HEAD", "/v1/orders")),
         http1("post", "headers", post()),
         http1("post-with-body", "body", post()),
-        http1("post-with-partial-body", "body", post().body("0123456789".repeat(4))),
+        http1(
+            "post-with-partial-body",
+            "body",
+            post().body("0123456789".repeat(4)),
+        ),
         http1("duplicates", "headers", duplicates()),
         http1("duplicates-raw", "raw", duplicates()),
         http2("duplicates-http2-raw", "raw", duplicates()),
@@ -70,8 +90,16 @@ fn recordings() -> Vec<Recording> {
         http1("cookie-lines-raw", "raw", cookies()),
         http2("cookie-crumbs", "headers", cookies()),
         http2("cookie-crumbs-raw", "raw", cookies()),
-        http2("grpc", "headers", as_grpc(&Ask::get("/pkg.Service/Call").key("recorded-secret"))),
-        http2("grpc-raw", "raw", as_grpc(&Ask::get("/pkg.Service/Call").key("recorded-secret"))),
+        http2(
+            "grpc",
+            "headers",
+            as_grpc(&Ask::get("/pkg.Service/Call").key("recorded-secret")),
+        ),
+        http2(
+            "grpc-raw",
+            "raw",
+            as_grpc(&Ask::get("/pkg.Service/Call").key("recorded-secret")),
+        ),
         http1("websocket", "headers", websocket()),
         http1("connect", "headers", connect()),
         http1("connect-raw", "raw", connect()),
@@ -79,12 +107,18 @@ fn recordings() -> Vec<Recording> {
         http1("not-utf8", "headers", not_utf8()),
         http1("not-utf8-raw", "raw", not_utf8()),
         http1("allowed-headers", "allowed", get()),
-        http1("context-extensions", "headers", Ask::get("/named-rule").key("recorded-secret")),
+        http1(
+            "context-extensions",
+            "headers",
+            Ask::get("/named-rule").key("recorded-secret"),
+        ),
     ]
 }
 
 fn file(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/check_request").join(format!("{name}.bin"))
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/check_request")
+        .join(format!("{name}.bin"))
 }
 
 /// What differs from run to run, made the same.
@@ -98,7 +132,9 @@ fn masked(bytes: &[u8]) -> CheckRequest {
     part.time = None;
     let http = part.http.as_mut().unwrap();
     http.id.clear();
-    http.headers.entry("x-request-id".into()).and_modify(String::clear);
+    http.headers
+        .entry("x-request-id".into())
+        .and_modify(String::clear);
     let mut entries = http.header_map.iter_mut().flat_map(|map| &mut map.headers);
     if let Some(id) = entries.find(|entry| entry.key == "x-request-id") {
         id.raw_value.clear();
@@ -131,7 +167,8 @@ async fn envoy_sends_the_check_requests_that_the_fixtures_hold() {
         })
         .listener("body", |l| {
             l.unprotected();
-            l.ext_authz()["with_request_body"] = yaml("{max_request_bytes: 16, allow_partial_message: true}");
+            l.ext_authz()["with_request_body"] =
+                yaml("{max_request_bytes: 16, allow_partial_message: true}");
         })
         .listener("allowed", |l| {
             l.unprotected();

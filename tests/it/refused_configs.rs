@@ -57,13 +57,19 @@ async fn identity_header_names_that_would_do_harm_are_refused() {
         let home = Home::new(&config, &scene::keys_without_plans());
         let (code, output) = run("check-config", &home).await;
         assert_eq!(code, Some(3), "{name:?}: {output}");
-        assert!(output.contains("identity"), "{name:?}: names the place: {output}");
+        assert!(
+            output.contains("identity"),
+            "{name:?}: names the place: {output}"
+        );
     }
 }
 
 #[tokio::test]
 async fn two_identity_headers_that_an_upstream_may_confuse_are_refused() {
-    for pair in ["x-org-id: key.id, x_org_id: key.client", "x-org: key.id, X-Org: key.client"] {
+    for pair in [
+        "x-org-id: key.id, x_org_id: key.client",
+        "x-org: key.id, X-Org: key.client",
+    ] {
         let config = format!("identity: {{headers: {{{pair}}}}}");
         let home = Home::new(&config, &scene::keys_without_plans());
         let (code, output) = run("check-config", &home).await;
@@ -99,9 +105,18 @@ async fn a_bad_key_file_is_exit_code_3_at_the_start() {
     for (name, text) in [
         ("empty", String::new()),
         ("half", good.text()[..good.text().len() / 2].to_owned()),
-        ("a repeated key", format!("{0}{1}", good.text(), &good.text()["keys:\n".len()..])),
-        ("an unknown field", good.text().replace("allow_paths", "allow_pathz")),
-        ("an unknown plan", format!("{}    plan: nope\n", good.text())),
+        (
+            "a repeated key",
+            format!("{0}{1}", good.text(), &good.text()["keys:\n".len()..]),
+        ),
+        (
+            "an unknown field",
+            good.text().replace("allow_paths", "allow_pathz"),
+        ),
+        (
+            "an unknown plan",
+            format!("{}    plan: nope\n", good.text()),
+        ),
     ] {
         let home = Home::new("{}", &good);
         std::fs::write(home.keys(), text).unwrap();

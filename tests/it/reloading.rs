@@ -25,16 +25,27 @@ async fn a_reload_a_second_under_load_fails_no_request_of_an_unchanged_key() {
     let steady = key(KeyFile::new(), "steady", &[]);
     let stack = Stack::start("{log: {decisions: none}}", &steady, both_shapes).await;
     let (to, other) = (stack.envoy.at("headers"), stack.envoy.at("raw"));
-    let loads = [Load::start(to, &with("steady"), 4), Load::start(other, &with("steady"), 2)];
+    let loads = [
+        Load::start(to, &with("steady"), 4),
+        Load::start(other, &with("steady"), 2),
+    ];
     let mut second = interval(Duration::from_secs(1));
     for turn in 0..5 {
         second.tick().await;
         let coming = turn % 2 == 0;
-        let keys = if coming { key(steady.clone(), "coming", &[]) } else { steady.clone() };
+        let keys = if coming {
+            key(steady.clone(), "coming", &[])
+        } else {
+            steady.clone()
+        };
         stack.keyward.reload(&keys).await;
         // In force with the very next request.
         let reply = http1::send(to, &with("coming")).await;
-        assert_eq!(reply.status, if coming { 200 } else { 401 }, "turn {turn}: {reply:?}");
+        assert_eq!(
+            reply.status,
+            if coming { 200 } else { 401 },
+            "turn {turn}: {reply:?}"
+        );
     }
     for load in loads {
         assert!(load.answered() > 100, "there was load: {}", load.answered());
@@ -55,11 +66,17 @@ async fn a_revoked_key_is_refused_with_the_next_request() {
         (&["enabled: false"], "key_disabled"),
         (&["allow_ips: [10.0.0.0/8]"], "ip_not_allowed"),
     ] {
-        stack.keyward.reload(&key(KeyFile::new(), "k", change)).await;
+        stack
+            .keyward
+            .reload(&key(KeyFile::new(), "k", change))
+            .await;
         let reply = connection.send(&with("k")).await.unwrap();
         assert_eq!(reply.problem()["code"], code, "{reply:?}");
     }
-    stack.keyward.reload(&key(KeyFile::new(), "k", &["client: renamed"])).await;
+    stack
+        .keyward
+        .reload(&key(KeyFile::new(), "k", &["client: renamed"]))
+        .await;
     assert_eq!(connection.send(&with("k")).await.unwrap().status, 200);
     let received = stack.upstream.take().pop().unwrap();
     assert_eq!(received.all("x-keyward-client"), ["renamed"]);
@@ -79,7 +96,9 @@ impl Asked {
     }
 
     async fn answer(&self, id: &str) -> Answer {
-        check::check(&self.channel, check::with_key(&secret(id))).await.unwrap()
+        check::check(&self.channel, check::with_key(&secret(id)))
+            .await
+            .unwrap()
     }
 
     async fn allows(&self, id: &str) -> bool {
@@ -87,7 +106,8 @@ impl Asked {
     }
 
     async fn all_reloads(&self) -> f64 {
-        self.keyward.reloads("keys", "success").await + self.keyward.reloads("keys", "failure").await
+        self.keyward.reloads("keys", "success").await
+            + self.keyward.reloads("keys", "failure").await
     }
 }
 
@@ -97,7 +117,9 @@ fn lists(text: &str, id: &str) -> bool {
     let keys = parsed["keys"].as_sequence().cloned().unwrap_or_default();
     keys.iter().any(|key| {
         let secrets = key["secrets"].as_sequence().cloned().unwrap_or_default();
-        let listed = secrets.iter().any(|s| s["digest"] == digest(&secret(id)).as_str());
+        let listed = secrets
+            .iter()
+            .any(|s| s["digest"] == digest(&secret(id)).as_str());
         key["id"] == id && listed && key["enabled"] != false
     })
 }
@@ -105,7 +127,11 @@ fn lists(text: &str, id: &str) -> bool {
 #[tokio::test]
 async fn a_cut_key_file_put_in_place_by_rename_allows_only_what_it_says() {
     let before = key(KeyFile::new(), "old", &[]);
-    let after = key(key(KeyFile::new(), "new", &["client: acme"]), "closed", &["client: acme", "enabled: false"]);
+    let after = key(
+        key(KeyFile::new(), "new", &["client: acme"]),
+        "closed",
+        &["client: acme", "enabled: false"],
+    );
     let asked = Asked::start(&before).await;
     let text = after.text();
     // Every end of a line, and a place within each line.
@@ -116,7 +142,10 @@ async fn a_cut_key_file_put_in_place_by_rename_allows_only_what_it_says() {
         let part = &text[..cut];
         let reloads = asked.all_reloads().await;
         keyfile::replace_by_rename(&asked.keyward.home.keys(), part);
-        wait::until("the cut file was read", async || asked.all_reloads().await > reloads).await;
+        wait::until("the cut file was read", async || {
+            asked.all_reloads().await > reloads
+        })
+        .await;
         let ids = ["old", "new", "closed"];
         let mut allowed = [false; 3];
         for (id, allowed) in ids.iter().zip(&mut allowed) {
@@ -124,16 +153,26 @@ async fn a_cut_key_file_put_in_place_by_rename_allows_only_what_it_says() {
         }
         let refused = allowed == [old, new, closed];
         let said = ids.map(|id| lists(part, id));
-        assert!(refused || allowed == said, "cut at {cut}: {allowed:?}, said {said:?}:\n{part}");
+        assert!(
+            refused || allowed == said,
+            "cut at {cut}: {allowed:?}, said {said:?}:\n{part}"
+        );
         [old, new, closed] = allowed;
     }
-    assert!(!old && new && !closed, "the whole file is in force in the end");
+    assert!(
+        !old && new && !closed,
+        "the whole file is in force in the end"
+    );
 }
 
 #[tokio::test]
 async fn a_key_file_written_in_place_is_read_only_when_it_is_whole() {
     let before = key(KeyFile::new(), "old", &[]);
-    let after = key(KeyFile::new(), "closed", &["client: acme", "enabled: false"]);
+    let after = key(
+        KeyFile::new(),
+        "closed",
+        &["client: acme", "enabled: false"],
+    );
     let asked = Asked::start(&before).await;
     let path = asked.keyward.home.keys();
     let text = after.text();
@@ -147,12 +186,21 @@ async fn a_key_file_written_in_place_is_read_only_when_it_is_whole() {
         keyfile::write_in_place(&path, more);
         writes += 1;
         for _ in 0..20 {
-            assert!(!asked.allows("closed").await, "half a file was taken for a whole one");
-            assert!(asked.allows("old").await, "half a file was taken for a whole one");
+            assert!(
+                !asked.allows("closed").await,
+                "half a file was taken for a whole one"
+            );
+            assert!(
+                asked.allows("old").await,
+                "half a file was taken for a whole one"
+            );
         }
     }
     keyfile::write_in_place(&path, text);
-    wait::until("the whole file is in force", async || !asked.allows("old").await).await;
+    wait::until("the whole file is in force", async || {
+        !asked.allows("old").await
+    })
+    .await;
     assert_eq!(asked.answer("closed").await.code(), "key_disabled");
 }
 
@@ -165,19 +213,27 @@ async fn a_bad_key_file_changes_nothing_and_a_good_one_heals_it() {
     for bad in ["", "keys: [", "keys: 7", "nonsense", repeated.text()] {
         let failures = asked.keyward.reloads("keys", "failure").await;
         keyfile::replace_by_rename(&path, bad);
-        wait::until("the bad file is noticed", async || asked.keyward.reloads("keys", "failure").await > failures)
-            .await;
+        wait::until("the bad file is noticed", async || {
+            asked.keyward.reloads("keys", "failure").await > failures
+        })
+        .await;
         assert!(asked.allows("old").await, "{bad:?}");
     }
     let ready = asked.keyward.fetch("/readyz").await;
-    assert_eq!(ready.status, 200, "a bad reload is no reason to be restarted: {ready:?}");
+    assert_eq!(
+        ready.status, 200,
+        "a bad reload is no reason to be restarted: {ready:?}"
+    );
     asked.keyward.reload(&key(good, "new", &[])).await;
     assert!(asked.allows("new").await);
 }
 
 #[tokio::test]
 async fn a_kubernetes_secret_swap_is_followed_again_and_again() {
-    let home = Home::new("{source: {file: {path: mounted/keys.yaml}}}", &KeyFile::new());
+    let home = Home::new(
+        "{source: {file: {path: mounted/keys.yaml}}}",
+        &KeyFile::new(),
+    );
     let mount = home.path("mounted");
     fs::create_dir(&mount).unwrap();
     let generation = |number: usize| {
@@ -235,11 +291,17 @@ async fn a_hangup_reloads_keys_and_configuration() {
     let home = &asked.keyward.home;
     home.configure("{default: allow-anyone}");
     asked.keyward.process.signal("HUP");
-    wait::until("the new default is in force", async || asked.allows("nobody").await).await;
+    wait::until("the new default is in force", async || {
+        asked.allows("nobody").await
+    })
+    .await;
     // What needs a restart is refused whole, whatever else is in it.
     let failures = asked.keyward.reloads("config", "failure").await;
     home.configure("{default: deny, cache: {capacity: 7}}");
     asked.keyward.process.signal("HUP");
-    wait::until("the change is refused", async || asked.keyward.reloads("config", "failure").await > failures).await;
+    wait::until("the change is refused", async || {
+        asked.keyward.reloads("config", "failure").await > failures
+    })
+    .await;
     assert!(asked.allows("nobody").await);
 }

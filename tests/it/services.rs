@@ -24,9 +24,15 @@ async fn health_is_told_of_the_whole_and_of_the_authorization_service() {
     let keyward = Keyward::start("{}", &keys_without_plans()).await;
     let channel = check::channel(&keyward.grpc).await;
     for service in ["", "envoy.service.auth.v3.Authorization"] {
-        assert_eq!(check::health(&channel, service).await.unwrap(), SERVING, "{service:?}");
+        assert_eq!(
+            check::health(&channel, service).await.unwrap(),
+            SERVING,
+            "{service:?}"
+        );
     }
-    let unknown = check::health(&channel, "no.such.Service").await.unwrap_err();
+    let unknown = check::health(&channel, "no.such.Service")
+        .await
+        .unwrap_err();
     assert_eq!(unknown.code(), Code::NotFound);
 }
 
@@ -34,7 +40,10 @@ async fn health_is_told_of_the_whole_and_of_the_authorization_service() {
 async fn reflection_lists_the_services_in_both_versions() {
     let keyward = Keyward::start("{}", &keys_without_plans()).await;
     let channel = check::channel(&keyward.grpc).await;
-    let expected = ["envoy.service.auth.v3.Authorization", "grpc.health.v1.Health"];
+    let expected = [
+        "envoy.service.auth.v3.Authorization",
+        "grpc.health.v1.Health",
+    ];
     macro_rules! listed {
         ($version:ident) => {{
             use tonic_reflection::pb::$version::ServerReflectionRequest;
@@ -51,19 +60,28 @@ async fn reflection_lists_the_services_in_both_versions() {
             let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {
                 panic!("no list: {answer:?}");
             };
-            list.service.into_iter().map(|service| service.name).collect::<Vec<_>>()
+            list.service
+                .into_iter()
+                .map(|service| service.name)
+                .collect::<Vec<_>>()
         }};
     }
     for names in [listed!(v1), listed!(v1alpha)] {
         for name in expected {
-            assert!(names.iter().any(|found| found == name), "{name} in {names:?}");
+            assert!(
+                names.iter().any(|found| found == name),
+                "{name} in {names:?}"
+            );
         }
     }
 }
 
 fn on_socket(home: &Home, rest: &str) {
     let path = home.path("keyward.sock");
-    home.configure(&format!("{{server: {{grpc: {{address: \"unix:{}\"{rest}}}}}}}", path.display()));
+    home.configure(&format!(
+        "{{server: {{grpc: {{address: \"unix:{}\"{rest}}}}}}}",
+        path.display()
+    ));
 }
 
 #[tokio::test]
@@ -91,13 +109,18 @@ async fn a_file_that_is_no_socket_is_not_replaced() {
     let mut process = home.launch();
     let (status, _) = process.end().await;
     assert!(!status.success(), "{}", process.output());
-    assert_eq!(fs::read_to_string(home.path("keyward.sock")).unwrap(), "precious");
+    assert_eq!(
+        fs::read_to_string(home.path("keyward.sock")).unwrap(),
+        "precious"
+    );
 }
 
 /// A keyward whose certificate is by `authority`, and whose clients need one by `clients` where given.
 async fn with_tls(authority: &Authority, clients: Option<&Authority>) -> Keyward {
     let client_ca = clients.map_or("", |_| ", client_ca_file: clients.crt");
-    let config = format!("{{server: {{grpc: {{tls: {{cert_file: tls.crt, key_file: tls.key{client_ca}}}}}}}}}");
+    let config = format!(
+        "{{server: {{grpc: {{tls: {{cert_file: tls.crt, key_file: tls.key{client_ca}}}}}}}}}"
+    );
     let home = Home::new(&config, &keys_without_plans());
     authority.issue("localhost").put(home.dir.path());
     if let Some(clients) = clients {
@@ -144,10 +167,15 @@ async fn mutual_tls_serves_only_those_with_a_certificate_by_the_clients_authorit
 async fn a_new_certificate_is_taken_up_and_open_connections_go_on() {
     let (first, second) = (Authority::new(), Authority::new());
     let keyward = with_tls(&first, None).await;
-    let open = check::tls_channel(&keyward.grpc, &first, None).await.unwrap();
+    let open = check::tls_channel(&keyward.grpc, &first, None)
+        .await
+        .unwrap();
     assert!(allows(&open).await);
     second.issue("localhost").put(keyward.home.dir.path());
-    wait::until("the new certificate is shown", async || lets_in(&keyward, &second, None).await).await;
+    wait::until("the new certificate is shown", async || {
+        lets_in(&keyward, &second, None).await
+    })
+    .await;
     assert!(!lets_in(&keyward, &first, None).await);
     assert!(allows(&open).await, "the open connection goes on");
 }
@@ -159,5 +187,8 @@ async fn a_new_authority_for_clients_is_taken_up() {
     let newcomer = second.issue("envoy");
     assert!(!lets_in(&keyward, &authority, Some(&newcomer)).await);
     crate::support::keyfile::replace_by_rename(&keyward.home.path("clients.crt"), second.pem());
-    wait::until("the new authority counts", async || lets_in(&keyward, &authority, Some(&newcomer)).await).await;
+    wait::until("the new authority counts", async || {
+        lets_in(&keyward, &authority, Some(&newcomer)).await
+    })
+    .await;
 }

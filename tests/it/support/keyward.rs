@@ -78,7 +78,11 @@ impl Home {
     pub async fn start(self) -> Keyward {
         let mut process = self.launch();
         let listening = wait::until_some("keyward is ready", async || {
-            assert!(process.exited().is_none(), "keyward has ended: {}", process.output());
+            assert!(
+                process.exited().is_none(),
+                "keyward has ended: {}",
+                process.output()
+            );
             let log = log(&process);
             log.iter().find(|line| line["msg"] == "ready")?;
             log.into_iter().find(|line| line["msg"] == "listening")
@@ -91,8 +95,15 @@ impl Home {
             None => Address::Tcp(grpc.parse().expect("the address in the listening line")),
         };
         let admin = text("admin");
-        let admin = admin.parse().expect("the admin address in the listening line");
-        Keyward { home: self, process, grpc, admin }
+        let admin = admin
+            .parse()
+            .expect("the admin address in the listening line");
+        Keyward {
+            home: self,
+            process,
+            grpc,
+            admin,
+        }
     }
 }
 
@@ -120,14 +131,19 @@ impl Keyward {
                 && line.contains(&format!("what=\"{what}\""))
                 && line.contains(&format!("result=\"{result}\""))
         });
-        of_interest.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        of_interest
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
     }
 
     /// Puts a key file in place by rename and waits until it is in force.
     pub async fn reload(&self, keys: &KeyFile) {
         let before = self.reloads("keys", "success").await;
         keyfile::replace_by_rename(&self.home.keys(), keys.text());
-        wait::until("the keys are reloaded", async || self.reloads("keys", "success").await > before).await;
+        wait::until("the keys are reloaded", async || {
+            self.reloads("keys", "success").await > before
+        })
+        .await;
     }
 
     /// The log so far, a JSON object a line.
@@ -143,7 +159,10 @@ impl Keyward {
 
     /// The decision logged after the first `seen` ones.
     pub async fn decision_after(&self, seen: usize) -> serde_json::Value {
-        wait::until_some("the decision is logged", async || self.decisions().into_iter().nth(seen)).await
+        wait::until_some("the decision is logged", async || {
+            self.decisions().into_iter().nth(seen)
+        })
+        .await
     }
 }
 
@@ -151,7 +170,11 @@ fn log(process: &Process) -> Vec<serde_json::Value> {
     let text = process.stderr.text();
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     let lines = whole.lines().filter(|line| !line.is_empty());
-    lines.map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("not a JSON line ({e}): {line}"))).collect()
+    lines
+        .map(|line| {
+            serde_json::from_str(line).unwrap_or_else(|e| panic!("not a JSON line ({e}): {line}"))
+        })
+        .collect()
 }
 
 /// Lays `over` on `under`: mappings member by member, all else by replacement.

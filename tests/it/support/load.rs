@@ -30,7 +30,9 @@ impl Load {
                 let mut two = http2::Connection::open(to).await;
                 while !stop.load(Ordering::Relaxed) && failures.len() < 10 {
                     let reply = if number % 2 == 0 {
-                        one.send(&ask).await.ok_or_else(|| "connection closed".to_owned())
+                        one.send(&ask)
+                            .await
+                            .ok_or_else(|| "connection closed".to_owned())
                     } else {
                         two.send(&ask).await.map_err(|error| error.to_string())
                     };
@@ -45,7 +47,11 @@ impl Load {
                 failures
             });
         }
-        Self { stop, answered, callers }
+        Self {
+            stop,
+            answered,
+            callers,
+        }
     }
 
     /// How many requests were answered with 200 so far.

@@ -68,7 +68,8 @@ impl Reply {
 
     /// The problem+json body.
     pub fn problem(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
     }
 
     /// The gRPC status, from the trailers or from an answer that is trailers alone.

@@ -46,13 +46,20 @@ impl Process {
         let (stdout, stderr) = (Output::default(), Output::default());
         stdout.fill_from(child.stdout.take().unwrap());
         stderr.fill_from(child.stderr.take().unwrap());
-        Self { child, stdout, stderr }
+        Self {
+            child,
+            stdout,
+            stderr,
+        }
     }
 
     /// Sends a signal by name (`TERM`, `HUP`, `INT`, `KILL`).
     pub fn signal(&self, name: &str) {
         // The shell's own kill: no unsafe code here, and no package that a bare image lacks.
-        let done = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())]).status().unwrap();
+        let done = Command::new("sh")
+            .args(["-c", &format!("kill -{name} {}", self.child.id())])
+            .status()
+            .unwrap();
         assert!(done.success(), "kill -{name} failed");
     }
 

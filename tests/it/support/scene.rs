@@ -25,8 +25,13 @@ rules:
 "#;
 
 /// What carries identity upstream.
-pub const IDENTITY: [&str; 5] =
-    ["x-keyward-key-id", "x-keyward-client", "x-keyward-scopes", "x-keyward-plan", "x-org-id"];
+pub const IDENTITY: [&str; 5] = [
+    "x-keyward-key-id",
+    "x-keyward-client",
+    "x-keyward-scopes",
+    "x-keyward-plan",
+    "x-org-id",
+];
 
 pub const PAST: &str = "2020-01-01T00:00:00Z";
 pub const FUTURE: &str = "2099-01-01T00:00:00Z";
@@ -52,7 +57,15 @@ pub fn keys() -> KeyFile {
     let from_future = format!("not_before: {FUTURE}");
     let mut file = KeyFile::new();
     for (id, rest) in [
-        ("full", &["client: acme", "plan: gold", "scopes: [admin, audit]", "metadata: {org: \"42\", tier: gold}"][..]),
+        (
+            "full",
+            &[
+                "client: acme",
+                "plan: gold",
+                "scopes: [admin, audit]",
+                "metadata: {org: \"42\", tier: gold}",
+            ][..],
+        ),
         ("bare", &[]),
         ("half-scoped", &["scopes: [audit]"]),
         ("operator", &["client: operators"]),
@@ -72,7 +85,11 @@ pub fn keys() -> KeyFile {
         file = key(file, id, rest);
     }
     file.secrets("early-secret", &[&timed("early-secret", &from_future)], &[])
-        .secrets("expired-secret", &[&timed("expired-secret", &until_past)], &[])
+        .secrets(
+            "expired-secret",
+            &[&timed("expired-secret", &until_past)],
+            &[],
+        )
         .secrets(
             "rotated",
             &[

@@ -49,7 +49,11 @@ impl Upstream {
         let address = listener.local_addr().unwrap();
         let notes = Notes::default();
         let server = tokio::spawn(accept(listener, Arc::clone(&notes)));
-        Self { address, notes, server }
+        Self {
+            address,
+            notes,
+            server,
+        }
     }
 
     /// What came since the last call.
@@ -140,14 +144,26 @@ async fn serve_http2(stream: TcpStream, notes: Notes) {
                 body.extend_from_slice(&chunk);
             }
             let text = |part: Option<&str>| part.unwrap_or_default().to_owned();
-            let grpc = parts.headers.get("content-type").is_some_and(|kind| kind == "application/grpc");
+            let grpc = parts
+                .headers
+                .get("content-type")
+                .is_some_and(|kind| kind == "application/grpc");
             notes.lock().unwrap().push(Received {
                 method: parts.method.to_string(),
-                path: text(parts.uri.path_and_query().map(http::uri::PathAndQuery::as_str)),
+                path: text(
+                    parts
+                        .uri
+                        .path_and_query()
+                        .map(http::uri::PathAndQuery::as_str),
+                ),
                 headers: http2::lines(&parts.headers),
                 body,
             });
-            let kind = if grpc { "application/grpc" } else { "text/plain" };
+            let kind = if grpc {
+                "application/grpc"
+            } else {
+                "text/plain"
+            };
             let head = Response::builder().header("content-type", kind);
             let Ok(mut sender) = respond.send_response(head.body(()).unwrap(), false) else {
                 return;

@@ -18,7 +18,11 @@ pub async fn until_some<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) 
         if let Some(found) = ask().await {
             return found;
         }
-        assert!(Instant::now() < end, "{what}: not so after {} s", DEADLINE.as_secs());
+        assert!(
+            Instant::now() < end,
+            "{what}: not so after {} s",
+            DEADLINE.as_secs()
+        );
         tokio::time::sleep(PAUSE).await;
     }
 }
