@@ -1,10 +1,13 @@
 //! When the answer is missing, late or empty: what Envoy makes of it, and that the shipped configuration closes or,
 //! where an operator opens it, lets no forged identity through.
 
+use std::time::Duration;
+
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use envoy_types::pb::envoy::service::auth::v3::{
     AttributeContext, CheckRequest, CheckResponse, DeniedHttpResponse,
 };
+use envoy_types::pb::google::rpc::Status;
 use prost::Message;
 
 use crate::support::authz::{Script, ScriptedAuthz};
@@ -152,4 +155,24 @@ async fn an_upstream_refusal_is_the_upstreams_and_a_denial_is_keywards() {
         counted, 0,
         "refused keys do not count as the upstream's 4xx"
     );
+}
+
+#[tokio::test]
+async fn the_shipped_envoy_waits_for_an_answer_longer_than_it_pauses_before_a_retry() {
+    // Envoy takes the retry policy's `max_interval` as the timeout of each try: a keyward whose container is
+    // throttled for a tenth of a second must still be heard.
+    let denial = CheckResponse {
+        status: Some(Status {
+            code: 16,
+            ..Status::default()
+        }),
+        http_response: Some(HttpResponse::DeniedResponse(DeniedHttpResponse::default())),
+        ..CheckResponse::default()
+    };
+    let upstream = Upstream::start().await;
+    let script = Script::Late(Duration::from_millis(150), denial.encode_to_vec());
+    let (envoy, authz) = envoy_with(script, &upstream).await;
+    let reply = http1::send(envoy.at("shipped"), &with_key()).await;
+    assert_eq!(reply.status, 403, "{reply:?}");
+    assert_eq!(authz.take().len(), 1, "asked once");
 }

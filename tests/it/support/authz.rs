@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::server::SendResponse;
@@ -15,6 +16,8 @@ use tokio::task::JoinHandle;
 pub enum Script {
     /// Answers with this `CheckResponse`, encoded.
     Message(Vec<u8>),
+    /// Answers so after that long.
+    Late(Duration, Vec<u8>),
     /// Fails the call with this gRPC status.
     Fail(u16),
     /// Holds the call until the caller gives up.
@@ -99,9 +102,16 @@ async fn answer(
             .unwrap()
             .push(message.get(5..).unwrap_or_default().to_vec());
     }
+    let script = match script {
+        Script::Late(pause, message) => {
+            tokio::time::sleep(pause).await;
+            Script::Message(message)
+        }
+        other => other,
+    };
     let head = Response::builder().header("content-type", "application/grpc");
     match script {
-        Script::Message(message) => {
+        Script::Message(message) | Script::Late(_, message) => {
             let mut frame = BytesMut::new();
             frame.put_u8(0);
             frame.put_u32(u32::try_from(message.len()).unwrap());
