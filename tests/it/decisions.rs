@@ -12,7 +12,7 @@ use crate::support::upstream::Received;
 use cases::{
     Case,
     Want::{Allowed, Denied},
-    allowed_cases, forbidden_cases, orders, unauthorized_cases, with,
+    allowed_cases, forbidden_cases, orders, place_cases, unauthorized_cases, with,
 };
 
 fn is_allowed(label: &str, reply: &Reply, received: &[Received], caller: Caller, want: &[&str; 5]) {
@@ -122,6 +122,7 @@ async fn run(stack: &Stack, cases: Vec<Case>) {
 #[tokio::test]
 async fn what_is_allowed_goes_upstream_with_its_identity_and_without_its_secret() {
     let stack = Stack::start(scene::CONFIG, &scene::keys(), both_shapes).await;
+    run(&stack, place_cases()).await;
     run(&stack, allowed_cases()).await;
 }
 

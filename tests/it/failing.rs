@@ -36,7 +36,7 @@ async fn envoy_asking(authz: Address, upstream: &Upstream) -> Envoy {
     let bootstrap = Bootstrap::new(&authz, upstream.address)
         .listener("shipped", |_| {})
         .listener("open", |l| {
-            l.ext_authz()["failure_mode_allow"] = true.into()
+            l.ext_authz()["failure_mode_allow"] = true.into();
         })
         .listener("open-unprotected", |l| {
             l.unprotected();

@@ -102,33 +102,35 @@ async fn answer(
             .unwrap()
             .push(message.get(5..).unwrap_or_default().to_vec());
     }
-    let script = match script {
+    match script {
+        Script::Message(message) => send(respond, &message),
         Script::Late(pause, message) => {
             tokio::time::sleep(pause).await;
-            Script::Message(message)
-        }
-        other => other,
-    };
-    let head = Response::builder().header("content-type", "application/grpc");
-    match script {
-        Script::Message(message) | Script::Late(_, message) => {
-            let mut frame = BytesMut::new();
-            frame.put_u8(0);
-            frame.put_u32(u32::try_from(message.len()).unwrap());
-            frame.put_slice(&message);
-            let Ok(mut sender) = respond.send_response(head.body(()).unwrap(), false) else {
-                return;
-            };
-            let _ = sender.send_data(frame.freeze(), false);
-            let mut trailers = HeaderMap::new();
-            trailers.insert("grpc-status", HeaderValue::from_static("0"));
-            let _ = sender.send_trailers(trailers);
+            send(respond, &message);
         }
         Script::Fail(status) => {
-            let head = head.header("grpc-status", status);
+            let head = head().header("grpc-status", status);
             let _ = respond.send_response(head.body(()).unwrap(), true);
         }
         // Held open until the test is over: dropping it would be an answer.
         Script::Hang => std::future::pending().await,
     }
+}
+
+fn head() -> http::response::Builder {
+    Response::builder().header("content-type", "application/grpc")
+}
+
+fn send(mut respond: SendResponse<Bytes>, message: &[u8]) {
+    let mut frame = BytesMut::new();
+    frame.put_u8(0);
+    frame.put_u32(u32::try_from(message.len()).unwrap());
+    frame.put_slice(message);
+    let Ok(mut sender) = respond.send_response(head().body(()).unwrap(), false) else {
+        return;
+    };
+    let _ = sender.send_data(frame.freeze(), false);
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    let _ = sender.send_trailers(trailers);
 }
