@@ -2,6 +2,7 @@
 //! something nobody wrote.
 
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_yaml::Value;
@@ -12,6 +13,7 @@ use crate::support::keyfile::{self, KeyFile, digest};
 use crate::support::keyward::{Home, Keyward};
 use crate::support::load::Load;
 use crate::support::message::Ask;
+use crate::support::process::Process;
 use crate::support::scene::{self, key, secret};
 use crate::support::stack::{Stack, both_shapes};
 use crate::support::{http1, wait};
@@ -304,4 +306,30 @@ async fn a_hangup_reloads_keys_and_configuration() {
     })
     .await;
     assert!(asked.allows("nobody").await);
+}
+
+#[tokio::test]
+async fn a_key_made_with_the_command_is_in_force_while_keyward_runs() {
+    let asked = Asked::start(&key(KeyFile::new(), "old", &[])).await;
+    let path = asked.keyward.home.keys();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
+    let mut made = Process::start(
+        command
+            .args(["keys", "new", "--id", "made", "--file"])
+            .arg(&path),
+    );
+    let (status, _) = made.end().await;
+    assert!(status.success(), "{}", made.output());
+    let secret = made.stdout.text();
+    let secret = secret.strip_suffix('\n').expect("one line on stdout");
+    wait::until("the new key is in force", async || {
+        let request = check::with_key(secret);
+        let answer = check::check(&asked.channel, request).await.unwrap();
+        answer.allowed()
+    })
+    .await;
+    assert!(asked.allows("old").await);
+    let kept = fs::read_to_string(&path).unwrap();
+    assert!(!kept.contains(secret), "only its digest is kept");
+    assert!(kept.contains(&digest(secret)));
 }

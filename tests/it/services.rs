@@ -4,14 +4,20 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 
+use tempfile::TempDir;
 use tokio_stream::once;
 use tonic::Code;
 use tonic::transport::Channel;
 
+use crate::support::bootstrap::{Bootstrap, yaml};
 use crate::support::certs::{Authority, Identity};
 use crate::support::check::{self, SERVING};
+use crate::support::envoy::Envoy;
+use crate::support::http1;
 use crate::support::keyward::{Address, Home, Keyward};
+use crate::support::message::Ask;
 use crate::support::scene::{keys_without_plans, secret};
+use crate::support::upstream::Upstream;
 use crate::support::wait;
 
 async fn allows(channel: &Channel) -> bool {
@@ -191,4 +197,43 @@ async fn a_new_authority_for_clients_is_taken_up() {
         lets_in(&keyward, &authority, Some(&newcomer)).await
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_envoy_with_a_certificate_of_its_own_is_served_over_mutual_tls() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let keyward = with_tls(&authority, Some(&clients)).await;
+    let own = TempDir::new().unwrap();
+    clients.issue("envoy").put(own.path());
+    fs::write(own.path().join("ca.crt"), authority.pem()).unwrap();
+    let transport = format!(
+        r#"
+        name: envoy.transport_sockets.tls
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+          sni: localhost
+          common_tls_context:
+            alpn_protocols: [h2]
+            tls_certificates:
+            - {{certificate_chain: {{filename: "{dir}/tls.crt"}}, private_key: {{filename: "{dir}/tls.key"}}}}
+            validation_context:
+              trusted_ca: {{filename: "{dir}/ca.crt"}}
+              match_typed_subject_alt_names: [{{san_type: DNS, matcher: {{exact: localhost}}}}]
+        "#,
+        dir = own.path().display()
+    );
+    let upstream = Upstream::start().await;
+    let bootstrap = Bootstrap::new(&keyward.grpc, upstream.address)
+        .authz("secured", std::slice::from_ref(&keyward.grpc), |cluster| {
+            cluster["transport_socket"] = yaml(&transport);
+        })
+        .listener("secured", |l| l.asks("secured"))
+        .listener("in-the-clear", |_| {});
+    let envoy = Envoy::start(&bootstrap).await;
+    let ask = Ask::get("/v1/orders").key(&secret("bare"));
+    assert_eq!(http1::send(envoy.at("secured"), &ask).await.status, 200);
+    assert_eq!(
+        http1::send(envoy.at("in-the-clear"), &ask).await.status,
+        503
+    );
 }
