@@ -3,8 +3,18 @@
 //! The trimmed files keep upstream's packages, names and numbers, so that what is encoded here is what Envoy
 //! decodes; `tests` below hold each field against the `envoy-types` crate, generated from upstream's own files.
 
-#![allow(missing_docs, unused_qualifications, unreachable_pub, clippy::all, clippy::pedantic)]
-#![allow(clippy::as_conversions, clippy::wildcard_enum_match_arm, reason = "generated code")]
+#![allow(
+    missing_docs,
+    unused_qualifications,
+    unreachable_pub,
+    clippy::all,
+    clippy::pedantic
+)]
+#![allow(
+    clippy::as_conversions,
+    clippy::wildcard_enum_match_arm,
+    reason = "generated code"
+)]
 
 include!(concat!(env!("OUT_DIR"), "/protocol.rs"));
 

@@ -141,7 +141,10 @@ impl<'a> Seen<'a> {
 
 /// Reads a message field by field.
 #[inline]
-fn each<'a>(message: &'a [u8], mut read: impl FnMut(Field<'a>) -> Result<(), Malformed>) -> Result<(), Malformed> {
+fn each<'a>(
+    message: &'a [u8],
+    mut read: impl FnMut(Field<'a>) -> Result<(), Malformed>,
+) -> Result<(), Malformed> {
     let mut fields = Fields::of(message);
     while let Some(field) = fields.next()? {
         read(field)?;

@@ -23,7 +23,9 @@ fn our_request(address: our_core::address::Address) -> our_auth::CheckRequest {
     our_auth::CheckRequest {
         attributes: Some(our_auth::AttributeContext {
             source: Some(our_auth::attribute_context::Peer {
-                address: Some(our_core::Address { address: Some(address) }),
+                address: Some(our_core::Address {
+                    address: Some(address),
+                }),
             }),
             request: Some(our_auth::attribute_context::Request {
                 http: Some(our_auth::attribute_context::HttpRequest {
@@ -43,13 +45,20 @@ fn our_request(address: our_core::address::Address) -> our_auth::CheckRequest {
 
 fn our_addresses() -> [our_core::address::Address; 3] {
     [
-        our_core::address::Address::SocketAddress(our_core::SocketAddress { address: "10.0.0.1".into() }),
+        our_core::address::Address::SocketAddress(our_core::SocketAddress {
+            address: "10.0.0.1".into(),
+        }),
         our_core::address::Address::Pipe(our_core::Pipe { path: "@p".into() }),
-        our_core::address::Address::EnvoyInternalAddress(our_core::EnvoyInternalAddress { endpoint_id: "i".into() }),
+        our_core::address::Address::EnvoyInternalAddress(our_core::EnvoyInternalAddress {
+            endpoint_id: "i".into(),
+        }),
     ]
 }
 
-#[expect(deprecated, reason = "append_action, which replaces append elsewhere, is ignored on requests")]
+#[expect(
+    deprecated,
+    reason = "append_action, which replaces append elsewhere, is ignored on requests"
+)]
 fn their_append(option: &their_core::HeaderValueOption) -> Option<bool> {
     option.append.as_ref().map(|append| append.value)
 }
@@ -68,9 +77,13 @@ fn our_option(key: &str) -> our_core::HeaderValueOption {
 fn our_metadata() -> prost_types::Struct {
     let value = |kind| prost_types::Value { kind: Some(kind) };
     let text = value(prost_types::value::Kind::StringValue("allow".into()));
-    let inner = prost_types::Struct { fields: [("decision".to_owned(), text)].into() };
+    let inner = prost_types::Struct {
+        fields: [("decision".to_owned(), text)].into(),
+    };
     let outer = value(prost_types::value::Kind::StructValue(inner));
-    prost_types::Struct { fields: [("keyward".to_owned(), outer)].into() }
+    prost_types::Struct {
+        fields: [("keyward".to_owned(), outer)].into(),
+    }
 }
 
 fn our_denial() -> our_auth::DeniedHttpResponse {
@@ -96,7 +109,10 @@ fn our_answers() -> [our_auth::check_response::HttpResponse; 3] {
 
 fn our_response(answer: our_auth::check_response::HttpResponse) -> our_auth::CheckResponse {
     our_auth::CheckResponse {
-        status: Some(Status { code: 16, message: "m".into() }),
+        status: Some(Status {
+            code: 16,
+            message: "m".into(),
+        }),
         dynamic_metadata: Some(our_metadata()),
         http_response: Some(answer),
     }
@@ -124,7 +140,10 @@ fn nothing_of_ours_is_lost_on_the_way_through_envoys_own_types() {
 fn a_request_means_the_same_by_name_to_envoys_own_types() {
     let [socket, pipe, internal] = our_addresses().map(|address| {
         let bytes = our_request(address).encode_to_vec();
-        let attributes = their_auth::CheckRequest::decode(&*bytes).unwrap().attributes.unwrap();
+        let attributes = their_auth::CheckRequest::decode(&*bytes)
+            .unwrap()
+            .attributes
+            .unwrap();
         attributes.source.unwrap().address.unwrap().address.unwrap()
     });
     use their_core::address::Address;
@@ -135,21 +154,36 @@ fn a_request_means_the_same_by_name_to_envoys_own_types() {
     let [socket, ..] = our_addresses();
     let request = their_auth::CheckRequest::decode(&*our_request(socket).encode_to_vec()).unwrap();
     let attributes = request.attributes.unwrap();
-    assert_eq!(attributes.context_extensions, [("keyward.rule".to_owned(), "r".to_owned())].into());
+    assert_eq!(
+        attributes.context_extensions,
+        [("keyward.rule".to_owned(), "r".to_owned())].into()
+    );
     let http = attributes.request.unwrap().http.unwrap();
-    assert_eq!((&*http.method, &*http.path, &*http.host), ("GET", "/p?q", "h:1"));
+    assert_eq!(
+        (&*http.method, &*http.path, &*http.host),
+        ("GET", "/p?q", "h:1")
+    );
     assert_eq!(http.headers, [("a".to_owned(), "b".to_owned())].into());
     let lines = http.header_map.unwrap().headers;
-    let lines: Vec<_> = lines.iter().map(|line| (&*line.key, &*line.value, &*line.raw_value)).collect();
+    let lines: Vec<_> = lines
+        .iter()
+        .map(|line| (&*line.key, &*line.value, &*line.raw_value))
+        .collect();
     assert_eq!(lines, [("c", "d", &b""[..]), ("e", "", b"\xff")]);
 }
 
 #[test]
 fn an_answer_means_the_same_by_name_to_envoys_own_types() {
-    let read = |answer| their_auth::CheckResponse::decode(&*our_response(answer).encode_to_vec()).unwrap();
+    let read =
+        |answer| their_auth::CheckResponse::decode(&*our_response(answer).encode_to_vec()).unwrap();
     let headers = |options: &[their_core::HeaderValueOption]| {
         let header = options[0].header.clone().unwrap();
-        (header.key, header.value, header.raw_value, their_append(&options[0]))
+        (
+            header.key,
+            header.value,
+            header.raw_value,
+            their_append(&options[0]),
+        )
     };
     let expected = |key: &str| (key.to_owned(), "v".to_owned(), b"raw".to_vec(), Some(true));
     use their_auth::check_response::HttpResponse as Answer;
@@ -165,10 +199,15 @@ fn an_answer_means_the_same_by_name_to_envoys_own_types() {
         assert_eq!((denial.status.unwrap().code, &*denial.body), (401, "b"));
         assert_eq!(headers(&denial.headers), expected("h"));
         let bytes = response.dynamic_metadata.unwrap().encode_to_vec();
-        assert_eq!(prost_types::Struct::decode(&*bytes).unwrap(), our_metadata());
+        assert_eq!(
+            prost_types::Struct::decode(&*bytes).unwrap(),
+            our_metadata()
+        );
     }
     let [.., ok] = our_answers();
-    let Some(Answer::OkResponse(ok)) = read(ok).http_response else { panic!("not an allow") };
+    let Some(Answer::OkResponse(ok)) = read(ok).http_response else {
+        panic!("not an allow")
+    };
     assert_eq!(headers(&ok.headers), expected("o"));
     assert_eq!(ok.headers_to_remove, ["gone"]);
     assert_eq!(ok.query_parameters_to_remove, ["query"]);
@@ -186,13 +225,28 @@ fn the_statuses_that_are_sent_have_envoys_numbers() {
 #[test]
 fn the_descriptors_hold_the_service_and_all_that_it_needs() {
     let set = prost_types::FileDescriptorSet::decode(super::FILE_DESCRIPTOR_SET).unwrap();
-    let files: Vec<_> = set.file.iter().map(prost_types::FileDescriptorProto::name).collect();
+    let files: Vec<_> = set
+        .file
+        .iter()
+        .map(prost_types::FileDescriptorProto::name)
+        .collect();
     for file in &set.file {
-        assert!(file.dependency.iter().all(|needed| files.contains(&&**needed)), "{files:?} lack some of {file:?}");
+        assert!(
+            file.dependency
+                .iter()
+                .all(|needed| files.contains(&&**needed)),
+            "{files:?} lack some of {file:?}"
+        );
     }
-    let service = set.file.iter().find(|file| file.package() == "envoy.service.auth.v3" && !file.service.is_empty());
+    let service = set
+        .file
+        .iter()
+        .find(|file| file.package() == "envoy.service.auth.v3" && !file.service.is_empty());
     let service = &service.unwrap().service[0];
-    assert_eq!((service.name(), service.method[0].name()), ("Authorization", "Check"));
+    assert_eq!(
+        (service.name(), service.method[0].name()),
+        ("Authorization", "Check")
+    );
     // tonic's reflection refuses a set that does not hold together.
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(super::FILE_DESCRIPTOR_SET)

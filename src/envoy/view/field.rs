@@ -124,7 +124,10 @@ impl<'a> Fields<'a> {
 
     #[inline]
     fn take(&mut self, length: usize, number: u32) -> Result<&'a [u8], Malformed> {
-        let (taken, rest) = self.rest.split_at_checked(length).ok_or(Malformed::Truncated(number))?;
+        let (taken, rest) = self
+            .rest
+            .split_at_checked(length)
+            .ok_or(Malformed::Truncated(number))?;
         self.rest = rest;
         Ok(taken)
     }
@@ -186,7 +189,14 @@ mod tests {
             &[0x82, 0x01, 0],                   // 16: empty bytes, key of two bytes
         ]
         .concat();
-        let expected = vec![(1, None), (2, None), (3, Some(&b"hi"[..])), (4, None), (6, None), (16, Some(&b""[..]))];
+        let expected = vec![
+            (1, None),
+            (2, None),
+            (3, Some(&b"hi"[..])),
+            (4, None),
+            (6, None),
+            (16, Some(&b""[..])),
+        ];
         assert_eq!(all(&bytes), Ok(expected));
     }
 
@@ -194,10 +204,16 @@ mod tests {
     fn what_is_not_protobuf_is_refused() {
         let deep = [0x0b].repeat(101);
         let cases: [(&str, &[u8], Malformed); 12] = [
-            ("bytes longer than the message", &[0x0a, 3, 1, 2], Malformed::Truncated(1)),
+            (
+                "bytes longer than the message",
+                &[0x0a, 3, 1, 2],
+                Malformed::Truncated(1),
+            ),
             (
                 "a length beyond any memory",
-                &[0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
+                &[
+                    0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1,
+                ],
                 Malformed::Truncated(1),
             ),
             ("no length", &[0x0a], Malformed::Varint),
@@ -206,12 +222,18 @@ mod tests {
             ("a cut varint", &[0x08, 0x80], Malformed::Varint),
             (
                 "a varint of 65 bits",
-                &[0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2],
+                &[
+                    0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2,
+                ],
                 Malformed::Varint,
             ),
             ("field number 0", &[0x02, 0], Malformed::Key(2)),
             ("wire type 6", &[0x0e], Malformed::Key(14)),
-            ("a key of more than 32 bits", &[0x80, 0x80, 0x80, 0x80, 0x10], Malformed::Key(1 << 32)),
+            (
+                "a key of more than 32 bits",
+                &[0x80, 0x80, 0x80, 0x80, 0x10],
+                Malformed::Key(1 << 32),
+            ),
             ("the end of no group", &[0x0c], Malformed::Group(1)),
             ("groups without a bottom", &deep, Malformed::Group(1)),
         ];

@@ -48,7 +48,11 @@ impl<'a> Lines<'a> {
 
     /// Every line: those of the map first, each name once, then those of the list.
     pub(super) fn into_lines(self) -> Vec<Line<'a>> {
-        let mut lines = if self.map.len() > SCANNED_COUNT { last_of_each(self.map) } else { self.map };
+        let mut lines = if self.map.len() > SCANNED_COUNT {
+            last_of_each(self.map)
+        } else {
+            self.map
+        };
         if lines.is_empty() {
             return self.listed;
         }
@@ -61,7 +65,9 @@ impl<'a> Lines<'a> {
     fn mark(&mut self, name: &[u8]) -> bool {
         let hash = kind(name);
         let bit = 1 << (hash >> 54 & 63);
-        let word = usize::try_from(hash >> 60).ok().and_then(|at| self.seen.get_mut(at));
+        let word = usize::try_from(hash >> 60)
+            .ok()
+            .and_then(|at| self.seen.get_mut(at));
         word.is_none_or(|word| {
             let known = *word & bit != 0;
             *word |= bit;
@@ -80,7 +86,9 @@ impl<'a> Lines<'a> {
 #[inline]
 fn kind(name: &[u8]) -> u64 {
     let ends = match (name.first_chunk(), name.last_chunk()) {
-        (Some(first), Some(last)) => u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(23),
+        (Some(first), Some(last)) => {
+            u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(23)
+        }
         _ => name.iter().fold(0, |all, byte| all << 8 | u64::from(*byte)),
     };
     let length = u64::try_from(name.len()).unwrap_or(u64::MAX);
@@ -117,7 +125,10 @@ mod tests {
                     lines.insert(name.as_bytes(), value);
                 }
             }
-            let expected: Vec<Line<'_>> = names.iter().map(|name| (name.as_bytes(), &b"later"[..])).collect();
+            let expected: Vec<Line<'_>> = names
+                .iter()
+                .map(|name| (name.as_bytes(), &b"later"[..]))
+                .collect();
             assert_eq!(lines.into_lines(), expected, "{count} names");
         }
     }
@@ -136,7 +147,10 @@ mod tests {
         lines.append(b"a", b"1");
         lines.insert(b"a", b"2");
         lines.append(b"a", b"3");
-        assert_eq!(lines.into_lines(), [(&b"a"[..], &b"2"[..]), (b"a", b"1"), (b"a", b"3")]);
+        assert_eq!(
+            lines.into_lines(),
+            [(&b"a"[..], &b"2"[..]), (b"a", b"1"), (b"a", b"3")]
+        );
     }
 
     #[test]

@@ -31,7 +31,11 @@ struct Facts {
 /// What the view makes of the bytes; `listed` is how many lines come from the list.
 fn viewed(bytes: &[u8], listed: usize) -> Result<Option<Facts>, Malformed> {
     Ok(read(bytes)?.map(|request| {
-        let mut map: Lines = request.headers.lines().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+        let mut map: Lines = request
+            .headers
+            .lines()
+            .map(|(name, value)| (name.to_vec(), value.to_vec()))
+            .collect();
         let listed = map.split_off(map.len().saturating_sub(listed));
         map.sort();
         Facts {
@@ -50,37 +54,71 @@ fn viewed(bytes: &[u8], listed: usize) -> Result<Option<Facts>, Malformed> {
 macro_rules! facts {
     ($request:expr, $address:path) => {{
         let attributes = $request.attributes.clone().unwrap_or_default();
-        let address = attributes.source.and_then(|peer| peer.address).and_then(|address| address.address);
+        let address = attributes
+            .source
+            .and_then(|peer| peer.address)
+            .and_then(|address| address.address);
         let peer = match address {
-            Some($address(socket)) => socket.address.parse::<IpAddr>().ok().map(|ip| ip.to_canonical()),
+            Some($address(socket)) => socket
+                .address
+                .parse::<IpAddr>()
+                .ok()
+                .map(|ip| ip.to_canonical()),
             _ => None,
         };
-        let rule = attributes.context_extensions.get(RULE_EXTENSION).map(|rule| rule.clone().into_bytes());
-        attributes.request.and_then(|request| request.http).map(|http| {
-            let mut map: Lines = http.headers.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-            map.sort();
-            let listed = http.header_map.unwrap_or_default().headers.into_iter().map(|line| {
-                let value = if line.raw_value.is_empty() { line.value.into_bytes() } else { line.raw_value.to_vec() };
-                (line.key.into_bytes(), value)
-            });
-            Facts {
-                method: http.method.into(),
-                host: http.host.into(),
-                target: http.path.into(),
-                map,
-                listed: listed.collect(),
-                peer,
-                rule,
-            }
-        })
+        let rule = attributes
+            .context_extensions
+            .get(RULE_EXTENSION)
+            .map(|rule| rule.clone().into_bytes());
+        attributes
+            .request
+            .and_then(|request| request.http)
+            .map(|http| {
+                let mut map: Lines = http
+                    .headers
+                    .into_iter()
+                    .map(|(name, value)| (name.into(), value.into()))
+                    .collect();
+                map.sort();
+                let listed = http
+                    .header_map
+                    .unwrap_or_default()
+                    .headers
+                    .into_iter()
+                    .map(|line| {
+                        let value = if line.raw_value.is_empty() {
+                            line.value.into_bytes()
+                        } else {
+                            line.raw_value.to_vec()
+                        };
+                        (line.key.into_bytes(), value)
+                    });
+                Facts {
+                    method: http.method.into(),
+                    host: http.host.into(),
+                    target: http.path.into(),
+                    map,
+                    listed: listed.collect(),
+                    peer,
+                    rule,
+                }
+            })
     }};
 }
 
 /// Holds the view against prost on any bytes.
 fn agrees_with_prost(bytes: &[u8]) -> Result<(), TestCaseError> {
     let decoded = our_auth::CheckRequest::decode(bytes);
-    let expected = decoded.as_ref().ok().map(|request| facts!(request, our_core::address::Address::SocketAddress));
-    let listed = expected.iter().flatten().map(|facts| facts.listed.len()).next().unwrap_or(0);
+    let expected = decoded
+        .as_ref()
+        .ok()
+        .map(|request| facts!(request, our_core::address::Address::SocketAddress));
+    let listed = expected
+        .iter()
+        .flatten()
+        .map(|facts| facts.listed.len())
+        .next()
+        .unwrap_or(0);
     match (viewed(bytes, listed), expected) {
         (Ok(found), Some(expected)) => prop_assert_eq!(found, expected),
         // Text that is not UTF-8 is prost's to refuse and the view's to pass on. And prost takes an entry of a map
@@ -171,8 +209,8 @@ fn shape() -> impl Strategy<Value = Vec<u8>> {
     ];
     leaf.prop_recursive(6, 40, 5, |inner| {
         let number = prop_oneof![6 => 1..6_u8, 1 => Just(10), 1 => Just(13), 1 => 0..16_u8];
-        let field =
-            (number, prop_oneof![12 => Just(2), 1 => 0..8_u8], inner).prop_map(|(number, wire_type, content)| {
+        let field = (number, prop_oneof![12 => Just(2), 1 => 0..8_u8], inner).prop_map(
+            |(number, wire_type, content)| {
                 let mut field = vec![number << 3 | wire_type];
                 if wire_type == 2 {
                     prost::encode_length_delimiter(content.len(), &mut field).unwrap();
@@ -182,7 +220,8 @@ fn shape() -> impl Strategy<Value = Vec<u8>> {
                     field.push(number << 3 | 4);
                 }
                 field
-            });
+            },
+        );
         vec(field, 0..6).prop_map(|fields| fields.concat())
     })
 }
@@ -243,11 +282,20 @@ proptest! {
 
 #[test]
 fn a_request_without_http_attributes_is_told_from_a_malformed_one() {
-    let named = our_auth::CheckRequest { attributes: Some(our_auth::AttributeContext::default()) }.encode_to_vec();
+    let named = our_auth::CheckRequest {
+        attributes: Some(our_auth::AttributeContext::default()),
+    }
+    .encode_to_vec();
     assert!(matches!(read(b""), Ok(None)));
     assert!(matches!(read(&named), Ok(None)));
-    assert!(matches!(read(b"\x0a\x04\x22\x02\x12\x00"), Ok(Some(_))), "an empty HTTP request is one");
-    assert!(matches!(read(b"\x0a\x04\x22\x02\x12\x01"), Err(Malformed::Truncated(2))));
+    assert!(
+        matches!(read(b"\x0a\x04\x22\x02\x12\x00"), Ok(Some(_))),
+        "an empty HTTP request is one"
+    );
+    assert!(matches!(
+        read(b"\x0a\x04\x22\x02\x12\x01"),
+        Err(Malformed::Truncated(2))
+    ));
     assert!(matches!(read(b"\x08\x01"), Err(Malformed::WireType(1))));
 }
 
@@ -265,7 +313,11 @@ fn the_peer_is_an_ip_address_or_unknown() {
         ("", None),
     ];
     for (text, expected) in cases {
-        assert_eq!(super::ip(text.as_bytes()), expected.map(|ip| ip.parse().unwrap()), "{text}");
+        assert_eq!(
+            super::ip(text.as_bytes()),
+            expected.map(|ip| ip.parse().unwrap()),
+            "{text}"
+        );
     }
     assert_eq!(super::ip(b"\xff"), None);
 }
