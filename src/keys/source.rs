@@ -44,7 +44,8 @@ pub enum SourceError {
 }
 
 /// A lookup under way.
-pub type LookupFuture<'a> = Pin<Box<dyn Future<Output = Result<SourceAnswer, SourceError>> + Send + 'a>>;
+pub type LookupFuture<'a> =
+    Pin<Box<dyn Future<Output = Result<SourceAnswer, SourceError>> + Send + 'a>>;
 
 /// Where keys come from.
 pub trait KeySource: Send + Sync {

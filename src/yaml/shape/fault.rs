@@ -18,10 +18,7 @@ pub(super) struct Fault {
 #[derive(Debug)]
 pub(super) enum Kind {
     /// A value that is not what it should be.
-    Wrong {
-        message: String,
-        help: Option<String>,
-    },
+    Wrong { message: String, help: Option<String> },
     /// A member that must be there is not; `dropped` when it was left out for a fault of its own.
     Missing { name: &'static str, dropped: bool },
     /// No made-up value passes for a missing member.
@@ -116,17 +113,11 @@ impl de::Error for Fault {
 
     fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
         let expected = expected.to_string();
-        Self::wrong(
-            "not an allowed value".to_owned(),
-            Some(format!("expected {}", noun(&expected))),
-        )
+        Self::wrong("not an allowed value".to_owned(), Some(format!("expected {}", noun(&expected))))
     }
 
     fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
-        Self::wrong(
-            format!("{length} elements"),
-            Some(format!("expected {expected}")),
-        )
+        Self::wrong(format!("{length} elements"), Some(format!("expected {expected}")))
     }
 
     fn unknown_variant(found: &str, expected: &'static [&'static str]) -> Self {
@@ -139,10 +130,7 @@ impl de::Error for Fault {
     }
 
     fn missing_field(name: &'static str) -> Self {
-        Self::of(Kind::Missing {
-            name,
-            dropped: false,
-        })
+        Self::of(Kind::Missing { name, dropped: false })
     }
 
     fn duplicate_field(name: &'static str) -> Self {
