@@ -34,16 +34,28 @@ pub use self::files::Environment;
 pub use self::socket::BindError;
 pub use self::tls::TlsError;
 
-use self::build::Launch;
+use self::build::{Bound, Launch};
 use self::orders::Orders;
+use self::tls::Tls;
 use crate::authz::clock::{Clock, SystemClock};
+use crate::config::Config;
 use crate::observe::log::Log;
 
+/// Threads that serve, at least: so that one long task does not hold up a probe.
+const MIN_WORKERS: usize = 2;
 /// Threads that serve, at most: a sidecar's share of a machine. Beyond a few, checks cost more for being spread than they
-/// gain, and two keep one busy connection from holding up the others.
+/// gain.
 const MAX_WORKERS: usize = 4;
 /// Threads for what blocks: one follows the files, one loads or looks a name up meanwhile.
 const MAX_BLOCKING_THREADS: usize = 4;
+
+/// Whether the certificates that a configuration names can be served with.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn check_certificates(config: &Config) -> Result<(), TlsError> {
+    config.server.grpc.tls.clone().map_or(Ok(()), |files| Tls::load(files).map(drop))
+}
 
 /// Serves as the configuration in that file says until a signal stops it.
 ///
@@ -66,7 +78,7 @@ pub fn run(config_file: &Path, env: Environment) -> Result<(), ServeError> {
 
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cores.min(MAX_WORKERS))
+        .worker_threads(cores.clamp(MIN_WORKERS, MAX_WORKERS))
         .max_blocking_threads(MAX_BLOCKING_THREADS)
         .thread_name("keyward")
         .enable_all()
@@ -74,9 +86,12 @@ pub fn run(config_file: &Path, env: Environment) -> Result<(), ServeError> {
         .map_err(ServeError::Start)?;
     let ended = runtime.block_on(async {
         let orders = Orders::from_signals().map_err(ServeError::Start)?;
-        build::serve(Launch { config, config_file, env, log, clock }, orders).await
+        Bound::new(Launch { config, config_file, env, log, clock }).await?.serve(orders).await
     });
     // What still blocks is reading files for a snapshot that nobody will use.
     runtime.shutdown_background();
     ended
 }
+
+#[cfg(test)]
+mod tests;

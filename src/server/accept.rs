@@ -111,6 +111,5 @@ fn is_of_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionRefused
             | io::ErrorKind::Interrupted
-            | io::ErrorKind::InvalidInput
     )
 }

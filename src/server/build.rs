@@ -18,12 +18,12 @@ use super::files::{self, Environment, Taken};
 use super::followed::{Followed, split};
 use super::grpc::GrpcServer;
 use super::orders::{Order, Orders};
-use super::phase::{Lifecycle, Phase};
+use super::phase::{Lifecycle, Phase, PhaseWatch};
 use super::record::{PreparedKey, observe_with};
 use super::reload::{InForce, Reloader, Start, shown};
 use super::rotation::Rotation;
 use super::socket::Listener;
-use super::tasks::Tasks;
+use super::tasks::{ADMIN, GRPC, RELOAD, Tasks};
 use super::tls::Tls;
 use crate::authorizer::Authorizer;
 use crate::authz::clock::Clock;
@@ -51,81 +51,101 @@ pub(crate) struct Launch {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// The task that serves gRPC.
-const GRPC: &str = "grpc";
+/// The generation of the snapshot that a server begins with.
+const FIRST: Generation = Generation(1);
 
-/// Serves until an order to stop has been followed.
-pub(crate) async fn serve(launch: Launch, mut orders: Orders) -> Result<(), ServeError> {
-    let Launch { config, config_file, env, log, clock } = launch;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), "keyward");
-    tracing::info!(file = %config_file.path().display(), "configuration");
-    warn_of_risks(&config);
+/// A server whose listeners are bound and that has nothing to say yet.
+pub(crate) struct Bound {
+    launch: Launch,
+    tls: Option<Arc<Tls>>,
+    grpc: Listener,
+    admin: Listener,
+}
 
-    let tls = config.server.grpc.tls.clone().map(Tls::load).transpose()?.map(Arc::new);
-    let rotation = tls.clone().map(Rotation::new);
-    let grpc_listener = Listener::bind(&config.server.grpc.address).await?;
-    let admin_listener = Listener::bind(&ListenAddress::Tcp(config.server.admin)).await?;
-    tracing::info!(grpc = grpc_listener.address(), admin = admin_listener.address(), "listening");
-
-    let metrics = Arc::new(Metrics::new(config.metrics_max_keys)?);
-    let source = metrics.source("file")?;
-    let (reporter, health) = tonic_health::server::health_reporter();
-    let mut lifecycle = Lifecycle::new(reporter).await;
-    let rendered = Arc::clone(&metrics);
-    let admin = Arc::new(Admin {
-        phase: lifecycle.watch(),
-        metrics: Box::new(move || rendered.render()),
-        config: ArcSwap::from_pointee(shown(&config)),
-        source: ArcSwap::from_pointee(SourceState::default()),
-    });
-    let mut tasks = Tasks::default();
-    tasks.spawn("admin", Arc::clone(&admin).run(admin_listener, lifecycle.watch()));
-
-    let (keys, key_file) = match load_keys(&config, &mut tasks, &mut orders).await? {
-        Some((keys, key_file)) => (keys, key_file),
-        None => return Ok(()),
-    };
-    let generation = Generation(1);
-    tracing::info!(source = "file", path = %key_file.path().display(), keys = keys.len(), "keys");
-    metrics.keys_changed(generation, keys.iter().map(|record| &**record), clock.now());
-    metrics.reloads.loaded(What::Config, clock.now());
-    metrics.reloads.loaded(What::Keys, clock.now());
-    source.set_up(true);
-    admin.source.store(Arc::new(SourceState { keys: keys.len(), failure: None }));
-
-    let observer = Observer { metrics, log };
-    let authorizer = Arc::new(authorizer(&config, keys, generation, &observer, &clock));
-    let observe = observe_with(observer.clone(), Arc::clone(&clock));
-    let checks = AuthorizationService::new(Arc::clone(&authorizer), observe, Arc::clone(&clock));
-    let grpc = GrpcServer::new(tls, checks, reflection()?.add_service(health));
-    let open = grpc.open();
-    tasks.spawn(GRPC, grpc.run(grpc_listener, lifecycle.watch()));
-
-    let patience = Patience { drain: config.server.drain, deadline: config.server.deadline };
-    let (order_reload, reload_orders) = mpsc::channel(1);
-    let in_force = InForce { authorizer, observer, source, admin };
-    let start = Start { config, config_file, key_file, rotation, generation };
-    let (phase, runtime) = (lifecycle.watch(), Handle::current());
-    let started = Arc::clone(&clock);
-    tasks.spawn_blocking("reload", move || {
-        Reloader::new(in_force, start, env, clock).run(reload_orders, phase, &runtime);
-    });
-
-    lifecycle.enter(Phase::Ready).await;
-    let ms = u64::try_from(started.monotonic().as_millis()).unwrap_or(u64::MAX);
-    tracing::info!(ms, "ready");
-
-    loop {
-        tokio::select! {
-            ended = tasks.next_end() => return drain::failed(ended),
-            order = orders.next() => match order {
-                Order::Stop => break,
-                // Full: one that has not begun yet will do.
-                Order::Reload => _ = order_reload.try_send(()),
-            },
-        }
+impl Bound {
+    /// Reads the certificates and binds both listeners.
+    pub(crate) async fn new(launch: Launch) -> Result<Self, ServeError> {
+        let config = &launch.config;
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "keyward");
+        tracing::info!(file = %launch.config_file.path().display(), "configuration");
+        warn_of_risks(config);
+        let tls = config.server.grpc.tls.clone().map(Tls::load).transpose()?.map(Arc::new);
+        let grpc = Listener::bind(&config.server.grpc.address).await?;
+        let admin = Listener::bind(&ListenAddress::Tcp(config.server.admin)).await?;
+        let bound = Self { launch, tls, grpc, admin };
+        let (grpc, admin) = bound.addresses();
+        tracing::info!(grpc, admin, "listening");
+        Ok(bound)
     }
-    drain::drain(lifecycle, tasks, GRPC, open, patience, &mut orders).await
+
+    /// Where it listens: gRPC, and admin.
+    pub(crate) fn addresses(&self) -> (String, String) {
+        (self.grpc.address(), self.admin.address())
+    }
+
+    /// Loads the keys and serves until an order to stop has been followed.
+    pub(crate) async fn serve(self, mut orders: Orders) -> Result<(), ServeError> {
+        let Self { launch: Launch { config, config_file, env, log, clock }, tls, grpc, admin } = self;
+        let metrics = Arc::new(Metrics::new(config.metrics_max_keys)?);
+        let source = metrics.source("file")?;
+        let (reporter, health) = tonic_health::server::health_reporter();
+        let mut lifecycle = Lifecycle::new(reporter).await;
+        let mut tasks = Tasks::default();
+        let (admin_listener, admin) = (admin, Arc::new(teller(&config, &metrics, lifecycle.watch())));
+        tasks.spawn(ADMIN, Arc::clone(&admin).run(admin_listener, lifecycle.watch()));
+
+        let Some((keys, key_file)) = load_keys(&config, &mut tasks, &mut orders).await? else { return Ok(()) };
+        tracing::info!(source = "file", path = %key_file.path().display(), keys = keys.len(), "keys");
+        metrics.keys_changed(FIRST, keys.iter().map(|record| &**record), clock.now());
+        metrics.reloads.loaded(What::Config, clock.now());
+        metrics.reloads.loaded(What::Keys, clock.now());
+        source.set_up(true);
+        admin.source.store(Arc::new(SourceState { keys: keys.len(), failure: None }));
+
+        let authorizer = Arc::new(authorizer(&config, keys, &metrics, &clock));
+        let observer = Observer { metrics, log };
+        let observe = observe_with(observer.clone(), Arc::clone(&clock));
+        let checks = AuthorizationService::new(Arc::clone(&authorizer), observe, Arc::clone(&clock));
+        let rotation = tls.clone().map(Rotation::new);
+        let server = GrpcServer::new(tls, checks, reflection()?.add_service(health));
+        let open = server.open();
+        tasks.spawn(GRPC, server.run(grpc, lifecycle.watch()));
+
+        let patience = Patience { drain: config.server.drain, deadline: config.server.deadline };
+        let (order_reload, reload_orders) = mpsc::channel(1);
+        let in_force = InForce { authorizer, observer, source, admin };
+        let start = Start { config, config_file, key_file, rotation, generation: FIRST };
+        let (phase, runtime, since) = (lifecycle.watch(), Handle::current(), Arc::clone(&clock));
+        tasks.spawn_blocking(RELOAD, move || {
+            Reloader::new(in_force, start, env, clock).run(reload_orders, phase, &runtime);
+        });
+
+        lifecycle.enter(Phase::Ready).await;
+        let ms = u64::try_from(since.monotonic().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(ms, "ready");
+        loop {
+            tokio::select! {
+                ended = tasks.next_end() => return drain::failed(ended),
+                order = orders.next() => match order {
+                    Order::Stop => break,
+                    // Full: one that has not begun yet will do.
+                    Order::Reload => _ = order_reload.try_send(()),
+                },
+            }
+        }
+        drain::drain(lifecycle, tasks, open, patience, &mut orders).await
+    }
+}
+
+/// The admin listener's side of a server that is loading.
+fn teller(config: &Config, metrics: &Arc<Metrics>, phase: PhaseWatch) -> Admin {
+    let metrics = Arc::clone(metrics);
+    Admin {
+        phase,
+        metrics: Box::new(move || metrics.render()),
+        config: ArcSwap::from_pointee(shown(config)),
+        source: ArcSwap::from_pointee(SourceState::default()),
+    }
 }
 
 /// Loads the keys on a thread that serves nobody; `None` if an order to stop came first.
@@ -153,18 +173,17 @@ async fn load_keys(
 fn authorizer(
     config: &Config,
     keys: KeyMap,
-    generation: Generation,
-    observer: &Observer,
+    metrics: &Arc<Metrics>,
     clock: &Arc<dyn Clock>,
 ) -> Authorizer<PreparedKey> {
-    let metrics = Arc::clone(&observer.metrics);
+    let metrics = Arc::clone(metrics);
     let capacity = u64::try_from(config.cache.capacity).unwrap_or(u64::MAX);
     let cache = KeyCache::for_file(
         capacity,
         Box::new(move |record, snapshot| PreparedKey::new(record, snapshot, &metrics)),
     );
     let keys = Some(Arc::new(keys));
-    let snapshot = Snapshot { generation, policy: Arc::clone(&config.policy), keys };
+    let snapshot = Snapshot { generation: FIRST, policy: Arc::clone(&config.policy), keys };
     Authorizer::new(Arc::new(snapshot), cache, Arc::clone(clock))
 }
 

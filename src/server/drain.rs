@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 use super::error::ServeError;
 use super::orders::Orders;
 use super::phase::{Lifecycle, Phase};
-use super::tasks::{Ended, Tasks};
+use super::tasks::{ADMIN, Ended, GRPC, Tasks};
 
 /// The admin listener's time to finish what it has begun, after everything else: a scrape's.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
@@ -22,11 +22,10 @@ pub(crate) struct Patience {
     pub(crate) deadline: Duration,
 }
 
-/// Brings a server to its end. `grpc` is the task that serves gRPC, `open` how many connections it has.
+/// Brings a server to its end. `open` is how many gRPC connections there are.
 pub(crate) async fn drain(
     mut lifecycle: Lifecycle,
     mut tasks: Tasks,
-    grpc: &'static str,
     mut open: watch::Receiver<usize>,
     patience: Patience,
     orders: &mut Orders,
@@ -41,7 +40,7 @@ pub(crate) async fn drain(
         lifecycle.enter(Phase::Closing).await;
         loop {
             let ended = tasks.next_end().await;
-            if ended.name == grpc && !ended.panicked {
+            if ended.name == GRPC && !ended.panicked {
                 return Ok(());
             }
             failed(ended)?;
@@ -58,7 +57,7 @@ pub(crate) async fn drain(
     lifecycle.enter(Phase::Over).await;
     if outcome.is_ok() {
         // Dropping the tasks cuts off what is left of them, and whatever this leaves of the admin listener's answers.
-        _ = timeout(LAST_ANSWERS, async { while tasks.next_end().await.name != "admin" {} }).await;
+        _ = timeout(LAST_ANSWERS, async { while tasks.next_end().await.name != ADMIN {} }).await;
         tracing::info!("stopped");
     }
     outcome

@@ -20,7 +20,7 @@ use super::logging;
 use super::phase::{Phase, PhaseWatch};
 use super::record::PreparedKey;
 use super::rotation::Rotation;
-use super::watch::Watch;
+use super::watch::{Happened, Watch};
 use crate::authorizer::Authorizer;
 use crate::authz::clock::Clock;
 use crate::authz::key_map::KeyMap;
@@ -33,6 +33,8 @@ use crate::observe::metrics::{SourceMetrics, What};
 
 /// How often everything is looked at where no event tells: subPath mounts and network file systems never do.
 const POLL: Duration = Duration::from_secs(5);
+/// From an event to the look: so many looks a second at most.
+const BREATH: Duration = Duration::from_millis(5);
 /// When to look again at what changed while it was read.
 const RETRY: Duration = Duration::from_millis(100);
 
@@ -109,8 +111,9 @@ impl Reloader {
                 tokio::select! {
                     () = phase.reached(Phase::Over) => return,
                     happened = self.watch.next() => {
-                        self.config_file.note(&happened);
-                        self.key_file.note(&happened);
+                        self.note(&happened);
+                        // One change makes several events, and a busy directory makes many that are none of ours.
+                        tokio::time::sleep(BREATH).await;
                     }
                     Some(()) = orders.recv() => self.is_ordered = true,
                     () = tokio::time::sleep(rest) => self.watch.renew(),
@@ -119,11 +122,15 @@ impl Reloader {
         });
     }
 
+    fn note(&mut self, happened: &Happened) {
+        self.config_file.note(happened);
+        self.key_file.note(happened);
+    }
+
     /// Looks at everything, reads what is to be read, and tells when to look again.
     fn follow(&mut self) -> Duration {
-        for happened in self.watch.waiting() {
-            self.config_file.note(&happened);
-            self.key_file.note(&happened);
+        while let Some(happened) = self.watch.waiting() {
+            self.note(&happened);
         }
         let now = self.clock.monotonic();
         let mut rest = POLL;

@@ -109,8 +109,9 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                // Checks are small and waited for; without this an answer waits for the peer's acknowledgement.
-                stream.set_nodelay(true)?;
+                // Checks are small and waited for; without this an answer waits for the peer's acknowledgement. Fails where
+                // the peer has gone already, of which the next read will tell.
+                _ = stream.set_nodelay(true);
                 Ok((Socket::Tcp(stream), Some(peer)))
             }
             Self::Unix(listener, _) => {

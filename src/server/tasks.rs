@@ -8,6 +8,13 @@ use std::future::Future;
 
 use tokio::task::{Id, JoinSet};
 
+/// The task that serves gRPC.
+pub(crate) const GRPC: &str = "grpc";
+/// The task that serves the admin listener.
+pub(crate) const ADMIN: &str = "admin";
+/// The task that follows the files.
+pub(crate) const RELOAD: &str = "reload";
+
 /// The tasks of a server; dropping it ends them all.
 #[derive(Debug, Default)]
 pub(crate) struct Tasks {

@@ -93,8 +93,8 @@ impl Watch {
     }
 
     /// What has happened and was not waited for.
-    pub(crate) fn waiting(&mut self) -> impl Iterator<Item = Happened> {
-        std::iter::from_fn(|| self.events.try_recv().ok())
+    pub(crate) fn waiting(&mut self) -> Option<Happened> {
+        self.events.try_recv().ok()
     }
 }
 
