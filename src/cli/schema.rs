@@ -1,0 +1,18 @@
+//! `keyward schema`: JSON Schemas of the configuration and the keys file, for editors.
+//!
+//! They come from the very types that the files are read into, so that they cannot say anything else.
+
+use std::io::Write;
+
+use super::command::SchemaOf;
+use super::{Error, Outcome, unprinted};
+
+/// Prints a schema.
+pub(super) fn run(file: SchemaOf, out: &mut impl Write) -> Result<Outcome, Error> {
+    let schema = match file {
+        SchemaOf::Config => crate::config::schema(),
+        SchemaOf::Keys => crate::keys::record::schema(),
+    };
+    writeln!(out, "{schema:#}").map_err(unprinted)?;
+    Ok(Outcome::Success)
+}
