@@ -33,9 +33,7 @@ impl<V> Members<V> {
 
     /// The value of that name.
     pub fn get(&self, name: &str) -> Option<&V> {
-        self.0
-            .iter()
-            .find_map(|(member, value)| (member == name).then_some(value))
+        self.0.iter().find_map(|(member, value)| (member == name).then_some(value))
     }
 
     /// How many there are.
@@ -103,10 +101,7 @@ fn has_repeated<V>(members: &[(String, V)]) -> bool {
         let mut seen = HashSet::with_capacity(members.len());
         return !members.iter().all(|(name, _)| seen.insert(name.as_str()));
     }
-    members
-        .iter()
-        .enumerate()
-        .any(|(place, (name, _))| members.iter().take(place).any(|(other, _)| other == name))
+    members.iter().enumerate().any(|(place, (name, _))| members.iter().take(place).any(|(other, _)| other == name))
 }
 
 impl<V: Serialize> Serialize for Members<V> {
@@ -222,11 +217,15 @@ impl JsonSchema for Free {
     }
 }
 
-/// For a member that may be absent but not null: `#[serde(default, deserialize_with = "yaml::not_null")]`.
+/// For a member that may be absent but neither null nor blank: `#[serde(default, deserialize_with = "yaml::not_null")]` on an
+/// `Option`. What is absent may allow everything, so that a value that got lost must not pass for absent.
 pub fn not_null<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
 {
-    T::deserialize(deserializer).map(Some)
+    match Option::deserialize(deserializer)? {
+        Some(value) => Ok(Some(value)),
+        None => Err(de::Error::custom("null says nothing here; give a value, or leave the member out")),
+    }
 }
