@@ -20,7 +20,7 @@ use clap::{CommandFactory, Parser};
 
 use self::command::{Arguments, Command, ConfigFile, KeysCommand};
 use crate::authz::key_map::KeyMap;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, SourceConfig};
 use crate::keys::append::AppendError;
 use crate::keys::file::LoadError;
 use crate::server::{self, ServeError};
@@ -58,6 +58,8 @@ enum Error {
     Serve(#[from] ServeError),
     #[error("keyward at {address} is not ready: {body}")]
     NotReady { address: SocketAddr, body: String },
+    #[error("{0}")]
+    Failed(String),
     #[error("cannot {what}")]
     Io { what: String, source: io::Error },
 }
@@ -66,11 +68,23 @@ impl Error {
     /// The exit code of section 2 of the contract.
     fn exit_code(&self) -> u8 {
         match self {
-            Self::NotReady { .. } | Self::Io { .. } => 1,
+            Self::NotReady { .. } | Self::Failed(_) | Self::Io { .. } => 1,
             Self::Usage(_) => 2,
             Self::NoConfig | Self::Config(_) | Self::Keys(_) => 3,
-            Self::Append(error) => if error.is_bad_file() { 3 } else { 1 },
-            Self::Serve(error) => if error.is_bad_configuration() { 3 } else { 1 },
+            Self::Append(error) => {
+                if error.is_bad_file() {
+                    3
+                } else {
+                    1
+                }
+            }
+            Self::Serve(error) => {
+                if error.is_bad_configuration() {
+                    3
+                } else {
+                    1
+                }
+            }
         }
     }
 }
@@ -89,7 +103,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Outcome::Success) => ExitCode::SUCCESS,
         Ok(Outcome::Denied) => ExitCode::from(4),
         // Whoever reads our output has heard enough, as in `keyward schema config | head`.
-        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             let code = error.exit_code();
             report(&error);
@@ -106,7 +122,9 @@ fn dispatch(command: Command, out: &mut impl Write) -> Result<Outcome, Error> {
         }
         Command::CheckConfig(arguments) => check_config::run(&arguments, out),
         Command::Explain(arguments) => explain::run(&arguments, out),
-        Command::Keys { command: KeysCommand::New(arguments) } => keys::new(&arguments, out),
+        Command::Keys {
+            command: KeysCommand::New(arguments),
+        } => keys::new(&arguments, out),
         Command::Health(arguments) => health::run(&arguments),
         Command::Schema { file } => schema::run(file, out),
         Command::Completions { shell } => {
@@ -132,15 +150,27 @@ fn report(error: &Error) {
 }
 
 /// The value of an environment variable; `None` if it is unset or not UTF-8.
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the environment"
+)]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
 /// The configuration file that was named, or the first of the usual ones that exists.
 fn find_config(arguments: &ConfigFile) -> Result<PathBuf, Error> {
-    let usual = || CONFIG_PATHS.into_iter().map(PathBuf::from).find(|path| path.exists());
-    arguments.config.clone().or_else(usual).ok_or(Error::NoConfig)
+    let usual = || {
+        CONFIG_PATHS
+            .into_iter()
+            .map(PathBuf::from)
+            .find(|path| path.exists())
+    };
+    arguments
+        .config
+        .clone()
+        .or_else(usual)
+        .ok_or(Error::NoConfig)
 }
 
 fn load_config(arguments: &ConfigFile) -> Result<Config, Error> {
@@ -149,10 +179,19 @@ fn load_config(arguments: &ConfigFile) -> Result<Config, Error> {
 
 /// The keys of the configuration's file source.
 fn load_keys(config: &Config) -> Result<KeyMap, Error> {
-    Ok(crate::keys::file::load(config.key_file(), &config.policy)?)
+    Ok(crate::keys::file::load(key_file(config), &config.policy)?)
+}
+
+/// Where the configuration's keys are.
+fn key_file(config: &Config) -> &Path {
+    let SourceConfig::File { path } = &config.source;
+    path
 }
 
 /// What failed when a command could not print.
 fn unprinted(source: io::Error) -> Error {
-    Error::Io { what: "write to standard output".to_owned(), source }
+    Error::Io {
+        what: "write to standard output".to_owned(),
+        source,
+    }
 }

@@ -7,7 +7,7 @@ use std::io::Write;
 use serde_json::json;
 
 use super::command::{CheckConfig, Format};
-use super::{Error, Outcome, find_config, load_config, load_keys, unprinted};
+use super::{Error, Outcome, find_config, key_file, load_config, load_keys, unprinted};
 
 /// Loads both, and says in a line what they hold.
 pub(super) fn run(arguments: &CheckConfig, out: &mut impl Write) -> Result<Outcome, Error> {
@@ -15,10 +15,15 @@ pub(super) fn run(arguments: &CheckConfig, out: &mut impl Write) -> Result<Outco
     let config = load_config(&arguments.config)?;
     let keys = load_keys(&config)?;
     let (rules, plans) = (config.policy.rules.list.len(), config.policy.plans.0.len());
-    let source = config.key_file().display();
+    let source = key_file(&config).display();
     let printed = match arguments.output.output {
         Format::Text => {
-            writeln!(out, "{}: valid; {rules} rules, {plans} plans, {} keys in {source}", file.display(), keys.len())
+            writeln!(
+                out,
+                "{}: valid; {rules} rules, {plans} plans, {} keys in {source}",
+                file.display(),
+                keys.len()
+            )
         }
         Format::Json => {
             let found = json!({

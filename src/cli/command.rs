@@ -51,7 +51,13 @@ pub(super) enum Command {
 #[derive(Debug, Args)]
 pub(super) struct ConfigFile {
     /// The configuration file [default: ./keyward.yaml, then /etc/keyward/keyward.yaml]
-    #[arg(short, long, value_name = "FILE", env = "KEYWARD_CONFIG", hide_env_values = true)]
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        env = "KEYWARD_CONFIG",
+        hide_env_values = true
+    )]
     pub(super) config: Option<PathBuf>,
 }
 

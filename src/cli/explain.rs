@@ -36,7 +36,11 @@ struct Told {
 
 impl Steps {
     fn tell(&mut self, step: Step, outcome: &'static str, seen: impl FnOnce() -> String) {
-        self.0.push(Told { step, outcome, seen: seen() });
+        self.0.push(Told {
+            step,
+            outcome,
+            seen: seen(),
+        });
     }
 }
 
@@ -58,7 +62,7 @@ impl Trace for Steps {
 pub(super) fn run(arguments: &Explain, out: &mut impl Write) -> Result<Outcome, Error> {
     let config = load_config(&arguments.config)?;
     let keys = load_keys(&config)?;
-    let policy = Arc::new(config.policy);
+    let policy = config.policy;
     let request = Request::of(arguments, &policy)?;
     let snapshot = Arc::new(Snapshot {
         generation: Generation(1),
@@ -69,7 +73,10 @@ pub(super) fn run(arguments: &Explain, out: &mut impl Write) -> Result<Outcome, 
     let authorizer = Authorizer::new(Arc::clone(&snapshot), cache, Arc::new(SystemClock::new()));
     let mut steps = Steps::default();
     let runtime = tokio::runtime::Builder::new_current_thread().build();
-    let runtime = runtime.map_err(|source| Error::Io { what: "start".to_owned(), source })?;
+    let runtime = runtime.map_err(|source| Error::Io {
+        what: "start".to_owned(),
+        source,
+    })?;
     let attributes = request.attributes(arguments);
     let decision = runtime.block_on(authorizer.decide(&attributes, &snapshot, &mut steps));
     let printed = match arguments.output.output {
@@ -91,13 +98,21 @@ struct Request {
 
 impl Request {
     fn of(arguments: &Explain, policy: &Policy) -> Result<Self, Error> {
-        let mut request = Self { headers: Vec::new(), target: Zeroizing::new(arguments.path.clone()) };
+        let mut request = Self {
+            headers: Vec::new(),
+            target: Zeroizing::new(arguments.path.clone()),
+        };
         for line in &arguments.headers {
             let (name, value) = header(line)?;
-            request.headers.push((name.to_owned(), Zeroizing::new(value.to_owned())));
+            request
+                .headers
+                .push((name.to_owned(), Zeroizing::new(value.to_owned())));
         }
         // Whatever stands at a credential place now came from an argument, be it one secret or two.
-        if !matches!(policy.credentials.find(&request.attributes(arguments)), Ok(None)) {
+        if !matches!(
+            policy.credentials.find(&request.attributes(arguments)),
+            Ok(None)
+        ) {
             let places: Vec<String> = policy.credentials.iter().map(ToString::to_string).collect();
             return Err(Error::Usage(format!(
                 "a secret is never an argument, and one stands in --header or --path at a credential place ({}); put \
@@ -107,7 +122,11 @@ impl Request {
         }
         if let Some(file) = &arguments.key_file {
             let secret = read_secret(file)?;
-            policy.credentials.iter().take(1).for_each(|place| request.present(place, &secret));
+            policy
+                .credentials
+                .iter()
+                .take(1)
+                .for_each(|place| request.present(place, &secret));
         }
         Ok(request)
     }
@@ -119,7 +138,8 @@ impl Request {
             Place::Query { name } => {
                 let separator = if self.target.contains('?') { '&' } else { '?' };
                 let encoded = Zeroizing::new(percent_encoded(secret));
-                self.target = Zeroizing::new(format!("{}{separator}{name}={}", *self.target, *encoded));
+                self.target =
+                    Zeroizing::new(format!("{}{separator}{name}={}", *self.target, *encoded));
                 return;
             }
             Place::Cookie { name } => (&Box::from("cookie"), format!("{name}={secret}")),
@@ -128,7 +148,10 @@ impl Request {
     }
 
     fn attributes<'a>(&'a self, arguments: &'a Explain) -> RequestAttributes<'a> {
-        let lines = self.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let lines = self
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
         RequestAttributes {
             method: arguments.method.as_bytes(),
             host: arguments.host.as_bytes(),
@@ -144,21 +167,31 @@ impl Request {
 fn header(line: &str) -> Result<(&str, &str), Error> {
     let (name, value) = line.split_once(':').unwrap_or((line, ""));
     if !is_token(name) || !line.contains(':') {
-        return Err(Error::Usage("--header takes a name, a colon and a value, as in 'accept: text/plain'".to_owned()));
+        return Err(Error::Usage(
+            "--header takes a name, a colon and a value, as in 'accept: text/plain'".to_owned(),
+        ));
     }
     Ok((name, value.trim()))
 }
 
 /// Reads a secret from a file or, for `-`, from standard input; one final newline is not part of it.
 fn read_secret(file: &Path) -> Result<Zeroizing<String>, Error> {
-    let limit = u64::try_from(SECRET_MAX_BYTES).unwrap_or(u64::MAX).saturating_mul(2);
+    let limit = u64::try_from(SECRET_MAX_BYTES)
+        .unwrap_or(u64::MAX)
+        .saturating_mul(2);
     let mut secret = Zeroizing::new(String::new());
     let read = if file == Path::new("-") {
-        std::io::stdin().lock().take(limit).read_to_string(&mut secret)
+        std::io::stdin()
+            .lock()
+            .take(limit)
+            .read_to_string(&mut secret)
     } else {
         fs::File::open(file).and_then(|file| file.take(limit).read_to_string(&mut secret))
     };
-    read.map_err(|source| Error::Io { what: format!("read the secret from {}", file.display()), source })?;
+    read.map_err(|source| Error::Io {
+        what: format!("read the secret from {}", file.display()),
+        source,
+    })?;
     let kept = secret.trim_end_matches(['\r', '\n']).len();
     secret.truncate(kept);
     Ok(secret)
@@ -179,15 +212,21 @@ fn percent_encoded(text: &str) -> String {
 
 /// What goes upstream of a key that passed: each identity header, and its value where the key has one.
 fn identity(decision: &Decision<'_, Known<()>>, policy: &Policy) -> Vec<(String, Option<String>)> {
-    let Decision::Allow(Grant { basis, .. }) = decision else { return Vec::new() };
+    let Decision::Allow(Grant { basis, .. }) = decision else {
+        return Vec::new();
+    };
     match basis {
         Basis::Key(key) => {
             let values = policy.identity.values(&key.record, &policy.plans);
-            values.map(|(name, value)| (name.as_str().to_owned(), value.map(Into::into))).collect()
+            values
+                .map(|(name, value)| (name.as_str().to_owned(), value.map(Into::into)))
+                .collect()
         }
-        Basis::Public | Basis::Observed(_) => {
-            policy.identity.names().map(|name| (name.as_str().to_owned(), None)).collect()
-        }
+        Basis::Public | Basis::Observed(_) => policy
+            .identity
+            .names()
+            .map(|name| (name.as_str().to_owned(), None))
+            .collect(),
     }
 }
 
@@ -198,10 +237,22 @@ fn print_text(
     policy: &Policy,
 ) -> std::io::Result<()> {
     for told in &steps.0 {
-        writeln!(out, "{:<6} {:<12} {}", told.outcome, told.step.to_string(), told.seen)?;
+        writeln!(
+            out,
+            "{:<6} {:<12} {}",
+            told.outcome,
+            told.step.to_string(),
+            told.seen
+        )?;
     }
     let reason = decision.reason();
-    writeln!(out, "{} {} (HTTP {})", decision.verdict(), reason, reason.http_status())?;
+    writeln!(
+        out,
+        "{} {} (HTTP {})",
+        decision.verdict(),
+        reason,
+        reason.http_status()
+    )?;
     if policy.mode == Mode::Observe && decision.refusal().is_some() {
         writeln!(out, "mode is observe: the request goes on all the same")?;
     }

@@ -22,13 +22,22 @@ pub(super) fn run(arguments: &Health) -> Result<Outcome, Error> {
         None => load_config(&arguments.config)?.server.admin,
     };
     let address = reachable(address);
-    let answer = ask(address).map_err(|source| Error::Io { what: format!("ask {address} for /readyz"), source })?;
+    let answer = ask(address).map_err(|source| Error::Io {
+        what: format!("ask {address} for /readyz"),
+        source,
+    })?;
     let status = answer.split_ascii_whitespace().nth(1);
     if status == Some("200") {
         return Ok(Outcome::Success);
     }
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).trim();
-    Err(Error::NotReady { address, body: body.escape_debug().to_string() })
+    let body = answer
+        .split_once("\r\n\r\n")
+        .map_or("", |(_, body)| body)
+        .trim();
+    Err(Error::NotReady {
+        address,
+        body: body.escape_debug().to_string(),
+    })
 }
 
 /// A wildcard address is listened on, never asked: the loopback address stands in.
@@ -45,7 +54,10 @@ fn ask(address: SocketAddr) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    write!(stream, "GET /readyz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "GET /readyz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
+    )?;
     let mut answer = Vec::new();
     stream.take(ANSWER_MAX_BYTES).read_to_end(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())

@@ -6,13 +6,14 @@ use std::io::Write;
 
 use super::command::SchemaOf;
 use super::{Error, Outcome, unprinted};
+use crate::keys::record::KeysSpec;
 
 /// Prints a schema.
 pub(super) fn run(file: SchemaOf, out: &mut impl Write) -> Result<Outcome, Error> {
     let schema = match file {
         SchemaOf::Config => crate::config::schema(),
-        SchemaOf::Keys => crate::keys::record::schema(),
+        SchemaOf::Keys => schemars::schema_for!(KeysSpec),
     };
-    writeln!(out, "{schema:#}").map_err(unprinted)?;
+    writeln!(out, "{:#}", schema.as_value()).map_err(unprinted)?;
     Ok(Outcome::Success)
 }
