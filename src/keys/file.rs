@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::source::{KeySource, LookupFuture, SourceAnswer};
 use super::stillness::Sighting;
 use crate::authz::digest::KeyDigest;
+use crate::authz::key::KeyRecord;
 use crate::authz::key_map::KeyMap;
 use crate::authz::snapshot::Policy;
 use crate::yaml::{self, Problems};
@@ -74,8 +75,12 @@ pub fn read(path: &Path) -> Result<Texts, LoadError> {
         match read_text(&file) {
             Ok(text) => {
                 // Names and lengths keep one split of the bytes into files apart from another.
-                hasher.update(file.as_os_str().as_encoded_bytes()).update(&[0]);
-                hasher.update(&text.len().to_le_bytes()).update(text.as_bytes());
+                hasher
+                    .update(file.as_os_str().as_encoded_bytes())
+                    .update(&[0]);
+                hasher
+                    .update(&text.len().to_le_bytes())
+                    .update(text.as_bytes());
                 files.push(Text { path: file, text });
             }
             Err(found) => add(&mut problems, found),
@@ -83,22 +88,46 @@ pub fn read(path: &Path) -> Result<Texts, LoadError> {
     }
     // A change that this misses, of equal size within one tick of the clock, is seen by the watcher's second look.
     if Sighting::of(path) != sighting {
-        return Err(LoadError::Changing { file: path.display().to_string() });
+        return Err(LoadError::Changing {
+            file: path.display().to_string(),
+        });
     }
     match problems {
         Some(problems) => Err(problems.into()),
-        None => Ok(Texts { files, sighting, hash: hasher.finalize() }),
+        None => Ok(Texts {
+            files,
+            sighting,
+            hash: hasher.finalize(),
+        }),
     }
 }
 
-fn read_text(path: &Path) -> Result<String, Problems> {
-    let failed = |error: std::io::Error| Problems::one(path, None, format!("cannot be read: {error}"), None);
+pub(super) fn read_text(path: &Path) -> Result<String, Problems> {
+    let failed =
+        |error: std::io::Error| Problems::one(path, None, format!("cannot be read: {error}"), None);
     let file = std::fs::File::open(path).map_err(failed)?;
-    let size = file.metadata().map_or(0, |data| data.len()).min(yaml::MAX_FILE_BYTES);
+    let size = file
+        .metadata()
+        .map_or(0, |data| data.len())
+        .min(yaml::MAX_FILE_BYTES);
     // The exact size from the start: growing by doubling would leave half of it unused, and twice the peak.
-    let mut bytes = Vec::with_capacity(usize::try_from(size).map_or(0, |size| size.saturating_add(1)));
-    file.take(yaml::MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    let mut bytes =
+        Vec::with_capacity(usize::try_from(size).map_or(0, |size| size.saturating_add(1)));
+    file.take(yaml::MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
     yaml::decode(path, bytes)
+}
+
+/// The records of a file's text.
+pub(super) fn records_of(
+    path: &Path,
+    text: &str,
+    policy: Option<&Policy>,
+) -> Result<Vec<Arc<KeyRecord>>, Problems> {
+    let mut records = Vec::new();
+    parse::read_records(path, text, policy, parse::CHUNK_BYTES, &mut records)?;
+    Ok(records)
 }
 
 fn add(problems: &mut Option<Problems>, more: Problems) {
@@ -129,7 +158,9 @@ impl Texts {
         let mut starts = Vec::with_capacity(self.files.len());
         for Text { path, text } in &self.files {
             starts.push(records.len());
-            if let Err(found) = parse::read_records(path, text, policy, parse::CHUNK_BYTES, &mut records) {
+            if let Err(found) =
+                parse::read_records(path, text, policy, parse::CHUNK_BYTES, &mut records)
+            {
                 add(&mut problems, found);
             }
         }
@@ -138,8 +169,12 @@ impl Texts {
         }
         records.shrink_to_fit();
         KeyMap::new(records).map_err(|repeated| {
-            let files: Vec<_> =
-                self.files.iter().zip(starts).map(|(file, start)| (&*file.path, &*file.text, start)).collect();
+            let files: Vec<_> = self
+                .files
+                .iter()
+                .zip(starts)
+                .map(|(file, start)| (&*file.path, &*file.text, start))
+                .collect();
             repeated::problems(&repeated, &files)
         })
     }
@@ -159,7 +194,9 @@ impl KeySource for KeyMap {
     }
 
     fn lookup<'a>(&'a self, digest: &'a KeyDigest) -> LookupFuture<'a> {
-        let answer = self.get(digest).map_or(SourceAnswer::NotFound, |record| SourceAnswer::Found(Arc::clone(record)));
+        let answer = self.get(digest).map_or(SourceAnswer::NotFound, |record| {
+            SourceAnswer::Found(Arc::clone(record))
+        });
         Box::pin(std::future::ready(Ok(answer)))
     }
 }

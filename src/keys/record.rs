@@ -65,19 +65,35 @@ pub struct KeySpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<String>,
     /// Networks or addresses from which the key may be used; any where absent.
-    #[serde(default, deserialize_with = "yaml::not_null", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "yaml::not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(with = "Vec<String>", length(min = 1))]
     pub allow_ips: Option<Vec<String>>,
     /// Hosts for which the key may be used; any where absent.
-    #[serde(default, deserialize_with = "yaml::not_null", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "yaml::not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(with = "Vec<String>", length(min = 1))]
     pub allow_hosts: Option<Vec<String>>,
     /// Paths for which the key may be used; any where absent.
-    #[serde(default, deserialize_with = "yaml::not_null", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "yaml::not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(with = "Vec<String>", length(min = 1))]
     pub allow_paths: Option<Vec<String>>,
     /// Methods for which the key may be used, compared to the letter; any where absent.
-    #[serde(default, deserialize_with = "yaml::not_null", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "yaml::not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(with = "Vec<String>", length(min = 1))]
     pub allow_methods: Option<Vec<String>>,
     /// Limits; not supported yet, but for an empty list.
@@ -110,7 +126,10 @@ fn enabled() -> bool {
     true
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature is serde's"
+)]
 fn is_enabled(enabled: &bool) -> bool {
     *enabled
 }
@@ -118,7 +137,7 @@ fn is_enabled(enabled: &bool) -> bool {
 /// A list that is there: `keys:` with nothing behind it is what a file being written looks like.
 fn listed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<KeySpec>, D::Error> {
     let list = Option::deserialize(deserializer)?;
-    list.ok_or_else(|| serde::de::Error::custom("`keys` holds no list; write [] for no keys"))
+    list.ok_or_else(|| serde::de::Error::custom("nothing is listed; write [] for no keys"))
 }
 
 // === impl KeySpec ===
@@ -168,36 +187,67 @@ impl fmt::Debug for SecretSpec {
     }
 }
 
+/// The JSON Schema of a keys file, for editors.
+pub fn schema() -> schemars::Schema {
+    schemars::schema_for!(KeysSpec)
+}
+
 /// The record that a remote source holds as JSON.
 ///
 /// # Errors
 /// When `json` is not a valid record under that policy; says all that is wrong with it, by the names of its members.
 pub fn from_json(json: &str, policy: &Policy) -> Result<Arc<KeyRecord>, InvalidRecord> {
-    let invalid = |problem: String| InvalidRecord { problem: problem.into() };
     // YAML knows no surrogate pairs, which JSON writers are free to use: the text is written anew without them.
     let value: Free = serde_json::from_str(json).map_err(|error| {
-        invalid(format!("not JSON, or a repeated member, at line {} column {}", error.line(), error.column()))
+        let (line, column) = (error.line(), error.column());
+        InvalidRecord::new(format!(
+            "not JSON, or a repeated member, at line {line} column {column}"
+        ))
     })?;
-    let text = value.0.to_string();
+    read_alone(&value.0.to_string(), Some(policy))
+}
+
+/// The record that a shape made by this program says.
+///
+/// # Errors
+/// When it is not valid; without a policy what only it can tell is not checked.
+pub(super) fn prove(
+    spec: &KeySpec,
+    policy: Option<&Policy>,
+) -> Result<Arc<KeyRecord>, InvalidRecord> {
+    let text = serde_json::to_value(spec).unwrap_or_default().to_string();
+    read_alone(&text, policy)
+}
+
+/// Reads a text that holds one record.
+fn read_alone(text: &str, policy: Option<&Policy>) -> Result<Arc<KeyRecord>, InvalidRecord> {
     let read = || {
-        let document = yaml::parse::<KeySpec>(Path::new("record"), &text)?;
+        let document = yaml::parse::<KeySpec>(Path::new("record"), text)?;
         let checker = document.source.checker();
-        let record = document.value.check(&checker.top(), Some(policy));
+        let record = document.value.check(&checker.top(), policy);
         checker.finish()?;
         Ok(record)
     };
     match read() {
         Ok(Some(record)) => Ok(Arc::new(record)),
-        Ok(None) => Err(invalid("it cannot be used".to_owned())),
-        Err(problems) => Err(invalid(told(&problems))),
+        Ok(None) => Err(InvalidRecord::new("it cannot be used")),
+        Err(problems) => Err(InvalidRecord::new(told(&problems))),
     }
 }
 
 /// The problems of a record without file and line, which a remote record does not have.
 fn told(problems: &yaml::Problems) -> String {
     let tell = |problem: &yaml::Problem| {
-        let path = if problem.path.0.is_empty() { String::new() } else { format!("{}: ", problem.path) };
-        let help = problem.help.as_ref().map(|help| format!("; {help}")).unwrap_or_default();
+        let path = if problem.path.0.is_empty() {
+            String::new()
+        } else {
+            format!("{}: ", problem.path)
+        };
+        let help = problem
+            .help
+            .as_ref()
+            .map(|help| format!("; {help}"))
+            .unwrap_or_default();
         format!("{path}{}{help}", problem.message)
     };
     problems.iter().map(tell).collect::<Vec<_>>().join(", ")

@@ -47,7 +47,13 @@ pub struct Stillness {
 impl Stillness {
     /// Follows files that were read as they were in that sighting.
     pub fn new(read: Sighting) -> Self {
-        Self { read, settled: false, last: None, moved: false, written: false }
+        Self {
+            read,
+            settled: false,
+            last: None,
+            moved: false,
+            written: false,
+        }
     }
 
     /// What to do, given what is seen now, on the monotonic clock. `moved` is whether an event since the last call told of a rename
@@ -78,7 +84,9 @@ impl Stillness {
 
     /// They were read, or it was tried: this is how they were then. Whatever came of it, the same need not be read again.
     pub fn was_read(&mut self, read: Sighting, now: Duration) {
-        let still = |(last, since): &(Sighting, Duration)| *last == read && now.saturating_sub(*since) >= STILL_FOR;
+        let still = |(last, since): &(Sighting, Duration)| {
+            *last == read && now.saturating_sub(*since) >= STILL_FOR
+        };
         self.settled = self.last.as_ref().is_some_and(still);
         self.moved = false;
         self.written = false;

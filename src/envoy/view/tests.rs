@@ -169,7 +169,7 @@ prop_compose! {
 prop_compose! {
     fn http()(
         (id, method, path, host, body) in (text(), text(), text(), text(), text()),
-        headers in hash_map(text(), text(), 0..90),
+        headers in prop_oneof![9 => hash_map(text(), text(), 0..12), 1 => hash_map(text(), text(), 60..90)],
         listed in option::of(vec((text(), text(), vec(any::<u8>(), 0..4)), 0..20)),
         size in any::<i64>(),
         raw_body in vec(any::<u8>(), 0..9),

@@ -85,7 +85,12 @@ pub(in crate::keys) fn plain_list(text: &str, target: usize) -> Option<PlainList
             Line::Nothing => {}
             Line::Item(column) if column == indent => {
                 if offset - start >= target {
-                    chunks.push(Chunk { text: text.get(start..offset)?, lines_before, items_before, items });
+                    chunks.push(Chunk {
+                        text: text.get(start..offset)?,
+                        lines_before,
+                        items_before,
+                        items,
+                    });
                     lines_before += line_count;
                     items_before += items;
                     (start, items, line_count) = (offset, 0, 0);
@@ -97,7 +102,12 @@ pub(in crate::keys) fn plain_list(text: &str, target: usize) -> Option<PlainList
         }
         line_count += 1;
     }
-    chunks.push(Chunk { text: text.get(start..)?, lines_before, items_before, items });
+    chunks.push(Chunk {
+        text: text.get(start..)?,
+        lines_before,
+        items_before,
+        items,
+    });
     Some(PlainList { indent, chunks })
 }
 
@@ -107,11 +117,14 @@ mod tests {
 
     #[test]
     fn a_plain_list_is_cut_at_its_dashes() {
-        let text =
-            "# head\nkeys: # all\n\n  - id: a\n    x: [\n      - ]\n  # note\n  - id: b\n  -\n    id: c\n# end\n";
+        let text = "# head\nkeys: # all\n\n  - id: a\n    x: [\n      - ]\n  # note\n  - id: b\n  -\n    id: c\n# end\n";
         let list = plain_list(text, 1).unwrap();
         assert_eq!(list.indent, 2);
-        let seen: Vec<_> = list.chunks.iter().map(|c| (c.lines_before, c.items_before, c.items, c.text)).collect();
+        let seen: Vec<_> = list
+            .chunks
+            .iter()
+            .map(|c| (c.lines_before, c.items_before, c.items, c.text))
+            .collect();
         assert_eq!(
             seen,
             [

@@ -36,8 +36,12 @@ pub(in crate::keys) fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(path)? {
         let file = entry?.path();
-        let hidden = file.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-        let known = file.extension().is_some_and(|ext| EXTENSIONS.iter().any(|known| ext == *known));
+        let hidden = file
+            .file_name()
+            .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        let known = file
+            .extension()
+            .is_some_and(|ext| EXTENSIONS.iter().any(|known| ext == *known));
         // A symlink that leads nowhere is kept, so that its reading says so.
         if !hidden && known && !file.is_dir() {
             files.push(file);

@@ -39,11 +39,21 @@ pub(super) fn read_records(
     records.truncate(start);
     let document = yaml::parse::<KeysSpec>(path, text)?;
     let checker = document.source.checker();
-    convert(document.value.keys, &checker.top().field("keys"), policy, records);
+    convert(
+        document.value.keys,
+        &checker.top().field("keys"),
+        policy,
+        records,
+    );
     checker.finish()
 }
 
-fn convert(specs: Vec<KeySpec>, at: &Place<'_>, policy: Option<&Policy>, records: &mut Vec<Arc<KeyRecord>>) {
+fn convert(
+    specs: Vec<KeySpec>,
+    at: &Place<'_>,
+    policy: Option<&Policy>,
+    records: &mut Vec<Arc<KeyRecord>>,
+) {
     for (index, spec) in specs.into_iter().enumerate() {
         records.extend(spec.check(&at.index(index), policy).map(Arc::new));
     }
@@ -56,7 +66,8 @@ fn in_chunks(
     chunk_bytes: usize,
     records: &mut Vec<Arc<KeyRecord>>,
 ) -> Result<Result<(), Problems>, NotInChunks> {
-    let list = plain_list(text.strip_prefix('\u{feff}').unwrap_or(text), chunk_bytes).ok_or(NotInChunks)?;
+    let list = plain_list(text.strip_prefix('\u{feff}').unwrap_or(text), chunk_bytes)
+        .ok_or(NotInChunks)?;
     let mut problems: Option<Problems> = None;
     let mut count = 0;
     for chunk in list.chunks {
@@ -65,14 +76,19 @@ fn in_chunks(
         }
         // The lines in front are worth their reading only now that something is to be said.
         let text = "\n".repeat(chunk.lines_before) + chunk.text;
-        let Err(found) = read_chunk(path, &text, &chunk, policy, records)? else { return Err(NotInChunks) };
+        let Err(found) = read_chunk(path, &text, &chunk, policy, records)? else {
+            return Err(NotInChunks);
+        };
         for problem in &found {
             super::add(&mut problems, in_whole(problem, &chunk)?.into());
             count += 1;
         }
         if count >= MAX_PROBLEMS {
             let message = "there may be more problems further down";
-            super::add(&mut problems, Problems::one(path, None, message, Some("mend these first")));
+            super::add(
+                &mut problems,
+                Problems::one(path, None, message, Some("mend these first")),
+            );
             break;
         }
     }
@@ -102,8 +118,16 @@ fn read_chunk(
 
 /// The problem with its path in the whole file. One of no item's is of syntax.
 fn in_whole(problem: &Problem, chunk: &Chunk<'_>) -> Result<Problem, NotInChunks> {
-    let Some((Segment::Index(index), rest)) = problem.path.0.split_first() else { return Err(NotInChunks) };
-    let mut path = vec![Segment::Field("keys".to_owned()), Segment::Index(chunk.items_before + index)];
+    let Some((Segment::Index(index), rest)) = problem.path.0.split_first() else {
+        return Err(NotInChunks);
+    };
+    let mut path = vec![
+        Segment::Field("keys".to_owned()),
+        Segment::Index(chunk.items_before + index),
+    ];
     path.extend_from_slice(rest);
-    Ok(Problem { path: YamlPath(path), ..problem.clone() })
+    Ok(Problem {
+        path: YamlPath(path),
+        ..problem.clone()
+    })
 }

@@ -22,17 +22,36 @@ pub(super) fn problems(repeated: &[Repeated], files: &[NumberedFile<'_>]) -> Pro
     for repetition in repeated.iter().take(MAX_PROBLEMS) {
         let (first, second, member, message) = match *repetition {
             Repeated::Id { first, second } => (first, second, id(), "another key has this id"),
-            Repeated::Digest { first, second: (second, _) } if first == second => {
-                (first, second, secret(repetition), "this key has the same digest twice")
-            }
-            Repeated::Digest { first, second: (second, _) } => {
-                (first, second, secret(repetition), "another key has this digest")
-            }
+            Repeated::Digest {
+                first,
+                second: (second, _),
+            } if first == second => (
+                first,
+                second,
+                secret(repetition),
+                "this key has the same digest twice",
+            ),
+            Repeated::Digest {
+                first,
+                second: (second, _),
+            } => (
+                first,
+                second,
+                secret(repetition),
+                "another key has this digest",
+            ),
         };
-        let Some((file, index)) = find(&files, second) else { continue };
-        let mut path = YamlPath(vec![Segment::Field("keys".to_owned()), Segment::Index(index)]);
+        let Some((file, index)) = find(&files, second) else {
+            continue;
+        };
+        let mut path = YamlPath(vec![
+            Segment::Field("keys".to_owned()),
+            Segment::Index(index),
+        ]);
         path.0.extend(member);
-        let other = find(&files, first).map(|(file, index)| file.told(index)).unwrap_or_default();
+        let other = find(&files, first)
+            .map(|(file, index)| file.told(index))
+            .unwrap_or_default();
         let problem = Problem {
             file: file.path.into(),
             position: file.locate(&path),
@@ -45,9 +64,18 @@ pub(super) fn problems(repeated: &[Repeated], files: &[NumberedFile<'_>]) -> Pro
     let more = repeated.len().saturating_sub(MAX_PROBLEMS);
     if more > 0 {
         let path = files.last().map_or(Path::new(""), |file| file.path);
-        super::add(&mut problems, Problems::one(path, None, format!("{more} more ids and digests are repeated"), None));
+        super::add(
+            &mut problems,
+            Problems::one(
+                path,
+                None,
+                format!("{more} more ids and digests are repeated"),
+                None,
+            ),
+        );
     }
-    problems.unwrap_or_else(|| Problems::one(Path::new(""), None, "ids or digests are repeated", None))
+    problems
+        .unwrap_or_else(|| Problems::one(Path::new(""), None, "ids or digests are repeated", None))
 }
 
 fn id() -> Vec<Segment> {
@@ -56,14 +84,23 @@ fn id() -> Vec<Segment> {
 
 fn secret(repetition: &Repeated) -> Vec<Segment> {
     let place = match repetition {
-        Repeated::Digest { second: (_, place), .. } => *place,
+        Repeated::Digest {
+            second: (_, place), ..
+        } => *place,
         Repeated::Id { .. } => 0,
     };
-    vec![Segment::Field("secrets".to_owned()), Segment::Index(place), Segment::Field("digest".to_owned())]
+    vec![
+        Segment::Field("secrets".to_owned()),
+        Segment::Index(place),
+        Segment::Field("digest".to_owned()),
+    ]
 }
 
 /// The file with that record, and its number in it.
-fn find<'l, 'f>(files: &'l [LocatedFile<'f>], record: usize) -> Option<(&'l LocatedFile<'f>, usize)> {
+fn find<'l, 'f>(
+    files: &'l [LocatedFile<'f>],
+    record: usize,
+) -> Option<(&'l LocatedFile<'f>, usize)> {
     let file = files.iter().rev().find(|file| file.start <= record)?;
     Some((file, record - file.start))
 }
@@ -83,11 +120,29 @@ enum Layout<'f> {
 
 impl<'f> LocatedFile<'f> {
     fn new((path, text, start): &NumberedFile<'f>) -> Self {
-        let whole = || Layout::Whole(yaml::parse::<KeysSpec>(path, text).ok().map(|document| document.source));
-        let layout = plain_list(text.strip_prefix('\u{feff}').unwrap_or(text), 0).map_or_else(whole, |list| {
-            Layout::Items(list.chunks.iter().map(|chunk| (chunk.text, chunk.lines_before)).collect())
-        });
-        Self { path, start: *start, layout }
+        let whole = || {
+            Layout::Whole(
+                yaml::parse::<KeysSpec>(path, text)
+                    .ok()
+                    .map(|document| document.source),
+            )
+        };
+        let layout = plain_list(text.strip_prefix('\u{feff}').unwrap_or(text), 0).map_or_else(
+            whole,
+            |list| {
+                Layout::Items(
+                    list.chunks
+                        .iter()
+                        .map(|chunk| (chunk.text, chunk.lines_before))
+                        .collect(),
+                )
+            },
+        );
+        Self {
+            path,
+            start: *start,
+            layout,
+        }
     }
 
     fn locate(&self, path: &YamlPath) -> Option<Position> {
@@ -98,7 +153,10 @@ impl<'f> LocatedFile<'f> {
                 let mut inside = vec![Segment::Index(0)];
                 inside.extend_from_slice(member);
                 let at = document.source.locate(&YamlPath(inside))?;
-                Some(Position { line: at.line + lines_before, column: at.column })
+                Some(Position {
+                    line: at.line + lines_before,
+                    column: at.column,
+                })
             }
             (Layout::Whole(source), ..) => source.as_ref()?.locate(path),
             (Layout::Items(_), ..) => None,
@@ -107,8 +165,14 @@ impl<'f> LocatedFile<'f> {
 
     /// The place of a record, in words.
     fn told(&self, index: usize) -> String {
-        let path = YamlPath(vec![Segment::Field("keys".to_owned()), Segment::Index(index)]);
-        let line = self.locate(&path).map(|at| format!(":{}", at.line)).unwrap_or_default();
+        let path = YamlPath(vec![
+            Segment::Field("keys".to_owned()),
+            Segment::Index(index),
+        ]);
+        let line = self
+            .locate(&path)
+            .map(|at| format!(":{}", at.line))
+            .unwrap_or_default();
         format!("{path} at {}{line}", self.path.display())
     }
 }

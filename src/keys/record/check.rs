@@ -26,17 +26,25 @@ impl KeySpec {
     pub fn check(&self, at: &Place<'_>, policy: Option<&Policy>) -> Option<KeyRecord> {
         let before = at.problems_so_far();
         let id = at.field("id").note(self.id.parse());
-        let client = self.client.as_deref().and_then(|text| at.field("client").note(text.parse()));
+        let client = self
+            .client
+            .as_deref()
+            .and_then(|text| at.field("client").note(text.parse()));
         let secrets = check_secrets(&self.secrets, &at.field("secrets"), policy);
         let validity = check_validity(at, self.not_before, self.expires_at);
-        let plan = self.plan.as_deref().and_then(|text| check_plan(text, &at.field("plan"), policy));
+        let plan = self
+            .plan
+            .as_deref()
+            .and_then(|text| check_plan(text, &at.field("plan"), policy));
         let scopes = check_scopes(&self.scopes, &at.field("scopes"));
         let restrictions = self.check_restrictions(at);
         if !self.limits.is_empty() {
-            at.field("limits").problem_with_help("limits are not supported yet", "leave them out");
+            at.field("limits")
+                .problem_with_help("limits are not supported yet", "leave them out");
         }
         if self.mcp.is_some() {
-            at.field("mcp").problem_with_help("rules for MCP are not supported yet", "leave them out");
+            at.field("mcp")
+                .problem_with_help("rules for MCP are not supported yet", "leave them out");
         }
         if at.problems_so_far() != before {
             return None;
@@ -51,7 +59,11 @@ impl KeySpec {
             plan,
             scopes,
             restrictions,
-            metadata: self.metadata.iter().map(|(name, value)| (name.into(), metadata_value(&value.0))).collect(),
+            metadata: self
+                .metadata
+                .iter()
+                .map(|(name, value)| (name.into(), metadata_value(&value.0)))
+                .collect(),
         };
         if let Some(policy) = policy
             && let Err(invalid) = policy.identity.check(&record, &policy.plans)
@@ -64,10 +76,26 @@ impl KeySpec {
 
     fn check_restrictions(&self, at: &Place<'_>) -> Option<Box<Restrictions>> {
         let restrictions = Restrictions {
-            ips: check_list(self.allow_ips.as_deref(), &at.field("allow_ips"), check_network),
-            hosts: check_list(self.allow_hosts.as_deref(), &at.field("allow_hosts"), note_parsed),
-            paths: check_list(self.allow_paths.as_deref(), &at.field("allow_paths"), note_parsed),
-            methods: check_list(self.allow_methods.as_deref(), &at.field("allow_methods"), check_method),
+            ips: check_list(
+                self.allow_ips.as_deref(),
+                &at.field("allow_ips"),
+                check_network,
+            ),
+            hosts: check_list(
+                self.allow_hosts.as_deref(),
+                &at.field("allow_hosts"),
+                note_parsed,
+            ),
+            paths: check_list(
+                self.allow_paths.as_deref(),
+                &at.field("allow_paths"),
+                note_parsed,
+            ),
+            methods: check_list(
+                self.allow_methods.as_deref(),
+                &at.field("allow_methods"),
+                check_method,
+            ),
         };
         (restrictions != Restrictions::default()).then(|| Box::new(restrictions))
     }
@@ -79,37 +107,65 @@ fn note_parsed<T: FromStr<Err: std::error::Error>>(text: &str, at: &Place<'_>) -
 
 fn check_secrets(secrets: &[SecretSpec], at: &Place<'_>, policy: Option<&Policy>) -> Box<[Secret]> {
     if secrets.is_empty() {
-        at.problem_with_help("a key has at least one secret", "make one with `keyward keys new`");
+        at.problem_with_help(
+            "a key has at least one secret",
+            "make one with `keyward keys new`",
+        );
     }
     let check = |(index, secret): (usize, &SecretSpec)| {
         let at = at.index(index);
         let digest: Option<KeyDigest> = at.field("digest").note(secret.digest.parse());
         let digest = digest?;
-        if let Some(policy) = policy.filter(|policy| !policy.digester.accept().contains(&digest.kind())) {
-            let accepted: Vec<_> = policy.digester.accept().iter().map(|kind| format!("`{kind}`")).collect();
+        if let Some(policy) =
+            policy.filter(|policy| !policy.digester.accept().contains(&digest.kind()))
+        {
+            let accepted: Vec<_> = policy
+                .digester
+                .accept()
+                .iter()
+                .map(|kind| format!("`{kind}`"))
+                .collect();
             at.field("digest").problem_with_help(
                 format!("a digest of kind `{}` is never looked up", digest.kind()),
-                format!("the configuration's `digest.accept` names {}", accepted.join(" and ")),
+                format!(
+                    "the configuration's `digest.accept` names {}",
+                    accepted.join(" and ")
+                ),
             );
         }
-        Some(Secret { digest, validity: check_validity(&at, secret.not_before, secret.expires_at) })
+        Some(Secret {
+            digest,
+            validity: check_validity(&at, secret.not_before, secret.expires_at),
+        })
     };
     secrets.iter().enumerate().filter_map(check).collect()
 }
 
-fn check_validity(at: &Place<'_>, not_before: Option<TimeSpec>, expires_at: Option<TimeSpec>) -> Validity {
-    let validity = Validity { not_before: not_before.map(|time| time.0), expires_at: expires_at.map(|time| time.0) };
+fn check_validity(
+    at: &Place<'_>,
+    not_before: Option<TimeSpec>,
+    expires_at: Option<TimeSpec>,
+) -> Validity {
+    let validity = Validity {
+        not_before: not_before.map(|time| time.0),
+        expires_at: expires_at.map(|time| time.0),
+    };
     if let (Some(first), Some(end)) = (validity.not_before, validity.expires_at)
         && end <= first
     {
-        at.field("expires_at").problem_with_help("it expires before it begins", "`expires_at` is after `not_before`");
+        at.field("expires_at").problem_with_help(
+            "it expires before it begins",
+            "`expires_at` is after `not_before`",
+        );
     }
     validity
 }
 
 fn check_plan(text: &str, at: &Place<'_>, policy: Option<&Policy>) -> Option<PlanName> {
     let name: PlanName = at.note(text.parse())?;
-    let Some(policy) = policy.filter(|policy| !policy.plans.0.contains_key(&name)) else { return Some(name) };
+    let Some(policy) = policy.filter(|policy| !policy.plans.0.contains_key(&name)) else {
+        return Some(name);
+    };
     let mut known: Vec<&str> = policy.plans.0.keys().map(PlanName::as_str).collect();
     // The nearest first: it is the one that was meant, most likely.
     known.sort_by_key(|plan| strsim::damerau_levenshtein(plan, name.as_str()));
@@ -117,7 +173,14 @@ fn check_plan(text: &str, at: &Place<'_>, policy: Option<&Policy>) -> Option<Pla
     let help = match known.as_slice() {
         [] => "the configuration has no plans".to_owned(),
         names => {
-            format!("the configuration has {}", names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", "))
+            format!(
+                "the configuration has {}",
+                names
+                    .iter()
+                    .map(|n| format!("`{n}`"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            )
         }
     };
     at.problem_with_help("there is no such plan", help);
@@ -142,22 +205,40 @@ fn check_list<T>(
 ) -> Option<Box<[T]>> {
     let list = list?;
     if list.is_empty() {
-        at.problem_with_help("an empty list would allow nothing", "leave it out to allow any");
+        at.problem_with_help(
+            "an empty list would allow nothing",
+            "leave it out to allow any",
+        );
     }
     let items = list.iter().enumerate();
-    Some(items.filter_map(|(index, text)| check(text, &at.index(index))).collect())
+    Some(
+        items
+            .filter_map(|(index, text)| check(text, &at.index(index)))
+            .collect(),
+    )
 }
 
 /// A network, or a single address for the network that holds it alone.
 fn check_network(text: &str, at: &Place<'_>) -> Option<IpNet> {
-    let Some(net) = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok() else {
-        at.problem_with_help("not a network or an address", "write one such as 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32");
+    let Some(net) = text
+        .parse::<IpNet>()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .ok()
+    else {
+        at.problem_with_help(
+            "not a network or an address",
+            "write one such as 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32",
+        );
         return None;
     };
     if net != net.trunc() {
         at.problem_with_help(
             "the address has bits beyond the length of its network",
-            format!("write {} for the network, or {} for the one address", net.trunc(), net.addr()),
+            format!(
+                "write {} for the network, or {} for the one address",
+                net.trunc(),
+                net.addr()
+            ),
         );
         return None;
     }
@@ -165,16 +246,27 @@ fn check_network(text: &str, at: &Place<'_>) -> Option<IpNet> {
     if let (IpAddr::V6(address), Some(length)) = (net.addr(), net.prefix_len().checked_sub(96))
         && let Some(short) = address.to_ipv4_mapped()
     {
-        at.problem_with_help("an IPv4 network written as IPv6 matches nobody", format!("write {short}/{length}"));
+        at.problem_with_help(
+            "an IPv4 network written as IPv6 matches nobody",
+            format!("write {short}/{length}"),
+        );
         return None;
     }
     Some(net)
 }
 
 fn check_method(text: &str, at: &Place<'_>) -> Option<Box<str>> {
-    const COMMON: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
-    if let Some(meant) = COMMON.iter().find(|name| **name != text && name.eq_ignore_ascii_case(text)) {
-        at.problem_with_help("methods are compared to the letter", format!("write {meant}"));
+    const COMMON: [&str; 9] = [
+        "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
+    ];
+    if let Some(meant) = COMMON
+        .iter()
+        .find(|name| **name != text && name.eq_ignore_ascii_case(text))
+    {
+        at.problem_with_help(
+            "methods are compared to the letter",
+            format!("write {meant}"),
+        );
         return None;
     }
     if !is_token(text) {

@@ -20,7 +20,12 @@ impl KeySpec {
 }
 
 /// A member in front of which this many spaces stand.
-fn write_members(text: &mut String, members: &serde_json::Map<String, Value>, indent: usize, first_is_indented: bool) {
+fn write_members(
+    text: &mut String,
+    members: &serde_json::Map<String, Value>,
+    indent: usize,
+    first_is_indented: bool,
+) {
     for (place, (name, value)) in members.iter().enumerate() {
         if place > 0 || !first_is_indented {
             pad(text, indent);
@@ -51,7 +56,9 @@ fn write_item(text: &mut String, item: &Value, indent: usize) {
     pad(text, indent);
     text.push_str("- ");
     match item {
-        Value::Object(members) if !members.is_empty() => write_members(text, members, indent + 2, true),
+        Value::Object(members) if !members.is_empty() => {
+            write_members(text, members, indent + 2, true)
+        }
         other => {
             write_flow(text, other);
             text.push('\n');
@@ -71,7 +78,9 @@ fn write_flow(text: &mut String, value: &Value) {
             text.push(']');
         }
         // Writing to a String cannot fail.
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => _ = write!(text, "{value}"),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
+            _ = write!(text, "{value}")
+        }
     }
 }
 
@@ -86,8 +95,14 @@ fn write_string(text: &mut String, string: &str) {
 /// Whether every reader of YAML takes the unquoted text for a string, in a list in brackets too. A time is one: it begins with
 /// a digit and holds what no number does.
 fn is_plain(string: &str) -> bool {
-    const WORDS: [&str; 10] = ["null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan"];
-    let begins = string.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic()) || is_time(string);
+    const WORDS: [&str; 10] = [
+        "null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan",
+    ];
+    let begins = string
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphabetic())
+        || is_time(string);
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._:@/-".contains(&byte);
     begins
         && !string.ends_with(':')

@@ -41,7 +41,9 @@ impl Sighting {
     /// A look at a file, or at the keys files of a directory; symlinks are followed.
     pub fn of(path: &Path) -> Self {
         let facts = |path: PathBuf| FileFacts {
-            resolved: std::fs::canonicalize(&path).ok().filter(|resolved| *resolved != path),
+            resolved: std::fs::canonicalize(&path)
+                .ok()
+                .filter(|resolved| *resolved != path),
             state: std::fs::metadata(&path).ok().map(|data| FileState {
                 identity: (data.dev(), data.ino()),
                 size: data.len(),
@@ -51,7 +53,9 @@ impl Sighting {
             path,
         };
         let files = list(path).map(|files| files.into_iter().map(facts).collect());
-        Self { files: files.map_err(|error| error.kind()) }
+        Self {
+            files: files.map_err(|error| error.kind()),
+        }
     }
 
     /// A sighting of these files.
@@ -67,7 +71,9 @@ impl Sighting {
         let before = earlier.files.as_deref().unwrap_or_default();
         let still_there = |old: &FileFacts| files.iter().any(|file| file.path == old.path);
         before.iter().all(still_there)
-            && files.iter().all(|file| file.came_whole(before.iter().find(|old| old.path == file.path), moved))
+            && files
+                .iter()
+                .all(|file| file.came_whole(before.iter().find(|old| old.path == file.path), moved))
     }
 }
 
@@ -76,12 +82,15 @@ impl FileFacts {
         if before == Some(self) {
             return true;
         }
-        let Some(state) = self.state else { return false };
+        let Some(state) = self.state else {
+            return false;
+        };
         let old = before.and_then(|before| before.state);
         if old.is_some_and(|old| old.identity == state.identity) {
             return false;
         }
-        let swapped = self.resolved.is_some() && self.resolved != before.and_then(|before| before.resolved.clone());
+        let swapped = self.resolved.is_some()
+            && self.resolved != before.and_then(|before| before.resolved.clone());
         // What is created and written in place has both times alike, until something other than its content is changed.
         moved || swapped || state.changed != state.modified
     }

@@ -7,8 +7,17 @@ use super::*;
 
 /// A file named `keys.yaml` with that inode and size, modified and changed at those seconds.
 fn file(inode: u64, size: u64, modified: i64, changed: i64) -> FileFacts {
-    let state = FileState { identity: (1, inode), size, modified: (modified, 0), changed: (changed, 0) };
-    FileFacts { path: PathBuf::from("keys.yaml"), resolved: None, state: Some(state) }
+    let state = FileState {
+        identity: (1, inode),
+        size,
+        modified: (modified, 0),
+        changed: (changed, 0),
+    };
+    FileFacts {
+        path: PathBuf::from("keys.yaml"),
+        resolved: None,
+        state: Some(state),
+    }
 }
 
 fn seen(file: FileFacts) -> Sighting {
@@ -40,20 +49,95 @@ fn old() -> FileFacts {
 
 #[test]
 fn what_came_whole_is_read_at_once_and_what_is_written_in_place_when_it_is_still() {
-    let linked = |to: &str, inode| FileFacts { resolved: Some(to.into()), ..file(inode, 10, 100, 100) };
+    let linked = |to: &str, inode| FileFacts {
+        resolved: Some(to.into()),
+        ..file(inode, 10, 100, 100)
+    };
     for (name, before, now, moved, at_once) in [
-        ("another file that was renamed", seen(old()), seen(file(2, 10, 90, 200)), false, true),
-        ("another file in the tick of its rename, with an event", seen(old()), seen(file(2, 10, 200, 200)), true, true),
-        ("another file that is being created in place", seen(old()), seen(file(2, 0, 200, 200)), false, false),
-        ("a file written in place", seen(old()), seen(file(1, 20, 200, 200)), false, false),
-        ("a file written in place, and an event of another", seen(old()), seen(file(1, 20, 200, 200)), true, false),
-        ("a touched file", seen(old()), seen(file(1, 10, 200, 200)), false, false),
-        ("a file whose mode changed", seen(old()), seen(file(1, 10, 100, 200)), false, false),
-        ("a swapped symlink", seen(linked("v1/keys.yaml", 1)), seen(linked("v2/keys.yaml", 2)), false, true),
-        ("a new link", Sighting::from_facts(Ok(vec![])), seen(linked("v1/keys.yaml", 1)), false, true),
-        ("a missing file", seen(old()), Sighting::from_facts(Err(ErrorKind::NotFound)), true, false),
-        ("a file that is back", Sighting::from_facts(Err(ErrorKind::NotFound)), seen(file(2, 9, 1, 200)), false, true),
-        ("a file gone from a directory", both(old(), file(2, 1, 1, 1)), seen(old()), false, false),
+        (
+            "another file that was renamed",
+            seen(old()),
+            seen(file(2, 10, 90, 200)),
+            false,
+            true,
+        ),
+        (
+            "another file in the tick of its rename, with an event",
+            seen(old()),
+            seen(file(2, 10, 200, 200)),
+            true,
+            true,
+        ),
+        (
+            "another file that is being created in place",
+            seen(old()),
+            seen(file(2, 0, 200, 200)),
+            false,
+            false,
+        ),
+        (
+            "a file written in place",
+            seen(old()),
+            seen(file(1, 20, 200, 200)),
+            false,
+            false,
+        ),
+        (
+            "a file written in place, and an event of another",
+            seen(old()),
+            seen(file(1, 20, 200, 200)),
+            true,
+            false,
+        ),
+        (
+            "a touched file",
+            seen(old()),
+            seen(file(1, 10, 200, 200)),
+            false,
+            false,
+        ),
+        (
+            "a file whose mode changed",
+            seen(old()),
+            seen(file(1, 10, 100, 200)),
+            false,
+            false,
+        ),
+        (
+            "a swapped symlink",
+            seen(linked("v1/keys.yaml", 1)),
+            seen(linked("v2/keys.yaml", 2)),
+            false,
+            true,
+        ),
+        (
+            "a new link",
+            Sighting::from_facts(Ok(vec![])),
+            seen(linked("v1/keys.yaml", 1)),
+            false,
+            true,
+        ),
+        (
+            "a missing file",
+            seen(old()),
+            Sighting::from_facts(Err(ErrorKind::NotFound)),
+            true,
+            false,
+        ),
+        (
+            "a file that is back",
+            Sighting::from_facts(Err(ErrorKind::NotFound)),
+            seen(file(2, 9, 1, 200)),
+            false,
+            true,
+        ),
+        (
+            "a file gone from a directory",
+            both(old(), file(2, 1, 1, 1)),
+            seen(old()),
+            false,
+            false,
+        ),
         (
             "one renamed into place beside one being written",
             both(old(), file(2, 1, 1, 1)),
@@ -63,9 +147,17 @@ fn what_came_whole_is_read_at_once_and_what_is_written_in_place_when_it_is_still
         ),
     ] {
         let mut stillness = settled(&before);
-        let want = if at_once { Advice::Read } else { Advice::Wait(STILL_FOR) };
+        let want = if at_once {
+            Advice::Read
+        } else {
+            Advice::Wait(STILL_FOR)
+        };
         assert_eq!(stillness.judge(&now, moved, ms(5000)), want, "{name}");
-        assert_eq!(stillness.judge(&now, false, ms(6000)), Advice::Read, "{name}, still");
+        assert_eq!(
+            stillness.judge(&now, false, ms(6000)),
+            Advice::Read,
+            "{name}, still"
+        );
     }
 }
 
@@ -79,7 +171,11 @@ fn every_change_begins_the_second_anew() {
         (6900, 2, Advice::Wait(ms(50))),
         (6950, 2, Advice::Read),
     ] {
-        assert_eq!(stillness.judge(&seen(file(1, size, 200, 200)), false, ms(now)), want, "at {now}");
+        assert_eq!(
+            stillness.judge(&seen(file(1, size, 200, 200)), false, ms(now)),
+            want,
+            "at {now}"
+        );
     }
 }
 
@@ -89,10 +185,16 @@ fn what_was_read_at_once_is_read_again_when_it_was_still_and_then_no_more() {
     let renamed = seen(file(2, 10, 90, 200));
     assert_eq!(stillness.judge(&renamed, false, ms(5000)), Advice::Read);
     stillness.was_read(renamed.clone(), ms(5010));
-    assert_eq!(stillness.judge(&renamed, false, ms(5020)), Advice::Wait(ms(980)));
+    assert_eq!(
+        stillness.judge(&renamed, false, ms(5020)),
+        Advice::Wait(ms(980))
+    );
     assert_eq!(stillness.judge(&renamed, false, ms(6000)), Advice::Read);
     stillness.was_read(renamed.clone(), ms(6010));
-    assert_eq!(stillness.judge(&renamed, false, ms(7000)), Advice::Unchanged);
+    assert_eq!(
+        stillness.judge(&renamed, false, ms(7000)),
+        Advice::Unchanged
+    );
     assert_eq!(stillness.judge(&renamed, true, ms(7001)), Advice::Unchanged);
 }
 
@@ -102,7 +204,10 @@ fn what_changes_while_it_is_read_must_stand_still() {
     let renamed = seen(file(2, 10, 90, 200));
     assert_eq!(stillness.judge(&renamed, false, ms(5000)), Advice::Read);
     stillness.was_changing();
-    assert_eq!(stillness.judge(&renamed, true, ms(5001)), Advice::Wait(STILL_FOR));
+    assert_eq!(
+        stillness.judge(&renamed, true, ms(5001)),
+        Advice::Wait(STILL_FOR)
+    );
     assert_eq!(stillness.judge(&renamed, false, ms(6001)), Advice::Read);
 }
 
@@ -110,10 +215,16 @@ fn what_changes_while_it_is_read_must_stand_still() {
 fn a_missing_file_is_read_once_and_then_left_alone() {
     let mut stillness = settled(&seen(old()));
     let missing = Sighting::from_facts(Err(ErrorKind::NotFound));
-    assert_eq!(stillness.judge(&missing, false, ms(5000)), Advice::Wait(STILL_FOR));
+    assert_eq!(
+        stillness.judge(&missing, false, ms(5000)),
+        Advice::Wait(STILL_FOR)
+    );
     assert_eq!(stillness.judge(&missing, false, ms(6000)), Advice::Read);
     stillness.was_read(missing.clone(), ms(6000));
-    assert_eq!(stillness.judge(&missing, false, ms(6001)), Advice::Unchanged);
+    assert_eq!(
+        stillness.judge(&missing, false, ms(6001)),
+        Advice::Unchanged
+    );
 }
 
 #[test]
@@ -143,6 +254,9 @@ fn a_sighting_sees_writes_renames_and_the_swap_of_a_kubernetes_volume() {
         fs::rename(path("..data_tmp"), path("..data")).unwrap();
     }
     fs::remove_file(path("keys.yaml")).unwrap();
-    assert_eq!(Sighting::of(&path("keys.yaml")), Sighting::from_facts(Err(ErrorKind::NotFound)));
+    assert_eq!(
+        Sighting::of(&path("keys.yaml")),
+        Sighting::from_facts(Err(ErrorKind::NotFound))
+    );
     assert_eq!(Sighting::of(dir.path()), Sighting::from_facts(Ok(vec![])));
 }
