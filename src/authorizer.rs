@@ -152,7 +152,7 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
                     return Ok((key, digest));
                 }
                 Ok(Lookup::Unknown) => {
-                    trace.noted(Step::Key, || format!("no key has the digest {digest}"))
+                    trace.noted(Step::Key, || format!("no key has the digest {digest}"));
                 }
                 Ok(Lookup::Invalid(invalid)) => {
                     trace.failed(Step::Key, || format!("{digest}: {invalid}"));

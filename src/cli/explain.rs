@@ -18,6 +18,7 @@ use crate::authorizer::{Authorizer, Known};
 use crate::authz::clock::SystemClock;
 use crate::authz::credential::{Place, SECRET_MAX_BYTES};
 use crate::authz::decision::{Basis, Decision, Grant};
+use crate::authz::key::PlanName;
 use crate::authz::request::{Headers, RequestAttributes};
 use crate::authz::snapshot::{Generation, Mode, Policy, Snapshot};
 use crate::authz::token::is_token;
@@ -280,7 +281,7 @@ fn print_json(
         "enforced": policy.mode == Mode::Enforce,
         "key_id": key.map(|key| key.record.id.as_str()),
         "client": key.map(|key| key.record.client()),
-        "plan": key.and_then(|key| key.record.plan.as_ref()).map(|plan| plan.as_str()),
+        "plan": key.and_then(|key| key.record.plan.as_ref()).map(PlanName::as_str),
         "rule": decision.rule().map(|rule| &*rule.name),
         "identity": identity(decision, policy).into_iter().collect::<BTreeMap<_, _>>(),
         "steps": steps.0.iter().map(told).collect::<Vec<_>>(),

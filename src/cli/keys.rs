@@ -33,11 +33,14 @@ pub(super) fn new(arguments: &NewKey, out: &mut impl Write) -> Result<Outcome, E
         Some(config) => secret.digest(&config.policy.digester),
         None => secret.digest(&plain_digester()?),
     };
-    let record = record(arguments, SecretSpec {
-        digest: digest.to_string(),
-        not_before: None,
-        expires_at: None,
-    })?;
+    let record = record(
+        arguments,
+        SecretSpec {
+            digest: digest.to_string(),
+            not_before: None,
+            expires_at: None,
+        },
+    )?;
     let policy = config.as_ref().map(|config| &*config.policy);
     let written = append_record(&file, &record, policy)?;
 
