@@ -195,7 +195,7 @@ fn present<'r>(
             format!("one secret is presented; looked at {}", places())
         }),
         Err(reason) => trace.failed(Step::Credential, || {
-            format!("{} looked at {}", reason.sentence(), places())
+            format!("{reason}; looked at {}", places())
         }),
     }
     found

@@ -67,24 +67,14 @@ enum Error {
 impl Error {
     /// The exit code of section 2 of the contract.
     fn exit_code(&self) -> u8 {
+        let bad_file = |is_bad| if is_bad { 3 } else { 1 };
         match self {
             Self::NotReady { .. } | Self::Failed(_) | Self::Io { .. } => 1,
-            Self::Usage(_) => 2,
+            // The record is what the arguments say.
+            Self::Usage(_) | Self::Append(AppendError::Record(_)) => 2,
             Self::NoConfig | Self::Config(_) | Self::Keys(_) => 3,
-            Self::Append(error) => {
-                if error.is_bad_file() {
-                    3
-                } else {
-                    1
-                }
-            }
-            Self::Serve(error) => {
-                if error.is_bad_configuration() {
-                    3
-                } else {
-                    1
-                }
-            }
+            Self::Append(error) => bad_file(error.is_bad_file()),
+            Self::Serve(error) => bad_file(error.is_bad_configuration()),
         }
     }
 }
@@ -128,7 +118,10 @@ fn dispatch(command: Command, out: &mut impl Write) -> Result<Outcome, Error> {
         Command::Health(arguments) => health::run(&arguments),
         Command::Schema { file } => schema::run(file, out),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "keyward", out);
+            // Into memory first: clap_complete panics where a pipe is closed early.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "keyward", &mut script);
+            out.write_all(&script).map_err(unprinted)?;
             Ok(Outcome::Success)
         }
     }
