@@ -131,7 +131,7 @@ impl<'t> Tree<'t> {
             };
             match &node.content {
                 Content::Scalar { origin: Origin::Environment(written), .. } => {
-                    places.push((path, written.to_string()))
+                    places.push((path, written.to_string()));
                 }
                 Content::Scalar { .. } => {}
                 Content::List(list) => {

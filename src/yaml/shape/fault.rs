@@ -145,13 +145,12 @@ pub(super) fn suggestion(found: &str, known: &[&str]) -> String {
 
 fn nearest(found: &str, known: &[&str]) -> Option<String> {
     let found = found.to_lowercase();
-    known
-        .iter()
-        .map(|name| (strsim::damerau_levenshtein(&found, name), name))
-        .min()
-        // A third of the letters may be wrong, as in `pahts` or `exires_at`; more is another word.
-        .filter(|(distance, name)| *distance <= 1.max(name.len().min(found.len()) / 3))
-        .map(|(_, name)| format!("did you mean `{name}`?"))
+    let by_letters = known.iter().map(|name| (strsim::damerau_levenshtein(&found, name), name)).min();
+    // A third of the letters may be wrong, as in `pahts` or `exires_at`; more is another word.
+    let near = by_letters.filter(|(distance, name)| *distance <= 1.max(name.len().min(found.len()) / 3));
+    // Or it was cut short, as in `time`.
+    let cut_short = || known.iter().find(|name| found.len() > 2 && name.starts_with(&found));
+    near.map(|(_, name)| name).or_else(cut_short).map(|name| format!("did you mean `{name}`?"))
 }
 
 fn one_of(known: &[&str]) -> String {
