@@ -26,7 +26,9 @@ pub enum BindError {
         address: String,
     },
     /// A port below 1024 without the right to it.
-    #[error("{address} may not be listened on: ports below 1024 and guarded directories need a right to them")]
+    #[error(
+        "{address} may not be listened on: ports below 1024 and guarded directories need a right to them"
+    )]
     Denied {
         /// The address.
         address: String,
@@ -63,11 +65,15 @@ pub enum BindError {
 impl BindError {
     fn of(address: &ListenAddress, cause: io::Error) -> Self {
         let address = address.to_string();
-        match cause.kind() {
-            io::ErrorKind::AddrInUse => Self::InUse { address },
-            io::ErrorKind::PermissionDenied => Self::Denied { address },
-            io::ErrorKind::AddrNotAvailable => Self::NotLocal { address },
-            _ => Self::Failed { address, cause },
+        let kind = cause.kind();
+        if kind == io::ErrorKind::AddrInUse {
+            Self::InUse { address }
+        } else if kind == io::ErrorKind::PermissionDenied {
+            Self::Denied { address }
+        } else if kind == io::ErrorKind::AddrNotAvailable {
+            Self::NotLocal { address }
+        } else {
+            Self::Failed { address, cause }
         }
     }
 }
@@ -87,7 +93,9 @@ impl Listener {
         match endpoint {
             ListenAddress::Tcp(address) => {
                 let bound = TcpListener::bind(address).await;
-                bound.map(Self::Tcp).map_err(|cause| BindError::of(endpoint, cause))
+                bound
+                    .map(Self::Tcp)
+                    .map_err(|cause| BindError::of(endpoint, cause))
             }
             ListenAddress::Unix { path, mode } => {
                 let (listener, placed) = unix::bind(endpoint, path, *mode).await?;
@@ -99,7 +107,9 @@ impl Listener {
     /// Where it listens, with the port that the system chose.
     pub(crate) fn address(&self) -> String {
         match self {
-            Self::Tcp(listener) => listener.local_addr().map_or_else(|_| "?".to_owned(), |address| address.to_string()),
+            Self::Tcp(listener) => listener
+                .local_addr()
+                .map_or_else(|_| "?".to_owned(), |address| address.to_string()),
             Self::Unix(_, placed) => format!("unix:{}", placed.path().display()),
         }
     }
