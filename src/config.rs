@@ -132,7 +132,10 @@ impl Config {
     pub fn parse(file: &Path, text: &str, env: &Environment<'_>) -> Result<Self, Problems> {
         let document: Document<'_, ConfigSpec> = yaml::parse_with_env(file, text, env)?;
         let effective = effective::write(&document);
-        let Document { value: spec, source: text } = document;
+        let Document {
+            value: spec,
+            source: text,
+        } = document;
         let base = file.parent().unwrap_or(Path::new(""));
         let checker = text.checker();
         let top = checker.top();
@@ -145,7 +148,12 @@ impl Config {
         let whole = server.zip(source).zip(cache).zip(policy);
         let Some((((server, source), cache), (policy, pepper))) = whole else {
             // Whoever gives nothing notes why, so that `finish` has returned.
-            return Err(Problems::one(file, None, "the configuration cannot be used", None));
+            return Err(Problems::one(
+                file,
+                None,
+                "the configuration cannot be used",
+                None,
+            ));
         };
         Ok(Self {
             server,
@@ -163,8 +171,8 @@ impl Config {
     /// The parts in which `other` differs and that cannot change without a restart.
     pub fn fixed_parts_changed(&self, other: &Self) -> Vec<FixedPart> {
         // The pepper's content counts, not where it stands.
-        let same_digest =
-            self.policy.digester.accept() == other.policy.digester.accept() && self.pepper == other.pepper;
+        let same_digest = self.policy.digester.accept() == other.policy.digester.accept()
+            && self.pepper == other.pepper;
         [
             (FixedPart::Server, self.server == other.server),
             (FixedPart::Source, self.source == other.source),

@@ -26,7 +26,9 @@ pub(super) fn check(specs: &[CredentialSpec], at: &Place<'_>) -> Option<Credenti
     let mut places: Vec<(usize, Credential)> = Vec::new();
     for (index, spec) in specs.iter().enumerate() {
         let here = at.index(index);
-        let Some(place) = check_one(spec, &here) else { continue };
+        let Some(place) = check_one(spec, &here) else {
+            continue;
+        };
         match places.iter().find(|(_, other)| is_same(other, &place)) {
             Some((other, _)) => here.problem_with_help(
                 format!("the same place as credentials[{other}]"),
@@ -56,7 +58,10 @@ fn check_one(spec: &CredentialSpec, at: &Place<'_>) -> Option<Credential> {
         (None, Some(query), None) => check_query(query, &at.field("query")),
         (None, None, Some(cookie)) => check_cookie(cookie, &at.field("cookie")),
         _ => {
-            at.problem_with_help("not one place", "name exactly one of `header`, `query`, `cookie`");
+            at.problem_with_help(
+                "not one place",
+                "name exactly one of `header`, `query`, `cookie`",
+            );
             None
         }
     }
@@ -66,7 +71,10 @@ fn check_header(header: &str, scheme: Option<&str>, at: &Place<'_>) -> Option<Cr
     let at_header = at.field("header");
     let name = header.to_ascii_lowercase();
     if !is_token(&name) {
-        at_header.problem_with_help("not a header's name", "a header name is an RFC 9110 token, such as x-api-key");
+        at_header.problem_with_help(
+            "not a header's name",
+            "a header name is an RFC 9110 token, such as x-api-key",
+        );
         return None;
     }
     if name == "cookie" {
@@ -74,16 +82,24 @@ fn check_header(header: &str, scheme: Option<&str>, at: &Place<'_>) -> Option<Cr
         return None;
     }
     if NOT_FOR_SECRETS.contains(&name.as_str()) {
-        at_header
-            .problem_with_help("this header has a meaning of its own to HTTP", "choose another, such as x-api-key");
+        at_header.problem_with_help(
+            "this header has a meaning of its own to HTTP",
+            "choose another, such as x-api-key",
+        );
         return None;
     }
     let name = name.into_boxed_str();
     match scheme {
         None => Some(Credential::Header { name }),
-        Some(scheme) if is_token(scheme) => Some(Credential::Scheme { name, scheme: scheme.into() }),
+        Some(scheme) if is_token(scheme) => Some(Credential::Scheme {
+            name,
+            scheme: scheme.into(),
+        }),
         Some(_) => {
-            at.field("scheme").problem_with_help("not an authentication scheme", "write one word, such as Bearer");
+            at.field("scheme").problem_with_help(
+                "not an authentication scheme",
+                "write one word, such as Bearer",
+            );
             None
         }
     }
@@ -93,7 +109,10 @@ fn check_header(header: &str, scheme: Option<&str>, at: &Place<'_>) -> Option<Cr
 fn check_query(name: &str, at: &Place<'_>) -> Option<Credential> {
     let fits = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'&' | b'=' | b'#');
     if name.is_empty() || !name.bytes().all(fits) {
-        at.problem_with_help("not a query parameter's name", "write it as it stands in a URL, such as api_key");
+        at.problem_with_help(
+            "not a query parameter's name",
+            "write it as it stands in a URL, such as api_key",
+        );
         return None;
     }
     Some(Credential::Query { name: name.into() })
@@ -101,7 +120,10 @@ fn check_query(name: &str, at: &Place<'_>) -> Option<Credential> {
 
 fn check_cookie(name: &str, at: &Place<'_>) -> Option<Credential> {
     if !is_token(name) {
-        at.problem_with_help("not a cookie's name", "a cookie name is an RFC 6265 token, such as api_key");
+        at.problem_with_help(
+            "not a cookie's name",
+            "a cookie name is an RFC 6265 token, such as api_key",
+        );
         return None;
     }
     Some(Credential::Cookie { name: name.into() })

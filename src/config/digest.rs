@@ -28,16 +28,19 @@ impl std::fmt::Debug for Pepper {
 /// The kinds that are looked up: those named, or the one that fits.
 pub(super) fn accepted(spec: &DigestSpec) -> Vec<DigestKindSpec> {
     spec.accept.clone().unwrap_or_else(|| {
-        vec![if spec.pepper_file.is_some() { DigestKindSpec::Blake3Keyed } else { DigestKindSpec::Blake3 }]
+        vec![if spec.pepper_file.is_some() {
+            DigestKindSpec::Blake3Keyed
+        } else {
+            DigestKindSpec::Blake3
+        }]
     })
 }
 
 /// The checked form.
 pub(super) fn check(spec: &DigestSpec, at: &Place<'_>, base: &Path) -> Option<(Digester, Pepper)> {
     let pepper = match &spec.pepper_file {
-        Some(path) => {
-            read_pepper(path, &at.field("pepper_file"), base).map(|(pepper, hash)| (Some(pepper), Some(hash)))
-        }
+        Some(path) => read_pepper(path, &at.field("pepper_file"), base)
+            .map(|(pepper, hash)| (Some(pepper), Some(hash))),
         None => Some((None, None)),
     };
     let kinds: Vec<_> = accepted(spec)
@@ -56,7 +59,8 @@ pub(super) fn check(spec: &DigestSpec, at: &Place<'_>, base: &Path) -> Option<(D
                 InvalidDigester::Empty => "name at least one kind, or leave `accept` out",
                 InvalidDigester::Repeated(_) => "name each kind once",
             };
-            at.field("accept").problem_with_help(error.to_string(), help);
+            at.field("accept")
+                .problem_with_help(error.to_string(), help);
             None
         }
     }
@@ -79,15 +83,22 @@ fn read_pepper(path: &str, at: &Place<'_>, base: &Path) -> Option<(digest::Peppe
         );
     }
     // Hashed under a key of its own, so that it is no digest of anything a caller could present.
-    let hash = blake3::Hash::from(blake3::derive_key("keyward pepper file fingerprint v1", &content));
+    let hash = blake3::Hash::from(blake3::derive_key(
+        "keyward pepper file fingerprint v1",
+        &content,
+    ));
     pepper.map(|pepper| (pepper, hash))
 }
 
 fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut content = Zeroizing::new(Vec::new());
-    File::open(path)?.take(PEPPER_MAX_BYTES + 1).read_to_end(&mut content)?;
+    File::open(path)?
+        .take(PEPPER_MAX_BYTES + 1)
+        .read_to_end(&mut content)?;
     if u64::try_from(content.len()).is_ok_and(|length| length > PEPPER_MAX_BYTES) {
-        return Err(io::Error::other("it is larger than 64KiB, which no pepper is"));
+        return Err(io::Error::other(
+            "it is larger than 64KiB, which no pepper is",
+        ));
     }
     Ok(content)
 }

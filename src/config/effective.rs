@@ -10,8 +10,14 @@ use crate::yaml::{Document, Segment, YamlPath};
 /// The document with its defaults, and `${NAME}` where a value came from the environment: any of them may be a secret.
 pub(super) fn write(document: &Document<'_, ConfigSpec>) -> Value {
     let spec = &document.value;
-    let digest = DigestSpec { accept: Some(accepted(&spec.digest)), ..spec.digest.clone() };
-    let whole = ConfigSpec { digest, ..spec.clone() };
+    let digest = DigestSpec {
+        accept: Some(accepted(&spec.digest)),
+        ..spec.digest.clone()
+    };
+    let whole = ConfigSpec {
+        digest,
+        ..spec.clone()
+    };
     // Its members are strings, numbers and lists of them, which JSON always has.
     let mut value = serde_json::to_value(whole).unwrap_or_default();
     for (path, written) in document.source.substituted() {
@@ -23,10 +29,12 @@ pub(super) fn write(document: &Document<'_, ConfigSpec>) -> Value {
 }
 
 fn find<'v>(value: &'v mut Value, path: &YamlPath) -> Option<&'v mut Value> {
-    path.0.iter().try_fold(value, |value, segment| match segment {
-        Segment::Field(name) => value.get_mut(name),
-        Segment::Index(index) => value.get_mut(index),
-    })
+    path.0
+        .iter()
+        .try_fold(value, |value, segment| match segment {
+            Segment::Field(name) => value.get_mut(name),
+            Segment::Index(index) => value.get_mut(index),
+        })
 }
 
 /// The schema of the shape. Wherever a scalar stands, a reference to the environment may stand too.
@@ -45,12 +53,16 @@ pub(super) fn schema() -> Schema {
 /// Adds a reference to the environment to what each member may be, unless it is a mapping, a list or any string already.
 fn allow_references(value: &mut Value, definitions: &Value) {
     match value {
-        Value::Array(list) => list.iter_mut().for_each(|inner| allow_references(inner, definitions)),
+        Value::Array(list) => list
+            .iter_mut()
+            .for_each(|inner| allow_references(inner, definitions)),
         Value::Object(members) => {
             for (name, inner) in members.iter_mut() {
                 allow_references(inner, definitions);
                 if let ("properties", Value::Object(properties)) = (name.as_str(), inner) {
-                    let narrow = properties.values_mut().filter(|member| is_narrow(member, definitions));
+                    let narrow = properties
+                        .values_mut()
+                        .filter(|member| is_narrow(member, definitions));
                     narrow.for_each(add_reference);
                 }
             }
@@ -71,7 +83,10 @@ fn add_reference(member: &mut Value) {
 /// Whether the schema names a scalar and has no room for a reference.
 fn is_narrow(schema: &Value, definitions: &Value) -> bool {
     if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
-        let definition = reference.rsplit('/').next().and_then(|name| definitions.get(name));
+        let definition = reference
+            .rsplit('/')
+            .next()
+            .and_then(|name| definitions.get(name));
         return definition.is_some_and(|definition| definition.get("properties").is_none());
     }
     match schema.get("type").and_then(Value::as_str) {

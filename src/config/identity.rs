@@ -6,7 +6,11 @@ use crate::authz::token::is_alias;
 use crate::yaml::Place;
 
 /// The checked form.
-pub(super) fn check(spec: &IdentitySpec, credentials: &[CredentialSpec], at: &Place<'_>) -> Option<IdentityHeaders> {
+pub(super) fn check(
+    spec: &IdentitySpec,
+    credentials: &[CredentialSpec],
+    at: &Place<'_>,
+) -> Option<IdentityHeaders> {
     let at = at.field("headers");
     let before = at.problems_so_far();
     let mut headers: Vec<(IdentityName, IdentityField)> = Vec::new();
@@ -14,7 +18,9 @@ pub(super) fn check(spec: &IdentitySpec, credentials: &[CredentialSpec], at: &Pl
     for (name, field) in spec.headers.iter() {
         let here = at.field(name);
         let field = here.note(field.parse::<IdentityField>());
-        let Some(checked) = here.note(name.parse::<IdentityName>()) else { continue };
+        let Some(checked) = here.note(name.parse::<IdentityName>()) else {
+            continue;
+        };
         if let Some(other) = names.iter().find(|other| checked.is_alias_of(other)) {
             here.problem_with_help(
                 format!("an upstream could take it for `{other}`"),
@@ -23,8 +29,12 @@ pub(super) fn check(spec: &IdentitySpec, credentials: &[CredentialSpec], at: &Pl
             continue;
         }
         names.push(name);
-        let mut credential_headers = credentials.iter().filter_map(|credential| credential.header.as_deref());
-        if let Some(header) = credential_headers.find(|header| is_alias(header.as_bytes(), name.as_bytes())) {
+        let mut credential_headers = credentials
+            .iter()
+            .filter_map(|credential| credential.header.as_deref());
+        if let Some(header) =
+            credential_headers.find(|header| is_alias(header.as_bytes(), name.as_bytes()))
+        {
             here.problem_with_help(
                 format!("the credential header `{header}` has this name too"),
                 "choose another name",

@@ -23,7 +23,10 @@ pub(super) fn check(spec: &ConfigSpec, at: &Place<'_>, base: &Path) -> Option<(P
     let policy = Policy {
         credentials: places?,
         digester,
-        rules: Rules { list: list?.into(), default: access(spec.default) },
+        rules: Rules {
+            list: list?.into(),
+            default: access(spec.default),
+        },
         plans: Plans(plans?),
         identity: headers?,
         strip_credentials: spec.identity.strip_credentials,

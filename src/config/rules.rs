@@ -16,10 +16,15 @@ use crate::yaml::{Members, Place};
 const MAX_NAME_BYTES: usize = 128;
 
 /// The methods of RFC 9110 and PATCH, which are told from their lower-case spellings.
-const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+const METHODS: [&str; 9] = [
+    "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
+];
 
 /// The plans by name.
-pub(super) fn check_plans(specs: &Members<PlanSpec>, at: &Place<'_>) -> Option<BTreeMap<PlanName, Plan>> {
+pub(super) fn check_plans(
+    specs: &Members<PlanSpec>,
+    at: &Place<'_>,
+) -> Option<BTreeMap<PlanName, Plan>> {
     let before = at.problems_so_far();
     let mut plans = BTreeMap::new();
     for (name, spec) in specs.iter() {
@@ -27,12 +32,18 @@ pub(super) fn check_plans(specs: &Members<PlanSpec>, at: &Place<'_>) -> Option<B
         let checked = here.note(name.parse::<PlanName>());
         let scopes = list::<Scope>(&spec.scopes, &here.field("scopes"));
         if !spec.limits.is_empty() {
-            here.field("limits").problem_with_help(NOT_SUPPORTED_YET, "leave `limits` out");
+            here.field("limits")
+                .problem_with_help(NOT_SUPPORTED_YET, "leave `limits` out");
         }
         if spec.mcp.is_some() {
-            here.field("mcp").problem_with_help(NOT_SUPPORTED_YET, "leave `mcp` out");
+            here.field("mcp")
+                .problem_with_help(NOT_SUPPORTED_YET, "leave `mcp` out");
         }
-        plans.extend(checked.zip(scopes).map(|(name, scopes)| (name, Plan { scopes })));
+        plans.extend(
+            checked
+                .zip(scopes)
+                .map(|(name, scopes)| (name, Plan { scopes })),
+        );
     }
     (at.problems_so_far() == before).then_some(plans)
 }
@@ -47,7 +58,10 @@ pub(super) fn check(specs: &[RuleSpec], at: &Place<'_>) -> Option<Vec<Rule>> {
         check_name(&spec.name, &here.field("name"));
         let first = *first_of_name.entry(spec.name.as_str()).or_insert(index);
         if first != index {
-            here.field("name").problem_with_help(format!("rules[{first}] has this name too"), "give each rule its own");
+            here.field("name").problem_with_help(
+                format!("rules[{first}] has this name too"),
+                "give each rule its own",
+            );
         }
         let matches = match &spec.matches {
             Some(matches) => check_match(matches, &here.field("match")).ok(),
@@ -65,21 +79,29 @@ pub(super) fn check(specs: &[RuleSpec], at: &Place<'_>) -> Option<Vec<Rule>> {
 
 fn check_name(name: &str, at: &Place<'_>) {
     if name.is_empty() || name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
-        at.problem(format!("a rule's name has 1 to {MAX_NAME_BYTES} bytes and no control characters"));
+        at.problem(format!(
+            "a rule's name has 1 to {MAX_NAME_BYTES} bytes and no control characters"
+        ));
     }
 }
 
 fn check_access(spec: &RuleSpec, at: &Place<'_>) -> Option<Access> {
     if spec.mcp.is_some() {
-        at.field("mcp").problem_with_help(NOT_SUPPORTED_YET, "write `require: {}` for any valid key");
+        at.field("mcp")
+            .problem_with_help(NOT_SUPPORTED_YET, "write `require: {}` for any valid key");
     }
     match (spec.allow, &spec.require) {
         (_, None) if spec.mcp.is_some() => None,
         (Some(AllowSpec::Anyone), None) => Some(Access::Anyone),
         (Some(AllowSpec::Nobody), None) => Some(Access::Nobody),
-        (None, Some(require)) => check_require(require, &at.field("require")).ok().map(Access::Key),
+        (None, Some(require)) => check_require(require, &at.field("require"))
+            .ok()
+            .map(Access::Key),
         (Some(_), Some(_)) => {
-            at.problem_with_help("both `allow` and `require`", "keep one: `allow` asks for no key");
+            at.problem_with_help(
+                "both `allow` and `require`",
+                "keep one: `allow` asks for no key",
+            );
             None
         }
         (None, None) => {
@@ -95,7 +117,10 @@ fn check_access(spec: &RuleSpec, at: &Place<'_>) -> Option<Access> {
 fn check_require(spec: &RequireSpec, at: &Place<'_>) -> Result<Requirement, Noted> {
     let scopes = optional_list(spec.scopes.as_deref(), &at.field("scopes"));
     let clients = optional_list(spec.clients.as_deref(), &at.field("clients"));
-    Ok(Requirement { scopes: scopes?.unwrap_or_default(), clients: clients? })
+    Ok(Requirement {
+        scopes: scopes?.unwrap_or_default(),
+        clients: clients?,
+    })
 }
 
 fn check_match(spec: &MatchSpec, at: &Place<'_>) -> Result<RequestMatch, Noted> {
@@ -103,7 +128,11 @@ fn check_match(spec: &MatchSpec, at: &Place<'_>) -> Result<RequestMatch, Noted> 
     let paths = optional_list(spec.paths.as_deref(), &at.field("paths"));
     let methods = optional_list::<Method>(spec.methods.as_deref(), &at.field("methods"));
     let methods = methods?.map(|methods| methods.into_iter().map(|Method(name)| name).collect());
-    Ok(RequestMatch { hosts: hosts?, paths: paths?, methods })
+    Ok(RequestMatch {
+        hosts: hosts?,
+        paths: paths?,
+        methods,
+    })
 }
 
 /// What was wrong is noted where it stands.
@@ -127,7 +156,10 @@ impl FromStr for Method {
         if !is_token(text) {
             return Err(InvalidMethod::NotAToken);
         }
-        match METHODS.iter().find(|method| method.eq_ignore_ascii_case(text)) {
+        match METHODS
+            .iter()
+            .find(|method| method.eq_ignore_ascii_case(text))
+        {
             Some(method) if *method != text => Err(InvalidMethod::LowerCase(method)),
             Some(_) | None => Ok(Self(text.into())),
         }
@@ -153,7 +185,10 @@ fn list<T>(texts: &[String], at: &Place<'_>) -> Option<Box<[T]>>
 where
     T: FromStr<Err: std::error::Error>,
 {
-    let checked: Vec<_> =
-        texts.iter().enumerate().filter_map(|(index, text)| at.index(index).note(text.parse())).collect();
+    let checked: Vec<_> = texts
+        .iter()
+        .enumerate()
+        .filter_map(|(index, text)| at.index(index).note(text.parse()))
+        .collect();
     (checked.len() == texts.len()).then(|| checked.into())
 }

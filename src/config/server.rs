@@ -80,11 +80,23 @@ pub(super) fn check(spec: &ServerSpec, at: &Place<'_>, base: &Path) -> Option<Se
     let admin = check_admin(&spec.admin.address, address.as_ref(), &at.field("admin"));
     let (drain, deadline) = (spec.drain.0, spec.deadline.0);
     if deadline <= drain {
-        let help = format!("it counts from the signal on; make it longer than `drain`, {}", spec.drain);
-        at.field("deadline").problem_with_help("no time is left after `drain`", help);
+        let help = format!(
+            "it counts from the signal on; make it longer than `drain`, {}",
+            spec.drain
+        );
+        at.field("deadline")
+            .problem_with_help("no time is left after `drain`", help);
         return None;
     }
-    Some(ServerConfig { grpc: GrpcConfig { address: address?, tls: tls? }, admin: admin?, drain, deadline })
+    Some(ServerConfig {
+        grpc: GrpcConfig {
+            address: address?,
+            tls: tls?,
+        },
+        admin: admin?,
+        drain,
+        deadline,
+    })
 }
 
 fn check_address(spec: &GrpcSpec, at: &Place<'_>, base: &Path) -> Option<ListenAddress> {
@@ -92,7 +104,8 @@ fn check_address(spec: &GrpcSpec, at: &Place<'_>, base: &Path) -> Option<ListenA
     let Some(path) = spec.address.strip_prefix("unix:") else {
         let Ok(address) = spec.address.parse() else {
             let help = format!("{ADDRESS_HELP}, or unix:/run/keyward/keyward.sock");
-            at.field("address").problem_with_help("not an address to listen on", help);
+            at.field("address")
+                .problem_with_help("not an address to listen on", help);
             return None;
         };
         return mode.map(|_| ListenAddress::Tcp(address));
@@ -101,13 +114,18 @@ fn check_address(spec: &GrpcSpec, at: &Place<'_>, base: &Path) -> Option<ListenA
     let problem = if path.is_empty() || path.ends_with('/') || path.contains('\0') {
         Some("not the path of a socket".to_owned())
     } else if joined.as_os_str().len() > MAX_SOCKET_PATH_BYTES {
-        Some(format!("the path of a socket may have at most {MAX_SOCKET_PATH_BYTES} bytes"))
+        Some(format!(
+            "the path of a socket may have at most {MAX_SOCKET_PATH_BYTES} bytes"
+        ))
     } else {
         None
     };
     match problem {
         Some(problem) => {
-            at.field("address").problem_with_help(problem, "write unix: and a path, such as unix:/run/keyward.sock");
+            at.field("address").problem_with_help(
+                problem,
+                "write unix: and a path, such as unix:/run/keyward.sock",
+            );
             None
         }
         None => mode.map(|mode| ListenAddress::Unix { path: joined, mode }),
@@ -115,9 +133,14 @@ fn check_address(spec: &GrpcSpec, at: &Place<'_>, base: &Path) -> Option<ListenA
 }
 
 fn check_mode(text: &str, at: &Place<'_>) -> Option<u32> {
-    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777 && !text.starts_with('+'));
+    let mode = u32::from_str_radix(text, 8)
+        .ok()
+        .filter(|mode| *mode <= 0o777 && !text.starts_with('+'));
     if mode.is_none() {
-        at.problem_with_help("not permission bits", "write them in octal and in quotes, such as \"0660\"");
+        at.problem_with_help(
+            "not permission bits",
+            "write them in octal and in quotes, such as \"0660\"",
+        );
     }
     mode
 }
@@ -129,7 +152,10 @@ fn check_admin(text: &str, grpc: Option<&ListenAddress>, at: &Place<'_>) -> Opti
         return None;
     };
     if admin.port() != 0 && grpc == Some(&ListenAddress::Tcp(admin)) {
-        at.problem_with_help("the gRPC listener has this address too", "give each listener a port of its own");
+        at.problem_with_help(
+            "the gRPC listener has this address too",
+            "give each listener a port of its own",
+        );
         return None;
     }
     Some(admin)
@@ -142,13 +168,20 @@ fn check_tls(spec: &TlsServerSpec, at: &Place<'_>, base: &Path) -> Option<TlsFil
         Some(path) => file(path, &at.field("client_ca_file"), base).map(Some),
         None => Some(None),
     };
-    Some(TlsFiles { cert: cert?, key: key?, client_ca: client_ca? })
+    Some(TlsFiles {
+        cert: cert?,
+        key: key?,
+        client_ca: client_ca?,
+    })
 }
 
 /// A path relative to `base`; an empty one is a problem, for it would mean the directory.
 pub(super) fn file(path: &str, at: &Place<'_>, base: &Path) -> Option<PathBuf> {
     if path.is_empty() {
-        at.problem_with_help("the path is empty", "name a file, relative to the configuration or from /");
+        at.problem_with_help(
+            "the path is empty",
+            "name a file, relative to the configuration or from /",
+        );
         return None;
     }
     Some(base.join(path))

@@ -36,14 +36,23 @@ pub struct CacheConfig {
 /// The checked form; paths are relative to `base`.
 pub(super) fn check(spec: &SourceSpec, at: &Place<'_>, base: &Path) -> Option<SourceConfig> {
     if spec.http.is_some() {
-        at.field("http").problem_with_help(NOT_SUPPORTED_YET, "use `file`");
+        at.field("http")
+            .problem_with_help(NOT_SUPPORTED_YET, "use `file`");
     }
     if spec.redis.is_some() {
-        at.field("redis").problem_with_help(NOT_SUPPORTED_YET, "use `file`");
+        at.field("redis")
+            .problem_with_help(NOT_SUPPORTED_YET, "use `file`");
     }
-    let sources = [spec.file.is_some(), spec.http.is_some(), spec.redis.is_some()];
+    let sources = [
+        spec.file.is_some(),
+        spec.http.is_some(),
+        spec.redis.is_some(),
+    ];
     if sources.into_iter().filter(|given| *given).count() != 1 {
-        at.problem_with_help("not one source", "name exactly one of `file`, `http`, `redis`");
+        at.problem_with_help(
+            "not one source",
+            "name exactly one of `file`, `http`, `redis`",
+        );
         return None;
     }
     let path = &spec.file.as_ref()?.path;
@@ -54,9 +63,13 @@ pub(super) fn check(spec: &SourceSpec, at: &Place<'_>, base: &Path) -> Option<So
 /// The checked form.
 pub(super) fn check_cache(spec: &CacheSpec, at: &Place<'_>) -> Option<CacheConfig> {
     let before = at.problems_so_far();
-    for (name, capacity) in [("capacity", spec.capacity), ("negative_capacity", spec.negative_capacity)] {
+    for (name, capacity) in [
+        ("capacity", spec.capacity),
+        ("negative_capacity", spec.negative_capacity),
+    ] {
         if capacity == 0 {
-            at.field(name).problem_with_help("a cache of nothing", "write 1 or more");
+            at.field(name)
+                .problem_with_help("a cache of nothing", "write 1 or more");
         }
     }
     (at.problems_so_far() == before).then_some(CacheConfig {
@@ -71,9 +84,11 @@ pub(super) fn check_cache(spec: &CacheSpec, at: &Place<'_>) -> Option<CacheConfi
 /// Limits are not charged yet: whoever asks for a shared backend must not believe that they are.
 pub(super) fn refuse_limits(spec: &LimitsSpec, at: &Place<'_>) {
     if spec.backend == BackendSpec::Redis {
-        at.field("backend").problem_with_help(NOT_SUPPORTED_YET, "use `local`");
+        at.field("backend")
+            .problem_with_help(NOT_SUPPORTED_YET, "use `local`");
     }
     if spec.redis.is_some() {
-        at.field("redis").problem_with_help(NOT_SUPPORTED_YET, "leave it out");
+        at.field("redis")
+            .problem_with_help(NOT_SUPPORTED_YET, "leave it out");
     }
 }

@@ -14,7 +14,9 @@ mod rules;
 mod server;
 
 pub use remote::{HttpSpec, RedisSpec, SentinelSpec, TlsClientSpec};
-pub use rules::{AllowSpec, LimitSpec, MatchSpec, McpRuleSpec, McpSpec, PerSpec, PlanSpec, RequireSpec, RuleSpec};
+pub use rules::{
+    AllowSpec, LimitSpec, MatchSpec, McpRuleSpec, McpSpec, PerSpec, PlanSpec, RequireSpec, RuleSpec,
+};
 pub use server::{AdminSpec, GrpcSpec, ServerSpec, TlsServerSpec};
 
 /// `keyward.yaml`: the configuration of a keyward server.
@@ -57,7 +59,10 @@ pub struct ConfigSpec {
 
 impl Default for ConfigSpec {
     fn default() -> Self {
-        let header = CredentialSpec { header: Some(defaults::KEY_HEADER.to_owned()), ..CredentialSpec::default() };
+        let header = CredentialSpec {
+            header: Some(defaults::KEY_HEADER.to_owned()),
+            ..CredentialSpec::default()
+        };
         let bearer = CredentialSpec {
             header: Some("authorization".to_owned()),
             scheme: Some("Bearer".to_owned()),
@@ -69,7 +74,10 @@ impl Default for ConfigSpec {
             credentials: vec![header, bearer],
             realm: defaults::REALM.to_owned(),
             digest: DigestSpec::default(),
-            source: SourceSpec { file: Some(FileSpec::default()), ..SourceSpec::default() },
+            source: SourceSpec {
+                file: Some(FileSpec::default()),
+                ..SourceSpec::default()
+            },
             cache: CacheSpec::default(),
             plans: Members::default(),
             rules: Vec::new(),
@@ -158,7 +166,9 @@ pub struct FileSpec {
 
 impl Default for FileSpec {
     fn default() -> Self {
-        Self { path: defaults::KEYS_FILE.to_owned() }
+        Self {
+            path: defaults::KEYS_FILE.to_owned(),
+        }
     }
 }
 
@@ -215,8 +225,12 @@ pub struct IdentitySpec {
 
 impl Default for IdentitySpec {
     fn default() -> Self {
-        let headers = defaults::IDENTITY_HEADERS.map(|(name, field)| (name.to_owned(), field.to_owned()));
-        Self { headers: Vec::from(headers).into(), strip_credentials: true }
+        let headers =
+            defaults::IDENTITY_HEADERS.map(|(name, field)| (name.to_owned(), field.to_owned()));
+        Self {
+            headers: Vec::from(headers).into(),
+            strip_credentials: true,
+        }
     }
 }
 
@@ -285,7 +299,9 @@ pub struct MetricsSpec {
 
 impl Default for MetricsSpec {
     fn default() -> Self {
-        Self { max_keys: defaults::METRICS_MAX_KEYS }
+        Self {
+            max_keys: defaults::METRICS_MAX_KEYS,
+        }
     }
 }
 

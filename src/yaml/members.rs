@@ -33,7 +33,9 @@ impl<V> Members<V> {
 
     /// The value of that name.
     pub fn get(&self, name: &str) -> Option<&V> {
-        self.0.iter().find_map(|(member, value)| (member == name).then_some(value))
+        self.0
+            .iter()
+            .find_map(|(member, value)| (member == name).then_some(value))
     }
 
     /// How many there are.
@@ -101,7 +103,10 @@ fn has_repeated<V>(members: &[(String, V)]) -> bool {
         let mut seen = HashSet::with_capacity(members.len());
         return !members.iter().all(|(name, _)| seen.insert(name.as_str()));
     }
-    members.iter().enumerate().any(|(place, (name, _))| members.iter().take(place).any(|(other, _)| other == name))
+    members
+        .iter()
+        .enumerate()
+        .any(|(place, (name, _))| members.iter().take(place).any(|(other, _)| other == name))
 }
 
 impl<V: Serialize> Serialize for Members<V> {
@@ -226,6 +231,8 @@ where
 {
     match Option::deserialize(deserializer)? {
         Some(value) => Ok(Some(value)),
-        None => Err(de::Error::custom("null says nothing here; give a value, or leave the member out")),
+        None => Err(de::Error::custom(
+            "null says nothing here; give a value, or leave the member out",
+        )),
     }
 }

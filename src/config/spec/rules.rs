@@ -12,16 +12,33 @@ pub struct RuleSpec {
     /// In logs and dynamic metadata; unique.
     pub name: String,
     /// Which requests it is for; absent: all.
-    #[serde(rename = "match", default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "match",
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub matches: Option<MatchSpec>,
     /// No key is asked for, or none is enough.
-    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub allow: Option<AllowSpec>,
     /// What the key must have; `{}`: any valid key.
-    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub require: Option<RequireSpec>,
     /// Decide per MCP call.
-    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub mcp: Option<McpRuleSpec>,
 }
 
@@ -30,15 +47,27 @@ pub struct RuleSpec {
 #[serde(deny_unknown_fields)]
 pub struct MatchSpec {
     /// Hosts, such as `api.example.com` or `*.example.org`.
-    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(extend("minItems" = 1))]
     pub hosts: Option<Vec<String>>,
     /// Paths, such as `/healthz` or `/public/**`.
-    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(extend("minItems" = 1))]
     pub paths: Option<Vec<String>>,
     /// Methods, such as `GET`.
-    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(extend("minItems" = 1))]
     pub methods: Option<Vec<String>>,
 }
@@ -58,11 +87,19 @@ pub enum AllowSpec {
 #[serde(deny_unknown_fields)]
 pub struct RequireSpec {
     /// All of these scopes.
-    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(extend("minItems" = 1))]
     pub scopes: Option<Vec<String>>,
     /// Any of these clients.
-    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(extend("minItems" = 1))]
     pub clients: Option<Vec<String>>,
 }
@@ -107,7 +144,11 @@ pub struct LimitSpec {
     #[serde(default)]
     pub per: PerSpec,
     /// Only calls of tools that one of these patterns matches.
-    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub tools: Option<Vec<String>>,
 }
 
@@ -127,18 +168,38 @@ pub enum PerSpec {
 #[serde(deny_unknown_fields)]
 pub struct McpSpec {
     /// Tools that may be called.
-    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub allow_tools: Option<Vec<String>>,
     /// Tools that may not, though allowed.
-    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub deny_tools: Option<Vec<String>>,
     /// JSON-RPC methods.
-    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub allow_methods: Option<Vec<String>>,
     /// URIs of `resources/read`.
-    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub allow_resources: Option<Vec<String>>,
     /// Names of prompts.
-    #[serde(default, deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub allow_prompts: Option<Vec<String>>,
 }

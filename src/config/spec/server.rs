@@ -45,7 +45,11 @@ pub struct GrpcSpec {
 
 impl Default for GrpcSpec {
     fn default() -> Self {
-        Self { address: defaults::GRPC_ADDRESS.to_owned(), socket_mode: defaults::SOCKET_MODE.to_owned(), tls: None }
+        Self {
+            address: defaults::GRPC_ADDRESS.to_owned(),
+            socket_mode: defaults::SOCKET_MODE.to_owned(),
+            tls: None,
+        }
     }
 }
 
@@ -72,6 +76,8 @@ pub struct AdminSpec {
 
 impl Default for AdminSpec {
     fn default() -> Self {
-        Self { address: defaults::ADMIN_ADDRESS.to_owned() }
+        Self {
+            address: defaults::ADMIN_ADDRESS.to_owned(),
+        }
     }
 }

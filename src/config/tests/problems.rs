@@ -2,7 +2,11 @@
 
 /// Name, text, and lines.
 pub(super) const CASES: &[(&str, &str, &[&str])] = &[
-    ("an empty file", "", &["etc/keyward.yaml: the file is empty; write {} for an empty mapping"]),
+    (
+        "an empty file",
+        "",
+        &["etc/keyward.yaml: the file is empty; write {} for an empty mapping"],
+    ),
     (
         "listeners",
         "server:\n  grpc: {address: localhost:9191, socket_mode: \"999\"}\n  admin: {address: \":9192\"}\n  drain: 20s\n",
@@ -82,7 +86,9 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
     (
         "no source",
         "source: {}",
-        &["etc/keyward.yaml:1:9: source: not one source; name exactly one of `file`, `http`, `redis`"],
+        &[
+            "etc/keyward.yaml:1:9: source: not one source; name exactly one of `file`, `http`, `redis`",
+        ],
     ),
     (
         "two sources, one of which is for later",
@@ -167,7 +173,9 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
     (
         "a cache of nothing",
         "cache: {capacity: 0, negative_capacity: -1}",
-        &["etc/keyward.yaml:1:41: cache.negative_capacity: out of range; expected a whole number from 0"],
+        &[
+            "etc/keyward.yaml:1:41: cache.negative_capacity: out of range; expected a whole number from 0",
+        ],
     ),
     (
         "caches of nothing",
