@@ -64,8 +64,8 @@ pub use units::{DurationSpec, InvalidUnit, SizeSpec, TimeSpec};
 
 use tree::{Flaw, Tree};
 
-/// Size in bytes of the largest file that is read: some millions of keys, and far from what would exhaust a sidecar by mistake.
-pub const MAX_FILE_BYTES: u64 = 1 << 30;
+/// Size in bytes of the largest file that is read: some two million keys, and no more than a machine can hold by mistake.
+pub const MAX_FILE_BYTES: u64 = 512 << 20;
 
 /// A document that has the shape of `T`.
 #[derive(Debug)]

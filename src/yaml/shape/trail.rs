@@ -1,4 +1,7 @@
-//! The way from the top of a document to a value in it, kept on the stack: only a fault pays for its path.
+//! The way from the top of a document to a value in it.
+//!
+//! It is kept on the stack, each step pointing to the one before, so that reading a value costs no allocation
+//! and only a fault pays for its path.
 
 use super::super::problem::{Segment, YamlPath};
 

@@ -1,4 +1,7 @@
 //! Builds the tree from the parser's events.
+//!
+//! Nesting is kept in a list and not on the stack, and its depth is bounded here. Names that repeat are left out and
+//! noted, so that the rest of the document can still be judged.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
