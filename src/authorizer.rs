@@ -38,7 +38,11 @@ pub struct Authorizer<P> {
 impl<P: Send + Sync + 'static> Authorizer<P> {
     /// An authorizer that begins with this snapshot.
     pub fn new(snapshot: Arc<Snapshot>, cache: KeyCache<P>, clock: Arc<dyn Clock>) -> Self {
-        Self { snapshot: ArcSwap::new(snapshot), cache, clock }
+        Self {
+            snapshot: ArcSwap::new(snapshot),
+            cache,
+            clock,
+        }
     }
 
     /// The snapshot in force. A check takes it once, and decides and answers by it.
@@ -73,7 +77,11 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
                 (Basis::Observed(refusal), rule)
             }
         };
-        Decision::Allow(Grant { basis, rule, edits: Edits::of(request, policy) })
+        Decision::Allow(Grant {
+            basis,
+            rule,
+            edits: Edits::of(request, policy),
+        })
     }
 
     /// The answer where Envoy sent no HTTP attributes, and so nothing that could be decided.
@@ -81,9 +89,11 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
         let refusal = Refusal::new(Reason::BadRequest);
         match snapshot.policy.mode {
             Mode::Enforce => Decision::refuse(refusal),
-            Mode::Observe => {
-                Decision::Allow(Grant { basis: Basis::Observed(refusal), rule: None, edits: Edits::default() })
-            }
+            Mode::Observe => Decision::Allow(Grant {
+                basis: Basis::Observed(refusal),
+                rule: None,
+                edits: Edits::default(),
+            }),
         }
     }
 
@@ -99,18 +109,30 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
         if route.access == RouteAccess::Anyone {
             return Ok((Basis::Public, route.rule));
         }
-        let refuse = |reason| Refusal { rule: route.rule, ..Refusal::new(reason) };
+        let refuse = |reason| Refusal {
+            rule: route.rule,
+            ..Refusal::new(reason)
+        };
 
         let credential = present(request, policy, trace).map_err(refuse)?;
-        let (key, digest) = self.resolve(&credential, snapshot, trace).await.map_err(refuse)?;
+        let (key, digest) = self
+            .resolve(&credential, snapshot, trace)
+            .await
+            .map_err(refuse)?;
 
-        let verdict = judge_key(&key.record, &digest, self.clock.now(), trace)
-            .and_then(|()| judge_route(&route, &key.record, request, policy, trace).map_err(|reason| (reason, None)));
+        let verdict = judge_key(&key.record, &digest, self.clock.now(), trace).and_then(|()| {
+            judge_route(&route, &key.record, request, policy, trace)
+                .map_err(|reason| (reason, None))
+        });
         match verdict {
             Ok(()) => Ok((Basis::Key(key), route.rule)),
-            Err((reason, moment)) => {
-                Err(Refusal { reason, key: Some(key), rule: route.rule, moment, scopes: route.scopes_wanted() })
-            }
+            Err((reason, moment)) => Err(Refusal {
+                reason,
+                key: Some(key),
+                rule: route.rule,
+                moment,
+                scopes: route.scopes_wanted(),
+            }),
         }
     }
 
@@ -124,10 +146,14 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
         for digest in snapshot.policy.digester.digests(credential) {
             match self.cache.find(&digest, snapshot).await {
                 Ok(Lookup::Known(key)) => {
-                    trace.passed(Step::Key, || format!("{digest} is a secret of key {}", key.record.id));
+                    trace.passed(Step::Key, || {
+                        format!("{digest} is a secret of key {}", key.record.id)
+                    });
                     return Ok((key, digest));
                 }
-                Ok(Lookup::Unknown) => trace.noted(Step::Key, || format!("no key has the digest {digest}")),
+                Ok(Lookup::Unknown) => {
+                    trace.noted(Step::Key, || format!("no key has the digest {digest}"));
+                }
                 Ok(Lookup::Invalid(invalid)) => {
                     trace.failed(Step::Key, || format!("{digest}: {invalid}"));
                     return Err(Reason::InvalidRecord);
@@ -152,11 +178,25 @@ fn present<'r>(
     policy: &Policy,
     trace: &mut impl Trace,
 ) -> Result<Credential<'r>, Reason> {
-    let places = || policy.credentials.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let found = policy.credentials.find(request).and_then(|found| found.ok_or(Reason::MissingKey));
+    let places = || {
+        policy
+            .credentials
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let found = policy
+        .credentials
+        .find(request)
+        .and_then(|found| found.ok_or(Reason::MissingKey));
     match &found {
-        Ok(_) => trace.passed(Step::Credential, || format!("one secret is presented; looked at {}", places())),
-        Err(reason) => trace.failed(Step::Credential, || format!("{} looked at {}", reason.sentence(), places())),
+        Ok(_) => trace.passed(Step::Credential, || {
+            format!("one secret is presented; looked at {}", places())
+        }),
+        Err(reason) => trace.failed(Step::Credential, || {
+            format!("{reason}; looked at {}", places())
+        }),
     }
     found
 }

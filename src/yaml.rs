@@ -1,1 +1,308 @@
-//! yaml
+//! The one room that knows YAML: text goes in, a typed `*Spec` or the full list of [`Problems`] comes out.
+//!
+//! [`parse`] first lets `serde_yaml` read the text straight into the type, which is what 100 000 keys need. Only
+//! when that fails is the text read again into a tree with positions, from which everything that is wrong
+//! with its shape is collected. A loader then converts the Spec with a [`Checker`], whose problems get their
+//! lines the same lazy way. JSON is YAML, so it is read here too.
+//!
+//! The way of a loader: [`read`] the file, [`parse`] it (or [`parse_with_env`]), check it, and
+//! [`Checker::finish`]:
+//!
+//! ```
+//! # use keyward::yaml;
+//! # use std::path::Path;
+//! #[derive(serde::Deserialize)]
+//! #[serde(deny_unknown_fields)]
+//! struct KeysSpec { keys: Vec<KeySpec> }
+//! #[derive(serde::Deserialize)]
+//! #[serde(deny_unknown_fields)]
+//! struct KeySpec { id: String }
+//!
+//! let document = yaml::parse::<KeysSpec>(Path::new("keys.yaml"), "keys:\n- id: _a\n")?;
+//! let checker = document.source.checker();
+//! let top = checker.top();
+//! let list = top.field("keys");
+//! for (index, key) in document.value.keys.iter().enumerate() {
+//!     if key.id.starts_with('_') {
+//!         list.index(index).field("id").problem("begins with `_`");
+//!     }
+//! }
+//! let problems = checker.finish().unwrap_err();
+//! assert_eq!(problems.to_string(), "keys.yaml:2:7: keys[0].id: begins with `_`");
+//! # Ok::<(), yaml::Problems>(())
+//! ```
+//!
+//! Rules for Specs: derive `Deserialize` with `deny_unknown_fields`, no `flatten`, no untagged or internally tagged enums (they
+//! lose positions); mappings with names of the operator's are [`Members`], free-form values [`Free`] (serde's
+//! own maps take the last of repeated members silently); an error made with `D::Error::custom` says what
+//! is wrong, then `; ` and what would be right, and never repeats the value.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+mod checker;
+mod members;
+mod problem;
+mod scalar;
+mod shape;
+mod substitute;
+mod tree;
+mod units;
+
+#[cfg(test)]
+mod tests;
+
+pub use checker::{Checker, Place};
+pub use members::{Free, Members, not_null};
+pub use problem::{MAX_PROBLEMS, Position, Problem, Problems, Segment, YamlPath};
+pub use substitute::Environment;
+pub use units::{DurationSpec, InvalidUnit, SizeSpec, TimeSpec};
+
+use tree::{Flaw, Tree};
+
+/// Size in bytes of the largest file that is read: some millions of keys, and far from what would exhaust a sidecar by mistake.
+pub const MAX_FILE_BYTES: u64 = 1 << 30;
+
+/// A document that has the shape of `T`.
+#[derive(Debug)]
+pub struct Document<'t, T> {
+    /// What it says.
+    pub value: T,
+    /// Where it says it.
+    pub source: Source<'t>,
+}
+
+/// The text of a document, for finding lines and columns when something in it is wrong.
+pub struct Source<'t> {
+    file: Arc<Path>,
+    text: &'t str,
+    tree: OnceLock<Option<Tree<'t>>>,
+}
+
+/// A file that could not be read as text.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file system refused.
+    #[error("cannot read {file}")]
+    Io {
+        /// The file, as it was named.
+        file: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// What is in it is no text, or too much.
+    #[error(transparent)]
+    Problems(#[from] Problems),
+}
+
+/// Reads the whole file as text.
+///
+/// # Errors
+/// When it cannot be opened or read, is larger than [`MAX_FILE_BYTES`], or is not UTF-8.
+pub fn read(file: &Path) -> Result<String, ReadError> {
+    let io = |source| ReadError::Io {
+        file: file.display().to_string(),
+        source,
+    };
+    let mut bytes = Vec::new();
+    File::open(file)
+        .map_err(io)?
+        .take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(io)?;
+    Ok(decode(file, bytes)?)
+}
+
+/// Takes bytes of a file for text.
+///
+/// # Errors
+/// When there are more than [`MAX_FILE_BYTES`], or they are not UTF-8: with the line and column of the first that is not.
+pub fn decode(file: &Path, bytes: Vec<u8>) -> Result<String, Problems> {
+    if u64::try_from(bytes.len()).is_ok_and(|len| len > MAX_FILE_BYTES) {
+        let message = format!("the file is larger than {}", SizeSpec(MAX_FILE_BYTES));
+        return Err(Problems::one(file, None, message, None));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let before = String::from_utf8_lossy(error.as_bytes().get(..valid).unwrap_or_default());
+        let last_line = before.rsplit('\n').next().unwrap_or_default();
+        let position = Position {
+            line: before.matches('\n').count() + 1,
+            column: last_line.chars().count() + 1,
+        };
+        Problems::one(
+            file,
+            Some(position),
+            "not UTF-8 from here on",
+            Some("save the file as UTF-8"),
+        )
+    })
+}
+
+/// Reads the one document in `text` as a `T`. `file` is for messages alone.
+///
+/// # Errors
+/// A syntax error alone, or all that is wrong with the document's shape. An empty file is an error: it is
+/// what a file being written looks like.
+pub fn parse<'t, T: DeserializeOwned>(
+    file: &Path,
+    text: &'t str,
+) -> Result<Document<'t, T>, Problems> {
+    let source = Source::new(file, text);
+    source.refuse_empty()?;
+    if may_nest_deep(source.text) {
+        Tree::read(source.text, None).map_err(|flaw| Problems::from(source.problem(flaw)))?;
+    }
+    match serde_yaml::from_str(source.text) {
+        Ok(value) => Ok(Document { value, source }),
+        Err(_) => source.read_tree(None),
+    }
+}
+
+/// As [`parse`], with `${NAME}` and `${NAME:-default}` in strings replaced from `env`. An unquoted string may so become a number
+/// or a boolean.
+///
+/// # Errors
+/// As [`parse`]; a name that is not set is one more problem of the list.
+pub fn parse_with_env<'t, T: DeserializeOwned>(
+    file: &Path,
+    text: &'t str,
+    env: &Environment<'_>,
+) -> Result<Document<'t, T>, Problems> {
+    if !text.contains("${") {
+        return parse(file, text);
+    }
+    let source = Source::new(file, text);
+    source.refuse_empty()?;
+    source.read_tree(Some(env))
+}
+
+/// Whether brackets may nest deeper than anyone means.
+///
+/// `serde_yaml` takes time by the square of their depth before it refuses them, so the tree, which counts as it goes, has the first
+/// look then. Brackets in strings count too: a false alarm costs one more reading.
+fn may_nest_deep(text: &str) -> bool {
+    const SUSPICIOUS_DEPTH: usize = 1000;
+    let mut depth = 0_usize;
+    text.bytes().any(|byte| {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth > SUSPICIOUS_DEPTH
+    })
+}
+
+// === impl Source ===
+
+impl<'t> Source<'t> {
+    fn new(file: &Path, text: &'t str) -> Self {
+        Self {
+            file: Arc::from(file),
+            text: text.strip_prefix('\u{feff}').unwrap_or(text),
+            tree: OnceLock::new(),
+        }
+    }
+
+    /// The file, as it was named.
+    pub fn file(&self) -> Arc<Path> {
+        Arc::clone(&self.file)
+    }
+
+    /// A basket for what is wrong with the document's values.
+    pub fn checker(&self) -> Checker<'_, 't> {
+        Checker::new(self)
+    }
+
+    /// Where the value at `path` begins, or the nearest one around it that the document has. Reads the text again the first time.
+    pub fn locate(&self, path: &YamlPath) -> Option<Position> {
+        self.tree
+            .get_or_init(|| Tree::read(self.text, None).ok())
+            .as_ref()
+            .map(|tree| tree.locate(path))
+    }
+
+    /// Each value that came from the environment, with what the file has in its place. Empty after [`parse`].
+    pub fn substituted(&self) -> Vec<(YamlPath, String)> {
+        match self.tree.get() {
+            Some(Some(tree)) => tree.substituted(),
+            Some(None) | None => Vec::new(),
+        }
+    }
+
+    fn refuse_empty(&self) -> Result<(), Problems> {
+        let is_nothing = |line: &str| {
+            let line = line.strip_prefix("---").unwrap_or(line).trim();
+            line.is_empty() || line == "..." || line.starts_with(['#', '%'])
+        };
+        if self.text.lines().all(is_nothing) {
+            return Err(Problems::one(
+                &self.file,
+                None,
+                "the file is empty",
+                Some("write {} for an empty mapping"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The slow path: all that is wrong, or the value after all.
+    fn read_tree<T: DeserializeOwned>(
+        self,
+        env: Option<&Environment<'_>>,
+    ) -> Result<Document<'t, T>, Problems> {
+        let mut tree =
+            Tree::read(self.text, env).map_err(|flaw| Problems::from(self.problem(flaw)))?;
+        self.refuse_other_dialect()?;
+        let flaws = std::mem::take(&mut tree.flaws);
+        match shape::read(&tree, flaws) {
+            Ok(value) => Ok(Document {
+                value,
+                source: Self {
+                    tree: OnceLock::from(Some(tree)),
+                    ..self
+                },
+            }),
+            Err((flaws, omitted)) => {
+                let list = flaws.into_iter().map(|flaw| self.problem(flaw)).collect();
+                Err(Problems::sorted(list, omitted).unwrap_or_else(|| {
+                    Problems::one(&self.file, None, "the file cannot be read", None)
+                }))
+            }
+        }
+    }
+
+    /// Where the two parsers differ about syntax, `serde_yaml`'s word holds: it reads every file that has no problem.
+    fn refuse_other_dialect(&self) -> Result<(), Problems> {
+        let Err(error) = serde_yaml::from_str::<IgnoredAny>(self.text) else {
+            return Ok(());
+        };
+        let position = error.location().map(|location| Position {
+            line: location.line(),
+            column: location.column(),
+        });
+        Err(Problems::one(&self.file, position, error.to_string(), None))
+    }
+
+    fn problem(&self, flaw: Flaw) -> Problem {
+        Problem {
+            file: self.file(),
+            position: Some(flaw.position),
+            path: flaw.path,
+            message: flaw.message,
+            help: flaw.help,
+        }
+    }
+}
+
+impl std::fmt::Debug for Source<'_> {
+    /// The file's name and not its text, which may hold what was never meant to be printed.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Source").field(&self.file).finish()
+    }
+}

@@ -32,9 +32,15 @@ pub(super) enum RouteAccess<'r> {
 }
 
 impl<'r> Route<'r> {
-    pub(super) fn choose(request: &RequestAttributes<'_>, policy: &'r Policy, trace: &mut impl Trace) -> Self {
+    pub(super) fn choose(
+        request: &RequestAttributes<'_>,
+        policy: &'r Policy,
+        trace: &mut impl Trace,
+    ) -> Self {
         let choice = policy.rules.choose(request, |rule, mismatch| {
-            trace.noted(Step::Rule, || format!("rule {} does not match the {}", rule.name, part(mismatch)));
+            trace.noted(Step::Rule, || {
+                format!("rule {} does not match the {}", rule.name, part(mismatch))
+            });
         });
         trace.passed(Step::Rule, || describe(choice));
         Self::of(choice)
@@ -58,8 +64,14 @@ impl<'r> Route<'r> {
                     DefaultAccess::Deny => RouteAccess::Nobody,
                 },
             },
-            Choice::MalformedPath(rule) => Self { rule: Some(rule), access: RouteAccess::MalformedPath },
-            Choice::UnknownName => Self { rule: None, access: RouteAccess::Nobody },
+            Choice::MalformedPath(rule) => Self {
+                rule: Some(rule),
+                access: RouteAccess::MalformedPath,
+            },
+            Choice::UnknownName => Self {
+                rule: None,
+                access: RouteAccess::Nobody,
+            },
         }
     }
 
@@ -67,7 +79,10 @@ impl<'r> Route<'r> {
     pub(super) fn scopes_wanted(&self) -> &'r [Scope] {
         match self.access {
             RouteAccess::Key(Some(requirement)) => &requirement.scopes,
-            RouteAccess::Key(None) | RouteAccess::Anyone | RouteAccess::Nobody | RouteAccess::MalformedPath => &[],
+            RouteAccess::Key(None)
+            | RouteAccess::Anyone
+            | RouteAccess::Nobody
+            | RouteAccess::MalformedPath => &[],
         }
     }
 }
@@ -81,12 +96,16 @@ pub(super) fn judge_key(
 ) -> Result<(), (Reason, Option<Timestamp>)> {
     match record.judge(digest, now) {
         Ok(()) => {
-            trace.passed(Step::Validity, || format!("key and secret are valid at {now}"));
+            trace.passed(Step::Validity, || {
+                format!("key and secret are valid at {now}")
+            });
             Ok(())
         }
         Err(not_valid) => {
             trace.failed(Step::Validity, || match not_valid.moment {
-                Some(moment) => format!("{} since or until {moment}; it is {now}", not_valid.reason),
+                Some(moment) => {
+                    format!("{} since or until {moment}; it is {now}", not_valid.reason)
+                }
                 None => not_valid.reason.to_string(),
             });
             Err((not_valid.reason, not_valid.moment))
@@ -116,55 +135,119 @@ pub(super) fn judge_route(
     let plain = route.access != RouteAccess::MalformedPath && !matches!(path, Some(Err(_)));
     step(Step::Path, plain, Reason::MalformedPath, &|| {
         let path = request.path().escape_ascii();
-        format!("{path} {}", if plain { "may be compared" } else { "is not plain" })
+        format!(
+            "{path} {}",
+            if plain {
+                "may be compared"
+            } else {
+                "is not plain"
+            }
+        )
     })?;
-    step(Step::Route, route.access != RouteAccess::Nobody, Reason::RouteDenied, &|| match route.access {
-        RouteAccess::Nobody => "nobody may pass".to_owned(),
-        RouteAccess::Anyone | RouteAccess::Key(_) | RouteAccess::MalformedPath => "open to keys".to_owned(),
-    })?;
+    step(
+        Step::Route,
+        route.access != RouteAccess::Nobody,
+        Reason::RouteDenied,
+        &|| match route.access {
+            RouteAccess::Nobody => "nobody may pass".to_owned(),
+            RouteAccess::Anyone | RouteAccess::Key(_) | RouteAccess::MalformedPath => {
+                "open to keys".to_owned()
+            }
+        },
+    )?;
 
     if let Some(restrictions) = restrictions {
         let address = policy.client_address.of(request);
-        step(Step::Address, restrictions.allow_ip(address), Reason::IpNotAllowed, &|| {
-            let address = address.map_or_else(|| "an unknown address".to_owned(), |ip| ip.to_string());
-            format!("{address}; the key allows {}", list(restrictions.ips.as_deref()))
-        })?;
+        step(
+            Step::Address,
+            restrictions.allow_ip(address),
+            Reason::IpNotAllowed,
+            &|| {
+                let address =
+                    address.map_or_else(|| "an unknown address".to_owned(), |ip| ip.to_string());
+                format!(
+                    "{address}; the key allows {}",
+                    list(restrictions.ips.as_deref())
+                )
+            },
+        )?;
         let path_allowed = match (key_paths, &path) {
-            (Some(patterns), Some(Ok(path))) => patterns.iter().any(|pattern| pattern.matches(path)),
+            (Some(patterns), Some(Ok(path))) => {
+                patterns.iter().any(|pattern| pattern.matches(path))
+            }
             (Some(_), _) => false,
             (None, _) => true,
         };
-        let allowed =
-            restrictions.allow_host(request.host) && path_allowed && restrictions.allow_method(request.method);
-        step(Step::Restrictions, allowed, Reason::RouteNotAllowed, &|| {
-            format!(
-                "{} {}{}; the key allows hosts {}, paths {}, methods {}",
-                request.method.escape_ascii(),
-                request.host.escape_ascii(),
-                request.path().escape_ascii(),
-                list(restrictions.hosts.as_deref()),
-                list(key_paths),
-                list(restrictions.methods.as_deref())
-            )
-        })?;
+        let allowed = restrictions.allow_host(request.host)
+            && path_allowed
+            && restrictions.allow_method(request.method);
+        step(
+            Step::Restrictions,
+            allowed,
+            Reason::RouteNotAllowed,
+            &|| {
+                format!(
+                    "{} {}{}; the key allows hosts {}, paths {}, methods {}",
+                    request.method.escape_ascii(),
+                    request.host.escape_ascii(),
+                    request.path().escape_ascii(),
+                    list(restrictions.hosts.as_deref()),
+                    list(key_paths),
+                    list(restrictions.methods.as_deref())
+                )
+            },
+        )?;
     }
 
-    let RouteAccess::Key(Some(Requirement { scopes, clients })) = &route.access else { return Ok(()) };
-    let is_wanted = |clients: &[ClientName]| clients.iter().any(|client| client.as_str() == record.client());
-    step(Step::Client, clients.as_deref().is_none_or(is_wanted), Reason::ClientNotAllowed, &|| {
-        format!("the key stands for {}; the rule wants {}", record.client(), list(clients.as_deref()))
-    })?;
+    let RouteAccess::Key(Some(Requirement { scopes, clients })) = &route.access else {
+        return Ok(());
+    };
+    let is_wanted = |clients: &[ClientName]| {
+        clients
+            .iter()
+            .any(|client| client.as_str() == record.client())
+    };
+    step(
+        Step::Client,
+        clients.as_deref().is_none_or(is_wanted),
+        Reason::ClientNotAllowed,
+        &|| {
+            format!(
+                "the key stands for {}; the rule wants {}",
+                record.client(),
+                list(clients.as_deref())
+            )
+        },
+    )?;
     let granted = |wanted: &Scope| policy.plans.scopes_of(record).any(|scope| scope == wanted);
-    step(Step::Scopes, scopes.iter().all(granted), Reason::InsufficientScope, &|| {
-        let granted: Vec<_> = policy.plans.scopes_of(record).map(Scope::as_str).collect();
-        format!("the key has [{}]; the rule wants {}", granted.join(", "), list(Some(scopes)))
-    })
+    step(
+        Step::Scopes,
+        scopes.iter().all(granted),
+        Reason::InsufficientScope,
+        &|| {
+            let granted: Vec<_> = policy.plans.scopes_of(record).map(Scope::as_str).collect();
+            format!(
+                "the key has [{}]; the rule wants {}",
+                granted.join(", "),
+                list(Some(scopes))
+            )
+        },
+    )
 }
 
 fn list<T: ToString>(items: Option<&[T]>) -> String {
     items.map_or_else(
         || "any".to_owned(),
-        |items| format!("[{}]", items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+        |items| {
+            format!(
+                "[{}]",
+                items
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            )
+        },
     )
 }
 
@@ -179,10 +262,16 @@ fn part(mismatch: Mismatch) -> &'static str {
 fn describe(choice: Choice<'_>) -> String {
     match choice {
         Choice::Rule(rule) => format!("rule {} decides", rule.name),
-        Choice::Default(DefaultAccess::RequireKey) => "no rule matches, the default is require-key".to_owned(),
-        Choice::Default(DefaultAccess::AllowAnyone) => "no rule matches, the default is allow-anyone".to_owned(),
+        Choice::Default(DefaultAccess::RequireKey) => {
+            "no rule matches, the default is require-key".to_owned()
+        }
+        Choice::Default(DefaultAccess::AllowAnyone) => {
+            "no rule matches, the default is allow-anyone".to_owned()
+        }
         Choice::Default(DefaultAccess::Deny) => "no rule matches, the default is deny".to_owned(),
-        Choice::MalformedPath(rule) => format!("rule {} has paths, and the path is not plain", rule.name),
+        Choice::MalformedPath(rule) => {
+            format!("rule {} has paths, and the path is not plain", rule.name)
+        }
         Choice::UnknownName => "the Envoy route names a rule that does not exist".to_owned(),
     }
 }

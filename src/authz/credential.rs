@@ -82,7 +82,14 @@ enum Found<'a> {
 
 impl<'a> Found<'a> {
     fn value(bytes: &'a [u8], percent_encoded: bool) -> Self {
-        if bytes.is_empty() { Self::Nothing } else { Self::One(Credential { bytes, percent_encoded }) }
+        if bytes.is_empty() {
+            Self::Nothing
+        } else {
+            Self::One(Credential {
+                bytes,
+                percent_encoded,
+            })
+        }
     }
 
     fn of_all(mut values: impl Iterator<Item = &'a [u8]>, percent_encoded: bool) -> Self {
@@ -105,7 +112,10 @@ fn whole_value<'a>(request: &RequestAttributes<'a>, name: &str) -> Found<'a> {
 }
 
 fn after_scheme<'a>(request: &RequestAttributes<'a>, name: &str, scheme: &str) -> Found<'a> {
-    let mut pieces = request.headers.values(name).flat_map(|value| value.split(|byte| *byte == b','));
+    let mut pieces = request
+        .headers
+        .values(name)
+        .flat_map(|value| value.split(|byte| *byte == b','));
     let first = pieces.next().and_then(|piece| strip_scheme(piece, scheme));
     let mut rest = pieces.peekable();
     match first {
@@ -119,38 +129,65 @@ fn after_scheme<'a>(request: &RequestAttributes<'a>, name: &str, scheme: &str) -
 
 /// What follows the scheme and its spaces; `None` if the value begins with another scheme.
 fn strip_scheme<'a>(value: &'a [u8], scheme: &str) -> Option<&'a [u8]> {
-    let end = value.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(value.len());
+    let end = value
+        .iter()
+        .position(|byte| matches!(byte, b' ' | b'\t'))
+        .unwrap_or(value.len());
     let (found, rest) = value.split_at_checked(end)?;
-    let start = rest.iter().position(|byte| *byte != b' ').unwrap_or(rest.len());
-    found.eq_ignore_ascii_case(scheme.as_bytes()).then(|| rest.get(start..).unwrap_or_default())
+    let start = rest
+        .iter()
+        .position(|byte| *byte != b' ')
+        .unwrap_or(rest.len());
+    found
+        .eq_ignore_ascii_case(scheme.as_bytes())
+        .then(|| rest.get(start..).unwrap_or_default())
 }
 
 fn trim_start(value: &[u8]) -> &[u8] {
-    let start = value.iter().position(|byte| !matches!(byte, b' ' | b'\t')).unwrap_or(value.len());
+    let start = value
+        .iter()
+        .position(|byte| !matches!(byte, b' ' | b'\t'))
+        .unwrap_or(value.len());
     value.get(start..).unwrap_or_default()
 }
 
 /// Whether the first scheme of that header is this one, with or without something after it.
-pub(super) fn begins_with_scheme(request: &RequestAttributes<'_>, name: &str, scheme: &str) -> bool {
-    request
-        .headers
-        .values(name)
-        .any(|value| value.split(|byte| *byte == b',').any(|piece| strip_scheme(trim_start(piece), scheme).is_some()))
+pub(super) fn begins_with_scheme(
+    request: &RequestAttributes<'_>,
+    name: &str,
+    scheme: &str,
+) -> bool {
+    request.headers.values(name).any(|value| {
+        value
+            .split(|byte| *byte == b',')
+            .any(|piece| strip_scheme(trim_start(piece), scheme).is_some())
+    })
 }
 
 /// The raw values of a query parameter; names are compared undecoded, as Envoy does when it removes one.
-pub(super) fn query_values<'a>(request: &RequestAttributes<'a>, name: &str) -> impl Iterator<Item = &'a [u8]> {
-    let pairs = request.query().unwrap_or_default().split(|byte| *byte == b'&');
+pub(super) fn query_values<'a>(
+    request: &RequestAttributes<'a>,
+    name: &str,
+) -> impl Iterator<Item = &'a [u8]> {
+    let pairs = request
+        .query()
+        .unwrap_or_default()
+        .split(|byte| *byte == b'&');
     pairs.filter_map(move |pair| value_of(pair, name))
 }
 
 /// The pieces of all cookie lines. HTTP/1 lines reach us joined by a comma, which no cookie value may hold.
 pub(super) fn cookie_pieces<'a>(request: &RequestAttributes<'a>) -> impl Iterator<Item = &'a [u8]> {
     let lines = request.headers.values("cookie");
-    lines.flat_map(|line| line.split(|byte| matches!(byte, b';' | b','))).map(<[u8]>::trim_ascii)
+    lines
+        .flat_map(|line| line.split(|byte| matches!(byte, b';' | b',')))
+        .map(<[u8]>::trim_ascii)
 }
 
-fn cookie_values<'a>(request: &RequestAttributes<'a>, name: &str) -> impl Iterator<Item = &'a [u8]> {
+fn cookie_values<'a>(
+    request: &RequestAttributes<'a>,
+    name: &str,
+) -> impl Iterator<Item = &'a [u8]> {
     cookie_pieces(request).filter_map(move |piece| value_of(piece, name))
 }
 
@@ -172,7 +209,9 @@ pub struct CredentialPlaces {
 impl CredentialPlaces {
     /// These places; `None` if there is none, for then nobody could ever present a key.
     pub fn new(places: Vec<Place>) -> Option<Self> {
-        (!places.is_empty()).then(|| Self { places: places.into() })
+        (!places.is_empty()).then(|| Self {
+            places: places.into(),
+        })
     }
 
     /// Every place, in order.
@@ -193,13 +232,18 @@ impl CredentialPlaces {
     /// # Errors
     /// `ambiguous_key` if a place is filled twice or two places differ, `malformed_key` if what is presented cannot be
     /// a secret.
-    pub fn find<'a>(&self, request: &RequestAttributes<'a>) -> Result<Option<Credential<'a>>, Reason> {
+    pub fn find<'a>(
+        &self,
+        request: &RequestAttributes<'a>,
+    ) -> Result<Option<Credential<'a>>, Reason> {
         let mut presented: Option<Credential<'a>> = None;
         for place in self.iter() {
             match (place.look(request), &presented) {
                 (Found::Nothing, _) => {}
                 (Found::Twice, _) => return Err(Reason::AmbiguousKey),
-                (Found::One(other), Some(first)) if !first.is_same(&other) => return Err(Reason::AmbiguousKey),
+                (Found::One(other), Some(first)) if !first.is_same(&other) => {
+                    return Err(Reason::AmbiguousKey);
+                }
                 (Found::One(credential), _) => presented = Some(credential),
             }
         }
@@ -220,7 +264,10 @@ pub struct Credential<'a> {
 impl<'a> Credential<'a> {
     /// A secret that stands in the request as it is.
     pub const fn plain(bytes: &'a [u8]) -> Self {
-        Self { bytes, percent_encoded: false }
+        Self {
+            bytes,
+            percent_encoded: false,
+        }
     }
 
     /// Hands the secret's bytes to `use_bytes`, percent-decoded where its place calls for it. A decoded secret lives
@@ -241,7 +288,10 @@ impl<'a> Credential<'a> {
     }
 
     fn decoded(&self) -> PercentDecoded<'a> {
-        PercentDecoded { rest: self.bytes, literal: !self.percent_encoded }
+        PercentDecoded {
+            rest: self.bytes,
+            literal: !self.percent_encoded,
+        }
     }
 
     fn is_same(&self, other: &Self) -> bool {

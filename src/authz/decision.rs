@@ -63,14 +63,22 @@ pub struct Refusal<'r, K> {
 impl<K> Refusal<'_, K> {
     /// A refusal before anything of key or rule was known.
     pub const fn new(reason: Reason) -> Self {
-        Self { reason, key: None, rule: None, moment: None, scopes: &[] }
+        Self {
+            reason,
+            key: None,
+            rule: None,
+            moment: None,
+            scopes: &[],
+        }
     }
 
     /// A sentence for the caller.
     pub fn sentence(&self) -> Cow<'static, str> {
         match (self.reason, self.moment) {
             (Reason::KeyExpired, Some(at)) => format!("The API key expired at {at}.").into(),
-            (Reason::KeyNotYetValid, Some(at)) => format!("The API key is not valid before {at}.").into(),
+            (Reason::KeyNotYetValid, Some(at)) => {
+                format!("The API key is not valid before {at}.").into()
+            }
             (reason, _) => reason.sentence().into(),
         }
     }
@@ -99,9 +107,18 @@ impl<'r, K> Decision<'r, K> {
     /// Why; in observe mode, why it would have been refused.
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Allow(Grant { basis: Basis::Public, .. }) => Reason::Public,
-            Self::Allow(Grant { basis: Basis::Key(_), .. }) => Reason::Allowed,
-            Self::Allow(Grant { basis: Basis::Observed(refusal), .. })
+            Self::Allow(Grant {
+                basis: Basis::Public,
+                ..
+            }) => Reason::Public,
+            Self::Allow(Grant {
+                basis: Basis::Key(_),
+                ..
+            }) => Reason::Allowed,
+            Self::Allow(Grant {
+                basis: Basis::Observed(refusal),
+                ..
+            })
             | Self::Deny(refusal)
             | Self::Unavailable(refusal) => refusal.reason,
         }
@@ -115,7 +132,10 @@ impl<'r, K> Decision<'r, K> {
     /// The key that was presented, where it is known, whether it passed or not.
     pub fn key(&self) -> Option<&K> {
         match self {
-            Self::Allow(Grant { basis: Basis::Key(key), .. }) => Some(key),
+            Self::Allow(Grant {
+                basis: Basis::Key(key),
+                ..
+            }) => Some(key),
             Self::Allow(_) | Self::Deny(_) | Self::Unavailable(_) => {
                 self.refusal().and_then(|refusal| refusal.key.as_ref())
             }

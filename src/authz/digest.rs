@@ -62,18 +62,24 @@ impl KeyDigest {
     /// The 64 lower-case hex digits.
     pub fn hex(&self) -> String {
         use fmt::Write;
-        self.bytes.iter().fold(String::with_capacity(64), |mut hex, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        self.bytes
+            .iter()
+            .fold(String::with_capacity(64), |mut hex, byte| {
+                // Writing to a String cannot fail.
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            })
     }
 }
 
 /// The first eight bytes are as good a hash as any: they are BLAKE3's output. `DigestHasher` mixes in a seed.
 impl Hash for KeyDigest {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.bytes.first_chunk().map_or(0, |first| u64::from_le_bytes(*first)));
+        state.write_u64(
+            self.bytes
+                .first_chunk()
+                .map_or(0, |first| u64::from_le_bytes(*first)),
+        );
     }
 }
 
@@ -114,12 +120,19 @@ impl FromStr for KeyDigest {
         };
         let hex = hex.as_bytes();
         if hex.len() != 64 {
-            return Err(InvalidDigest::Length(String::from_utf8_lossy(hex).chars().count()));
+            return Err(InvalidDigest::Length(
+                String::from_utf8_lossy(hex).chars().count(),
+            ));
         }
         let mut bytes = [0; 32];
         for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
-            let [high, low] = pair else { return Err(InvalidDigest::Hex) };
-            *byte = hex_digit(*high).zip(hex_digit(*low)).map(|(h, l)| h << 4 | l).ok_or(InvalidDigest::Hex)?;
+            let [high, low] = pair else {
+                return Err(InvalidDigest::Hex);
+            };
+            *byte = hex_digit(*high)
+                .zip(hex_digit(*low))
+                .map(|(h, l)| h << 4 | l)
+                .ok_or(InvalidDigest::Hex)?;
         }
         Ok(Self { kind, bytes })
     }
@@ -146,9 +159,12 @@ pub const PEPPER_MIN_BYTES: usize = 32;
 impl Pepper {
     /// The pepper of a file's content; one final newline is not part of it. `None` if it is too short.
     pub fn new(content: &[u8]) -> Option<Self> {
-        let content = content.strip_suffix(b"\n").map_or(content, |rest| rest.strip_suffix(b"\r").unwrap_or(rest));
-        (content.len() >= PEPPER_MIN_BYTES)
-            .then(|| Self { key: Zeroizing::new(blake3::derive_key(PEPPER_CONTEXT, content)) })
+        let content = content
+            .strip_suffix(b"\n")
+            .map_or(content, |rest| rest.strip_suffix(b"\r").unwrap_or(rest));
+        (content.len() >= PEPPER_MIN_BYTES).then(|| Self {
+            key: Zeroizing::new(blake3::derive_key(PEPPER_CONTEXT, content)),
+        })
     }
 }
 
@@ -204,12 +220,21 @@ impl Digester {
 
     /// The kind that new digests are made with: keyed where there is a pepper.
     pub fn preferred(&self) -> DigestKind {
-        if self.pepper.is_some() { DigestKind::Blake3Keyed } else { DigestKind::Blake3 }
+        if self.pepper.is_some() {
+            DigestKind::Blake3Keyed
+        } else {
+            DigestKind::Blake3
+        }
     }
 
     /// The digests of a presented secret, in the order in which they are looked up.
-    pub fn digests<'d>(&'d self, credential: &'d Credential<'_>) -> impl Iterator<Item = KeyDigest> + 'd {
-        self.accept.iter().map(move |kind| credential.with_bytes(|secret| self.digest(*kind, secret)))
+    pub fn digests<'d>(
+        &'d self,
+        credential: &'d Credential<'_>,
+    ) -> impl Iterator<Item = KeyDigest> + 'd {
+        self.accept
+            .iter()
+            .map(move |kind| credential.with_bytes(|secret| self.digest(*kind, secret)))
     }
 
     /// The digest of that kind of a secret's bytes. Without a pepper a keyed digest is made under the key of an empty
@@ -218,7 +243,9 @@ impl Digester {
         let hash = match (kind, &self.pepper) {
             (DigestKind::Blake3, _) => blake3::hash(secret),
             (DigestKind::Blake3Keyed, Some(pepper)) => blake3::keyed_hash(&pepper.key, secret),
-            (DigestKind::Blake3Keyed, None) => blake3::keyed_hash(&blake3::derive_key(PEPPER_CONTEXT, b""), secret),
+            (DigestKind::Blake3Keyed, None) => {
+                blake3::keyed_hash(&blake3::derive_key(PEPPER_CONTEXT, b""), secret)
+            }
         };
         KeyDigest::new(kind, hash.into())
     }
@@ -233,7 +260,9 @@ pub struct DigestHasher {
 
 impl Default for DigestHasher {
     fn default() -> Self {
-        Self { seed: RandomState::new().hash_one(0_u64) }
+        Self {
+            seed: RandomState::new().hash_one(0_u64),
+        }
     }
 }
 
@@ -287,7 +316,10 @@ mod tests {
         let digest = plain().digest(DigestKind::Blake3, b"");
         assert_eq!(digest.to_string(), EMPTY);
         assert_eq!(EMPTY.parse(), Ok(digest));
-        assert_eq!(EMPTY.to_uppercase().replace("BLAKE3", "blake3").parse(), Ok(digest));
+        assert_eq!(
+            EMPTY.to_uppercase().replace("BLAKE3", "blake3").parse(),
+            Ok(digest)
+        );
     }
 
     #[test]
@@ -317,7 +349,10 @@ mod tests {
         let newline = [&pepper[..], b"\n"].concat();
         assert_eq!(keyed(&pepper), keyed(&newline));
         assert_ne!(keyed(&pepper), keyed(&[b'q'; 32]));
-        let by_hand = blake3::keyed_hash(&blake3::derive_key("keyward api key digest v1", &pepper), b"secret");
+        let by_hand = blake3::keyed_hash(
+            &blake3::derive_key("keyward api key digest v1", &pepper),
+            b"secret",
+        );
         assert_eq!(keyed(&pepper).hex(), by_hand.to_hex().as_str());
     }
 
@@ -331,7 +366,10 @@ mod tests {
     fn kinds_are_accepted_once_and_keyed_only_with_a_pepper() {
         let kinds = |accept: &[DigestKind]| Digester::new(accept.to_vec(), None).map(|_| ());
         assert_eq!(kinds(&[]), Err(InvalidDigester::Empty));
-        assert_eq!(kinds(&[DigestKind::Blake3Keyed]), Err(InvalidDigester::NoPepper));
+        assert_eq!(
+            kinds(&[DigestKind::Blake3Keyed]),
+            Err(InvalidDigester::NoPepper)
+        );
         assert_eq!(
             kinds(&[DigestKind::Blake3, DigestKind::Blake3]),
             Err(InvalidDigester::Repeated(DigestKind::Blake3))

@@ -34,7 +34,11 @@ pub enum CookieEdit {
 /// Shows what is changed, not the cookies that are left.
 impl std::fmt::Debug for Edits<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let headers: Vec<String> = self.remove_headers.iter().map(|name| name.escape_ascii().to_string()).collect();
+        let headers: Vec<String> = self
+            .remove_headers
+            .iter()
+            .map(|name| name.escape_ascii().to_string())
+            .collect();
         f.debug_struct("Edits")
             .field("remove_headers", &headers)
             .field("remove_query", &self.remove_query)
@@ -58,7 +62,12 @@ impl<'r> Edits<'r> {
     pub fn of(request: &RequestAttributes<'r>, policy: &'r Policy) -> Self {
         let mut edits = Self::default();
         for (name, _) in request.headers.lines() {
-            let is_known = |edits: &Self| edits.remove_headers.iter().any(|other| other.eq_ignore_ascii_case(name));
+            let is_known = |edits: &Self| {
+                edits
+                    .remove_headers
+                    .iter()
+                    .any(|other| other.eq_ignore_ascii_case(name))
+            };
             if policy.identity.is_alias(name) && !is_known(&edits) {
                 edits.remove_headers.push(name);
             }
@@ -74,7 +83,9 @@ impl<'r> Edits<'r> {
             match place {
                 Place::Header { .. } | Place::Cookie { .. } => {}
                 Place::Scheme { name, scheme } => {
-                    if begins_with_scheme(request, name, scheme) && !self.remove_headers.contains(&name.as_bytes()) {
+                    if begins_with_scheme(request, name, scheme)
+                        && !self.remove_headers.contains(&name.as_bytes())
+                    {
                         self.remove_headers.push(name.as_bytes());
                     }
                 }
@@ -99,8 +110,14 @@ fn strip_cookies(request: &RequestAttributes<'_>, policy: &Policy) -> CookieEdit
     if !cookie_pieces(request).any(is_ours) {
         return CookieEdit::Keep;
     }
-    let left: Vec<&[u8]> = cookie_pieces(request).filter(|piece| !piece.is_empty() && !is_ours(piece)).collect();
-    if left.is_empty() { CookieEdit::Remove } else { CookieEdit::Replace(left.join(&b"; "[..])) }
+    let left: Vec<&[u8]> = cookie_pieces(request)
+        .filter(|piece| !piece.is_empty() && !is_ours(piece))
+        .collect();
+    if left.is_empty() {
+        CookieEdit::Remove
+    } else {
+        CookieEdit::Replace(left.join(&b"; "[..]))
+    }
 }
 
 #[cfg(test)]
@@ -110,19 +127,35 @@ mod tests {
     use crate::authz::request::Headers;
     use crate::authz::snapshot::tests::policy;
 
-    fn edits(target: &str, lines: &[(&str, &str)], strip: bool) -> (Vec<String>, Vec<String>, CookieEdit) {
+    fn edits(
+        target: &str,
+        lines: &[(&str, &str)],
+        strip: bool,
+    ) -> (Vec<String>, Vec<String>, CookieEdit) {
         let policy = Policy {
             strip_credentials: strip,
             credentials: CredentialPlaces::new(vec![
-                Place::Header { name: "x-api-key".into() },
-                Place::Scheme { name: "authorization".into(), scheme: "Bearer".into() },
-                Place::Query { name: "api_key".into() },
-                Place::Cookie { name: "api_key".into() },
+                Place::Header {
+                    name: "x-api-key".into(),
+                },
+                Place::Scheme {
+                    name: "authorization".into(),
+                    scheme: "Bearer".into(),
+                },
+                Place::Query {
+                    name: "api_key".into(),
+                },
+                Place::Cookie {
+                    name: "api_key".into(),
+                },
             ])
             .unwrap(),
             ..policy()
         };
-        let headers: Headers<'_> = lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        let headers: Headers<'_> = lines
+            .iter()
+            .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+            .collect();
         let request = RequestAttributes {
             method: b"GET",
             host: b"h",
@@ -143,8 +176,22 @@ mod tests {
     #[test]
     fn only_what_is_there_is_removed() {
         let none = (vec![], vec![], CookieEdit::Keep);
-        assert_eq!(edits("/?b=1", &[("authorization", "Basic x"), ("cookie", "a=1")], true), none);
-        let all = edits("/?api_key=K", &[("authorization", "bearer K"), ("cookie", "a=1; api_key=K,b=2")], true);
+        assert_eq!(
+            edits(
+                "/?b=1",
+                &[("authorization", "Basic x"), ("cookie", "a=1")],
+                true
+            ),
+            none
+        );
+        let all = edits(
+            "/?api_key=K",
+            &[
+                ("authorization", "bearer K"),
+                ("cookie", "a=1; api_key=K,b=2"),
+            ],
+            true,
+        );
         assert_eq!(all.0, ["authorization"]);
         assert_eq!(all.1, ["api_key"]);
         assert_eq!(all.2, CookieEdit::Replace(b"a=1; b=2".to_vec()));
@@ -152,8 +199,14 @@ mod tests {
 
     #[test]
     fn a_cookie_header_with_nothing_left_is_removed() {
-        assert_eq!(edits("/", &[("cookie", "api_key=K; ")], true).2, CookieEdit::Remove);
-        assert_eq!(edits("/", &[("cookie", "api_key")], true).2, CookieEdit::Remove);
+        assert_eq!(
+            edits("/", &[("cookie", "api_key=K; ")], true).2,
+            CookieEdit::Remove
+        );
+        assert_eq!(
+            edits("/", &[("cookie", "api_key")], true).2,
+            CookieEdit::Remove
+        );
     }
 
     #[test]
@@ -166,13 +219,20 @@ mod tests {
         ];
         assert_eq!(
             edits("/?api_key=K", &lines, false),
-            (vec!["x_keyward-client".to_owned()], vec![], CookieEdit::Keep)
+            (
+                vec!["x_keyward-client".to_owned()],
+                vec![],
+                CookieEdit::Keep
+            )
         );
     }
 
     #[test]
     fn debug_shows_no_cookie() {
-        let edits = Edits { cookie: CookieEdit::Replace(b"session=canary".to_vec()), ..Edits::default() };
+        let edits = Edits {
+            cookie: CookieEdit::Replace(b"session=canary".to_vec()),
+            ..Edits::default()
+        };
         assert!(!format!("{edits:?}").contains("canary"));
     }
 }

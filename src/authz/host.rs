@@ -61,7 +61,9 @@ impl FromStr for HostPattern {
             }
             Some(_) => return Err(InvalidHostPattern::Port),
         };
-        let (name, below) = host.strip_prefix("*.").map_or((host, false), |name| (name, true));
+        let (name, below) = host
+            .strip_prefix("*.")
+            .map_or((host, false), |name| (name, true));
         if name.is_empty() {
             return Err(InvalidHostPattern::Empty);
         }
@@ -69,15 +71,22 @@ impl FromStr for HostPattern {
             return Err(InvalidHostPattern::Star);
         }
         let address = name.starts_with('[') && name.ends_with(']');
-        let fits =
-            |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_') || (address && ":[]".contains(c));
+        let fits = |c: char| {
+            c.is_ascii_alphanumeric()
+                || matches!(c, '-' | '.' | '_')
+                || (address && ":[]".contains(c))
+        };
         if let Some(other) = name.chars().find(|c| !fits(*c)) {
             return Err(InvalidHostPattern::Character(other));
         }
         if name.ends_with('.') {
             return Err(InvalidHostPattern::FinalDot);
         }
-        Ok(Self { name: name.to_ascii_lowercase().into(), below, port })
+        Ok(Self {
+            name: name.to_ascii_lowercase().into(),
+            below,
+            port,
+        })
     }
 }
 
@@ -104,12 +113,16 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
 impl HostPattern {
     /// Whether the authority, as sent but for its case, is one that the pattern names. For what lets in.
     pub fn matches_strictly(&self, authority: &[u8]) -> bool {
-        let Ok(authority) = std::str::from_utf8(authority) else { return false };
+        let Ok(authority) = std::str::from_utf8(authority) else {
+            return false;
+        };
         let (host, port) = split_port(authority);
         let port_fits = match (&self.port, port) {
             (PortPattern::None | PortPattern::Any, None) => true,
             (PortPattern::Any, Some(port)) => port.parse::<u16>().is_ok_and(|_| is_digits(port)),
-            (PortPattern::Exactly(wanted), Some(port)) => is_digits(port) && port.parse() == Ok(*wanted),
+            (PortPattern::Exactly(wanted), Some(port)) => {
+                is_digits(port) && port.parse() == Ok(*wanted)
+            }
             (PortPattern::None, Some(_)) | (PortPattern::Exactly(_), None) => false,
         };
         port_fits && self.name_matches(host.as_bytes(), is_label_list)
@@ -117,13 +130,21 @@ impl HostPattern {
 
     /// Whether the authority could be taken for one that the pattern names, whatever its port. For what restricts.
     pub fn matches_broadly(&self, authority: &[u8]) -> bool {
-        let after_user = authority.rsplit(|byte| *byte == b'@').next().unwrap_or_default();
+        let after_user = authority
+            .rsplit(|byte| *byte == b'@')
+            .next()
+            .unwrap_or_default();
         let end = if after_user.starts_with(b"[") {
-            after_user.iter().position(|byte| *byte == b']').map(|at| at + 1)
+            after_user
+                .iter()
+                .position(|byte| *byte == b']')
+                .map(|at| at + 1)
         } else {
             after_user.iter().position(|byte| *byte == b':')
         };
-        let mut host = after_user.get(..end.unwrap_or(after_user.len())).unwrap_or_default();
+        let mut host = after_user
+            .get(..end.unwrap_or(after_user.len()))
+            .unwrap_or_default();
         while let Some(rest) = host.strip_suffix(b".") {
             host = rest;
         }
@@ -135,7 +156,11 @@ impl HostPattern {
         if !self.below {
             return host.eq_ignore_ascii_case(name);
         }
-        let Some((front, back)) = host.len().checked_sub(name.len()).and_then(|at| host.split_at_checked(at)) else {
+        let Some((front, back)) = host
+            .len()
+            .checked_sub(name.len())
+            .and_then(|at| host.split_at_checked(at))
+        else {
             return false;
         };
         back.eq_ignore_ascii_case(name) && front.strip_suffix(b".").is_some_and(is_below)
@@ -148,7 +173,10 @@ fn is_digits(text: &str) -> bool {
 
 fn is_label_list(name: &[u8]) -> bool {
     let is_label = |label: &[u8]| {
-        !label.is_empty() && label.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        !label.is_empty()
+            && label
+                .iter()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
     name.split(|byte| *byte == b'.').all(is_label)
 }
@@ -191,8 +219,16 @@ mod tests {
         ] {
             let parsed: HostPattern = pattern.parse().unwrap();
             assert_eq!(parsed.to_string(), pattern);
-            assert_eq!(parsed.matches_strictly(authority.as_bytes()), strictly, "{pattern} strictly {authority}");
-            assert_eq!(parsed.matches_broadly(authority.as_bytes()), broadly, "{pattern} broadly {authority}");
+            assert_eq!(
+                parsed.matches_strictly(authority.as_bytes()),
+                strictly,
+                "{pattern} strictly {authority}"
+            );
+            assert_eq!(
+                parsed.matches_broadly(authority.as_bytes()),
+                broadly,
+                "{pattern} broadly {authority}"
+            );
         }
     }
 

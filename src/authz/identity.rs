@@ -108,7 +108,11 @@ impl FromStr for IdentityName {
         let name = text.to_ascii_lowercase();
         // An upstream that reads `_` as `-` would take `content_length` for the real one.
         let plain = name.replace('_', "-");
-        if RESERVED.contains(&plain.as_str()) || RESERVED_PREFIXES.iter().any(|prefix| plain.starts_with(prefix)) {
+        if RESERVED.contains(&plain.as_str())
+            || RESERVED_PREFIXES
+                .iter()
+                .any(|prefix| plain.starts_with(prefix))
+        {
             return Err(InvalidIdentityName::Reserved);
         }
         Ok(Self(name.into()))
@@ -165,13 +169,19 @@ impl IdentityHeaders {
     /// The first pair of names that are equal but for case, `_` and `-`.
     pub fn new(headers: Vec<(IdentityName, IdentityField)>) -> Result<Self, RepeatedIdentity> {
         for (second, (name, _)) in headers.iter().enumerate() {
-            let earlier = headers.iter().take(second).position(|(other, _)| other.is_alias_of(name.as_str()));
+            let earlier = headers
+                .iter()
+                .take(second)
+                .position(|(other, _)| other.is_alias_of(name.as_str()));
             if let Some(first) = earlier {
                 return Err(RepeatedIdentity { first, second });
             }
         }
         let has_underscore = headers.iter().any(|(name, _)| name.as_str().contains('_'));
-        Ok(Self { headers: headers.into(), has_underscore })
+        Ok(Self {
+            headers: headers.into(),
+            has_underscore,
+        })
     }
 
     /// The names, in order.
@@ -185,7 +195,12 @@ impl IdentityHeaders {
         record: &'k KeyRecord,
         plans: &'k Plans,
     ) -> impl Iterator<Item = (&'k IdentityName, Option<Cow<'k, str>>)> {
-        self.headers.iter().map(|(name, field)| (name, field.value(record, plans).filter(|value| !value.is_empty())))
+        self.headers.iter().map(|(name, field)| {
+            (
+                name,
+                field.value(record, plans).filter(|value| !value.is_empty()),
+            )
+        })
     }
 
     /// Whether all values of a record can stand in their headers.
@@ -195,7 +210,9 @@ impl IdentityHeaders {
     pub fn check(&self, record: &KeyRecord, plans: &Plans) -> Result<(), InvalidIdentity> {
         let mut together = 0;
         for (_, field) in &self.headers {
-            let Some(value) = field.value(record, plans) else { continue };
+            let Some(value) = field.value(record, plans) else {
+                continue;
+            };
             if !is_visible_or_space(&value) {
                 return Err(InvalidIdentity::Characters(field.clone()));
             }
@@ -204,7 +221,11 @@ impl IdentityHeaders {
             }
             together += value.len();
         }
-        if together > VALUES_MAX_BYTES { Err(InvalidIdentity::LongTogether) } else { Ok(()) }
+        if together > VALUES_MAX_BYTES {
+            Err(InvalidIdentity::LongTogether)
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether a request's header could be taken for one of these without being it: equal but for `_` and `-`.
@@ -212,7 +233,8 @@ impl IdentityHeaders {
         let may_be = self.has_underscore || header.contains(&b'_');
         may_be
             && self.names().any(|name| {
-                !name.as_str().as_bytes().eq_ignore_ascii_case(header) && is_alias(name.as_str().as_bytes(), header)
+                !name.as_str().as_bytes().eq_ignore_ascii_case(header)
+                    && is_alias(name.as_str().as_bytes(), header)
             })
     }
 }
@@ -222,7 +244,11 @@ impl IdentityField {
         match self {
             Self::Id => Some(Cow::Borrowed(record.id.as_str())),
             Self::Client => Some(Cow::Borrowed(record.client())),
-            Self::Plan => record.plan.as_ref().map(PlanName::as_str).map(Cow::Borrowed),
+            Self::Plan => record
+                .plan
+                .as_ref()
+                .map(PlanName::as_str)
+                .map(Cow::Borrowed),
             Self::Metadata(name) => record.metadata_scalar(name).map(Cow::Borrowed),
             Self::Scopes => {
                 let scopes: Vec<&str> = plans.scopes_of(record).map(Scope::as_str).collect();
@@ -244,7 +270,11 @@ mod tests {
             assert!(name.parse::<IdentityName>().is_ok(), "{name}");
         }
         for name in ["", ":path", "a b", "x\r\ny"] {
-            assert_eq!(name.parse::<IdentityName>(), Err(InvalidIdentityName::NotAToken), "{name}");
+            assert_eq!(
+                name.parse::<IdentityName>(),
+                Err(InvalidIdentityName::NotAToken),
+                "{name}"
+            );
         }
         for name in [
             "host",
@@ -264,19 +294,30 @@ mod tests {
             "x-request-id",
             "grpc-timeout",
         ] {
-            assert_eq!(name.parse::<IdentityName>(), Err(InvalidIdentityName::Reserved), "{name}");
+            assert_eq!(
+                name.parse::<IdentityName>(),
+                Err(InvalidIdentityName::Reserved),
+                "{name}"
+            );
         }
     }
 
     fn headers(list: &[(&str, &str)]) -> Result<IdentityHeaders, RepeatedIdentity> {
-        IdentityHeaders::new(list.iter().map(|(n, f)| (n.parse().unwrap(), f.parse().unwrap())).collect())
+        IdentityHeaders::new(
+            list.iter()
+                .map(|(n, f)| (n.parse().unwrap(), f.parse().unwrap()))
+                .collect(),
+        )
     }
 
     #[test]
     fn names_that_an_upstream_could_take_for_one_are_refused() {
         assert_eq!(
             headers(&[("x-a", "key.id"), ("x-b", "key.id"), ("X_A", "key.id")]),
-            Err(RepeatedIdentity { first: 0, second: 2 })
+            Err(RepeatedIdentity {
+                first: 0,
+                second: 2
+            })
         );
     }
 
@@ -292,7 +333,10 @@ mod tests {
         let mut key = record("a");
         key.metadata = [("org".into(), MetadataValue::Scalar("".into()))].into();
         let plans = Plans::default();
-        let values: Vec<_> = identity.values(&key, &plans).map(|(_, value)| value).collect();
+        let values: Vec<_> = identity
+            .values(&key, &plans)
+            .map(|(_, value)| value)
+            .collect();
         assert_eq!(values, [Some(Cow::Borrowed("a")), None, None, None]);
     }
 
@@ -306,10 +350,16 @@ mod tests {
         };
         let field = || IdentityField::Metadata("org".into());
         assert_eq!(check("a b"), Ok(()));
-        assert_eq!(check("a\r\nx: y"), Err(InvalidIdentity::Characters(field())));
+        assert_eq!(
+            check("a\r\nx: y"),
+            Err(InvalidIdentity::Characters(field()))
+        );
         assert_eq!(check("é"), Err(InvalidIdentity::Characters(field())));
         assert_eq!(check(&"a".repeat(1024)), Ok(()));
-        assert_eq!(check(&"a".repeat(1025)), Err(InvalidIdentity::Long(field())));
+        assert_eq!(
+            check(&"a".repeat(1025)),
+            Err(InvalidIdentity::Long(field()))
+        );
     }
 
     #[test]

@@ -88,7 +88,10 @@ impl Validity {
             (Some(one), Some(two)) => Some(one.min(two)),
             (one, two) => one.or(two),
         };
-        Self { not_before: later, expires_at: earlier }
+        Self {
+            not_before: later,
+            expires_at: earlier,
+        }
     }
 }
 
@@ -117,17 +120,23 @@ pub struct Restrictions {
 impl Restrictions {
     /// Whether the client's address is in one of the networks; an unknown address is in none.
     pub fn allow_ip(&self, address: Option<IpAddr>) -> bool {
-        self.ips.as_ref().is_none_or(|nets| address.is_some_and(|ip| nets.iter().any(|net| net.contains(&ip))))
+        self.ips
+            .as_ref()
+            .is_none_or(|nets| address.is_some_and(|ip| nets.iter().any(|net| net.contains(&ip))))
     }
 
     /// Whether the authority, as sent, is one of the hosts.
     pub fn allow_host(&self, authority: &[u8]) -> bool {
-        self.hosts.as_ref().is_none_or(|hosts| hosts.iter().any(|host| host.matches_strictly(authority)))
+        self.hosts
+            .as_ref()
+            .is_none_or(|hosts| hosts.iter().any(|host| host.matches_strictly(authority)))
     }
 
     /// Whether the method is one of those listed.
     pub fn allow_method(&self, method: &[u8]) -> bool {
-        self.methods.as_ref().is_none_or(|methods| methods.iter().any(|name| name.as_bytes() == method))
+        self.methods
+            .as_ref()
+            .is_none_or(|methods| methods.iter().any(|name| name.as_bytes() == method))
     }
 }
 
@@ -177,7 +186,9 @@ pub struct NotValid {
 impl KeyRecord {
     /// Whom the key stands for: its client, or its id where it has none.
     pub fn client(&self) -> &str {
-        self.client.as_ref().map_or(self.id.as_str(), ClientName::as_str)
+        self.client
+            .as_ref()
+            .map_or(self.id.as_str(), ClientName::as_str)
     }
 
     /// Whether the key counts at that moment, presented as the secret with that digest.
@@ -186,37 +197,58 @@ impl KeyRecord {
     /// The first reason against it, in the order of section 5 of the contract.
     pub fn judge(&self, digest: &KeyDigest, now: Timestamp) -> Result<(), NotValid> {
         if let Some(revoked_at) = self.revoked_at.filter(|at| *at <= now) {
-            return Err(NotValid { reason: Reason::KeyRevoked, moment: Some(revoked_at) });
+            return Err(NotValid {
+                reason: Reason::KeyRevoked,
+                moment: Some(revoked_at),
+            });
         }
         if !self.enabled {
-            return Err(NotValid { reason: Reason::KeyDisabled, moment: None });
+            return Err(NotValid {
+                reason: Reason::KeyDisabled,
+                moment: None,
+            });
         }
         // A record is found by one of its digests; were it not, no secret's validity would vouch for this one.
         let Some(secret) = self.secrets.iter().find(|secret| secret.digest == *digest) else {
-            return Err(NotValid { reason: Reason::UnknownKey, moment: None });
+            return Err(NotValid {
+                reason: Reason::UnknownKey,
+                moment: None,
+            });
         };
         let validity = self.validity.and(secret.validity);
         if let Some(not_before) = validity.not_before.filter(|at| now < *at) {
-            return Err(NotValid { reason: Reason::KeyNotYetValid, moment: Some(not_before) });
+            return Err(NotValid {
+                reason: Reason::KeyNotYetValid,
+                moment: Some(not_before),
+            });
         }
         if let Some(expires_at) = validity.expires_at.filter(|at| *at <= now) {
-            return Err(NotValid { reason: Reason::KeyExpired, moment: Some(expires_at) });
+            return Err(NotValid {
+                reason: Reason::KeyExpired,
+                moment: Some(expires_at),
+            });
         }
         Ok(())
     }
 
     /// The last moment at which any of its secrets is valid; `None` if one never expires.
     pub fn expires_at(&self) -> Option<Timestamp> {
-        let ends = self.secrets.iter().map(|secret| self.validity.and(secret.validity).expires_at);
-        ends.collect::<Option<Vec<_>>>().and_then(|ends| ends.into_iter().max())
+        let ends = self
+            .secrets
+            .iter()
+            .map(|secret| self.validity.and(secret.validity).expires_at);
+        ends.collect::<Option<Vec<_>>>()
+            .and_then(|ends| ends.into_iter().max())
     }
 
     /// The value of that metadata member, if it is a scalar.
     pub fn metadata_scalar(&self, name: &str) -> Option<&str> {
-        self.metadata.iter().find_map(|(member, value)| match value {
-            MetadataValue::Scalar(text) if &**member == name => Some(&**text),
-            MetadataValue::Scalar(_) | MetadataValue::Structured => None,
-        })
+        self.metadata
+            .iter()
+            .find_map(|(member, value)| match value {
+                MetadataValue::Scalar(text) if &**member == name => Some(&**text),
+                MetadataValue::Scalar(_) | MetadataValue::Structured => None,
+            })
     }
 }
 
@@ -230,7 +262,11 @@ pub(crate) mod tests {
         KeyRecord {
             id: id.parse().unwrap(),
             client: None,
-            secrets: [Secret { digest: digest_of(id), validity: Validity::default() }].into(),
+            secrets: [Secret {
+                digest: digest_of(id),
+                validity: Validity::default(),
+            }]
+            .into(),
             enabled: true,
             revoked_at: None,
             validity: Validity::default(),
@@ -251,7 +287,10 @@ pub(crate) mod tests {
     }
 
     fn span(not_before: Option<i64>, expires_at: Option<i64>) -> Validity {
-        Validity { not_before: not_before.map(at), expires_at: expires_at.map(at) }
+        Validity {
+            not_before: not_before.map(at),
+            expires_at: expires_at.map(at),
+        }
     }
 
     #[test]
@@ -265,7 +304,11 @@ pub(crate) mod tests {
             (20, Some(Reason::KeyExpired)),
             (21, Some(Reason::KeyExpired)),
         ] {
-            assert_eq!(key.judge(&digest_of("a"), at(now)).err().map(|e| e.reason), reason, "at {now}");
+            assert_eq!(
+                key.judge(&digest_of("a"), at(now)).err().map(|e| e.reason),
+                reason,
+                "at {now}"
+            );
         }
     }
 
@@ -274,7 +317,10 @@ pub(crate) mod tests {
         let mut key = record("a");
         key.validity = span(Some(10), Some(40));
         key.secrets[0].validity = span(Some(20), Some(30));
-        let judged = |now| key.judge(&digest_of("a"), at(now)).map_err(|e| (e.reason, e.moment));
+        let judged = |now| {
+            key.judge(&digest_of("a"), at(now))
+                .map_err(|e| (e.reason, e.moment))
+        };
         assert_eq!(judged(15), Err((Reason::KeyNotYetValid, Some(at(20)))));
         assert_eq!(judged(25), Ok(()));
         assert_eq!(judged(35), Err((Reason::KeyExpired, Some(at(30)))));
@@ -303,7 +349,10 @@ pub(crate) mod tests {
     fn the_last_moment_of_a_key_is_that_of_its_longest_secret() {
         let mut key = record("a");
         assert_eq!(key.expires_at(), None);
-        let secret = |end| Secret { digest: digest_of("a"), validity: span(None, end) };
+        let secret = |end| Secret {
+            digest: digest_of("a"),
+            validity: span(None, end),
+        };
         key.secrets = [secret(Some(10)), secret(Some(20))].into();
         assert_eq!(key.expires_at(), Some(at(20)));
         key.validity = span(None, Some(15));
@@ -316,7 +365,10 @@ pub(crate) mod tests {
 
     #[test]
     fn an_unknown_address_is_in_no_network() {
-        let nets = Restrictions { ips: Some(["10.0.0.0/8".parse().unwrap()].into()), ..Restrictions::default() };
+        let nets = Restrictions {
+            ips: Some(["10.0.0.0/8".parse().unwrap()].into()),
+            ..Restrictions::default()
+        };
         assert!(nets.allow_ip(Some("10.1.2.3".parse().unwrap())));
         assert!(!nets.allow_ip(Some("11.1.2.3".parse().unwrap())));
         assert!(!nets.allow_ip(None));
@@ -325,7 +377,14 @@ pub(crate) mod tests {
 
     #[test]
     fn names_keep_to_their_characters() {
-        for (id, good) in [("a", true), ("A.b_c-9", true), ("", false), ("_a", false), ("a b", false), ("a:b", false)] {
+        for (id, good) in [
+            ("a", true),
+            ("A.b_c-9", true),
+            ("", false),
+            ("_a", false),
+            ("a b", false),
+            ("a:b", false),
+        ] {
             assert_eq!(id.parse::<KeyId>().is_ok(), good, "{id}");
         }
         assert!("k".repeat(64).parse::<KeyId>().is_ok());

@@ -44,24 +44,37 @@ impl KeyMap {
     pub fn new(records: Vec<Arc<KeyRecord>>) -> Result<Self, Vec<Repeated>> {
         let mut repeated = Vec::new();
         let mut ids: HashMap<&str, usize> = HashMap::with_capacity(records.len());
-        let mut by_digest = HashMap::with_capacity_and_hasher(records.len(), DigestHasher::default());
+        let mut by_digest =
+            HashMap::with_capacity_and_hasher(records.len(), DigestHasher::default());
         for (number, record) in records.iter().enumerate() {
             match ids.entry(record.id.as_str()) {
                 Entry::Vacant(free) => _ = free.insert(number),
-                Entry::Occupied(taken) => repeated.push(Repeated::Id { first: *taken.get(), second: number }),
+                Entry::Occupied(taken) => repeated.push(Repeated::Id {
+                    first: *taken.get(),
+                    second: number,
+                }),
             }
-            let Ok(short) = u32::try_from(number) else { break };
+            let Ok(short) = u32::try_from(number) else {
+                break;
+            };
             for (place, secret) in record.secrets.iter().enumerate() {
                 match by_digest.entry(secret.digest) {
                     Entry::Vacant(free) => _ = free.insert(short),
                     Entry::Occupied(taken) => {
                         let first = usize::try_from(*taken.get()).unwrap_or(usize::MAX);
-                        repeated.push(Repeated::Digest { first, second: (number, place) });
+                        repeated.push(Repeated::Digest {
+                            first,
+                            second: (number, place),
+                        });
                     }
                 }
             }
         }
-        if repeated.is_empty() { Ok(Self { records, by_digest }) } else { Err(repeated) }
+        if repeated.is_empty() {
+            Ok(Self { records, by_digest })
+        } else {
+            Err(repeated)
+        }
     }
 
     /// The key that has a secret with that digest.
@@ -96,8 +109,17 @@ mod tests {
         let mut two = record("a");
         two.secrets = [two.secrets[0].clone(), record("b").secrets[0].clone()].into();
         let map = KeyMap::new(vec![Arc::new(two), Arc::new(record("c"))]).unwrap();
-        for (secret, id) in [("a", Some("a")), ("b", Some("a")), ("c", Some("c")), ("d", None)] {
-            assert_eq!(map.get(&digest_of(secret)).map(|record| record.id.as_str()), id, "{secret}");
+        for (secret, id) in [
+            ("a", Some("a")),
+            ("b", Some("a")),
+            ("c", Some("c")),
+            ("d", None),
+        ] {
+            assert_eq!(
+                map.get(&digest_of(secret)).map(|record| record.id.as_str()),
+                id,
+                "{secret}"
+            );
         }
         assert_eq!(map.len(), 2);
     }
@@ -106,6 +128,18 @@ mod tests {
     fn repeated_ids_and_digests_are_all_reported() {
         let records = ["a", "b", "a"].map(|id| Arc::new(record(id)));
         let repeated = KeyMap::new(records.to_vec()).unwrap_err();
-        assert_eq!(repeated, [Repeated::Id { first: 0, second: 2 }, Repeated::Digest { first: 0, second: (2, 0) }]);
+        assert_eq!(
+            repeated,
+            [
+                Repeated::Id {
+                    first: 0,
+                    second: 2
+                },
+                Repeated::Digest {
+                    first: 0,
+                    second: (2, 0)
+                }
+            ]
+        );
     }
 }

@@ -30,7 +30,9 @@ impl<'a> PlainPath<'a> {
     /// `.`, `/`, `\`, `;`, `%` or control byte.
     pub fn judge(path: &'a [u8]) -> Result<Self, NotPlain> {
         if path.is_empty() || path == b"*" {
-            return Ok(Self { decoded: Cow::Borrowed(path) });
+            return Ok(Self {
+                decoded: Cow::Borrowed(path),
+            });
         }
         if !path.starts_with(b"/") || !path.iter().all(|byte| is_plain_byte(*byte)) {
             return Err(NotPlain);
@@ -40,12 +42,20 @@ impl<'a> PlainPath<'a> {
         if segments.any(|segment| matches!(segment, b"" | b"." | b"..")) {
             return Err(NotPlain);
         }
-        Ok(Self { decoded: if path.contains(&b'%') { Cow::Owned(decode(path)?) } else { Cow::Borrowed(path) } })
+        Ok(Self {
+            decoded: if path.contains(&b'%') {
+                Cow::Owned(decode(path)?)
+            } else {
+                Cow::Borrowed(path)
+            },
+        })
     }
 
     /// The segments; `None` for an empty path and `*`, which match no pattern.
     fn segments(&self) -> Option<Vec<&[u8]>> {
-        self.decoded.starts_with(b"/").then(|| segments_of(&self.decoded))
+        self.decoded
+            .starts_with(b"/")
+            .then(|| segments_of(&self.decoded))
     }
 }
 
@@ -54,7 +64,10 @@ fn without_final_slash(path: &[u8]) -> &[u8] {
 }
 
 fn segments_of(path: &[u8]) -> Vec<&[u8]> {
-    without_final_slash(path).split(|byte| *byte == b'/').skip(1).collect()
+    without_final_slash(path)
+        .split(|byte| *byte == b'/')
+        .skip(1)
+        .collect()
 }
 
 const fn is_plain_byte(byte: u8) -> bool {
@@ -68,7 +81,10 @@ fn decode(path: &[u8]) -> Result<Vec<u8>, NotPlain> {
         rest = match rest {
             [] => return Ok(decoded),
             [b'%', high, low, rest @ ..] => {
-                let byte = hex_digit(*high).zip(hex_digit(*low)).map(|(h, l)| h << 4 | l).ok_or(NotPlain)?;
+                let byte = hex_digit(*high)
+                    .zip(hex_digit(*low))
+                    .map(|(h, l)| h << 4 | l)
+                    .ok_or(NotPlain)?;
                 if byte.is_ascii_control() || matches!(byte, b'.' | b'/' | b'\\' | b';' | b'%') {
                     return Err(NotPlain);
                 }
@@ -123,13 +139,22 @@ impl FromStr for PathPattern {
 
     fn from_str(text: &str) -> Result<Self, InvalidPathPattern> {
         let inner = text.strip_prefix('/').ok_or(InvalidPathPattern::NoSlash)?;
-        if let Some(special) = text.chars().find(|c| matches!(c, '?' | '[' | ']' | '{' | '}' | '\\')) {
+        if let Some(special) = text
+            .chars()
+            .find(|c| matches!(c, '?' | '[' | ']' | '{' | '}' | '\\'))
+        {
             return Err(InvalidPathPattern::Special(special));
         }
         let inner = inner.strip_suffix('/').unwrap_or(inner);
-        let segments =
-            if inner.is_empty() { Ok(Box::default()) } else { inner.split('/').map(Segment::parse).collect() };
-        Ok(Self { text: text.into(), segments: segments? })
+        let segments = if inner.is_empty() {
+            Ok(Box::default())
+        } else {
+            inner.split('/').map(Segment::parse).collect()
+        };
+        Ok(Self {
+            text: text.into(),
+            segments: segments?,
+        })
     }
 }
 
@@ -153,7 +178,8 @@ impl Segment {
 impl PathPattern {
     /// Whether the pattern matches the whole path; a final slash is ignored on both sides.
     pub fn matches(&self, path: &PlainPath<'_>) -> bool {
-        path.segments().is_some_and(|segments| matches_segments(&self.segments, &segments))
+        path.segments()
+            .is_some_and(|segments| matches_segments(&self.segments, &segments))
     }
 }
 
@@ -190,26 +216,37 @@ fn matches_segments(pattern: &[Segment], path: &[&[u8]]) -> bool {
 
 /// Whether a segment is the pieces with anything between them. Taking the leftmost place for each piece is enough.
 fn matches_pieces(pieces: &[Box<str>], segment: &[u8]) -> bool {
-    let Some((first, rest)) = pieces.split_first() else { return segment.is_empty() };
-    let Some((last, middle)) = rest.split_last() else { return segment == first.as_bytes() };
-    let Some(inner) = segment.strip_prefix(first.as_bytes()).and_then(|rest| rest.strip_suffix(last.as_bytes())) else {
+    let Some((first, rest)) = pieces.split_first() else {
+        return segment.is_empty();
+    };
+    let Some((last, middle)) = rest.split_last() else {
+        return segment == first.as_bytes();
+    };
+    let Some(inner) = segment
+        .strip_prefix(first.as_bytes())
+        .and_then(|rest| rest.strip_suffix(last.as_bytes()))
+    else {
         return false;
     };
     let mut rest = inner;
-    middle.iter().all(|piece| match find(rest, piece.as_bytes()) {
-        Some(at) => {
-            rest = rest.get(at + piece.len()..).unwrap_or_default();
-            true
-        }
-        None => false,
-    })
+    middle
+        .iter()
+        .all(|piece| match find(rest, piece.as_bytes()) {
+            Some(at) => {
+                rest = rest.get(at + piece.len()..).unwrap_or_default();
+                true
+            }
+            None => false,
+        })
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     if needle.is_empty() {
         return Some(0);
     }
-    haystack.windows(needle.len()).position(|window| window == needle)
+    haystack
+        .windows(needle.len())
+        .position(|window| window == needle)
 }
 
 #[cfg(test)]
@@ -228,30 +265,59 @@ mod tests {
             ("/a/", &["/a", "/a/"], &["/a/b"]),
             ("/a/*", &["/a/b", "/a/b/"], &["/a", "/a/", "/a/b/c"]),
             ("/*", &["/a"], &["/", "/a/b", "*", ""]),
-            ("/a/**", &["/a", "/a/", "/a/b", "/a/b/c/"], &["/", "/ab", "/b/a"]),
+            (
+                "/a/**",
+                &["/a", "/a/", "/a/b", "/a/b/c/"],
+                &["/", "/ab", "/b/a"],
+            ),
             ("/**", &["/", "/a", "/a/b"], &["", "*"]),
             ("/**/c", &["/c", "/a/c", "/a/b/c", "/c/c"], &["/c/d", "/"]),
-            ("/a/**/c/**/e", &["/a/c/e", "/a/b/c/d/e", "/a/c/c/e/e"], &["/a/e/c", "/a/c"]),
+            (
+                "/a/**/c/**/e",
+                &["/a/c/e", "/a/b/c/d/e", "/a/c/c/e/e"],
+                &["/a/e/c", "/a/c"],
+            ),
             ("/v*/x", &["/v1/x", "/v/x"], &["/w1/x", "/v1/2/x"]),
-            ("/a*b*c", &["/abc", "/axbxc", "/abbc", "/abcbc"], &["/ac", "/abcd"]),
+            (
+                "/a*b*c",
+                &["/abc", "/axbxc", "/abbc", "/abcbc"],
+                &["/ac", "/abcd"],
+            ),
             ("/*a*", &["/a", "/xax"], &["/x"]),
             ("/aa*aa", &["/aaaa"], &["/aaa"]),
             ("/é", &["/%C3%A9", "/%c3%a9"], &["/e"]),
             ("/a b", &["/a%20b", "/a b"], &["/a+b"]),
         ] {
             for path in matching {
-                assert!(pattern(text).matches(&PlainPath::judge(path.as_bytes()).unwrap()), "{text} and {path}");
+                assert!(
+                    pattern(text).matches(&PlainPath::judge(path.as_bytes()).unwrap()),
+                    "{text} and {path}"
+                );
             }
             for path in other {
-                assert!(!pattern(text).matches(&PlainPath::judge(path.as_bytes()).unwrap()), "{text} and {path}");
+                assert!(
+                    !pattern(text).matches(&PlainPath::judge(path.as_bytes()).unwrap()),
+                    "{text} and {path}"
+                );
             }
         }
     }
 
     #[test]
     fn paths_that_two_programs_could_read_in_two_ways_are_not_plain() {
-        for path in ["", "*", "/", "/a", "/a/", "/a/.../b", "/a%20b", "/%C3%A9", "/a%23", "/a%3f", "/~a,b:c@d!$&'()+="]
-        {
+        for path in [
+            "",
+            "*",
+            "/",
+            "/a",
+            "/a/",
+            "/a/.../b",
+            "/a%20b",
+            "/%C3%A9",
+            "/a%23",
+            "/a%3f",
+            "/~a,b:c@d!$&'()+=",
+        ] {
             assert!(PlainPath::judge(path.as_bytes()).is_ok(), "{path}");
         }
         for path in [

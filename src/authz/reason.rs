@@ -124,7 +124,10 @@ impl Reason {
 
     /// The reason's place in `ALL`, for tables held per reason.
     pub fn index(self) -> usize {
-        Self::ALL.iter().position(|reason| *reason == self).unwrap_or_default()
+        Self::ALL
+            .iter()
+            .position(|reason| *reason == self)
+            .unwrap_or_default()
     }
 }
 
@@ -143,7 +146,10 @@ mod tests {
         for reason in Reason::ALL {
             match reason.verdict() {
                 Verdict::Allow => assert_eq!(reason.http_status(), 200, "{reason}"),
-                Verdict::Deny => assert!(matches!(reason.http_status(), 400 | 401 | 403 | 429 | 500), "{reason}"),
+                Verdict::Deny => assert!(
+                    matches!(reason.http_status(), 400 | 401 | 403 | 429 | 500),
+                    "{reason}"
+                ),
                 Verdict::Error => assert_eq!(reason.http_status(), 503, "{reason}"),
             }
         }
@@ -152,8 +158,20 @@ mod tests {
     #[test]
     fn codes_are_unique_label_values() {
         for (index, reason) in Reason::ALL.iter().enumerate() {
-            assert!(reason.as_str().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{reason}");
-            assert_eq!(Reason::ALL.iter().filter(|other| other.as_str() == reason.as_str()).count(), 1);
+            assert!(
+                reason
+                    .as_str()
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b == b'_'),
+                "{reason}"
+            );
+            assert_eq!(
+                Reason::ALL
+                    .iter()
+                    .filter(|other| other.as_str() == reason.as_str())
+                    .count(),
+                1
+            );
             assert_eq!(reason.index(), index);
         }
     }

@@ -54,7 +54,10 @@ impl fmt::Debug for RequestAttributes<'_> {
             .field("path", &self.path().escape_ascii().to_string())
             .field("headers", &self.headers)
             .field("peer", &self.peer)
-            .field("rule", &self.rule.map(|name| name.escape_ascii().to_string()))
+            .field(
+                "rule",
+                &self.rule.map(|name| name.escape_ascii().to_string()),
+            )
             .finish()
     }
 }
@@ -71,7 +74,9 @@ pub struct Headers<'a> {
 impl<'a> Headers<'a> {
     /// Room for `count` lines before memory is asked for again.
     pub fn with_capacity(count: usize) -> Self {
-        Self { lines: Vec::with_capacity(count) }
+        Self {
+            lines: Vec::with_capacity(count),
+        }
     }
 
     /// Adds a line at the end.
@@ -86,7 +91,10 @@ impl<'a> Headers<'a> {
 
     /// The values of every line of that name; names are compared without regard to case (RFC 9110 section 5.1).
     pub fn values<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'a [u8]> + 'h {
-        self.lines.iter().filter(move |(line, _)| line.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| *value)
+        self.lines
+            .iter()
+            .filter(move |(line, _)| line.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| *value)
     }
 
     /// The value of a header that is there exactly once; `None` if it is absent or repeated.
@@ -99,14 +107,22 @@ impl<'a> Headers<'a> {
 
 impl<'a> FromIterator<(&'a [u8], &'a [u8])> for Headers<'a> {
     fn from_iter<I: IntoIterator<Item = (&'a [u8], &'a [u8])>>(lines: I) -> Self {
-        Self { lines: lines.into_iter().collect() }
+        Self {
+            lines: lines.into_iter().collect(),
+        }
     }
 }
 
 /// Names alone: values hold credentials.
 impl fmt::Debug for Headers<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.lines.iter().map(|(name, _)| name.escape_ascii().to_string())).finish()
+        f.debug_list()
+            .entries(
+                self.lines
+                    .iter()
+                    .map(|(name, _)| name.escape_ascii().to_string()),
+            )
+            .finish()
     }
 }
 
@@ -126,7 +142,10 @@ mod tests {
         };
         let shown = format!("{request:?}");
         assert!(!shown.contains("canary"), "{shown}");
-        assert!(shown.contains("x-api-key") && shown.contains("/a"), "{shown}");
+        assert!(
+            shown.contains("x-api-key") && shown.contains("/a"),
+            "{shown}"
+        );
     }
 
     #[test]

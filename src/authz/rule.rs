@@ -98,7 +98,11 @@ pub struct Rules {
 
 impl Rules {
     /// The rule that decides. `passed_over` is told of each rule that does not match, and why.
-    pub fn choose(&self, request: &RequestAttributes<'_>, mut passed_over: impl FnMut(&Rule, Mismatch)) -> Choice<'_> {
+    pub fn choose(
+        &self,
+        request: &RequestAttributes<'_>,
+        mut passed_over: impl FnMut(&Rule, Mismatch),
+    ) -> Choice<'_> {
         if let Some(name) = request.rule {
             let named = self.list.iter().find(|rule| rule.name.as_bytes() == name);
             return named.map_or(Choice::UnknownName, Choice::Rule);
@@ -109,10 +113,14 @@ impl Rules {
                 passed_over(rule, mismatch);
                 continue;
             }
-            let Some(patterns) = &rule.matches.paths else { return Choice::Rule(rule) };
+            let Some(patterns) = &rule.matches.paths else {
+                return Choice::Rule(rule);
+            };
             match path.get_or_insert_with(|| PlainPath::judge(request.path())) {
                 Err(NotPlain) => return Choice::MalformedPath(rule),
-                Ok(plain) if patterns.iter().any(|pattern| pattern.matches(plain)) => return Choice::Rule(rule),
+                Ok(plain) if patterns.iter().any(|pattern| pattern.matches(plain)) => {
+                    return Choice::Rule(rule);
+                }
                 Ok(_) => passed_over(rule, Mismatch::Path),
             }
         }
@@ -127,11 +135,21 @@ impl Rule {
             Access::Nobody | Access::Key(_) => host.matches_broadly(request.host),
         };
         let RequestMatch { hosts, methods, .. } = &self.matches;
-        if hosts.as_ref().is_some_and(|hosts| !hosts.iter().any(host_fits)) {
+        if hosts
+            .as_ref()
+            .is_some_and(|hosts| !hosts.iter().any(host_fits))
+        {
             return Some(Mismatch::Host);
         }
-        let lists_method = |methods: &[Box<str>]| methods.iter().any(|method| method.as_bytes() == request.method);
-        methods.as_deref().is_some_and(|methods| !lists_method(methods)).then_some(Mismatch::Method)
+        let lists_method = |methods: &[Box<str>]| {
+            methods
+                .iter()
+                .any(|method| method.as_bytes() == request.method)
+        };
+        methods
+            .as_deref()
+            .is_some_and(|methods| !lists_method(methods))
+            .then_some(Mismatch::Method)
     }
 }
 
@@ -149,7 +167,11 @@ mod tests {
             paths: list(paths, |path| path.parse().unwrap()),
             methods: list(methods, |method| method.into()),
         };
-        Rule { name: name.into(), matches, access }
+        Rule {
+            name: name.into(),
+            matches,
+            access,
+        }
     }
 
     fn chosen(rules: &Rules, method: &str, host: &str, target: &str, name: Option<&str>) -> String {
@@ -175,8 +197,20 @@ mod tests {
         let rules = Rules {
             list: [
                 rule("post", any_key(), &[], &[], &["POST"]),
-                rule("public", Access::Anyone, &["www.example.com"], &["/public/**"], &[]),
-                rule("internal", Access::Nobody, &["www.example.com"], &[], &["TRACE"]),
+                rule(
+                    "public",
+                    Access::Anyone,
+                    &["www.example.com"],
+                    &["/public/**"],
+                    &[],
+                ),
+                rule(
+                    "internal",
+                    Access::Nobody,
+                    &["www.example.com"],
+                    &[],
+                    &["TRACE"],
+                ),
                 rule("admin", any_key(), &[], &["/admin/**"], &["GET"]),
             ]
             .into(),
@@ -186,7 +220,13 @@ mod tests {
             ("POST", "h", "/public/../x", None, "post"),
             ("GET", "www.example.com", "/public/a?q=1", None, "public"),
             ("GET", "www.example.com:80", "/public/a", None, "RequireKey"),
-            ("GET", "www.example.com", "/public/%2e%2e/a", None, "malformed at public"),
+            (
+                "GET",
+                "www.example.com",
+                "/public/%2e%2e/a",
+                None,
+                "malformed at public",
+            ),
             ("GET", "h", "/public/../a", None, "malformed at admin"),
             ("PUT", "h", "/public/../a", None, "RequireKey"),
             ("TRACE", "www.example.com.:80", "/x", None, "internal"),
@@ -198,7 +238,11 @@ mod tests {
             ("POST", "h", "/x", Some("nope"), "unknown"),
             ("POST", "h", "/x", Some(""), "unknown"),
         ] {
-            assert_eq!(chosen(&rules, method, host, target, name), expected, "{method} {host} {target} {name:?}");
+            assert_eq!(
+                chosen(&rules, method, host, target, name),
+                expected,
+                "{method} {host} {target} {name:?}"
+            );
         }
     }
 }

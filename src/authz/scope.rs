@@ -9,7 +9,9 @@ pub struct Scope(Box<str>);
 
 /// The text is not a scope token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a scope is one or more visible ASCII characters other than `\"` and `\\` (RFC 6749 section 3.3)")]
+#[error(
+    "a scope is one or more visible ASCII characters other than `\"` and `\\` (RFC 6749 section 3.3)"
+)]
 pub struct InvalidScope;
 
 impl Scope {
@@ -43,7 +45,12 @@ mod tests {
 
     #[test]
     fn scopes_hold_nothing_that_could_leave_a_quoted_string() {
-        for text in ["admin", "invoices:read", "https://example.com/scope", "!#[]~"] {
+        for text in [
+            "admin",
+            "invoices:read",
+            "https://example.com/scope",
+            "!#[]~",
+        ] {
             assert_eq!(text.parse::<Scope>().unwrap().as_str(), text);
         }
         for text in ["", "a b", "a\"b", "a\\b", "é", "a\n"] {

@@ -73,7 +73,8 @@ pub struct Realm(Box<str>);
 impl Realm {
     /// That realm; `None` if it could break out of a quoted string.
     pub fn new(text: &str) -> Option<Self> {
-        let fits = |byte: u8| (byte == b' ' || byte.is_ascii_graphic()) && !matches!(byte, b'"' | b'\\');
+        let fits =
+            |byte: u8| (byte == b' ' || byte.is_ascii_graphic()) && !matches!(byte, b'"' | b'\\');
         text.bytes().all(fits).then(|| Self(text.into()))
     }
 
@@ -97,8 +98,15 @@ pub struct Plans(pub BTreeMap<PlanName, Plan>);
 impl Plans {
     /// The scopes of a key: its plan's, then its own, each once.
     pub fn scopes_of<'k>(&'k self, record: &'k KeyRecord) -> impl Iterator<Item = &'k Scope> {
-        let plan: &[Scope] = record.plan.as_ref().and_then(|name| self.0.get(name)).map_or(&[], |plan| &plan.scopes);
-        let own = record.scopes.iter().filter(move |scope| !plan.contains(scope));
+        let plan: &[Scope] = record
+            .plan
+            .as_ref()
+            .and_then(|name| self.0.get(name))
+            .map_or(&[], |plan| &plan.scopes);
+        let own = record
+            .scopes
+            .iter()
+            .filter(move |scope| !plan.contains(scope));
         plan.iter().chain(own)
     }
 }
@@ -141,7 +149,10 @@ impl Policy {
         let mut names = self.identity.names();
         names.find(|name| {
             let clashes = |header: &str| is_alias(header.as_bytes(), name.as_str().as_bytes());
-            self.credentials.iter().filter_map(Place::header_name).any(clashes)
+            self.credentials
+                .iter()
+                .filter_map(Place::header_name)
+                .any(clashes)
         })
     }
 }
@@ -155,18 +166,35 @@ pub(crate) mod tests {
     pub(crate) fn policy() -> Policy {
         Policy {
             credentials: CredentialPlaces::new(vec![
-                Place::Header { name: "x-api-key".into() },
-                Place::Scheme { name: "authorization".into(), scheme: "Bearer".into() },
+                Place::Header {
+                    name: "x-api-key".into(),
+                },
+                Place::Scheme {
+                    name: "authorization".into(),
+                    scheme: "Bearer".into(),
+                },
             ])
             .unwrap(),
             digester: Digester::new(vec![DigestKind::Blake3], None).unwrap(),
             rules: Rules::default(),
             plans: Plans::default(),
             identity: IdentityHeaders::new(vec![
-                ("x-keyward-key-id".parse().unwrap(), "key.id".parse().unwrap()),
-                ("x-keyward-client".parse().unwrap(), "key.client".parse().unwrap()),
-                ("x-keyward-scopes".parse().unwrap(), "key.scopes".parse().unwrap()),
-                ("x-keyward-plan".parse().unwrap(), "key.plan".parse().unwrap()),
+                (
+                    "x-keyward-key-id".parse().unwrap(),
+                    "key.id".parse().unwrap(),
+                ),
+                (
+                    "x-keyward-client".parse().unwrap(),
+                    "key.client".parse().unwrap(),
+                ),
+                (
+                    "x-keyward-scopes".parse().unwrap(),
+                    "key.scopes".parse().unwrap(),
+                ),
+                (
+                    "x-keyward-plan".parse().unwrap(),
+                    "key.plan".parse().unwrap(),
+                ),
             ])
             .unwrap(),
             strip_credentials: true,
@@ -187,7 +215,11 @@ pub(crate) mod tests {
     #[test]
     fn an_identity_header_must_not_be_a_credential_header() {
         let with = |name: &str| Policy {
-            identity: IdentityHeaders::new(vec![(name.parse().unwrap(), "key.id".parse().unwrap())]).unwrap(),
+            identity: IdentityHeaders::new(vec![(
+                name.parse().unwrap(),
+                "key.id".parse().unwrap(),
+            )])
+            .unwrap(),
             ..policy()
         };
         assert!(with("x-id").identity_among_credentials().is_none());

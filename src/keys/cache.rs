@@ -44,7 +44,9 @@ pub struct KeyCache<P> {
 impl<P: Send + Sync + 'static> KeyCache<P> {
     /// A cache for the keys of a file, with room for `capacity` of them.
     pub fn for_file(capacity: u64, prepare: Prepare<P>) -> Self {
-        let known = moka::sync::Cache::builder().max_capacity(capacity).build_with_hasher(DigestHasher::default());
+        let known = moka::sync::Cache::builder()
+            .max_capacity(capacity)
+            .build_with_hasher(DigestHasher::default());
         Self { known, prepare }
     }
 
@@ -53,9 +55,19 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
     /// # Errors
     /// When the source cannot say.
     #[expect(clippy::unused_async, reason = "remote sources are waited for")]
-    pub async fn find(&self, digest: &KeyDigest, snapshot: &Snapshot) -> Result<Lookup<P>, SourceError> {
-        let Some(record) = snapshot.keys.as_ref().and_then(|keys| keys.get(digest)) else { return Ok(Lookup::Unknown) };
-        if let Some(cached) = self.known.get(digest).filter(|cached| cached.generation == snapshot.generation) {
+    pub async fn find(
+        &self,
+        digest: &KeyDigest,
+        snapshot: &Snapshot,
+    ) -> Result<Lookup<P>, SourceError> {
+        let Some(record) = snapshot.keys.as_ref().and_then(|keys| keys.get(digest)) else {
+            return Ok(Lookup::Unknown);
+        };
+        if let Some(cached) = self
+            .known
+            .get(digest)
+            .filter(|cached| cached.generation == snapshot.generation)
+        {
             return Ok(Lookup::Known(cached));
         }
         let cached = Arc::new(CachedKey {

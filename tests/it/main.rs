@@ -1,1 +1,39 @@
-fn main() {}
+//! keyward from outside: the real binary, a real Envoy 1.40 in front of it, an upstream that says what
+//! reached it, and callers that speak HTTP/1.1 byte by byte, HTTP/2 and gRPC. One module per behaviour;
+//! `support` starts and stops the parts. Nothing here knows keyward's insides: what is asserted is what
+//! contract.md promises and what envoy.md warns of. Every wait polls with a deadline.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests watch real processes, in real time, with the real environment"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test that cannot go on fails, and says where"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    reason = "a test binary has no callers outside"
+)]
+
+mod admin;
+mod architecture;
+mod canary;
+mod credentials;
+mod decisions;
+mod draining;
+mod failing;
+mod hostile;
+mod identity;
+mod metadata;
+mod methods;
+mod paths;
+mod recorded;
+mod refused_configs;
+mod reloading;
+mod services;
+mod support;

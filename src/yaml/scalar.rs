@@ -1,0 +1,149 @@
+//! What an unquoted scalar is, by the rules of YAML 1.2's core schema as `serde_yaml` reads them.
+
+/// An unquoted scalar, read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Scalar<'s> {
+    Null,
+    Bool(bool),
+    Unsigned(u64),
+    Signed(i64),
+    Float(f64),
+    Text(&'s str),
+}
+
+impl<'s> Scalar<'s> {
+    /// Reads `text`; quoted text is text.
+    pub(super) fn read(text: &'s str, plain: bool) -> Self {
+        if !plain {
+            return Self::Text(text);
+        }
+        match text {
+            "" | "~" | "null" | "Null" | "NULL" => return Self::Null,
+            "true" | "True" | "TRUE" => return Self::Bool(true),
+            "false" | "False" | "FALSE" => return Self::Bool(false),
+            ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => {
+                return Self::Float(f64::INFINITY);
+            }
+            "-.inf" | "-.Inf" | "-.INF" => return Self::Float(f64::NEG_INFINITY),
+            ".nan" | ".NaN" | ".NAN" => return Self::Float(f64::NAN),
+            _ => {}
+        }
+        read_number(text).unwrap_or(Self::Text(text))
+    }
+
+    /// Whether it is nothing or says null.
+    pub(super) fn is_null(self) -> bool {
+        matches!(self, Self::Null)
+    }
+
+    /// What it is, for a message.
+    pub(super) fn noun(self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "a boolean",
+            Self::Unsigned(_) | Self::Signed(_) | Self::Float(_) => "a number",
+            Self::Text(_) => "a string",
+        }
+    }
+}
+
+fn read_number<'s>(text: &str) -> Option<Scalar<'s>> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if digits.starts_with(['+', '-']) {
+        return None;
+    }
+    let (radix, digits) = ["0x", "0o", "0b"]
+        .into_iter()
+        .zip([16, 8, 2])
+        .find_map(|(prefix, radix)| Some((radix, digits.strip_prefix(prefix)?)))
+        .unwrap_or((10, digits));
+    if digits.starts_with(['+', '-']) {
+        return None;
+    }
+    let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+    // 0123 is text to YAML 1.2, neither octal nor a number with a zero before it.
+    if radix == 10 && digits.len() > 1 && digits.starts_with('0') && all_digits {
+        return None;
+    }
+    if let Ok(number) = u64::from_str_radix(digits, radix) {
+        if !negative {
+            return Some(Scalar::Unsigned(number));
+        }
+        if let Some(number) = 0_i64.checked_sub_unsigned(number) {
+            return Some(Scalar::Signed(number));
+        }
+    }
+    let unsigned_text = text.strip_prefix('+').unwrap_or(text);
+    let float: f64 = unsigned_text.parse().ok()?;
+    float.is_finite().then_some(Scalar::Float(float))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unquoted_scalar_is_what_serde_yaml_takes_it_for() {
+        for text in [
+            "",
+            "~",
+            "null",
+            "Null",
+            "true",
+            "True",
+            "yes",
+            "on",
+            "1",
+            "-1",
+            "+1",
+            "0",
+            "-0",
+            "0123",
+            "-012",
+            "0x1F",
+            "-0x1F",
+            "0o17",
+            "0b11",
+            "0x",
+            "0x-1",
+            "1e3",
+            "1.5",
+            "-1.5",
+            "+1.5",
+            ".5",
+            "1.",
+            ".inf",
+            "-.inf",
+            "1e999",
+            "18446744073709551615",
+            "-9223372036854775808",
+            "--1",
+            "+-1",
+            "-+1",
+            "abc",
+            "inf",
+            "nan",
+            "1_000",
+            "0.10",
+            "00.5",
+            "1000",
+            "v1",
+        ] {
+            use serde_yaml::Value;
+            let want: Value = serde_yaml::from_str(text).unwrap_or(Value::Null);
+            let got = match Scalar::read(text, true) {
+                Scalar::Null => Value::Null,
+                Scalar::Bool(value) => value.into(),
+                Scalar::Unsigned(value) => value.into(),
+                Scalar::Signed(value) => value.into(),
+                Scalar::Float(value) => value.into(),
+                Scalar::Text(value) => value.into(),
+            };
+            assert_eq!(got, want, "{text:?}");
+        }
+        assert_eq!(Scalar::read("1", false), Scalar::Text("1"));
+    }
+}

@@ -1,0 +1,89 @@
+//! What is inside a list or mapping, element by element.
+//!
+//! Here is skipped what earlier readings found wrong or saw pass, and made up what they missed.
+
+use std::sync::Arc;
+
+use serde::de::value::StrDeserializer;
+use serde::de::{self, DeserializeSeed, IntoDeserializer};
+
+use super::super::tree::{Member, Node};
+use super::fault::{Fault, Kind};
+use super::filler::Filler;
+use super::reader::{Reader, Step};
+use super::{Mark, Session};
+
+/// The elements of a list.
+pub(super) struct ListAccess<'r, 's> {
+    pub(super) reader: &'r Reader<'s>,
+    pub(super) nodes: std::iter::Enumerate<std::slice::Iter<'s, Arc<Node<'s>>>>,
+}
+
+impl<'de> de::SeqAccess<'de> for ListAccess<'_, '_> {
+    type Error = Fault;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Fault> {
+        let session: &Session = self.reader.session;
+        for (index, node) in self.nodes.by_ref() {
+            if node.is_unset() || session.mark(node.number) != Mark::Unread {
+                continue;
+            }
+            let value = self
+                .reader
+                .inside(Step::Index(index), node.number, node)
+                .read(seed)?;
+            if session.again.get() {
+                session.set_mark(node.number, Mark::Passed);
+            }
+            return Ok(Some(value));
+        }
+        Ok(None)
+    }
+}
+
+/// The members of a mapping.
+pub(super) struct MappingAccess<'r, 's> {
+    pub(super) reader: &'r Reader<'s>,
+    pub(super) members: std::slice::Iter<'s, Member<'s>>,
+    pub(super) fillings: std::vec::IntoIter<&'static str>,
+    /// The member whose name was read; none for one that is made up.
+    pub(super) value: Option<&'s Member<'s>>,
+}
+
+impl<'de> de::MapAccess<'de> for MappingAccess<'_, '_> {
+    type Error = Fault;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Fault> {
+        let session: &Session = self.reader.session;
+        self.value = self.members.by_ref().find(|member| {
+            !member.value.is_unset() && session.mark(member.number) != Mark::Dropped
+        });
+        let name = match self.value {
+            Some(member) => member.name.as_ref(),
+            None => match self.fillings.next() {
+                Some(name) => name,
+                None => return Ok(None),
+            },
+        };
+        let name: StrDeserializer<'_, Fault> = name.into_deserializer();
+        seed.deserialize(name).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
+        match self.value {
+            Some(member) => self
+                .reader
+                .inside(Step::Field(&member.name), member.number, &member.value)
+                .read(seed),
+            None => seed
+                .deserialize(Filler)
+                .map_err(|_| Fault::of(Kind::Unfillable)),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Documents with something wrong, and every line that is told about them.
+
+/// Name, text, and lines.
+pub(super) const CASES: &[(&str, &str, &[&str])] = &[
+    (
+        "an unknown field is told with the one meant",
+        "server:\n  prot: 1\n",
+        &["f.yaml:2:3: server.prot: unknown field `prot`; did you mean `port`?"],
+    ),
+    (
+        "an unknown field far from all others is told with all of them",
+        "srv: {}\n",
+        &["f.yaml:1:1: srv: unknown field `srv`; expected one of `server`, `keys`, `plans`"],
+    ),
+    (
+        "all problems are told at once, in the order of the file",
+        "server: {port: 70000, drain: 5, mode: alow-anyone}\nkeys:\n- id: a\n  enabled: maybe\n- {secrets: 7}\nplan: {}\n",
+        &[
+            "f.yaml:1:16: server.port: out of range; expected a whole number from 0 to 65535",
+            "f.yaml:1:30: server.drain: not a duration; write a whole number and ms, s, m, h or d, such as 250ms or 30d",
+            "f.yaml:1:39: server.mode: not an allowed value; did you mean `allow-anyone`?",
+            "f.yaml:3:3: keys[0]: missing member `secrets`",
+            "f.yaml:4:12: keys[0].enabled: expected true or false, found a string",
+            "f.yaml:5:3: keys[1]: missing member `id`",
+            "f.yaml:5:13: keys[1].secrets: expected a list, found a number",
+            "f.yaml:6:1: plan: unknown field `plan`; did you mean `plans`?",
+        ],
+    ),
+    (
+        "each missing member is told, though its type has no value to make up",
+        "keys:\n- id: a\n  secrets:\n  - {}\n  - digest: x\n    until: 2026-02-30T00:00:00Z\n",
+        &[
+            "f.yaml:4:5: keys[0].secrets[0]: missing member `digest`",
+            "f.yaml:4:5: keys[0].secrets[0]: missing member `until`",
+            "f.yaml:6:12: keys[0].secrets[1].until: a time that does not exist; check the day of the month, the hour and the offset, as in 2026-11-01T00:00:00Z",
+        ],
+    ),
+    (
+        "wrong types are told for what they are",
+        "server: [1]\nkeys: {}\nplans: x\n",
+        &[
+            "f.yaml:1:9: server: expected a mapping, found a list",
+            "f.yaml:2:7: keys: expected a list, found a mapping",
+            "f.yaml:3:8: plans: expected a mapping, found a string",
+        ],
+    ),
+    (
+        "numbers are told their range, strings what they are for",
+        "server: {port: -1, level: x, drain: {}, mode: [], tls: 5}\n",
+        &[
+            "f.yaml:1:16: server.port: out of range; expected a whole number from 0 to 65535",
+            "f.yaml:1:27: server.level: expected a whole number, found a string",
+            "f.yaml:1:37: server.drain: expected a duration such as 250ms, 5s, 10m, 24h or 30d, found a mapping",
+            "f.yaml:1:47: server.mode: expected one of `require-key`, `allow-anyone`, `deny`, found a list",
+            "f.yaml:1:56: server.tls: expected a mapping, found a number",
+        ],
+    ),
+    (
+        "null where null says nothing is an error",
+        "keys:\n- id: a\n  secrets: []\n  allow_hosts: null\n",
+        &[
+            "f.yaml:4:16: keys[0].allow_hosts: null says nothing here; give a value, or leave the member out",
+        ],
+    ),
+    (
+        "a repeated member is an error at any depth",
+        "server: {port: 1, port: 2}\nkeys:\n- id: a\n  secrets: []\n  metadata:\n    x: {y: [{z: 1, z: 1}]}\nplans:\n  gold: {}\n  gold: {}\n",
+        &[
+            "f.yaml:1:19: server.port: repeated member `port`; it is already in line 1; keep one",
+            "f.yaml:6:20: keys[0].metadata.x.y[0].z: repeated member `z`; it is already in line 6; keep one",
+            "f.yaml:9:3: plans.gold: repeated member `gold`; it is already in line 8; keep one",
+        ],
+    ),
+    (
+        "a repeated member is told together with all else",
+        "plans:\n  gold: {scope: []}\n  gold: {}\n",
+        &[
+            "f.yaml:2:10: plans.gold.scope: unknown field `scope`; did you mean `scopes`?",
+            "f.yaml:3:3: plans.gold: repeated member `gold`; it is already in line 2; keep one",
+        ],
+    ),
+    (
+        "a syntax error is told alone",
+        "server: {port: 1\nkeys: [\n",
+        &["f.yaml:2:5: while parsing a flow mapping, did not find expected ',' or '}'"],
+    ),
+    (
+        "a tab is a syntax error",
+        "server:\n\tport: 1\n",
+        &["f.yaml:2:2: tabs disallowed within this context (block indentation)"],
+    ),
+    (
+        "an alias without an anchor is a syntax error",
+        "server: *a\n",
+        &["f.yaml:1:9: while parsing node, found unknown anchor"],
+    ),
+    (
+        "an alias to what it stands in is an error",
+        "plans: &a\n  x: *a\n",
+        &["f.yaml:2:6: plans.x: an alias stands inside what it names"],
+    ),
+    (
+        "a second document is an error",
+        "server: {}\n---\nserver: {}\n",
+        &["f.yaml:2:1: a second document begins; keep one document in a file"],
+    ),
+    (
+        "an empty file is an error",
+        "# nothing\n---\n\n",
+        &["f.yaml: the file is empty; write {} for an empty mapping"],
+    ),
+    (
+        "a document that is no mapping is an error",
+        "- 1\n",
+        &["f.yaml:1:1: expected a mapping, found a list"],
+    ),
+    (
+        "a mapping as a name is an error",
+        "? {a: b}\n: c\n",
+        &["f.yaml:1:3: a list or mapping stands where a name should"],
+    ),
+    (
+        "a name with odd letters is quoted and cannot draw on a terminal",
+        "plans:\n  \"a b\\e\": {x: 1}\n",
+        &["f.yaml:2:13: plans[\"a b\\u{1b}\"].x: unknown field `x`; expected `scopes`"],
+    ),
+    (
+        "an unset name is an error, with its place",
+        "server: {port: \"${NOPE}\"}\nplans: {a: {scopes: [\"${\", ok]}}\n",
+        &[
+            "f.yaml:1:16: server.port: environment variable `NOPE` is not set; set it, or write ${NAME:-default}",
+            "f.yaml:2:22: plans.a.scopes[0]: `${` does not begin a reference to the environment; write ${NAME} or ${NAME:-default}",
+        ],
+    ),
+];

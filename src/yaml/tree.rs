@@ -1,0 +1,205 @@
+//! A document as a tree in which every name and value knows its line and column.
+//!
+//! `serde_yaml` gives no position for most of what can be wrong, so a document that was refused, one that
+//! takes values from the environment, and one whose values turn out wrong later are read again with
+//! `saphyr-parser`, which does. Repeated members are found here, environment references are replaced here,
+//! and aliases share their node, so that a bomb of aliases costs no memory.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use saphyr_parser::{Event, Marker, Parser, StrInput};
+
+use super::problem::{Position, Segment, YamlPath};
+use super::substitute::Environment;
+use builder::Builder;
+
+mod builder;
+
+/// A value, with where it begins.
+pub(super) struct Node<'t> {
+    pub(super) content: Content<'t>,
+    pub(super) position: Position,
+    /// Its number among all nodes and members of the tree.
+    pub(super) number: usize,
+}
+
+pub(super) enum Content<'t> {
+    Scalar {
+        text: Cow<'t, str>,
+        /// Unquoted, and so perhaps a number, a boolean or null.
+        plain: bool,
+        origin: Origin<'t>,
+    },
+    List(Vec<Arc<Node<'t>>>),
+    Mapping(Vec<Member<'t>>),
+}
+
+pub(super) enum Origin<'t> {
+    File,
+    /// The environment, with what the file has.
+    Environment(Cow<'t, str>),
+    /// A reference that names nothing, which is noted: the value says nothing.
+    Nowhere,
+}
+
+pub(super) struct Member<'t> {
+    pub(super) name: Cow<'t, str>,
+    pub(super) position: Position,
+    pub(super) number: usize,
+    pub(super) value: Arc<Node<'t>>,
+}
+
+/// Something wrong, at a place.
+pub(super) struct Flaw {
+    pub(super) path: YamlPath,
+    pub(super) position: Position,
+    pub(super) message: String,
+    pub(super) help: Option<String>,
+}
+
+pub(super) struct Tree<'t> {
+    pub(super) root: Arc<Node<'t>>,
+    /// Nodes and members in the tree: one more than the largest number.
+    pub(super) count: usize,
+    /// Repeated members and unset names, which leave the rest of the tree readable.
+    pub(super) flaws: Vec<Flaw>,
+}
+
+// === impl Tree ===
+
+impl<'t> Tree<'t> {
+    /// Reads the one document in `text`.
+    ///
+    /// # Errors
+    /// What keeps it from being read at all: a syntax error, no document or several, or too deep a nesting.
+    pub(super) fn read(text: &'t str, env: Option<&Environment<'_>>) -> Result<Self, Flaw> {
+        let mut builder = Builder::new(env);
+        let mut documents = 0;
+        for event in Parser::new(StrInput::new(text)) {
+            let (event, span) = event
+                .map_err(|error| Flaw::alone(position(*error.marker()), error.info().to_owned()))?;
+            if let Event::DocumentStart(_) = event {
+                documents += 1;
+                if documents > 1 {
+                    return Err(Flaw::alone(
+                        position(span.start),
+                        "a second document begins".to_owned(),
+                    )
+                    .help("keep one document in a file"));
+                }
+            }
+            builder.take(event, position(span.start))?;
+        }
+        builder.finish().ok_or_else(|| {
+            let position = Position { line: 1, column: 1 };
+            Flaw::alone(position, "the file is empty".to_owned())
+        })
+    }
+
+    /// Where the value at `path` begins, or the nearest one around it that exists.
+    pub(super) fn locate(&self, path: &YamlPath) -> Position {
+        let mut node = &self.root;
+        for segment in &path.0 {
+            let inner = match (segment, &node.content) {
+                (Segment::Index(index), Content::List(list)) => list.get(*index),
+                (Segment::Field(name), Content::Mapping(members)) => members
+                    .iter()
+                    .find(|member| member.name == name.as_str())
+                    .map(|member| &member.value),
+                (_, Content::Scalar { .. } | Content::List(_) | Content::Mapping(_)) => None,
+            };
+            match inner {
+                Some(inner) => node = inner,
+                None => break,
+            }
+        }
+        node.position
+    }
+
+    /// Each place whose value came from the environment, with what the file has there.
+    pub(super) fn substituted(&self) -> Vec<(YamlPath, String)> {
+        let mut places = Vec::new();
+        // What aliases repeat is visited again: as often as the shape check allowed.
+        let mut budget = visit_budget(self.count);
+        let mut waiting = vec![(YamlPath::default(), &self.root)];
+        while let Some((path, node)) = waiting.pop() {
+            if budget == 0 {
+                break;
+            }
+            budget -= 1;
+            let below = |segment| {
+                let mut path = path.clone();
+                path.0.push(segment);
+                path
+            };
+            match &node.content {
+                Content::Scalar {
+                    origin: Origin::Environment(written),
+                    ..
+                } => {
+                    places.push((path, written.to_string()));
+                }
+                Content::Scalar { .. } => {}
+                Content::List(list) => {
+                    for (index, node) in list.iter().enumerate() {
+                        waiting.push((below(Segment::Index(index)), node));
+                    }
+                }
+                Content::Mapping(members) => {
+                    for member in members {
+                        let name = member.name.to_string();
+                        waiting.push((below(Segment::Field(name)), &member.value));
+                    }
+                }
+            }
+        }
+        places
+    }
+}
+
+/// How many values may be visited in a tree of `count`: aliases repeat what they name, and a few of them, nested, would
+/// repeat it a billion times.
+pub(super) fn visit_budget(count: usize) -> usize {
+    count.saturating_mul(64).saturating_add(4096)
+}
+
+fn position(marker: Marker) -> Position {
+    Position {
+        line: marker.line().max(1),
+        column: marker.col() + 1,
+    }
+}
+
+// === impl Node ===
+
+impl Node<'_> {
+    /// Whether it is a reference to the environment that names nothing.
+    pub(super) fn is_unset(&self) -> bool {
+        matches!(
+            self.content,
+            Content::Scalar {
+                origin: Origin::Nowhere,
+                ..
+            }
+        )
+    }
+}
+
+// === impl Flaw ===
+
+impl Flaw {
+    fn alone(position: Position, message: String) -> Self {
+        Self {
+            path: YamlPath::default(),
+            position,
+            message,
+            help: None,
+        }
+    }
+
+    fn help(mut self, help: &str) -> Self {
+        self.help = Some(help.to_owned());
+        self
+    }
+}

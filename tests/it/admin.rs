@@ -1,0 +1,238 @@
+//! The admin listener and what scrapes it: health, metrics that promtool has nothing to say about, series that come
+//! and go with their keys, and a configuration without secrets.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use crate::support::check;
+use crate::support::keyfile::KeyFile;
+use crate::support::keyward::{Home, Keyward};
+use crate::support::message::Reply;
+use crate::support::process::Process;
+use crate::support::scene::{self, key, keys_without_plans, secret};
+
+async fn ask(keyward: &Keyward, id: &str) {
+    let channel = check::channel(&keyward.grpc).await;
+    let request = check::with_key(&secret(id));
+    check::check(&channel, request).await.unwrap();
+}
+
+/// The value of the one series of `name` that has all of `labels`.
+fn sample(metrics: &Reply, name: &str, labels: &[&str]) -> Option<f64> {
+    let text = metrics.text();
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| {
+            line.starts_with(&format!("{name}{{")) || line.starts_with(&format!("{name} "))
+        })
+        .filter(|line| labels.iter().all(|label| line.contains(label)))
+        .collect();
+    assert!(lines.len() <= 1, "{name} {labels:?}: {lines:?}");
+    lines
+        .first()
+        .and_then(|line| line.rsplit(' ').next()?.parse().ok())
+}
+
+#[tokio::test]
+async fn health_paths_and_the_health_command_agree() {
+    let mut keyward = Keyward::start("{}", &keys_without_plans()).await;
+    for path in ["/livez", "/readyz"] {
+        assert_eq!(keyward.fetch(path).await.status, 200, "{path}");
+    }
+    assert_eq!(keyward.fetch("/nothing-here").await.status, 404);
+    let health = async |address: String| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
+        let mut process = Process::start(command.args(["health", "--address", &address]));
+        process.end().await.0.code()
+    };
+    let address = keyward.admin.to_string();
+    assert_eq!(health(address.clone()).await, Some(0));
+    keyward.process.signal("TERM");
+    keyward.process.end().await;
+    assert_eq!(health(address).await, Some(1));
+}
+
+#[tokio::test]
+async fn decisions_are_counted_by_reason_and_by_key() {
+    let keyward = Keyward::start(scene::CONFIG, &scene::keys()).await;
+    for id in ["full", "full", "revoked", "nobody-at-all"] {
+        ask(&keyward, id).await;
+    }
+    let metrics = keyward.fetch("/metrics").await;
+    for (name, labels, value) in [
+        (
+            "keyward_checks_total",
+            &["decision=\"allow\"", "reason=\"allowed\""][..],
+            2.0,
+        ),
+        (
+            "keyward_checks_total",
+            &["decision=\"deny\"", "reason=\"key_revoked\""],
+            1.0,
+        ),
+        (
+            "keyward_checks_total",
+            &["decision=\"deny\"", "reason=\"unknown_key\""],
+            1.0,
+        ),
+        (
+            "keyward_check_duration_seconds_count",
+            &["decision=\"allow\""],
+            2.0,
+        ),
+        (
+            "keyward_key_requests_total",
+            &[
+                "key_id=\"full\"",
+                "client=\"acme\"",
+                "decision=\"allow\"",
+                "reason=\"allowed\"",
+            ],
+            2.0,
+        ),
+        (
+            "keyward_key_requests_total",
+            &[
+                "key_id=\"revoked\"",
+                "client=\"revoked\"",
+                "decision=\"deny\"",
+                "reason=\"key_revoked\"",
+            ],
+            1.0,
+        ),
+        ("keyward_keys_loaded", &[], 19.0),
+        ("keyward_source_up", &["source=\"file\""], 1.0),
+        (
+            "keyward_key_expiry_timestamp_seconds",
+            &["key_id=\"expired\""],
+            1_577_836_800.0,
+        ),
+    ] {
+        assert_eq!(
+            sample(&metrics, name, labels),
+            Some(value),
+            "{name} {labels:?}:\n{}",
+            metrics.text()
+        );
+    }
+    let used = sample(
+        &metrics,
+        "keyward_key_last_used_timestamp_seconds",
+        &["key_id=\"full\""],
+    );
+    assert!(used.is_some_and(|at| at > 1_700_000_000.0), "{used:?}");
+    let text = metrics.text();
+    for name in [
+        "keyward_build_info{",
+        "process_resident_memory_bytes ",
+        "process_start_time_seconds ",
+    ] {
+        assert!(text.contains(name), "{name} in:\n{text}");
+    }
+    assert!(!text.contains("nobody"), "an unknown key makes no series");
+}
+
+#[tokio::test]
+async fn a_keys_series_go_when_the_key_goes() {
+    let both = key(key(KeyFile::new(), "staying", &[]), "going", &[]);
+    let keyward = Keyward::start("{}", &both).await;
+    ask(&keyward, "going").await;
+    ask(&keyward, "staying").await;
+    assert!(
+        keyward
+            .fetch("/metrics")
+            .await
+            .text()
+            .contains("key_id=\"going\"")
+    );
+    keyward.reload(&key(KeyFile::new(), "staying", &[])).await;
+    let text = keyward.fetch("/metrics").await.text();
+    assert!(!text.contains("key_id=\"going\""), "{text}");
+    let counted = sample(
+        &keyward.fetch("/metrics").await,
+        "keyward_key_requests_total",
+        &["staying"],
+    );
+    assert_eq!(counted, Some(1.0), "the others go on counting");
+}
+
+#[tokio::test]
+async fn keys_beyond_max_keys_share_a_series() {
+    let mut keys = KeyFile::new();
+    for number in 0..5 {
+        keys = key(keys, &format!("k{number}"), &[]);
+    }
+    let keyward = Keyward::start("{metrics: {max_keys: 2}}", &keys).await;
+    for number in 0..5 {
+        ask(&keyward, &format!("k{number}")).await;
+    }
+    let text = keyward.fetch("/metrics").await.text();
+    let of_keys = text
+        .lines()
+        .filter(|line| line.starts_with("keyward_key_requests_total{"));
+    let (others, own): (Vec<&str>, Vec<&str>) =
+        of_keys.partition(|line| line.contains("key_id=\"_other\""));
+    assert_eq!(own.len(), 2, "{text}");
+    assert_eq!(others.len(), 1, "{text}");
+    assert!(others[0].ends_with(" 3"), "{text}");
+}
+
+#[tokio::test]
+async fn promtool_has_nothing_to_say_about_the_metrics() {
+    let keyward = Keyward::start(scene::CONFIG, &scene::keys()).await;
+    for id in ["full", "revoked", "nobody"] {
+        ask(&keyward, id).await;
+    }
+    let metrics = keyward.fetch("/metrics").await;
+    assert!(
+        metrics.all("content-type")[0].starts_with("text/plain"),
+        "{:?}",
+        metrics.headers
+    );
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool, of Debian's package prometheus");
+    promtool
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(&metrics.body)
+        .unwrap();
+    let said = promtool.wait_with_output().unwrap();
+    let text = [said.stdout, said.stderr].concat();
+    assert!(
+        said.status.success() && text.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&text)
+    );
+}
+
+#[tokio::test]
+async fn the_effective_configuration_is_shown_without_secrets() {
+    let pepper = "a-pepper-of-at-least-thirty-two-bytes";
+    let keys = KeyFile::new().secrets(
+        "k",
+        &[&format!(
+            "digest: {}",
+            crate::support::keyfile::keyed_digest("s", pepper.as_bytes())
+        )],
+        &[],
+    );
+    let home = Home::new(
+        "{realm: shown, digest: {pepper_file: pepper, accept: [blake3-keyed]}}",
+        &keys,
+    );
+    std::fs::write(home.path("pepper"), pepper).unwrap();
+    let keyward = home.start().await;
+    let shown = keyward.fetch("/config").await;
+    assert_eq!(shown.status, 200);
+    let text = shown.text();
+    for name in ["shown", "credentials", "stale_if_error", "require-key"] {
+        assert!(text.contains(name), "{name} in {text}");
+    }
+    assert!(!text.contains(pepper), "{text}");
+}

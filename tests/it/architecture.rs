@@ -1,0 +1,198 @@
+//! The house holds: who may import whom, how long a file may grow, and what may not be written anywhere.
+//!
+//! Reads the sources as text: `crate::room` in a file of `src/` is an import, wherever it stands. Tests in a file are
+//! held to the same rule as its code.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A room, and the rooms that it may use besides itself. `authz` is everyone's.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("authz", &[]),
+    ("yaml", &[]),
+    ("observe", &["authz"]),
+    ("keys", &["authz", "observe", "yaml"]),
+    ("authorizer", &["authz", "keys"]),
+    ("config", &["authz", "keys", "observe", "yaml"]),
+    ("envoy", &["authz", "authorizer", "keys", "observe"]),
+    (
+        "server",
+        &[
+            "authorizer",
+            "authz",
+            "config",
+            "envoy",
+            "keys",
+            "observe",
+            "yaml",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "authorizer",
+            "authz",
+            "config",
+            "keys",
+            "observe",
+            "server",
+            "yaml",
+        ],
+    ),
+];
+
+/// The longest that a file may be, with its tests.
+const FILE_MAX_LINES: usize = 400;
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut pending = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(directory) = pending.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                pending.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path, text));
+            }
+        }
+    }
+    assert!(found.len() > 30, "the sources were not found");
+    found
+}
+
+/// The room of a file: the first name below `src/`.
+fn room(path: &Path) -> String {
+    let below = path
+        .strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+        .unwrap();
+    let first = below.iter().next().unwrap().to_string_lossy();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The rooms that a text names after `crate::` (or, in `main.rs`, after `keyward::`), outside comments.
+fn imports(text: &str) -> BTreeSet<String> {
+    let code = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    let names = code.flat_map(|line| {
+        line.split("crate::")
+            .skip(1)
+            .chain(line.split("keyward::").skip(1))
+    });
+    let name = |rest: &str| {
+        rest.chars()
+            .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+            .collect::<String>()
+    };
+    names
+        .map(name)
+        .filter(|name| MAY_IMPORT.iter().any(|(room, _)| room == name))
+        .collect()
+}
+
+#[test]
+fn every_room_imports_only_what_it_may() {
+    let mut strangers = Vec::new();
+    for (path, text) in sources() {
+        let room = room(&path);
+        let allowed: &[&str] = match room.as_str() {
+            "main" => &["cli"],
+            "lib" => continue,
+            _ => MAY_IMPORT
+                .iter()
+                .find(|(name, _)| *name == room)
+                .map(|(_, allowed)| *allowed)
+                .unwrap_or_else(|| {
+                    panic!(
+                        "{} is in a room that the plan does not know",
+                        path.display()
+                    );
+                }),
+        };
+        for import in imports(&text) {
+            if import != room && !allowed.contains(&import.as_str()) {
+                strangers.push(format!("{} imports {import}", path.display()));
+            }
+        }
+    }
+    assert!(strangers.is_empty(), "{strangers:#?}");
+}
+
+#[test]
+fn imports_are_seen_wherever_they_stand() {
+    let text = "use crate::authz::key;\n// crate::server is not\nlet x = crate::keys::cache::Y; use crate::yaml;";
+    assert_eq!(
+        imports(text),
+        ["authz", "keys", "yaml"].map(str::to_owned).into()
+    );
+}
+
+#[test]
+fn no_file_grows_over_its_bound_and_main_stays_thin() {
+    let mut long = Vec::new();
+    for (path, text) in sources() {
+        let bound = if path.ends_with("src/main.rs") {
+            80
+        } else {
+            FILE_MAX_LINES
+        };
+        let lines = text.lines().count();
+        if lines > bound {
+            long.push(format!(
+                "{} has {lines} lines, the bound is {bound}",
+                path.display()
+            ));
+        }
+    }
+    assert!(long.is_empty(), "{long:#?}");
+}
+
+#[test]
+fn only_conversion_builds_messages_and_no_message_is_built_empty() {
+    for (path, text) in sources() {
+        let code: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .collect();
+        let code = code.join("\n");
+        // An empty `CheckResponse` is an allow to Envoy.
+        assert!(
+            !code.contains("CheckResponse::default()"),
+            "{}",
+            path.display()
+        );
+        let builds = [
+            "OkHttpResponse {",
+            "DeniedHttpResponse {",
+            "CheckResponse {",
+        ]
+        .iter()
+        .any(|m| code.contains(m));
+        let is_conversion = path.components().any(|part| part.as_os_str() == "envoy");
+        assert!(
+            !builds || is_conversion,
+            "{} builds a wire message",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn every_module_says_what_it_is_for() {
+    for (path, text) in sources() {
+        let is_tests =
+            path.ends_with("tests.rs") || path.components().any(|part| part.as_os_str() == "tests");
+        let header = text
+            .lines()
+            .take_while(|line| line.starts_with("//!"))
+            .count();
+        assert!(
+            header >= if is_tests { 1 } else { 3 },
+            "{} has a header of {header} lines",
+            path.display()
+        );
+    }
+}

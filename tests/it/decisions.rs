@@ -1,0 +1,165 @@
+//! The decision table of the contract, row by row, as seen from both ends: what the caller gets and what the
+//! upstream receives, for every caller and both shapes in which Envoy sends headers.
+
+mod cases;
+
+use crate::support::caller::{CALLERS, Caller};
+use crate::support::message::Reply;
+use crate::support::scene::{self, IDENTITY};
+use crate::support::stack::{SHAPES, Stack, both_shapes};
+use crate::support::upstream::Received;
+
+use cases::{
+    Case,
+    Want::{Allowed, Denied},
+    allowed_cases, forbidden_cases, orders, place_cases, unauthorized_cases, with,
+};
+
+fn is_allowed(label: &str, reply: &Reply, received: &[Received], caller: Caller, want: &[&str; 5]) {
+    assert_eq!(reply.status, 200, "{label}: {reply:?}");
+    if caller == Caller::Grpc {
+        assert_eq!(reply.grpc_status(), Some("0"), "{label}: {reply:?}");
+    }
+    let [received] = received else {
+        panic!("{label}: one request goes upstream: {received:#?}");
+    };
+    for (name, value) in IDENTITY.iter().zip(want) {
+        let mut words: Vec<&str> = received.all(name);
+        if *name == "x-keyward-scopes" && words.len() == 1 {
+            words = words[0].split(' ').collect();
+            words.sort_unstable();
+        }
+        assert_eq!(words.join(" "), *value, "{label}: {name} in {received:#?}");
+    }
+    let all = format!("{received:?}");
+    assert!(
+        !all.contains("-secret-"),
+        "{label}: a secret went upstream: {all}"
+    );
+    assert!(received.all("x-api-key").is_empty(), "{label}: {all}");
+}
+
+fn is_denied(label: &str, reply: &Reply, caller: Caller, want: (u16, &str, &str)) {
+    let (status, code, authenticate) = want;
+    let authenticates = if authenticate.is_empty() {
+        vec![]
+    } else {
+        vec![authenticate]
+    };
+    assert_eq!(
+        reply.all("www-authenticate"),
+        authenticates,
+        "{label}: {reply:?}"
+    );
+    assert_eq!(
+        reply.all("cache-control"),
+        ["no-store"],
+        "{label}: {reply:?}"
+    );
+    if caller == Caller::Grpc {
+        let number = match status {
+            400 => "13",
+            401 => "16",
+            _ => "7",
+        };
+        assert_eq!(reply.status, 200, "{label}: {reply:?}");
+        assert_eq!(reply.grpc_status(), Some(number), "{label}: {reply:?}");
+        let message = reply.grpc_message().unwrap_or_default();
+        assert!(!message.is_empty(), "{label}: {reply:?}");
+        assert!(
+            !message.contains(['{', '\n', '"']),
+            "{label}: a plain sentence: {message}"
+        );
+        return;
+    }
+    assert_eq!(reply.status, status, "{label}: {reply:?}");
+    assert_eq!(
+        reply.all("content-type"),
+        ["application/problem+json"],
+        "{label}"
+    );
+    let problem = reply.problem();
+    assert_eq!(problem["type"], "about:blank", "{label}: {problem}");
+    assert_eq!(problem["status"], status, "{label}: {problem}");
+    assert_eq!(problem["code"], code, "{label}: {problem}");
+    let title = match status {
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        _ => "Forbidden",
+    };
+    assert_eq!(problem["title"], title, "{label}: {problem}");
+    let detail = problem["detail"].as_str().unwrap_or_default();
+    assert!(detail.ends_with('.'), "{label}: a sentence: {problem}");
+}
+
+async fn run(stack: &Stack, cases: Vec<Case>) {
+    let mut seen = stack.keyward.decisions().len();
+    for case in &cases {
+        for shape in SHAPES {
+            for caller in CALLERS {
+                let label = format!("{}, {shape}, {caller:?}", case.name);
+                let reply = caller.send(stack.envoy.at(shape), &case.ask).await;
+                let received = stack.upstream.take();
+                match case.want {
+                    Allowed(ref identity) => {
+                        is_allowed(&label, &reply, &received, caller, identity);
+                    }
+                    Denied(status, code, authenticate) => {
+                        is_denied(&label, &reply, caller, (status, code, authenticate));
+                        assert!(received.is_empty(), "{label}: {received:#?}");
+                    }
+                }
+                let decision = stack.keyward.decision_after(seen).await;
+                seen += 1;
+                assert_eq!(decision["reason"], case.reason, "{label}: {decision}");
+                let expected = if received.is_empty() { "deny" } else { "allow" };
+                assert_eq!(decision["decision"], expected, "{label}: {decision}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_allowed_goes_upstream_with_its_identity_and_without_its_secret() {
+    let stack = Stack::start(scene::CONFIG, &scene::keys(), both_shapes).await;
+    run(&stack, place_cases()).await;
+    run(&stack, allowed_cases()).await;
+}
+
+#[tokio::test]
+async fn what_lacks_a_valid_key_gets_a_401_that_says_why() {
+    let stack = Stack::start(scene::CONFIG, &scene::keys(), both_shapes).await;
+    run(&stack, unauthorized_cases()).await;
+}
+
+#[tokio::test]
+async fn what_a_valid_key_may_not_do_gets_a_403_that_says_why() {
+    let stack = Stack::start(scene::CONFIG, &scene::keys(), both_shapes).await;
+    run(&stack, forbidden_cases()).await;
+}
+
+#[tokio::test]
+async fn the_default_decides_where_no_rule_matches() {
+    for (default, reason, status) in [
+        ("require-key", "missing_key", 401),
+        ("allow-anyone", "public", 200),
+        ("deny", "missing_key", 401),
+    ] {
+        let config = format!("{}default: {default}\n", scene::CONFIG);
+        let stack = Stack::start(&config, &scene::keys(), both_shapes).await;
+        let to = stack.envoy.at("headers");
+        let reply = Caller::Http1.send(to, &orders()).await;
+        assert_eq!(reply.status, status, "{default}");
+        let decision = stack.keyward.decision_after(0).await;
+        assert_eq!(decision["reason"], reason, "{default}");
+        let reply = Caller::Http1.send(to, &with("full")).await;
+        let decision = stack.keyward.decision_after(1).await;
+        let expected = match default {
+            "deny" => (403, "route_denied"),
+            "allow-anyone" => (200, "public"),
+            _ => (200, "allowed"),
+        };
+        assert_eq!(reply.status, expected.0, "{default}");
+        assert_eq!(decision["reason"], expected.1, "{default}");
+    }
+}

@@ -1,0 +1,255 @@
+//! What Envoy and keyward tell each other beside headers: dynamic metadata on allow and deny, rules named by a
+//! route, the client's address, and observe mode.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::bootstrap::{Bootstrap, yaml};
+use crate::support::envoy::Envoy;
+use crate::support::keyfile::KeyFile;
+use crate::support::keyward::Keyward;
+use crate::support::message::Ask;
+use crate::support::scene::{self, IDENTITY, key, secret};
+use crate::support::stack::{SHAPES, Stack, both_shapes, both_shapes_unprotected};
+use crate::support::upstream::Upstream;
+use crate::support::{http1, wait};
+
+/// Sends each request through an Envoy that logs keyward's dynamic metadata; the metadata of each.
+async fn metadata_of(config: &str, asks: &[Ask]) -> Vec<Value> {
+    let dir = TempDir::new().unwrap();
+    let log = dir.path().join("access.log");
+    let stack = Stack::start(config, &scene::keys(), |bootstrap| {
+        bootstrap.listener("logged", |l| l.access_log(&log))
+    })
+    .await;
+    for ask in asks {
+        http1::send(stack.envoy.at("logged"), ask).await;
+    }
+    let lines = wait::until_some("all requests are in the access log", async || {
+        let text = fs::read_to_string(&log).ok()?;
+        let lines: Vec<Value> = text
+            .lines()
+            .filter_map(|l| serde_json::from_str(l).ok())
+            .collect();
+        (lines.len() == asks.len()).then_some(lines)
+    })
+    .await;
+    lines
+        .into_iter()
+        .map(|mut line| line["keyward"].take())
+        .collect()
+}
+
+#[tokio::test]
+async fn every_decision_leaves_dynamic_metadata() {
+    let asks = [
+        Ask::get("/v1/orders").key(&secret("full")),
+        Ask::get("/v1/orders").key("nonsense"),
+        Ask::get("/v1/orders").key(&secret("revoked")),
+        Ask::get("/public/info"),
+        Ask::get("/admin/x").key(&secret("bare")),
+    ];
+    let found = metadata_of(scene::CONFIG, &asks).await;
+    let expected = [
+        json!({"decision": "allow", "reason": "allowed", "key_id": "full", "client": "acme", "plan": "gold"}),
+        json!({"decision": "deny", "reason": "unknown_key"}),
+        json!({"decision": "deny", "reason": "key_revoked", "key_id": "revoked", "client": "revoked"}),
+        json!({"decision": "allow", "reason": "public", "rule": "open"}),
+        json!({"decision": "deny", "reason": "insufficient_scope", "key_id": "bare", "client": "bare", "rule": "admin"}),
+    ];
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn observe_mode_allows_strips_and_tells_what_it_would_have_done() {
+    let config = format!("{}mode: observe\n", scene::CONFIG);
+    let stack = Stack::start(&config, &scene::keys(), both_shapes_unprotected).await;
+    let asks = [
+        (Ask::get("/v1/orders"), "missing_key", ""),
+        (Ask::get("/v1/orders").key("nonsense"), "unknown_key", ""),
+        (
+            Ask::get("/v1/orders").key(&secret("revoked")),
+            "key_revoked",
+            "",
+        ),
+        (
+            Ask::get("/ops").key(&secret("full")),
+            "client_not_allowed",
+            "",
+        ),
+        (
+            Ask::get("/internal").key(&secret("full")),
+            "route_denied",
+            "",
+        ),
+        (
+            Ask::get("/public/../x").key(&secret("full")),
+            "malformed_path",
+            "",
+        ),
+        (
+            Ask::get("/v1/orders").key(&secret("full")),
+            "allowed",
+            "full",
+        ),
+    ];
+    for (seen, (ask, reason, id)) in asks.into_iter().enumerate() {
+        let forged = ask
+            .header("x-keyward-key-id", "forged")
+            .header("x_keyward_client", "forged");
+        let reply = http1::send(stack.envoy.at(SHAPES[seen % 2]), &forged).await;
+        assert_eq!(reply.status, 200, "{reason}: {reply:?}");
+        let received = stack.upstream.take_one();
+        assert_eq!(
+            received.all(IDENTITY[0]).join(","),
+            id,
+            "{reason}: {received:#?}"
+        );
+        assert!(
+            received.all("x-api-key").is_empty(),
+            "{reason}: {received:#?}"
+        );
+        assert!(
+            !format!("{received:?}").contains("forged"),
+            "{reason}: {received:#?}"
+        );
+        let decision = stack.keyward.decision_after(seen).await;
+        assert_eq!(decision["reason"], reason, "{decision}");
+    }
+}
+
+#[tokio::test]
+async fn observe_mode_leaves_the_would_be_decision_in_dynamic_metadata() {
+    let config = format!("{}mode: observe\n", scene::CONFIG);
+    let found = metadata_of(&config, &[Ask::get("/v1/orders").key("nonsense")]).await;
+    assert_eq!(
+        found,
+        [json!({"decision": "deny", "reason": "unknown_key"})]
+    );
+}
+
+#[tokio::test]
+async fn a_route_picks_its_rule_by_name_and_an_unknown_name_closes_it() {
+    let named = |rule: &str| {
+        format!("{{check_settings: {{context_extensions: {{keyward.rule: {rule}}}}}}}")
+    };
+    let stack = Stack::start(scene::CONFIG, &scene::keys(), |bootstrap| {
+        bootstrap.listener("routed", |l| {
+            l.route("{prefix: /v1/open}", &named("open"));
+            l.route("{prefix: /v1/admin}", &named("admin"));
+            l.route("{prefix: /v1/misspelt}", &named("misspelt"));
+            l.route("{prefix: /public/misspelt}", &named("misspelt"));
+        })
+    })
+    .await;
+    let cases = [
+        (Ask::get("/v1/open"), 200, "public"),
+        (
+            Ask::get("/v1/admin").key(&secret("bare")),
+            403,
+            "insufficient_scope",
+        ),
+        (Ask::get("/v1/admin").key(&secret("full")), 200, "allowed"),
+        (
+            Ask::get("/v1/misspelt").key(&secret("full")),
+            403,
+            "route_denied",
+        ),
+        (Ask::get("/v1/misspelt"), 401, "missing_key"),
+        (
+            Ask::get("/public/misspelt").key(&secret("full")),
+            403,
+            "route_denied",
+        ),
+    ];
+    for (seen, (ask, status, reason)) in cases.into_iter().enumerate() {
+        let reply = http1::send(stack.envoy.at("routed"), &ask).await;
+        assert_eq!(reply.status, status, "{ask:?}: {reply:?}");
+        let decision = stack.keyward.decision_after(seen).await;
+        assert_eq!(decision["reason"], reason, "{ask:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_address_that_counts_is_the_peers_unless_envoy_vouches_for_another() {
+    let keys = key(KeyFile::new(), "abroad", &["allow_ips: [203.0.113.0/24]"]);
+    let behind_a_balancer = |bootstrap: Bootstrap| {
+        bootstrap.listener("balanced", |l| {
+            l.hcm().insert("use_remote_address".into(), true.into());
+            l.hcm().insert("xff_num_trusted_hops".into(), yaml("1"));
+            if let Some(config) = l.ext_authz().as_mapping_mut() {
+                config.remove("allowed_headers");
+            }
+        })
+    };
+    let from = |address: &str| {
+        Ask::get("/v1/orders")
+            .key(&secret("abroad"))
+            .header("x-forwarded-for", address)
+    };
+    for (client_address, statuses) in [
+        ("peer", [403, 403]),
+        ("x-envoy-external-address", [200, 403]),
+    ] {
+        let config = format!("client_address: {client_address}");
+        let stack = Stack::start(&config, &keys, behind_a_balancer).await;
+        for (address, status) in ["203.0.113.7", "198.51.100.1"].iter().zip(statuses) {
+            let reply = http1::send(stack.envoy.at("balanced"), &from(address)).await;
+            assert_eq!(
+                reply.status, status,
+                "{client_address}, {address}: {reply:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_decision_log_tells_all_but_the_secret_and_the_query() {
+    let stack = Stack::start(scene::CONFIG, &scene::keys(), both_shapes).await;
+    let path = format!("/ops/x?api_key={}&a=1", secret("full"));
+    let ask = Ask::get(&path).header("x-request-id", "3f6b1e4e-0000-4000-8000-1234567890ab");
+    http1::send(stack.envoy.at("headers"), &ask).await;
+    let decision = stack.keyward.decision_after(0).await;
+    for (name, value) in [
+        ("decision", "deny"),
+        ("reason", "client_not_allowed"),
+        ("key_id", "full"),
+        ("client", "acme"),
+        ("plan", "gold"),
+        ("rule", "ops"),
+        ("method", "GET"),
+        ("host", "api.example.com"),
+        ("path", "/ops/x"),
+        ("source_ip", "127.0.0.1"),
+    ] {
+        assert_eq!(decision[name], value, "{name} in {decision}");
+    }
+    assert_eq!(decision["status"], 403, "{decision}");
+    assert!(decision["duration_us"].is_number(), "{decision}");
+    assert!(decision["request_id"].is_string(), "{decision}");
+    for name in ["ts", "level"] {
+        assert!(decision[name].is_string(), "{name} in {decision}");
+    }
+}
+
+#[tokio::test]
+async fn decisions_are_logged_as_configured() {
+    for (decisions, expected) in [("all", 2), ("denied", 1), ("none", 0)] {
+        let config = format!("{}log: {{decisions: {decisions}}}\n", scene::CONFIG);
+        let upstream = Upstream::start().await;
+        let mut keyward = Keyward::start(&config, &scene::keys()).await;
+        let bootstrap = Bootstrap::new(&keyward.grpc, upstream.address);
+        let envoy = Envoy::start(&both_shapes(bootstrap)).await;
+        http1::send(envoy.at("headers"), &Ask::get("/v1/orders").key("nonsense")).await;
+        http1::send(envoy.at("headers"), &Ask::get("/public/info")).await;
+        drop(envoy);
+        keyward.process.signal("TERM");
+        keyward.process.end().await;
+        wait::until("all that was logged is read", async || {
+            keyward.decisions().len() == expected
+        })
+        .await;
+    }
+}

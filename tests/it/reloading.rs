@@ -1,0 +1,335 @@
+//! Keys and configuration change under a running keyward: at the next request, without a failed one, and never to
+//! something nobody wrote.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_yaml::Value;
+use tokio::time::{Instant, interval};
+
+use crate::support::check::{self, Answer};
+use crate::support::keyfile::{self, KeyFile, digest};
+use crate::support::keyward::{Home, Keyward};
+use crate::support::load::Load;
+use crate::support::message::Ask;
+use crate::support::process::Process;
+use crate::support::scene::{self, key, secret};
+use crate::support::stack::{Stack, both_shapes};
+use crate::support::{http1, wait};
+
+fn with(id: &str) -> Ask {
+    Ask::get("/v1/orders").key(&secret(id))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_a_second_under_load_fails_no_request_of_an_unchanged_key() {
+    let steady = key(KeyFile::new(), "steady", &[]);
+    let stack = Stack::start("{log: {decisions: none}}", &steady, both_shapes).await;
+    let (to, other) = (stack.envoy.at("headers"), stack.envoy.at("raw"));
+    let loads = [
+        Load::start(to, &with("steady"), 4),
+        Load::start(other, &with("steady"), 2),
+    ];
+    let mut second = interval(Duration::from_secs(1));
+    for turn in 0..5 {
+        second.tick().await;
+        let coming = turn % 2 == 0;
+        let keys = if coming {
+            key(steady.clone(), "coming", &[])
+        } else {
+            steady.clone()
+        };
+        stack.keyward.reload(&keys).await;
+        // In force with the very next request.
+        let reply = http1::send(to, &with("coming")).await;
+        assert_eq!(
+            reply.status,
+            if coming { 200 } else { 401 },
+            "turn {turn}: {reply:?}"
+        );
+    }
+    for load in loads {
+        assert!(load.answered() > 100, "there was load: {}", load.answered());
+        let failures = load.end().await;
+        assert!(failures.is_empty(), "{failures:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_key_is_refused_with_the_next_request() {
+    let stack = Stack::start("{}", &key(KeyFile::new(), "k", &[]), both_shapes).await;
+    let to = stack.envoy.at("headers");
+    let mut connection = http1::Connection::open(to).await;
+    assert_eq!(connection.send(&with("k")).await.unwrap().status, 200);
+    let revoked = format!("revoked_at: {}", scene::PAST);
+    for (change, code) in [
+        (&[revoked.as_str()][..], "key_revoked"),
+        (&["enabled: false"], "key_disabled"),
+        (&["allow_ips: [10.0.0.0/8]"], "ip_not_allowed"),
+    ] {
+        stack
+            .keyward
+            .reload(&key(KeyFile::new(), "k", change))
+            .await;
+        let reply = connection.send(&with("k")).await.unwrap();
+        assert_eq!(reply.problem()["code"], code, "{reply:?}");
+    }
+    stack
+        .keyward
+        .reload(&key(KeyFile::new(), "k", &["client: renamed"]))
+        .await;
+    assert_eq!(connection.send(&with("k")).await.unwrap().status, 200);
+    let received = stack.upstream.take().pop().unwrap();
+    assert_eq!(received.all("x-keyward-client"), ["renamed"]);
+}
+
+/// A keyward, a channel to it, and what it says to some secrets.
+struct Asked {
+    keyward: Keyward,
+    channel: tonic::transport::Channel,
+}
+
+impl Asked {
+    async fn start(keys: &KeyFile) -> Self {
+        let keyward = Keyward::start("{}", keys).await;
+        let channel = check::channel(&keyward.grpc).await;
+        Self { keyward, channel }
+    }
+
+    async fn answer(&self, id: &str) -> Answer {
+        check::check(&self.channel, check::with_key(&secret(id)))
+            .await
+            .unwrap()
+    }
+
+    async fn allows(&self, id: &str) -> bool {
+        self.answer(id).await.allowed()
+    }
+
+    async fn all_reloads(&self) -> f64 {
+        self.keyward.reloads("keys", "success").await
+            + self.keyward.reloads("keys", "failure").await
+    }
+}
+
+/// What a key file says of a key, read apart from keyward: does it list the secret and not disable the key?
+fn lists(text: &str, id: &str) -> bool {
+    let parsed: Value = serde_yaml::from_str(text).unwrap_or_default();
+    let keys = parsed["keys"].as_sequence().cloned().unwrap_or_default();
+    keys.iter().any(|key| {
+        let secrets = key["secrets"].as_sequence().cloned().unwrap_or_default();
+        let listed = secrets
+            .iter()
+            .any(|s| s["digest"] == digest(&secret(id)).as_str());
+        key["id"] == id && listed && key["enabled"] != false
+    })
+}
+
+#[tokio::test]
+async fn a_cut_key_file_put_in_place_by_rename_allows_only_what_it_says() {
+    let before = key(KeyFile::new(), "old", &[]);
+    let after = key(
+        key(KeyFile::new(), "new", &["client: acme"]),
+        "closed",
+        &["client: acme", "enabled: false"],
+    );
+    let asked = Asked::start(&before).await;
+    let text = after.text();
+    // Every end of a line, and a place within each line.
+    let ends = text.match_indices('\n').map(|(at, _)| at);
+    let cuts = ends.flat_map(|end| [end.saturating_sub(7), end, end + 1]);
+    let (mut old, mut new, mut closed) = (true, false, false);
+    for cut in cuts {
+        let part = &text[..cut];
+        let reloads = asked.all_reloads().await;
+        keyfile::replace_by_rename(&asked.keyward.home.keys(), part);
+        wait::until("the cut file was read", async || {
+            asked.all_reloads().await > reloads
+        })
+        .await;
+        let ids = ["old", "new", "closed"];
+        let mut allowed = [false; 3];
+        for (id, allowed) in ids.iter().zip(&mut allowed) {
+            *allowed = asked.allows(id).await;
+        }
+        let refused = allowed == [old, new, closed];
+        let said = ids.map(|id| lists(part, id));
+        assert!(
+            refused || allowed == said,
+            "cut at {cut}: {allowed:?}, said {said:?}:\n{part}"
+        );
+        [old, new, closed] = allowed;
+    }
+    assert!(
+        !old && new && !closed,
+        "the whole file is in force in the end"
+    );
+}
+
+#[tokio::test]
+async fn a_key_file_written_in_place_is_read_only_when_it_is_whole() {
+    let before = key(KeyFile::new(), "old", &[]);
+    let after = key(
+        KeyFile::new(),
+        "closed",
+        &["client: acme", "enabled: false"],
+    );
+    let asked = Asked::start(&before).await;
+    let path = asked.keyward.home.keys();
+    let text = after.text();
+    // Valid YAML, valid keys, and the last line is missing: the key would be open.
+    let half = &text[..text.rfind("    enabled").unwrap()];
+    let end = Instant::now() + Duration::from_secs(2);
+    let mut writes = 0;
+    while Instant::now() < end {
+        // A writer that goes on writing: the file never stands still for a second.
+        let more = format!("{half}# {writes}");
+        keyfile::write_in_place(&path, more);
+        writes += 1;
+        for _ in 0..20 {
+            assert!(
+                !asked.allows("closed").await,
+                "half a file was taken for a whole one"
+            );
+            assert!(
+                asked.allows("old").await,
+                "half a file was taken for a whole one"
+            );
+        }
+    }
+    keyfile::write_in_place(&path, text);
+    wait::until("the whole file is in force", async || {
+        !asked.allows("old").await
+    })
+    .await;
+    assert_eq!(asked.answer("closed").await.code(), "key_disabled");
+}
+
+#[tokio::test]
+async fn a_bad_key_file_changes_nothing_and_a_good_one_heals_it() {
+    let good = key(KeyFile::new(), "old", &[]);
+    let asked = Asked::start(&good).await;
+    let path = asked.keyward.home.keys();
+    let repeated = key(key(KeyFile::new(), "old", &[]), "old", &[]);
+    for bad in ["", "keys: [", "keys: 7", "nonsense", repeated.text()] {
+        let failures = asked.keyward.reloads("keys", "failure").await;
+        keyfile::replace_by_rename(&path, bad);
+        wait::until("the bad file is noticed", async || {
+            asked.keyward.reloads("keys", "failure").await > failures
+        })
+        .await;
+        assert!(asked.allows("old").await, "{bad:?}");
+    }
+    let ready = asked.keyward.fetch("/readyz").await;
+    assert_eq!(
+        ready.status, 200,
+        "a bad reload is no reason to be restarted: {ready:?}"
+    );
+    asked.keyward.reload(&key(good, "new", &[])).await;
+    assert!(asked.allows("new").await);
+}
+
+#[tokio::test]
+async fn a_kubernetes_secret_swap_is_followed_again_and_again() {
+    let home = Home::new(
+        "{source: {file: {path: mounted/keys.yaml}}}",
+        &KeyFile::new(),
+    );
+    let mount = home.path("mounted");
+    fs::create_dir(&mount).unwrap();
+    let generation = |number: usize| {
+        let dir = mount.join(format!("..gen{number}"));
+        fs::create_dir(&dir).unwrap();
+        let keys = key(KeyFile::new(), &format!("k{number}"), &[]);
+        fs::write(dir.join("keys.yaml"), keys.text()).unwrap();
+        let link = mount.join("..data_tmp");
+        std::os::unix::fs::symlink(format!("..gen{number}"), &link).unwrap();
+        fs::rename(link, mount.join("..data")).unwrap();
+    };
+    generation(0);
+    std::os::unix::fs::symlink("..data/keys.yaml", mount.join("keys.yaml")).unwrap();
+    let keyward = home.start().await;
+    let channel = check::channel(&keyward.grpc).await;
+    for number in 1..4 {
+        generation(number);
+        fs::remove_dir_all(mount.join(format!("..gen{}", number - 1))).unwrap();
+        wait::until("the swap is in force", async || {
+            let request = check::with_key(&secret(&format!("k{number}")));
+            check::check(&channel, request).await.unwrap().allowed()
+        })
+        .await;
+        let request = check::with_key(&secret(&format!("k{}", number - 1)));
+        let gone = check::check(&channel, request).await.unwrap();
+        assert_eq!(gone.code(), "unknown_key");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_of_key_files_is_one_source() {
+    let home = Home::new("{source: {file: {path: keys.d}}}", &KeyFile::new());
+    let dir = home.path("keys.d");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("a.yaml"), key(KeyFile::new(), "a", &[]).text()).unwrap();
+    fs::write(dir.join("notes.txt"), "no keys").unwrap();
+    let keyward = home.start().await;
+    let channel = check::channel(&keyward.grpc).await;
+    let allows = async |id: &str| {
+        let request = check::with_key(&secret(id));
+        check::check(&channel, request).await.unwrap().allowed()
+    };
+    assert!(allows("a").await);
+    keyfile::replace_by_rename(&dir.join("b.yml"), key(KeyFile::new(), "b", &[]).text());
+    wait::until("the second file counts", async || allows("b").await).await;
+    assert!(allows("a").await);
+    fs::remove_file(dir.join("a.yaml")).unwrap();
+    wait::until("the first file is gone", async || !allows("a").await).await;
+    assert!(allows("b").await);
+}
+
+#[tokio::test]
+async fn a_hangup_reloads_keys_and_configuration() {
+    let asked = Asked::start(&scene::keys_without_plans()).await;
+    let home = &asked.keyward.home;
+    home.configure("{default: allow-anyone}");
+    asked.keyward.process.signal("HUP");
+    wait::until("the new default is in force", async || {
+        asked.allows("nobody").await
+    })
+    .await;
+    // What needs a restart is refused whole, whatever else is in it.
+    let failures = asked.keyward.reloads("config", "failure").await;
+    home.configure("{default: deny, cache: {capacity: 7}}");
+    asked.keyward.process.signal("HUP");
+    wait::until("the change is refused", async || {
+        asked.keyward.reloads("config", "failure").await > failures
+    })
+    .await;
+    assert!(asked.allows("nobody").await);
+}
+
+#[tokio::test]
+async fn a_key_made_with_the_command_is_in_force_while_keyward_runs() {
+    let asked = Asked::start(&key(KeyFile::new(), "old", &[])).await;
+    let path = asked.keyward.home.keys();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
+    let mut made = Process::start(
+        command
+            .args(["keys", "new", "--id", "made", "--file"])
+            .arg(&path),
+    );
+    let (status, _) = made.end().await;
+    assert!(status.success(), "{}", made.output());
+    let secret = made.stdout.text();
+    let secret = secret.strip_suffix('\n').expect("one line on stdout");
+    wait::until("the new key is in force", async || {
+        let request = check::with_key(secret);
+        let answer = check::check(&asked.channel, request).await.unwrap();
+        answer.allowed()
+    })
+    .await;
+    assert!(asked.allows("old").await);
+    let kept = fs::read_to_string(&path).unwrap();
+    assert!(!kept.contains(secret), "only its digest is kept");
+    assert!(kept.contains(&digest(secret)));
+}

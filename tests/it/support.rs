@@ -1,0 +1,21 @@
+//! The parts that tests are made of: processes (keyward, Envoy), servers inside the test (an upstream,
+//! a scripted authorization server), callers, and the files that keyward reads. Each part stops when it
+//! is dropped, takes its ports from the system, and waits for a condition rather than for time.
+
+pub mod authz;
+pub mod bootstrap;
+pub mod caller;
+pub mod certs;
+pub mod check;
+pub mod envoy;
+pub mod http1;
+pub mod http2;
+pub mod keyfile;
+pub mod keyward;
+pub mod load;
+pub mod message;
+pub mod process;
+pub mod scene;
+pub mod stack;
+pub mod upstream;
+pub mod wait;

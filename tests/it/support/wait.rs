@@ -1,0 +1,33 @@
+//! Waiting for what must come true: ask again until it does or the deadline has passed.
+
+use std::time::{Duration, Instant};
+
+/// Long enough for two busy cores; a test that needs it all is about to fail.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Between two questions; short, so that a test takes the time its subject takes.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// The first `Some` that `ask` gives.
+///
+/// # Panics
+/// When the deadline has passed; the message names `what`.
+pub async fn until_some<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = ask().await {
+            return found;
+        }
+        assert!(
+            Instant::now() < end,
+            "{what}: not so after {} s",
+            DEADLINE.as_secs()
+        );
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Waits until `ask` says yes.
+pub async fn until(what: &str, mut ask: impl AsyncFnMut() -> bool) {
+    until_some(what, async || ask().await.then_some(())).await;
+}
