@@ -6,5 +6,7 @@
 //! generated from `proto/`.
 
 pub mod codec;
+pub mod convert;
 pub mod proto;
+pub mod service;
 pub mod view;

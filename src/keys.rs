@@ -3,6 +3,10 @@
 //! Takes a digest and gives the record of the key that has it, with what was prepared for it. Knows neither metrics of
 //! requests nor wire formats: what is prepared is the server's affair.
 
+pub mod append;
 pub mod cache;
 pub mod file;
+pub mod record;
+pub mod secret;
 pub mod source;
+pub mod stillness;

@@ -29,6 +29,15 @@ pub struct InvalidRecord {
     pub problem: Arc<str>,
 }
 
+impl InvalidRecord {
+    /// A record with that problem, which must not repeat what may be a secret.
+    pub fn new(problem: impl Into<Arc<str>>) -> Self {
+        Self {
+            problem: problem.into(),
+        }
+    }
+}
+
 /// A source could not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {

@@ -77,13 +77,16 @@ impl<'t> Tree<'t> {
         let mut builder = Builder::new(env);
         let mut documents = 0;
         for event in Parser::new(StrInput::new(text)) {
-            let (event, span) =
-                event.map_err(|error| Flaw::alone(position(*error.marker()), error.info().to_owned()))?;
+            let (event, span) = event
+                .map_err(|error| Flaw::alone(position(*error.marker()), error.info().to_owned()))?;
             if let Event::DocumentStart(_) = event {
                 documents += 1;
                 if documents > 1 {
-                    return Err(Flaw::alone(position(span.start), "a second document begins".to_owned())
-                        .help("keep one document in a file"));
+                    return Err(Flaw::alone(
+                        position(span.start),
+                        "a second document begins".to_owned(),
+                    )
+                    .help("keep one document in a file"));
                 }
             }
             builder.take(event, position(span.start))?;
@@ -100,9 +103,10 @@ impl<'t> Tree<'t> {
         for segment in &path.0 {
             let inner = match (segment, &node.content) {
                 (Segment::Index(index), Content::List(list)) => list.get(*index),
-                (Segment::Field(name), Content::Mapping(members)) => {
-                    members.iter().find(|member| member.name == name.as_str()).map(|member| &member.value)
-                }
+                (Segment::Field(name), Content::Mapping(members)) => members
+                    .iter()
+                    .find(|member| member.name == name.as_str())
+                    .map(|member| &member.value),
                 (_, Content::Scalar { .. } | Content::List(_) | Content::Mapping(_)) => None,
             };
             match inner {
@@ -130,8 +134,11 @@ impl<'t> Tree<'t> {
                 path
             };
             match &node.content {
-                Content::Scalar { origin: Origin::Environment(written), .. } => {
-                    places.push((path, written.to_string()))
+                Content::Scalar {
+                    origin: Origin::Environment(written),
+                    ..
+                } => {
+                    places.push((path, written.to_string()));
                 }
                 Content::Scalar { .. } => {}
                 Content::List(list) => {
@@ -158,7 +165,10 @@ pub(super) fn visit_budget(count: usize) -> usize {
 }
 
 fn position(marker: Marker) -> Position {
-    Position { line: marker.line().max(1), column: marker.col() + 1 }
+    Position {
+        line: marker.line().max(1),
+        column: marker.col() + 1,
+    }
 }
 
 // === impl Node ===
@@ -166,7 +176,13 @@ fn position(marker: Marker) -> Position {
 impl Node<'_> {
     /// Whether it is a reference to the environment that names nothing.
     pub(super) fn is_unset(&self) -> bool {
-        matches!(self.content, Content::Scalar { origin: Origin::Nowhere, .. })
+        matches!(
+            self.content,
+            Content::Scalar {
+                origin: Origin::Nowhere,
+                ..
+            }
+        )
     }
 }
 
@@ -174,7 +190,12 @@ impl Node<'_> {
 
 impl Flaw {
     fn alone(position: Position, message: String) -> Self {
-        Self { path: YamlPath::default(), position, message, help: None }
+        Self {
+            path: YamlPath::default(),
+            position,
+            message,
+            help: None,
+        }
     }
 
     fn help(mut self, help: &str) -> Self {

@@ -40,12 +40,33 @@ pub(super) enum Step<'s> {
 
 impl<'s> Reader<'s> {
     pub(super) fn top(session: &'s Session, node: &'s Node<'_>) -> Self {
-        Self { session, node, trail: Trail { parent: None, step: Step::Top, number: node.number } }
+        Self {
+            session,
+            node,
+            trail: Trail {
+                parent: None,
+                step: Step::Top,
+                number: node.number,
+            },
+        }
     }
 
     /// A value in the list or mapping that is here, with the number under which it can be left out.
-    pub(super) fn inside<'i>(&'i self, step: Step<'i>, number: usize, node: &'i Node<'_>) -> Reader<'i> {
-        Reader { session: self.session, node, trail: Trail { parent: Some(&self.trail), step, number } }
+    pub(super) fn inside<'i>(
+        &'i self,
+        step: Step<'i>,
+        number: usize,
+        node: &'i Node<'_>,
+    ) -> Reader<'i> {
+        Reader {
+            session: self.session,
+            node,
+            trail: Trail {
+                parent: Some(&self.trail),
+                step,
+                number,
+            },
+        }
     }
 
     /// Reads the value; a fault that the type finds after it was read is here too.
@@ -112,7 +133,12 @@ impl<'s> Reader<'s> {
         if let Some(fields) = fields {
             self.drop_unknown(members, fields);
         }
-        let fillings = self.session.fillings.borrow().get(&self.node.number).cloned();
+        let fillings = self
+            .session
+            .fillings
+            .borrow()
+            .get(&self.node.number)
+            .cloned();
         visitor.visit_map(MappingAccess {
             reader: self,
             members: members.iter(),
@@ -123,7 +149,9 @@ impl<'s> Reader<'s> {
 
     fn drop_unknown(&self, members: &[Member<'_>], fields: &[&str]) {
         for member in members {
-            if fields.contains(&member.name.as_ref()) || !self.session.set_mark(member.number, Mark::Dropped) {
+            if fields.contains(&member.name.as_ref())
+                || !self.session.set_mark(member.number, Mark::Dropped)
+            {
                 continue;
             }
             self.session.note(Flaw {
@@ -138,7 +166,10 @@ impl<'s> Reader<'s> {
 
 impl Trail<'_> {
     fn path(&self, member: Option<&str>) -> YamlPath {
-        let mut segments: Vec<_> = member.map(|name| Segment::Field(name.to_owned())).into_iter().collect();
+        let mut segments: Vec<_> = member
+            .map(|name| Segment::Field(name.to_owned()))
+            .into_iter()
+            .collect();
         let mut trail = Some(self);
         while let Some(here) = trail {
             match here.step {
@@ -261,15 +292,27 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         self.here(|| {
-            if self.scalar().is_some_and(Scalar::is_null) { visitor.visit_unit() } else { Err(self.mismatch("null")) }
+            if self.scalar().is_some_and(Scalar::is_null) {
+                visitor.visit_unit()
+            } else {
+                Err(self.mismatch("null"))
+            }
         })
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
         self.deserialize_unit(visitor)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
         self.here(|| visitor.visit_newtype_struct(self))
     }
 
@@ -281,7 +324,12 @@ impl<'de> Deserializer<'de> for Reader<'_> {
                 return self.here(|| Err(self.mismatch("a list")));
             }
         };
-        self.here(|| visitor.visit_seq(ListAccess { reader: &self, nodes: nodes.iter().enumerate() }))
+        self.here(|| {
+            visitor.visit_seq(ListAccess {
+                reader: &self,
+                nodes: nodes.iter().enumerate(),
+            })
+        })
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Fault> {
@@ -300,7 +348,9 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         self.here(|| match &self.node.content {
             Content::Mapping(members) => self.mapping(members, None, visitor),
-            Content::Scalar { .. } | Content::List(_) if self.is_blank() => self.mapping(&[], None, visitor),
+            Content::Scalar { .. } | Content::List(_) if self.is_blank() => {
+                self.mapping(&[], None, visitor)
+            }
             Content::Scalar { .. } | Content::List(_) => Err(self.mismatch("a mapping")),
         })
     }
@@ -313,7 +363,9 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     ) -> Result<V::Value, Fault> {
         self.here(|| match &self.node.content {
             Content::Mapping(members) => self.mapping(members, Some(fields), visitor),
-            Content::Scalar { .. } | Content::List(_) if self.is_blank() => self.mapping(&[], Some(fields), visitor),
+            Content::Scalar { .. } | Content::List(_) if self.is_blank() => {
+                self.mapping(&[], Some(fields), visitor)
+            }
             Content::Scalar { .. } | Content::List(_) => Err(self.mismatch("a mapping")),
         })
     }

@@ -1,0 +1,148 @@
+//! A `Decision` made into the bytes of a `CheckResponse`: the one place where answers to Envoy come from.
+//!
+//! One total function, for what Envoy does with an answer is unforgiving: an empty `CheckResponse` is an allow, and so
+//! is any whose status is zero. Every refusal gets its status here and nowhere else, and a test goes through all
+//! reasons. What an answer says of a key does not change between requests, so it comes encoded with the key
+//! ([`KeyWire`]), and an allow is the key's bytes with the request's behind them, copied once.
+
+mod edited;
+mod key_wire;
+mod metadata;
+mod refused;
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use prost::{Message as _, length_delimiter_len};
+
+use self::metadata::Metadata;
+use crate::authz::decision::{Basis, Decision, Grant, Refusal};
+use crate::authz::reason::Reason;
+use crate::authz::request::RequestAttributes;
+use crate::authz::snapshot::Policy;
+
+pub use self::key_wire::{KeyWire, Keyed};
+
+/// Who reads a refusal's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Caller {
+    /// Anyone who speaks HTTP: a problem document (RFC 9457).
+    Http,
+    /// A gRPC client, for whom Envoy makes the body into `grpc-message`: one sentence.
+    Grpc,
+}
+
+impl Caller {
+    /// What the request's content type says. The test is Envoy's own, to the letter, since it is Envoy that makes a
+    /// body into `grpc-message`; gRPC-Web is plain HTTP to it.
+    fn of(request: Option<&RequestAttributes<'_>>) -> Self {
+        let content_type = request.and_then(|request| request.headers.single("content-type"));
+        match content_type.and_then(|value| value.strip_prefix(b"application/grpc")) {
+            Some([] | [b'+', ..]) => Self::Grpc,
+            Some(_) | None => Self::Http,
+        }
+    }
+}
+
+/// The bytes of the `CheckResponse` that tells Envoy the decision.
+///
+/// `policy` is the one under which the decision fell and the key's bytes were encoded; `request` is the one that was
+/// decided, where Envoy sent any HTTP attributes.
+pub fn encode<K: Keyed>(
+    decision: &Decision<'_, K>,
+    policy: &Policy,
+    request: Option<&RequestAttributes<'_>>,
+) -> Bytes {
+    let metadata = Metadata::of(decision);
+    match decision {
+        Decision::Allow(Grant { basis, edits, .. }) => {
+            let identity = match basis {
+                Basis::Key(key) => Cow::Borrowed(key.key_wire().identity()),
+                // Nobody is vouched for, so nobody's identity goes upstream: neither a caller's own copy of the headers.
+                Basis::Public | Basis::Observed(_) => {
+                    Cow::Owned(edited::nobody(policy).encode_to_vec())
+                }
+            };
+            let edits = edited::by_request(edits, policy).encode_to_vec();
+            answer(
+                &[],
+                check_response::OK_RESPONSE,
+                [&identity, &edits],
+                &metadata,
+            )
+        }
+        Decision::Deny(refusal) | Decision::Unavailable(refusal) => {
+            let status = refused::status(refusal.reason).encode_to_vec();
+            let response = refused::response(refusal, policy, Caller::of(request)).encode_to_vec();
+            answer(
+                &status,
+                response_field(refusal),
+                [&response, &[]],
+                &metadata,
+            )
+        }
+    }
+}
+
+/// Where a refusal stands in the answer. As an error Envoy counts only `error_response`, and its `failure_mode_allow` can
+/// open the gate for one: so it is for a source that fails, and never for what a flood of requests could bring about.
+fn response_field<K>(refusal: &Refusal<'_, K>) -> u8 {
+    if refusal.reason == Reason::SourceUnavailable {
+        check_response::ERROR_RESPONSE
+    } else {
+        check_response::DENIED_RESPONSE
+    }
+}
+
+/// Puts an answer together. `parts` follow each other in one response message, which merges their fields.
+fn answer(status: &[u8], response_field: u8, parts: [&[u8]; 2], metadata: &Metadata<'_>) -> Bytes {
+    let response_len = parts.iter().map(|part| part.len()).sum();
+    let metadata_len = metadata.encoded_len();
+    let len = field_len(status.len()) + field_len(response_len) + field_len(metadata_len);
+    let mut message = Vec::with_capacity(len);
+    put_field(&mut message, check_response::STATUS, status);
+    put_head(&mut message, response_field, response_len);
+    for part in parts {
+        message.extend_from_slice(part);
+    }
+    put_head(&mut message, check_response::DYNAMIC_METADATA, metadata_len);
+    metadata.put(&mut message);
+    debug_assert_eq!(message.len(), len, "a length was foretold wrong");
+    message.into()
+}
+
+/// Field numbers of `CheckResponse`.
+mod check_response {
+    pub(super) const STATUS: u8 = 1;
+    pub(super) const DENIED_RESPONSE: u8 = 2;
+    pub(super) const OK_RESPONSE: u8 = 3;
+    pub(super) const DYNAMIC_METADATA: u8 = 4;
+    pub(super) const ERROR_RESPONSE: u8 = 5;
+}
+
+/// How many bytes a field with so many bytes of content has. Field numbers are below 16 throughout.
+fn field_len(content_len: usize) -> usize {
+    1 + length_delimiter_len(content_len) + content_len
+}
+
+/// Writes a field of bytes, of text or of an encoded message.
+fn put_field(message: &mut Vec<u8>, number: u8, content: &[u8]) {
+    put_head(message, number, content.len());
+    message.extend_from_slice(content);
+}
+
+/// Writes what stands before a field's content.
+fn put_head(message: &mut Vec<u8>, number: u8, mut content_len: usize) {
+    const LENGTH_DELIMITED: u8 = 2;
+    message.push(number << 3 | LENGTH_DELIMITED);
+    while content_len >= 0x80 {
+        let [low, ..] = content_len.to_le_bytes();
+        message.push(low | 0x80);
+        content_len >>= 7;
+    }
+    let [low, ..] = content_len.to_le_bytes();
+    message.push(low);
+}
+
+#[cfg(test)]
+mod tests;

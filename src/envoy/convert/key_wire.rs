@@ -1,0 +1,72 @@
+//! What the answers on one key have in common, encoded once and kept with the cached key.
+//!
+//! Identity headers and the key's metadata follow from its record and the policy alone, so they are bytes of the wire
+//! before a request comes; they hold for one generation, for another may name other headers or plans.
+
+use std::fmt;
+
+use prost::Message as _;
+
+use super::{edited, metadata};
+use crate::authorizer::Known;
+use crate::authz::key::KeyRecord;
+use crate::authz::snapshot::Policy;
+
+/// The key's part of an answer: its identity headers and its metadata, as bytes of the wire.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyWire {
+    /// The fields of `OkHttpResponse`, then the entries of the metadata; one piece of memory for each of many keys.
+    bytes: Box<[u8]>,
+    /// Where the second begins.
+    split: usize,
+}
+
+impl KeyWire {
+    /// Encodes what this policy tells of the key.
+    pub fn of(record: &KeyRecord, policy: &Policy) -> Self {
+        let mut bytes = edited::by_key(record, policy).encode_to_vec();
+        let split = bytes.len();
+        bytes.extend(metadata::of_key(record));
+        Self {
+            bytes: bytes.into(),
+            split,
+        }
+    }
+
+    /// What an allow of this key sets and removes, whatever the request: fields of an `OkHttpResponse`.
+    pub(super) fn identity(&self) -> &[u8] {
+        self.bytes.get(..self.split).unwrap_or_default()
+    }
+
+    /// Entries of the metadata.
+    pub(super) fn metadata(&self) -> &[u8] {
+        self.bytes.get(self.split..).unwrap_or_default()
+    }
+}
+
+/// The bytes hold identity, which is no secret, and are of no use to a reader.
+impl fmt::Debug for KeyWire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyWire")
+            .field("len", &self.bytes.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A known key that has its part of the answers at hand.
+pub trait Keyed {
+    /// The bytes, encoded under the policy by which the key was decided.
+    fn key_wire(&self) -> &KeyWire;
+}
+
+impl Keyed for KeyWire {
+    fn key_wire(&self) -> &KeyWire {
+        self
+    }
+}
+
+impl<P: Keyed> Keyed for Known<P> {
+    fn key_wire(&self) -> &KeyWire {
+        self.prepared.key_wire()
+    }
+}

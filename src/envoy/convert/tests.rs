@@ -1,0 +1,208 @@
+//! Answers as `envoy-types` reads them: by every reason, and by what an allow changes.
+
+use std::collections::BTreeMap;
+
+use envoy_types::pb::envoy::config::core::v3::HeaderValueOption;
+use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
+use envoy_types::pb::envoy::service::auth::v3::{
+    CheckResponse, DeniedHttpResponse, OkHttpResponse,
+};
+use envoy_types::pb::google::protobuf::value::Kind;
+use prost::Message as _;
+
+use super::*;
+use crate::authz::credential::{CredentialPlaces, Place};
+use crate::authz::edits::{CookieEdit, Edits};
+use crate::authz::identity::IdentityHeaders;
+use crate::authz::key::tests::record;
+use crate::authz::key::{KeyRecord, MetadataValue};
+use crate::authz::reason::Verdict;
+use crate::authz::request::Headers;
+use crate::authz::rule::{Access, RequestMatch, Rule};
+use crate::authz::scope::Scope;
+use crate::authz::snapshot::tests::policy;
+
+mod allows;
+mod properties;
+mod refusals;
+
+fn rule() -> Rule {
+    Rule {
+        name: "r1".into(),
+        matches: RequestMatch::default(),
+        access: Access::Anyone,
+    }
+}
+
+/// A key with every value but the plan.
+fn key() -> KeyRecord {
+    KeyRecord {
+        client: Some("acme".parse().unwrap()),
+        scopes: ["a:read", "b"].map(|scope| scope.parse().unwrap()).into(),
+        ..record("k1")
+    }
+}
+
+fn request<'a>(lines: &[(&'a str, &'a str)]) -> RequestAttributes<'a> {
+    let headers: Headers<'_> = lines
+        .iter()
+        .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+        .collect();
+    RequestAttributes {
+        method: b"GET",
+        host: b"h",
+        target: b"/p?api_key=K&b=1",
+        headers,
+        peer: None,
+        rule: None,
+    }
+}
+
+fn decode(bytes: &[u8]) -> CheckResponse {
+    CheckResponse::decode(bytes).unwrap()
+}
+
+fn refuse(refusal: Refusal<'_, KeyWire>, policy: &Policy, lines: &[(&str, &str)]) -> CheckResponse {
+    decode(&encode(
+        &Decision::refuse(refusal),
+        policy,
+        Some(&request(lines)),
+    ))
+}
+
+fn allow(
+    basis: Basis<'_, KeyWire>,
+    policy: &Policy,
+    edits: Edits<'_>,
+) -> (CheckResponse, OkHttpResponse) {
+    let response = decode(&encode(
+        &Decision::Allow(Grant {
+            basis,
+            rule: None,
+            edits,
+        }),
+        policy,
+        None,
+    ));
+    let Some(HttpResponse::OkResponse(ok)) = response.http_response.clone() else {
+        panic!("{response:?}")
+    };
+    assert_eq!(
+        response.status.as_ref().map(|status| status.code),
+        Some(0),
+        "an allow says so"
+    );
+    (response, ok)
+}
+
+fn denial(response: &CheckResponse) -> &DeniedHttpResponse {
+    match &response.http_response {
+        Some(HttpResponse::DeniedResponse(denial) | HttpResponse::ErrorResponse(denial)) => denial,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[expect(
+    deprecated,
+    reason = "append_action, which replaces append elsewhere, is ignored on requests"
+)]
+fn headers(options: &[HeaderValueOption]) -> BTreeMap<&str, &str> {
+    for option in options {
+        assert_eq!(
+            option.append.as_ref().map(|append| append.value),
+            Some(false),
+            "{option:?}"
+        );
+        assert!(
+            option.header.as_ref().unwrap().raw_value.is_empty(),
+            "Envoy sets an empty value from it"
+        );
+    }
+    let found: BTreeMap<_, _> = options
+        .iter()
+        .map(|option| {
+            option
+                .header
+                .as_ref()
+                .map(|header| (&*header.key, &*header.value))
+                .unwrap()
+        })
+        .collect();
+    assert_eq!(found.len(), options.len(), "no header is set twice");
+    found
+}
+
+/// The members of `keyward` in the dynamic metadata.
+fn metadata(response: &CheckResponse) -> BTreeMap<String, String> {
+    let fields = &response.dynamic_metadata.as_ref().unwrap().fields;
+    assert_eq!(fields.len(), 1, "{fields:?}");
+    let Some(Kind::StructValue(members)) = fields["keyward"].kind.clone() else {
+        panic!("{fields:?}")
+    };
+    let text = |kind| match kind {
+        Some(Kind::StringValue(text)) => text,
+        other => panic!("{other:?}"),
+    };
+    members
+        .fields
+        .into_iter()
+        .map(|(name, value)| (name, text(value.kind)))
+        .collect()
+}
+
+fn members<const N: usize>(members: [(&str, &str); N]) -> BTreeMap<String, String> {
+    members
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+}
+
+#[test]
+fn metadata_tells_the_would_be_decision_and_what_is_known() {
+    let (policy, rule) = (policy(), rule());
+    let record = KeyRecord {
+        plan: Some("gold".parse().unwrap()),
+        ..key()
+    };
+    let refused = || Refusal {
+        key: Some(KeyWire::of(&record, &policy)),
+        rule: Some(&rule),
+        ..Refusal::new(Reason::IpNotAllowed)
+    };
+    let all = members([
+        ("decision", "deny"),
+        ("reason", "ip_not_allowed"),
+        ("key_id", "k1"),
+        ("client", "acme"),
+        ("plan", "gold"),
+        ("rule", "r1"),
+    ]);
+    assert_eq!(metadata(&refuse(refused(), &policy, &[])), all);
+    let observed = Grant {
+        basis: Basis::Observed(refused()),
+        rule: Some(&rule),
+        edits: Edits::default(),
+    };
+    assert_eq!(
+        metadata(&decode(&encode(&Decision::Allow(observed), &policy, None))),
+        all,
+        "in observe mode"
+    );
+    let unavailable = metadata(&refuse(Refusal::new(Reason::Overloaded), &policy, &[]));
+    assert_eq!(
+        unavailable,
+        members([("decision", "error"), ("reason", "overloaded")])
+    );
+}
+
+#[test]
+fn a_long_rule_name_is_told_whole() {
+    let (policy, mut rule) = (policy(), rule());
+    for len in [1, 100, 127, 128, 16_383, 16_384, 70_000] {
+        rule.name = "r".repeat(len).into();
+        let refusal = Refusal {
+            rule: Some(&rule),
+            ..Refusal::new(Reason::RouteDenied)
+        };
+        assert_eq!(metadata(&refuse(refusal, &policy, &[]))["rule"].len(), len);
+    }
+}

@@ -1,0 +1,216 @@
+//! The service as a client of gRPC meets it, in the same process.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use envoy_types::pb::envoy::service::auth::v3 as their_auth;
+use jiff::Timestamp;
+use their_auth::attribute_context::{HttpRequest, Request as AttributeRequest};
+use their_auth::authorization_client::AuthorizationClient;
+use their_auth::check_response::HttpResponse;
+use their_auth::{AttributeContext, CheckRequest, CheckResponse};
+use tonic::Code;
+
+use super::*;
+use crate::authz::key::tests::record;
+use crate::authz::key_map::KeyMap;
+use crate::authz::reason::Reason;
+use crate::authz::snapshot::tests::policy;
+use crate::authz::snapshot::{Generation, Mode, Policy, Snapshot};
+use crate::envoy::convert::KeyWire;
+use crate::keys::cache::KeyCache;
+
+/// A clock on which every look takes a second.
+#[derive(Default)]
+struct Ticking(Mutex<u64>);
+
+impl Clock for Ticking {
+    fn now(&self) -> Timestamp {
+        Timestamp::UNIX_EPOCH
+    }
+
+    fn monotonic(&self) -> Duration {
+        let mut seconds = self.0.lock().unwrap();
+        *seconds += 1;
+        Duration::from_secs(*seconds)
+    }
+}
+
+type Seen = Arc<Mutex<Vec<(Reason, Option<Vec<u8>>, Duration)>>>;
+
+/// A service with the key `k1`, whose secret is `k1`; what it observes is in the list. It panics at `/panic`.
+fn service(mode: Mode) -> (AuthorizationService<KeyWire>, Seen) {
+    let snapshot = Snapshot {
+        generation: Generation(1),
+        policy: Arc::new(Policy { mode, ..policy() }),
+        keys: Some(Arc::new(KeyMap::new(vec![Arc::new(record("k1"))]).unwrap())),
+    };
+    let cache = KeyCache::for_file(
+        10,
+        Box::new(|record, snapshot| KeyWire::of(record, &snapshot.policy)),
+    );
+    let clock: Arc<dyn Clock> = Arc::new(Ticking::default());
+    let authorizer = Authorizer::new(Arc::new(snapshot), cache, Arc::clone(&clock));
+    let seen = Seen::default();
+    let list = Arc::clone(&seen);
+    let observe = move |checked: &Checked<'_, KeyWire>| {
+        let path = checked.request.map(|request| request.path().to_vec());
+        assert_ne!(
+            path.as_deref(),
+            Some(&b"/panic"[..]),
+            "the panic that a test asks for"
+        );
+        list.lock()
+            .unwrap()
+            .push((checked.decision.reason(), path, checked.duration));
+    };
+    (
+        AuthorizationService::new(Arc::new(authorizer), Box::new(observe), clock),
+        seen,
+    )
+}
+
+fn request(path: &str, key: Option<&str>) -> CheckRequest {
+    let headers: HashMap<_, _> = key
+        .map(|key| ("x-api-key".to_owned(), key.to_owned()))
+        .into_iter()
+        .collect();
+    let http = HttpRequest {
+        method: "GET".into(),
+        path: path.into(),
+        headers,
+        ..HttpRequest::default()
+    };
+    let request = Some(AttributeRequest {
+        http: Some(http),
+        time: None,
+    });
+    CheckRequest {
+        attributes: Some(AttributeContext {
+            request,
+            ..AttributeContext::default()
+        }),
+    }
+}
+
+/// Asks as a client of envoy-types does.
+async fn ask(
+    service: &AuthorizationService<KeyWire>,
+    request: CheckRequest,
+) -> Result<CheckResponse, Status> {
+    AuthorizationClient::new(service.clone())
+        .check(request)
+        .await
+        .map(Response::into_inner)
+}
+
+/// Asks with any bytes for a message.
+async fn ask_bytes(
+    service: &AuthorizationService<KeyWire>,
+    path: &'static str,
+    message: &'static [u8],
+) -> Result<Bytes, Status> {
+    let mut grpc = tonic::client::Grpc::new(service.clone());
+    let path = http::uri::PathAndQuery::from_static(path);
+    grpc.unary(Request::new(Bytes::from_static(message)), path, BytesCodec)
+        .await
+        .map(Response::into_inner)
+}
+
+#[tokio::test]
+async fn a_check_is_answered_and_observed() {
+    let (service, seen) = service(Mode::Enforce);
+    let allowed = ask(&service, request("/a?b=1", Some("k1"))).await.unwrap();
+    assert_eq!(allowed.status.unwrap().code, 0);
+    assert!(
+        matches!(allowed.http_response, Some(HttpResponse::OkResponse(ok)) if !ok.headers.is_empty())
+    );
+
+    let denied = ask(&service, request("/a", Some("k2"))).await.unwrap();
+    assert_eq!(denied.status.unwrap().code, 16);
+    assert!(matches!(
+        denied.http_response,
+        Some(HttpResponse::DeniedResponse(_))
+    ));
+
+    let second = Duration::from_secs(1);
+    let path = Some(b"/a".to_vec());
+    let expected = [
+        (Reason::Allowed, path.clone(), second),
+        (Reason::UnknownKey, path, second),
+    ];
+    assert_eq!(*seen.lock().unwrap(), expected);
+}
+
+#[tokio::test]
+async fn a_check_without_http_attributes_is_a_bad_request() {
+    for (mode, code) in [(Mode::Enforce, 3), (Mode::Observe, 0)] {
+        let (service, seen) = service(mode);
+        for request in [
+            CheckRequest::default(),
+            CheckRequest {
+                attributes: Some(AttributeContext::default()),
+            },
+        ] {
+            let response = ask(&service, request).await.unwrap();
+            assert_eq!(response.status.unwrap().code, code, "{mode:?}");
+        }
+        assert!(
+            seen.lock()
+                .unwrap()
+                .iter()
+                .all(|(reason, path, _)| *reason == Reason::BadRequest && path.is_none())
+        );
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_check_are_an_error_and_never_an_answer() {
+    for mode in [Mode::Enforce, Mode::Observe] {
+        let (service, seen) = service(mode);
+        for message in [
+            &b"\xff"[..],
+            b"\x0a",
+            b"\x0a\x05\x22",
+            b"\x08\x01",
+            b"GET / HTTP/1.1",
+        ] {
+            let error = ask_bytes(&service, CHECK_PATH, message).await.unwrap_err();
+            assert_eq!(error.code(), Code::InvalidArgument, "{message:?}");
+        }
+        assert!(seen.lock().unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_panic_costs_its_own_check_alone() {
+    let (service, _) = service(Mode::Observe);
+    let error = ask(&service, request("/panic", Some("k1")))
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), Code::Internal);
+    assert_eq!(error.message(), "the check failed");
+    assert!(ask(&service, request("/", Some("k1"))).await.is_ok());
+}
+
+#[tokio::test]
+async fn other_methods_do_not_exist() {
+    let (service, _) = service(Mode::Observe);
+    for path in [
+        "/envoy.service.auth.v3.Authorization/Other",
+        "/envoy.service.auth.v2.Authorization/Check",
+    ] {
+        assert_eq!(
+            ask_bytes(&service, path, b"").await.unwrap_err().code(),
+            Code::Unimplemented
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_check_as_large_as_envoy_can_send_is_read() {
+    let (service, _) = service(Mode::Enforce);
+    let path = "/".repeat(8 * 1024 * 1024);
+    let response = ask(&service, request(&path, Some("k1"))).await.unwrap();
+    assert_eq!(response.status.unwrap().code, 0);
+}

@@ -1,0 +1,254 @@
+//! A key's record as it is written: in a keys file, in an answer of a remote source, in Redis.
+//!
+//! One shape for all three (section 4 of the contract), read strictly: unknown and repeated members are errors. What it
+//! says is checked in `check`, which turns it into a `KeyRecord`. Nothing here prints a value that was read, for a secret
+//! may have been pasted where its digest, or anything else, belongs.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::source::InvalidRecord;
+use crate::authz::key::KeyRecord;
+use crate::authz::snapshot::Policy;
+use crate::yaml::{self, Free, Members, TimeSpec};
+
+mod check;
+mod text;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+/// A keys file.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "keyward keys file")]
+pub struct KeysSpec {
+    /// The keys; `[]` for none.
+    #[serde(deserialize_with = "listed")]
+    pub keys: Vec<KeySpec>,
+}
+
+/// A key's record.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeySpec {
+    /// The key's public name, unique among all keys; it survives rotation.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9.-][A-Za-z0-9._-]{0,63}$"))]
+    pub id: String,
+    /// Whom the key stands for; the id where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[A-Za-z0-9.:@/-][A-Za-z0-9._:@/-]{0,127}$"))]
+    pub client: Option<String>,
+    /// The digests of its secrets, at least one.
+    #[schemars(length(min = 1))]
+    pub secrets: Vec<SecretSpec>,
+    /// `false` switches the key off.
+    #[serde(default = "enabled", skip_serializing_if = "is_enabled")]
+    pub enabled: bool,
+    /// Since when the key is revoked, for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<TimeSpec>,
+    /// The first moment at which the key is valid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<TimeSpec>,
+    /// The first moment at which the key is no longer valid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<TimeSpec>,
+    /// The plan that the key follows, one of the configuration's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    /// Scopes, added to the plan's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
+    /// Networks or addresses from which the key may be used; any where absent.
+    #[serde(
+        default,
+        deserialize_with = "yaml::not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(with = "Vec<String>", length(min = 1))]
+    pub allow_ips: Option<Vec<String>>,
+    /// Hosts for which the key may be used; any where absent.
+    #[serde(
+        default,
+        deserialize_with = "yaml::not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(with = "Vec<String>", length(min = 1))]
+    pub allow_hosts: Option<Vec<String>>,
+    /// Paths for which the key may be used; any where absent.
+    #[serde(
+        default,
+        deserialize_with = "yaml::not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(with = "Vec<String>", length(min = 1))]
+    pub allow_paths: Option<Vec<String>>,
+    /// Methods for which the key may be used, compared to the letter; any where absent.
+    #[serde(
+        default,
+        deserialize_with = "yaml::not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(with = "Vec<String>", length(min = 1))]
+    pub allow_methods: Option<Vec<String>>,
+    /// Limits; not supported yet, but for an empty list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<Free>,
+    /// What the key may do in MCP; not supported yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcp: Option<Free>,
+    /// What its operator wants to know of the key; scalars can go into identity headers.
+    #[serde(default, skip_serializing_if = "Members::is_empty")]
+    pub metadata: Members<Free>,
+}
+
+/// One of a key's secrets.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretSpec {
+    /// The digest of the secret, never the secret.
+    #[schemars(regex(pattern = r"^blake3(-keyed)?:[0-9A-Fa-f]{64}$"))]
+    pub digest: String,
+    /// The first moment at which this secret is valid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<TimeSpec>,
+    /// The first moment at which this secret is no longer valid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<TimeSpec>,
+}
+
+fn enabled() -> bool {
+    true
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature is serde's"
+)]
+fn is_enabled(enabled: &bool) -> bool {
+    *enabled
+}
+
+/// A list that is there: `keys:` with nothing behind it is what a file being written looks like.
+fn listed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<KeySpec>, D::Error> {
+    let list = Option::deserialize(deserializer)?;
+    list.ok_or_else(|| serde::de::Error::custom("nothing is listed; write [] for no keys"))
+}
+
+// === impl KeySpec ===
+
+impl KeySpec {
+    /// A key with that id and nothing else, to be filled in: it is not valid before it has a secret.
+    pub fn new(id: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            client: None,
+            secrets: Vec::new(),
+            enabled: true,
+            revoked_at: None,
+            not_before: None,
+            expires_at: None,
+            plan: None,
+            scopes: Vec::new(),
+            allow_ips: None,
+            allow_hosts: None,
+            allow_paths: None,
+            allow_methods: None,
+            limits: Vec::new(),
+            mcp: None,
+            metadata: Members::default(),
+        }
+    }
+}
+
+/// Shows nothing: any of its strings may be a secret in the wrong place.
+impl fmt::Debug for KeySpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeySpec(..)")
+    }
+}
+
+/// Shows how many keys there are.
+impl fmt::Debug for KeysSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeysSpec({} keys)", self.keys.len())
+    }
+}
+
+/// Shows nothing: its digest may be a secret in the wrong place.
+impl fmt::Debug for SecretSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretSpec(..)")
+    }
+}
+
+/// The JSON Schema of a keys file, for editors.
+pub fn schema() -> schemars::Schema {
+    schemars::schema_for!(KeysSpec)
+}
+
+/// The record that a remote source holds as JSON.
+///
+/// # Errors
+/// When `json` is not a valid record under that policy; says all that is wrong with it, by the names of its members.
+pub fn from_json(json: &str, policy: &Policy) -> Result<Arc<KeyRecord>, InvalidRecord> {
+    // YAML knows no surrogate pairs, which JSON writers are free to use: the text is written anew without them.
+    let value: Free = serde_json::from_str(json).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        InvalidRecord::new(format!(
+            "not JSON, or a repeated member, at line {line} column {column}"
+        ))
+    })?;
+    read_alone(&value.0.to_string(), Some(policy))
+}
+
+/// The record that a shape made by this program says.
+///
+/// # Errors
+/// When it is not valid; without a policy what only it can tell is not checked.
+pub(super) fn prove(
+    spec: &KeySpec,
+    policy: Option<&Policy>,
+) -> Result<Arc<KeyRecord>, InvalidRecord> {
+    let text = serde_json::to_value(spec).unwrap_or_default().to_string();
+    read_alone(&text, policy)
+}
+
+/// Reads a text that holds one record.
+fn read_alone(text: &str, policy: Option<&Policy>) -> Result<Arc<KeyRecord>, InvalidRecord> {
+    let read = || {
+        let document = yaml::parse::<KeySpec>(Path::new("record"), text)?;
+        let checker = document.source.checker();
+        let record = document.value.check(&checker.top(), policy);
+        checker.finish()?;
+        Ok(record)
+    };
+    match read() {
+        Ok(Some(record)) => Ok(Arc::new(record)),
+        Ok(None) => Err(InvalidRecord::new("it cannot be used")),
+        Err(problems) => Err(InvalidRecord::new(told(&problems))),
+    }
+}
+
+/// The problems of a record without file and line, which a remote record does not have.
+fn told(problems: &yaml::Problems) -> String {
+    let tell = |problem: &yaml::Problem| {
+        let path = if problem.path.0.is_empty() {
+            String::new()
+        } else {
+            format!("{}: ", problem.path)
+        };
+        let help = problem
+            .help
+            .as_ref()
+            .map(|help| format!("; {help}"))
+            .unwrap_or_default();
+        format!("{path}{}{help}", problem.message)
+    };
+    problems.iter().map(tell).collect::<Vec<_>>().join(", ")
+}

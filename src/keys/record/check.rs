@@ -1,0 +1,302 @@
+//! From a record as it is written to a `KeyRecord`, with all that is wrong in it noted at its place.
+//!
+//! Messages say what is wrong and what would be right and repeat nothing that was read, but for an address once it
+//! has proved to be one. Without a policy (the `keys` commands on a bare file) only what needs one is left out: whether the
+//! plan exists, whether the kind of digest is looked up, whether identity headers can carry the values.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+
+use super::{KeySpec, SecretSpec};
+use crate::authz::digest::KeyDigest;
+use crate::authz::identity::{IdentityField, InvalidIdentity};
+use crate::authz::key::{KeyRecord, MetadataValue, PlanName, Restrictions, Secret, Validity};
+use crate::authz::scope::Scope;
+use crate::authz::snapshot::Policy;
+use crate::authz::token::is_token;
+use crate::yaml::{Place, TimeSpec};
+
+/// How many names are listed where one was not found.
+const LISTED_NAMES: usize = 5;
+
+impl KeySpec {
+    /// The record that this says, or `None` with everything that is wrong noted at its place.
+    pub fn check(&self, at: &Place<'_>, policy: Option<&Policy>) -> Option<KeyRecord> {
+        let before = at.problems_so_far();
+        let id = at.field("id").note(self.id.parse());
+        let client = self
+            .client
+            .as_deref()
+            .and_then(|text| at.field("client").note(text.parse()));
+        let secrets = check_secrets(&self.secrets, &at.field("secrets"), policy);
+        let validity = check_validity(at, self.not_before, self.expires_at);
+        let plan = self
+            .plan
+            .as_deref()
+            .and_then(|text| check_plan(text, &at.field("plan"), policy));
+        let scopes = check_scopes(&self.scopes, &at.field("scopes"));
+        let restrictions = self.check_restrictions(at);
+        if !self.limits.is_empty() {
+            at.field("limits")
+                .problem_with_help("limits are not supported yet", "leave them out");
+        }
+        if self.mcp.is_some() {
+            at.field("mcp")
+                .problem_with_help("rules for MCP are not supported yet", "leave them out");
+        }
+        if at.problems_so_far() != before {
+            return None;
+        }
+        let record = KeyRecord {
+            id: id?,
+            client,
+            secrets,
+            enabled: self.enabled,
+            revoked_at: self.revoked_at.map(|time| time.0),
+            validity,
+            plan,
+            scopes,
+            restrictions,
+            metadata: self
+                .metadata
+                .iter()
+                .map(|(name, value)| (name.into(), metadata_value(&value.0)))
+                .collect(),
+        };
+        if let Some(policy) = policy
+            && let Err(invalid) = policy.identity.check(&record, &policy.plans)
+        {
+            note_identity(&invalid, at);
+            return None;
+        }
+        Some(record)
+    }
+
+    fn check_restrictions(&self, at: &Place<'_>) -> Option<Box<Restrictions>> {
+        let restrictions = Restrictions {
+            ips: check_list(
+                self.allow_ips.as_deref(),
+                &at.field("allow_ips"),
+                check_network,
+            ),
+            hosts: check_list(
+                self.allow_hosts.as_deref(),
+                &at.field("allow_hosts"),
+                note_parsed,
+            ),
+            paths: check_list(
+                self.allow_paths.as_deref(),
+                &at.field("allow_paths"),
+                note_parsed,
+            ),
+            methods: check_list(
+                self.allow_methods.as_deref(),
+                &at.field("allow_methods"),
+                check_method,
+            ),
+        };
+        (restrictions != Restrictions::default()).then(|| Box::new(restrictions))
+    }
+}
+
+fn note_parsed<T: FromStr<Err: std::error::Error>>(text: &str, at: &Place<'_>) -> Option<T> {
+    at.note(text.parse())
+}
+
+fn check_secrets(secrets: &[SecretSpec], at: &Place<'_>, policy: Option<&Policy>) -> Box<[Secret]> {
+    if secrets.is_empty() {
+        at.problem_with_help(
+            "a key has at least one secret",
+            "make one with `keyward keys new`",
+        );
+    }
+    let check = |(index, secret): (usize, &SecretSpec)| {
+        let at = at.index(index);
+        let digest: Option<KeyDigest> = at.field("digest").note(secret.digest.parse());
+        let digest = digest?;
+        if let Some(policy) =
+            policy.filter(|policy| !policy.digester.accept().contains(&digest.kind()))
+        {
+            let accepted: Vec<_> = policy
+                .digester
+                .accept()
+                .iter()
+                .map(|kind| format!("`{kind}`"))
+                .collect();
+            at.field("digest").problem_with_help(
+                format!("a digest of kind `{}` is never looked up", digest.kind()),
+                format!(
+                    "the configuration's `digest.accept` names {}",
+                    accepted.join(" and ")
+                ),
+            );
+        }
+        Some(Secret {
+            digest,
+            validity: check_validity(&at, secret.not_before, secret.expires_at),
+        })
+    };
+    secrets.iter().enumerate().filter_map(check).collect()
+}
+
+fn check_validity(
+    at: &Place<'_>,
+    not_before: Option<TimeSpec>,
+    expires_at: Option<TimeSpec>,
+) -> Validity {
+    let validity = Validity {
+        not_before: not_before.map(|time| time.0),
+        expires_at: expires_at.map(|time| time.0),
+    };
+    if let (Some(first), Some(end)) = (validity.not_before, validity.expires_at)
+        && end <= first
+    {
+        at.field("expires_at").problem_with_help(
+            "it expires before it begins",
+            "`expires_at` is after `not_before`",
+        );
+    }
+    validity
+}
+
+fn check_plan(text: &str, at: &Place<'_>, policy: Option<&Policy>) -> Option<PlanName> {
+    let name: PlanName = at.note(text.parse())?;
+    let Some(policy) = policy.filter(|policy| !policy.plans.0.contains_key(&name)) else {
+        return Some(name);
+    };
+    let mut known: Vec<&str> = policy.plans.0.keys().map(PlanName::as_str).collect();
+    // The nearest first: it is the one that was meant, most likely.
+    known.sort_by_key(|plan| strsim::damerau_levenshtein(plan, name.as_str()));
+    known.truncate(LISTED_NAMES);
+    let help = match known.as_slice() {
+        [] => "the configuration has no plans".to_owned(),
+        names => {
+            format!(
+                "the configuration has {}",
+                names
+                    .iter()
+                    .map(|n| format!("`{n}`"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            )
+        }
+    };
+    at.problem_with_help("there is no such plan", help);
+    None
+}
+
+fn check_scopes(texts: &[String], at: &Place<'_>) -> Box<[Scope]> {
+    let mut scopes = Vec::with_capacity(texts.len());
+    for (index, text) in texts.iter().enumerate() {
+        let scope: Option<Scope> = at.index(index).note(text.parse());
+        // A scope named twice says the same, and goes upstream once.
+        scopes.extend(scope.filter(|scope| !scopes.contains(scope)));
+    }
+    scopes.into()
+}
+
+/// The items of a list that narrows what a key may do. Absent is any; an empty one would read like any and mean none.
+fn check_list<T>(
+    list: Option<&[String]>,
+    at: &Place<'_>,
+    check: impl Fn(&str, &Place<'_>) -> Option<T>,
+) -> Option<Box<[T]>> {
+    let list = list?;
+    if list.is_empty() {
+        at.problem_with_help(
+            "an empty list would allow nothing",
+            "leave it out to allow any",
+        );
+    }
+    let items = list.iter().enumerate();
+    Some(
+        items
+            .filter_map(|(index, text)| check(text, &at.index(index)))
+            .collect(),
+    )
+}
+
+/// A network, or a single address for the network that holds it alone.
+fn check_network(text: &str, at: &Place<'_>) -> Option<IpNet> {
+    let Some(net) = text
+        .parse::<IpNet>()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .ok()
+    else {
+        at.problem_with_help(
+            "not a network or an address",
+            "write one such as 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32",
+        );
+        return None;
+    };
+    if net != net.trunc() {
+        at.problem_with_help(
+            "the address has bits beyond the length of its network",
+            format!(
+                "write {} for the network, or {} for the one address",
+                net.trunc(),
+                net.addr()
+            ),
+        );
+        return None;
+    }
+    // Addresses of clients are compared in their short form, so that a mapped network would match nobody.
+    if let (IpAddr::V6(address), Some(length)) = (net.addr(), net.prefix_len().checked_sub(96))
+        && let Some(short) = address.to_ipv4_mapped()
+    {
+        at.problem_with_help(
+            "an IPv4 network written as IPv6 matches nobody",
+            format!("write {short}/{length}"),
+        );
+        return None;
+    }
+    Some(net)
+}
+
+fn check_method(text: &str, at: &Place<'_>) -> Option<Box<str>> {
+    const COMMON: [&str; 9] = [
+        "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
+    ];
+    if let Some(meant) = COMMON
+        .iter()
+        .find(|name| **name != text && name.eq_ignore_ascii_case(text))
+    {
+        at.problem_with_help(
+            "methods are compared to the letter",
+            format!("write {meant}"),
+        );
+        return None;
+    }
+    if !is_token(text) {
+        at.problem_with_help("not a method", "a method is an RFC 9110 token such as GET");
+        return None;
+    }
+    Some(text.into())
+}
+
+fn metadata_value(value: &serde_json::Value) -> MetadataValue {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => MetadataValue::Scalar(text.as_str().into()),
+        Value::Bool(_) | Value::Number(_) => MetadataValue::Scalar(value.to_string().into()),
+        Value::Null | Value::Array(_) | Value::Object(_) => MetadataValue::Structured,
+    }
+}
+
+fn note_identity(invalid: &InvalidIdentity, at: &Place<'_>) {
+    let message = invalid.to_string();
+    let field = match invalid {
+        InvalidIdentity::Characters(field) | InvalidIdentity::Long(field) => Some(field),
+        InvalidIdentity::LongTogether => None,
+    };
+    match field {
+        None => at.problem(message),
+        Some(IdentityField::Id) => at.field("id").problem(message),
+        Some(IdentityField::Client) => at.field("client").problem(message),
+        Some(IdentityField::Scopes) => at.field("scopes").problem(message),
+        Some(IdentityField::Plan) => at.field("plan").problem(message),
+        Some(IdentityField::Metadata(name)) => at.field("metadata").field(name).problem(message),
+    }
+}

@@ -1,0 +1,152 @@
+//! New secrets: `kw_`, 32 random characters, and six that check the others.
+//!
+//! The prefix lets scanners of repositories and logs recognise one; the CRC-32 of what stands before it tells a secret from text
+//! that only looks like one, and a mistyped one from an unknown one, without asking anybody. Only new secrets look
+//! like this: any visible ASCII may be presented, and what is imported keeps its form.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use crate::authz::digest::{Digester, KeyDigest};
+
+/// What every new secret begins with.
+pub const PREFIX: &str = "kw_";
+
+/// Random characters: 62³² is 190 bits, beyond any guessing.
+const RANDOM_CHARS: usize = 32;
+
+/// Characters that hold 32 bits of checksum in base 62.
+const CHECKSUM_CHARS: usize = 6;
+
+const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// A secret that nobody has seen yet. It is wiped from memory when it is dropped.
+pub struct NewSecret(Zeroizing<String>);
+
+/// The operating system gave no random bytes.
+#[derive(Debug, thiserror::Error)]
+#[error("no random bytes for a secret: {0}")]
+pub struct NoRandomness(getrandom::Error);
+
+// === impl NewSecret ===
+
+impl NewSecret {
+    /// A secret made of the operating system's randomness.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn generate() -> Result<Self, NoRandomness> {
+        // All of it is there from the start, or growing would leave copies behind.
+        let mut text = Zeroizing::new(String::with_capacity(
+            PREFIX.len() + RANDOM_CHARS + CHECKSUM_CHARS,
+        ));
+        text.push_str(PREFIX);
+        let mut random = Zeroizing::new([0_u8; 64]);
+        while text.len() < PREFIX.len() + RANDOM_CHARS {
+            getrandom::fill(&mut *random).map_err(NoRandomness)?;
+            let missing = PREFIX.len() + RANDOM_CHARS - text.len();
+            // Bytes from 248 on are thrown away: with them the first characters would come up more often.
+            let digits = random.iter().filter(|byte| **byte < 248).take(missing);
+            text.extend(digits.map(|byte| digit(u32::from(*byte))));
+        }
+        let sum = checksum(&text);
+        text.extend(sum);
+        Ok(Self(text))
+    }
+
+    /// The secret, to be shown once.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Its digest, of the kind that new secrets get.
+    pub fn digest(&self, digester: &Digester) -> KeyDigest {
+        digester.digest(digester.preferred(), self.0.as_bytes())
+    }
+}
+
+impl fmt::Debug for NewSecret {
+    /// Shows nothing of it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NewSecret(..)")
+    }
+}
+
+/// Whether the text has the form of our secrets and its checksum is right.
+pub fn is_intact(text: &str) -> bool {
+    let checked = text
+        .len()
+        .checked_sub(CHECKSUM_CHARS)
+        .and_then(|at| text.split_at_checked(at));
+    checked.is_some_and(|(before, sum)| {
+        before
+            .strip_prefix(PREFIX)
+            .is_some_and(|random| random.len() == RANDOM_CHARS)
+            && sum.chars().eq(checksum(before))
+    })
+}
+
+/// The digit in base 62 for the last place of a number.
+fn digit(number: u32) -> char {
+    let place = usize::try_from(number % 62).unwrap_or_default();
+    BASE62.get(place).copied().map_or('0', char::from)
+}
+
+/// The CRC-32 of `text` in base 62, the last place first.
+fn checksum(text: &str) -> impl Iterator<Item = char> + use<> {
+    let mut rest = crc32fast::hash(text.as_bytes());
+    std::iter::repeat_with(move || {
+        let digit = digit(rest);
+        rest /= 62;
+        digit
+    })
+    .take(CHECKSUM_CHARS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::authz::digest::DigestKind;
+
+    #[test]
+    fn new_secrets_are_visible_ascii_with_their_own_checksum_and_differ() {
+        let secrets: Vec<_> = (0..100).map(|_| NewSecret::generate().unwrap()).collect();
+        for secret in &secrets {
+            let text = secret.expose();
+            assert_eq!(text.len(), 41);
+            assert!(text.starts_with("kw_") && text.bytes().all(|b| b.is_ascii_graphic()));
+            assert!(is_intact(text), "{text}");
+            assert!(!format!("{secret:?}").contains(text));
+        }
+        let different: HashSet<_> = secrets.iter().map(NewSecret::expose).collect();
+        assert_eq!(different.len(), 100);
+    }
+
+    #[test]
+    fn any_changed_character_shows() {
+        let secret = NewSecret::generate().unwrap();
+        let text = secret.expose();
+        for place in 0..text.len() {
+            let mut changed = text.as_bytes().to_vec();
+            changed[place] = if changed[place] == b'x' { b'y' } else { b'x' };
+            assert!(
+                !is_intact(std::str::from_utf8(&changed).unwrap()),
+                "at {place}"
+            );
+        }
+        for other in ["", "kw_", &text[..40], &format!("{text}0"), "kw_ä"] {
+            assert!(!is_intact(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn its_digest_is_the_one_that_it_is_found_by() {
+        let digester = Digester::new(vec![DigestKind::Blake3], None).unwrap();
+        let secret = NewSecret::generate().unwrap();
+        let want = blake3::hash(secret.expose().as_bytes());
+        assert_eq!(secret.digest(&digester).hex(), want.to_hex().as_str());
+    }
+}

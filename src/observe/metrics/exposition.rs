@@ -1,0 +1,81 @@
+//! Prometheus' text format, written straight into a string.
+//!
+//! For series that are not in the registry. A family's samples stand together below its header, as the format wants.
+
+use std::fmt::{Display, Write};
+
+/// The type of a family.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    Counter,
+    Gauge,
+}
+
+/// Text being written.
+#[derive(Debug)]
+pub(super) struct Exposition {
+    text: String,
+}
+
+impl Exposition {
+    /// Goes on behind what is written already.
+    pub(super) fn continuing(text: String) -> Self {
+        Self { text }
+    }
+
+    pub(super) fn into_text(self) -> String {
+        self.text
+    }
+
+    /// Begins a family. Its help has no backslash and no line feed.
+    pub(super) fn family(&mut self, name: &str, kind: Kind, help: &str) {
+        let kind = match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+        };
+        // Writing to a String cannot fail, here and below.
+        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    /// A sample of the family.
+    pub(super) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.text.push_str(name);
+        for (number, (label, text)) in labels.iter().enumerate() {
+            self.text.push(if number == 0 { '{' } else { ',' });
+            self.text.push_str(label);
+            self.text.push_str("=\"");
+            self.escape(text);
+            self.text.push('"');
+        }
+        if !labels.is_empty() {
+            self.text.push('}');
+        }
+        let _ = writeln!(self.text, " {value}");
+    }
+
+    fn escape(&mut self, text: &str) {
+        for character in text.chars() {
+            match character {
+                '\\' => self.text.push_str("\\\\"),
+                '"' => self.text.push_str("\\\""),
+                '\n' => self.text.push_str("\\n"),
+                other => self.text.push(other),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_value_cannot_leave_its_quotes() {
+        let mut exposition = Exposition::continuing("# before\n".to_owned());
+        exposition.family("a_total", Kind::Counter, "Counts.");
+        exposition.sample("a_total", &[("x", "1\"} 2\n"), ("y", "\\")], 3);
+        exposition.sample("a_total", &[], 4.5);
+        let expected = "# before\n# HELP a_total Counts.\n# TYPE a_total counter\na_total{x=\"1\\\"} 2\\n\",y=\"\\\\\"} 3\na_total 4.5\n";
+        assert_eq!(exposition.into_text(), expected);
+    }
+}

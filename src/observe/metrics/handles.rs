@@ -1,0 +1,244 @@
+//! Small structs of handles for the rooms that record by themselves: the cache, sources, and whoever reloads.
+//!
+//! Each is cheap to clone and holds its series already, so that recording is an atomic operation and no label can be
+//! made up where it happens.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use prometheus::{
+    Error, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+};
+
+use super::Register;
+
+/// Seconds. A store on the same machine answers in 0.1 ms; timeouts are 100 and 150 ms by default.
+const LOOKUP_BUCKETS: [f64; 13] = [
+    100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 150e-3, 250e-3, 1.0,
+];
+
+/// What the cache in front of the source counts.
+#[derive(Debug, Clone)]
+pub struct CacheMetrics {
+    /// A known key was at hand.
+    pub hit: IntCounter,
+    /// It was at hand that no key has the digest.
+    pub negative_hit: IntCounter,
+    /// Neither was at hand.
+    pub miss: IntCounter,
+    /// A key served past its time because the source is failing.
+    pub stale: IntCounter,
+    keys: IntGauge,
+    negatives: IntGauge,
+}
+
+impl CacheMetrics {
+    pub(super) fn new(register: &Register<'_>) -> Result<Self, Error> {
+        let lookups = register.counters(
+            "keyward_cache_lookups_total",
+            "Lookups of digests in the cache in front of the source.",
+            &["result"],
+        )?;
+        let entries = register.gauges(
+            "keyward_cache_entries",
+            "Entries in the cache, approximately.",
+            &["kind"],
+        )?;
+        Ok(Self {
+            hit: lookups.get_metric_with_label_values(&["hit"])?,
+            negative_hit: lookups.get_metric_with_label_values(&["negative_hit"])?,
+            miss: lookups.get_metric_with_label_values(&["miss"])?,
+            stale: lookups.get_metric_with_label_values(&["stale"])?,
+            keys: entries.get_metric_with_label_values(&["key"])?,
+            negatives: entries.get_metric_with_label_values(&["negative"])?,
+        })
+    }
+
+    /// Tells how many known keys and unknown digests are held; to be called before a scrape is rendered.
+    pub fn set_entries(&self, keys: u64, negatives: u64) {
+        self.keys.set(i64::try_from(keys).unwrap_or(i64::MAX));
+        self.negatives
+            .set(i64::try_from(negatives).unwrap_or(i64::MAX));
+    }
+}
+
+/// How a lookup at a source ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceResult {
+    /// There is a record, valid or not.
+    Found,
+    /// No key has the digest.
+    NotFound,
+    /// The source failed.
+    Error,
+    /// The source did not answer in time.
+    Timeout,
+}
+
+/// What is counted of one source.
+#[derive(Debug, Clone)]
+pub struct SourceMetrics {
+    found: IntCounter,
+    not_found: IntCounter,
+    error: IntCounter,
+    timeout: IntCounter,
+    duration: Histogram,
+    up: IntGauge,
+}
+
+impl SourceMetrics {
+    /// Counts a lookup.
+    pub fn looked_up(&self, result: SourceResult, duration: Duration) {
+        match result {
+            SourceResult::Found => &self.found,
+            SourceResult::NotFound => &self.not_found,
+            SourceResult::Error => &self.error,
+            SourceResult::Timeout => &self.timeout,
+        }
+        .inc();
+        self.duration.observe(duration.as_secs_f64());
+    }
+
+    /// Tells whether the source answers; for a file, whether what lies there was loaded.
+    pub fn set_up(&self, up: bool) {
+        self.up.set(i64::from(up));
+    }
+}
+
+/// Of all sources; only those that are asked for have series.
+#[derive(Debug)]
+pub(super) struct SourceVectors {
+    lookups: IntCounterVec,
+    durations: HistogramVec,
+    up: IntGaugeVec,
+}
+
+impl SourceVectors {
+    pub(super) fn new(register: &Register<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            lookups: register.counters(
+                "keyward_source_lookups_total",
+                "Lookups of digests at the source.",
+                &["source", "result"],
+            )?,
+            durations: register.histograms(
+                "keyward_source_lookup_duration_seconds",
+                "Time that a lookup at the source took, in seconds.",
+                &["source"],
+                &LOOKUP_BUCKETS,
+            )?,
+            up: register.gauges(
+                "keyward_source_up",
+                "1 while the source answers (a file: while what lies there is loaded), else 0.",
+                &["source"],
+            )?,
+        })
+    }
+
+    pub(super) fn of(&self, source: &'static str) -> Result<SourceMetrics, Error> {
+        let lookups = |result| self.lookups.get_metric_with_label_values(&[source, result]);
+        Ok(SourceMetrics {
+            found: lookups("found")?,
+            not_found: lookups("not_found")?,
+            error: lookups("error")?,
+            timeout: lookups("timeout")?,
+            duration: self.durations.get_metric_with_label_values(&[source])?,
+            up: self.up.get_metric_with_label_values(&[source])?,
+        })
+    }
+}
+
+/// What is loaded anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// The configuration.
+    Config,
+    /// The keys.
+    Keys,
+}
+
+/// What is counted of loading anew.
+#[derive(Debug, Clone)]
+pub struct ReloadMetrics {
+    config: ReloadSeries,
+    keys: ReloadSeries,
+}
+
+#[derive(Debug, Clone)]
+struct ReloadSeries {
+    success: IntCounter,
+    failure: IntCounter,
+    last_success: IntGauge,
+}
+
+impl ReloadMetrics {
+    pub(super) fn new(register: &Register<'_>) -> Result<Self, Error> {
+        let total = register.counters(
+            "keyward_reloads_total",
+            "Reloads of configuration and keys; the load at start is none.",
+            &["what", "result"],
+        )?;
+        let last = register.gauges(
+            "keyward_last_reload_success_timestamp_seconds",
+            "Unix time of the last load that succeeded, that at start included, in seconds.",
+            &["what"],
+        )?;
+        let series = |what: &str| -> Result<ReloadSeries, Error> {
+            Ok(ReloadSeries {
+                success: total.get_metric_with_label_values(&[what, "success"])?,
+                failure: total.get_metric_with_label_values(&[what, "failure"])?,
+                last_success: last.get_metric_with_label_values(&[what])?,
+            })
+        };
+        Ok(Self {
+            config: series("config")?,
+            keys: series("keys")?,
+        })
+    }
+
+    /// Tells that it was loaded at start.
+    pub fn loaded(&self, what: What, now: Timestamp) {
+        self.of(what).last_success.set(now.as_second());
+    }
+
+    /// Counts a reload that took effect.
+    pub fn succeeded(&self, what: What, now: Timestamp) {
+        self.of(what).success.inc();
+        self.loaded(what, now);
+    }
+
+    /// Counts a reload that changed nothing because of what was found.
+    pub fn failed(&self, what: What) {
+        self.of(what).failure.inc();
+    }
+
+    fn of(&self, what: What) -> &ReloadSeries {
+        match what {
+            What::Config => &self.config,
+            What::Keys => &self.keys,
+        }
+    }
+}
+
+/// What is counted of keys that changed.
+#[derive(Debug, Clone)]
+pub struct InvalidationMetrics {
+    /// The file changed: all prepared keys were set aside.
+    pub file: IntCounter,
+    /// A remote source pushed a change.
+    pub push: IntCounter,
+}
+
+impl InvalidationMetrics {
+    pub(super) fn new(register: &Register<'_>) -> Result<Self, Error> {
+        let total = register.counters(
+            "keyward_invalidations_total",
+            "Times that cached keys were set aside because of a change at the source.",
+            &["origin"],
+        )?;
+        Ok(Self {
+            file: total.get_metric_with_label_values(&["file"])?,
+            push: total.get_metric_with_label_values(&["push"])?,
+        })
+    }
+}
