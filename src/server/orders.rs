@@ -3,6 +3,7 @@
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+#[cfg(test)]
 use tokio::sync::mpsc;
 
 /// Something that the server is told from outside.
@@ -27,6 +28,7 @@ pub(crate) enum Orders {
         hangup: Signal,
     },
     /// A channel; once it is closed no order comes any more.
+    #[cfg(test)]
     Channel(mpsc::Receiver<Order>),
 }
 
@@ -48,6 +50,7 @@ impl Orders {
                 Some(()) = interrupt.recv() => Order::Stop,
                 Some(()) = hangup.recv() => Order::Reload,
             },
+            #[cfg(test)]
             Self::Channel(orders) => match orders.recv().await {
                 Some(order) => order,
                 None => std::future::pending().await,
