@@ -45,7 +45,11 @@ impl Orders {
     /// The next order. May be dropped and called anew.
     pub(crate) async fn next(&mut self) -> Order {
         match self {
-            Self::Signals { terminate, interrupt, hangup } => tokio::select! {
+            Self::Signals {
+                terminate,
+                interrupt,
+                hangup,
+            } => tokio::select! {
                 Some(()) = terminate.recv() => Order::Stop,
                 Some(()) = interrupt.recv() => Order::Stop,
                 Some(()) = hangup.recv() => Order::Reload,

@@ -30,7 +30,11 @@ fn bare(reason: Reason) -> CheckRecord<'static> {
 }
 
 fn key() -> KeyRecord {
-    KeyRecord { client: Some("acme".parse().unwrap()), plan: Some("gold".parse().unwrap()), ..record("bot") }
+    KeyRecord {
+        client: Some("acme".parse().unwrap()),
+        plan: Some("gold".parse().unwrap()),
+        ..record("bot")
+    }
 }
 
 fn full(key: &KeyRecord) -> CheckRecord<'_> {
@@ -81,8 +85,18 @@ fn what_is_not_known_is_absent() {
 
 #[test]
 fn a_key_without_a_client_stands_for_itself() {
-    let line = line(&CheckRecord { key: Some(&record("k")), ..bare(Reason::Allowed) }, LogFormat::Json, false);
-    assert!(line.contains(r#""key_id":"k","client":"k","duration_us""#), "{line}");
+    let line = line(
+        &CheckRecord {
+            key: Some(&record("k")),
+            ..bare(Reason::Allowed)
+        },
+        LogFormat::Json,
+        false,
+    );
+    assert!(
+        line.contains(r#""key_id":"k","client":"k","duration_us""#),
+        "{line}"
+    );
 }
 
 #[test]
@@ -101,35 +115,83 @@ fn only_the_decisions_asked_for_leave_a_line() {
 fn what_a_client_sent_is_cut_and_made_safe() {
     let long = vec![b'a'; 5000];
     let cases: [(&str, &[u8], &str, &str); 9] = [
-        ("a query that was not cut off", b"/p?api_key=s3cret", "/p", "/p"),
+        (
+            "a query that was not cut off",
+            b"/p?api_key=s3cret",
+            "/p",
+            "/p",
+        ),
         (
             "a forged line",
             b"/\n{\"msg\":\"decision\"}",
             "/\n{\"msg\":\"decision\"}",
             "\"/\\n{\\\"msg\\\":\\\"decision\\\"}\"",
         ),
-        ("a forged member", b"/ decision=allow", "/ decision=allow", "\"/ decision=allow\""),
-        ("a terminal escape", b"/\x1b[2J\x7f\x00", "/\x1b[2J\x7f\0", "\"/\\u{1b}[2J\\u{7f}\\u{0}\""),
-        ("a C1 control", "/\u{9b}31m".as_bytes(), "/\u{9b}31m", "\"/\\u{9b}31m\""),
-        ("text that runs backwards", "/\u{202e}x".as_bytes(), "/\u{202e}x", "\"/\\u{202e}x\""),
-        ("not UTF-8", b"/\xff\xfe", "/\u{fffd}\u{fffd}", "\"/\u{fffd}\u{fffd}\""),
+        (
+            "a forged member",
+            b"/ decision=allow",
+            "/ decision=allow",
+            "\"/ decision=allow\"",
+        ),
+        (
+            "a terminal escape",
+            b"/\x1b[2J\x7f\x00",
+            "/\x1b[2J\x7f\0",
+            "\"/\\u{1b}[2J\\u{7f}\\u{0}\"",
+        ),
+        (
+            "a C1 control",
+            "/\u{9b}31m".as_bytes(),
+            "/\u{9b}31m",
+            "\"/\\u{9b}31m\"",
+        ),
+        (
+            "text that runs backwards",
+            "/\u{202e}x".as_bytes(),
+            "/\u{202e}x",
+            "\"/\\u{202e}x\"",
+        ),
+        (
+            "not UTF-8",
+            b"/\xff\xfe",
+            "/\u{fffd}\u{fffd}",
+            "\"/\u{fffd}\u{fffd}\"",
+        ),
         ("letters", "/é".as_bytes(), "/é", "\"/é\""),
         ("a backslash", b"/a\\x41", "/a\\x41", "\"/a\\\\x41\""),
     ];
     for (case, path, json, text) in cases {
-        let record = CheckRecord { path, ..bare(Reason::RouteDenied) };
+        let record = CheckRecord {
+            path,
+            ..bare(Reason::RouteDenied)
+        };
         let members: Value = serde_json::from_str(&line(&record, LogFormat::Json, false)).unwrap();
         assert_eq!(members["path"], json, "{case}");
         let written = line(&record, LogFormat::Text, false);
-        assert!(written.contains(&format!(" path={text} duration_us=7")), "{case}: {written}");
+        assert!(
+            written.contains(&format!(" path={text} duration_us=7")),
+            "{case}: {written}"
+        );
     }
-    let record =
-        CheckRecord { method: &long, host: &long, path: &long, request_id: Some(&long), ..bare(Reason::RouteDenied) };
+    let record = CheckRecord {
+        method: &long,
+        host: &long,
+        path: &long,
+        request_id: Some(&long),
+        ..bare(Reason::RouteDenied)
+    };
     let members: Value = serde_json::from_str(&line(&record, LogFormat::Json, false)).unwrap();
-    for (member, limit) in
-        [("method", MAX_METHOD), ("host", MAX_HOST), ("path", MAX_PATH), ("request_id", MAX_REQUEST_ID)]
-    {
-        assert_eq!(members[member], format!("{}…", "a".repeat(limit)), "{member}");
+    for (member, limit) in [
+        ("method", MAX_METHOD),
+        ("host", MAX_HOST),
+        ("path", MAX_PATH),
+        ("request_id", MAX_REQUEST_ID),
+    ] {
+        assert_eq!(
+            members[member],
+            format!("{}…", "a".repeat(limit)),
+            "{member}"
+        );
     }
 }
 

@@ -31,7 +31,13 @@ struct Kept(Arc<Mutex<Vec<u8>>>);
 
 impl Kept {
     fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap()
+        String::from_utf8(
+            self.0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+        )
+        .unwrap()
     }
 }
 
@@ -47,7 +53,11 @@ impl io::Write for Kept {
 }
 
 fn settings(format: LogFormat, level: LogLevel) -> LogSettings {
-    LogSettings { format, level, decisions: Decisions::All }
+    LogSettings {
+        format,
+        level,
+        decisions: Decisions::All,
+    }
 }
 
 /// What a log writes while `tell` runs as the thread's subscriber.
@@ -83,7 +93,9 @@ fn tell_of_everything() {
 
 #[test]
 fn an_event_is_one_flat_json_object() {
-    let line = written(settings(LogFormat::Json, LogLevel::Info), true, |_| tell_of_everything());
+    let line = written(settings(LogFormat::Json, LogLevel::Info), true, |_| {
+        tell_of_everything()
+    });
     let expected = concat!(
         r#"{"ts":"2026-09-21T14:13:20.250000Z","level":"info","msg":"listening on 2","grpc":"127.0.0.1:9191","ms":5,"#,
         r#""ratio":0.5,"endless":"inf","ok":true,"left":-1,"path":"a b","empty":"","sign":"a=b","list":"[\"x\"]","#,
@@ -91,13 +103,21 @@ fn an_event_is_one_flat_json_object() {
         "\n"
     );
     assert_eq!(line, expected);
-    let Value::Object(members) = serde_json::from_str(&line).unwrap() else { panic!("no object: {line}") };
-    assert!(members.values().all(|value| !value.is_object() && !value.is_array()));
+    let Value::Object(members) = serde_json::from_str(&line).unwrap() else {
+        panic!("no object: {line}")
+    };
+    assert!(
+        members
+            .values()
+            .all(|value| !value.is_object() && !value.is_array())
+    );
 }
 
 #[test]
 fn an_event_is_a_line_of_words() {
-    let line = written(settings(LogFormat::Text, LogLevel::Info), false, |_| tell_of_everything());
+    let line = written(settings(LogFormat::Text, LogLevel::Info), false, |_| {
+        tell_of_everything()
+    });
     let expected = concat!(
         r#"2026-09-21T14:13:20.250000Z  INFO listening on 2 grpc=127.0.0.1:9191 ms=5 ratio=0.5 endless=inf ok=true "#,
         r#"left=-1 path="a b" empty="" sign="a=b" list="[\"x\"]" "#,
@@ -115,8 +135,14 @@ fn colour_is_for_text_and_only_where_asked_for() {
         (LogFormat::Json, true, false),
         (LogFormat::Json, false, false),
     ] {
-        let line = written(settings(format, LogLevel::Info), colour, |_| tracing::warn!(a = 1, "coloured"));
-        assert_eq!(line.contains('\x1b'), expected, "{format:?} {colour}: {line}");
+        let line = written(settings(format, LogLevel::Info), colour, |_| {
+            tracing::warn!(a = 1, "coloured")
+        });
+        assert_eq!(
+            line.contains('\x1b'),
+            expected,
+            "{format:?} {colour}: {line}"
+        );
     }
 }
 
@@ -129,12 +155,21 @@ fn lines_below_the_level_are_not_written() {
         tracing::debug!("four");
         tracing::trace!("five");
     };
-    for (level, lines) in
-        [(LogLevel::Error, 1), (LogLevel::Warn, 2), (LogLevel::Info, 3), (LogLevel::Debug, 4), (LogLevel::Trace, 5)]
-    {
+    for (level, lines) in [
+        (LogLevel::Error, 1),
+        (LogLevel::Warn, 2),
+        (LogLevel::Info, 3),
+        (LogLevel::Debug, 4),
+        (LogLevel::Trace, 5),
+    ] {
         let text = written(settings(LogFormat::Json, level), false, tell);
         assert_eq!(text.lines().count(), lines, "{level:?}: {text}");
-        assert!(text.lines().next_back().unwrap().contains(&format!("\"level\":\"{}\"", level.as_str())));
+        assert!(
+            text.lines()
+                .next_back()
+                .unwrap()
+                .contains(&format!("\"level\":\"{}\"", level.as_str()))
+        );
     }
 }
 
@@ -163,7 +198,10 @@ fn dependencies_are_heard_from_warn_on_and_without_fields() {
         });
         assert!(!text.contains(CANARY), "{text}");
         assert_eq!(text.lines().count(), 2, "{text}");
-        assert!(text.contains("a warning") && text.contains("tonic") && text.contains("ours"), "{text}");
+        assert!(
+            text.contains("a warning") && text.contains("tonic") && text.contains("ours"),
+            "{text}"
+        );
     }
 }
 
@@ -191,8 +229,18 @@ fn a_reader_that_stalls_holds_nobody_up_and_is_told_what_was_lost() {
     let (entered, has_entered) = channel();
     let (give_leave, leave) = channel();
     let kept = Kept::default();
-    let output = Stalled { entered, leave, kept: kept.clone() };
-    let (log, flush) = Log::start(settings(LogFormat::Json, LogLevel::Info), false, Arc::new(Still), output).unwrap();
+    let output = Stalled {
+        entered,
+        leave,
+        kept: kept.clone(),
+    };
+    let (log, flush) = Log::start(
+        settings(LogFormat::Json, LogLevel::Info),
+        false,
+        Arc::new(Still),
+        output,
+    )
+    .unwrap();
     let line = "x".repeat(1023) + "\n";
     log.inner.sink.write(&line);
     has_entered.recv().unwrap();
@@ -203,9 +251,15 @@ fn a_reader_that_stalls_holds_nobody_up_and_is_told_what_was_lost() {
     drop(give_leave);
     drop(flush);
     let text = kept.text();
-    assert_eq!(text.lines().filter(|line| line.starts_with('x')).count(), 2049);
+    assert_eq!(
+        text.lines().filter(|line| line.starts_with('x')).count(),
+        2049
+    );
     let last: Value = serde_json::from_str(text.lines().next_back().unwrap()).unwrap();
-    assert_eq!((&last["msg"], &last["lines"]), (&"log lines were lost".into(), &3.into()));
+    assert_eq!(
+        (&last["msg"], &last["lines"]),
+        (&"log lines were lost".into(), &3.into())
+    );
 }
 
 #[test]
@@ -215,7 +269,11 @@ fn what_is_under_way_at_the_end_is_written() {
             tracing::info!(number, "line");
         }
     });
-    let numbers = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["number"].as_u64().unwrap());
+    let numbers = text.lines().map(|line| {
+        serde_json::from_str::<Value>(line).unwrap()["number"]
+            .as_u64()
+            .unwrap()
+    });
     assert!(numbers.eq(0..1000), "lines are missing or out of order");
 }
 
@@ -238,8 +296,14 @@ proptest! {
 #[test]
 fn levels_are_those_of_the_configuration() {
     for (text, level) in [("error", LogLevel::Error), ("trace", LogLevel::Trace)] {
-        assert_eq!(serde_json::from_value::<LogLevel>(text.into()).unwrap(), level);
+        assert_eq!(
+            serde_json::from_value::<LogLevel>(text.into()).unwrap(),
+            level
+        );
         assert_eq!(level.as_str(), text);
     }
-    assert_eq!(Level::INFO.as_str().to_lowercase(), LogLevel::default().as_str());
+    assert_eq!(
+        Level::INFO.as_str().to_lowercase(),
+        LogLevel::default().as_str()
+    );
 }

@@ -12,13 +12,20 @@ async fn admin() -> (Lifecycle, Admin) {
         phase: lifecycle.watch(),
         metrics: Box::new(|| "some_total 1\n".to_owned()),
         config: ArcSwap::from_pointee("{}".to_owned()),
-        source: ArcSwap::from_pointee(SourceState { keys: 3, failure: None }),
+        source: ArcSwap::from_pointee(SourceState {
+            keys: 3,
+            failure: None,
+        }),
     };
     (lifecycle, admin)
 }
 
 fn ask(admin: &Admin, method: &str, path: &str, peer: &str) -> Response<Full<Bytes>> {
-    let request = Request::builder().method(method).uri(path).body(()).unwrap();
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .body(())
+        .unwrap();
     admin.answer(&request, Some(peer.parse().unwrap()))
 }
 
@@ -41,16 +48,27 @@ async fn each_path_answers_those_it_is_for() {
         ("GET", "/", near, 404),
         ("POST", "/metrics/", near, 404),
     ] {
-        assert_eq!(ask(&admin, method, path, peer).status(), status, "{method} {path} {peer}");
+        assert_eq!(
+            ask(&admin, method, path, peer).status(),
+            status,
+            "{method} {path} {peer}"
+        );
     }
     let request = Request::builder().uri("/config").body(()).unwrap();
-    assert_eq!(admin.answer(&request, None).status(), 403, "a peer that nobody knows is not near");
+    assert_eq!(
+        admin.answer(&request, None).status(),
+        403,
+        "a peer that nobody knows is not near"
+    );
 }
 
 #[tokio::test]
 async fn readiness_follows_the_phase_and_the_source_shows_in_its_body_only() {
     let (mut lifecycle, admin) = admin().await;
-    let failed = SourceState { keys: 3, failure: Some("keys.yaml: gone".to_owned()) };
+    let failed = SourceState {
+        keys: 3,
+        failure: Some("keys.yaml: gone".to_owned()),
+    };
     admin.source.store(Arc::new(failed));
     for (phase, status, reason) in [
         (Phase::Loading, 503, json!("loading")),
@@ -64,7 +82,11 @@ async fn readiness_follows_the_phase_and_the_source_shows_in_its_body_only() {
         let body = response.into_body().collect().await.unwrap().to_bytes();
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body["reason"], reason, "{phase:?}");
-        assert_eq!(body["source"], json!({"keys": 3, "failure": "keys.yaml: gone"}), "{phase:?}");
+        assert_eq!(
+            body["source"],
+            json!({"keys": 3, "failure": "keys.yaml: gone"}),
+            "{phase:?}"
+        );
     }
     assert_eq!(ask(&admin, "GET", "/livez", "10.0.0.7:5").status(), 200);
 }

@@ -10,12 +10,17 @@ use tokio::net::UnixStream;
 use super::*;
 
 fn unix(path: &Path) -> ListenAddress {
-    ListenAddress::Unix { path: path.to_owned(), mode: 0o660 }
+    ListenAddress::Unix {
+        path: path.to_owned(),
+        mode: 0o660,
+    }
 }
 
 fn names(dir: &TempDir) -> Vec<String> {
     let entries = fs::read_dir(dir.path()).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
 }
 
 #[tokio::test]
@@ -23,7 +28,10 @@ async fn a_unix_socket_has_its_mode_and_answers_and_goes_with_its_listener() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("keyward.sock");
     let listener = Listener::bind(&unix(&path)).await.unwrap();
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o660
+    );
     assert_eq!(names(&dir), ["keyward.sock"], "nothing else is left behind");
     assert_eq!(listener.address(), format!("unix:{}", path.display()));
     let (connected, accepted) = tokio::join!(UnixStream::connect(&path), listener.accept());
@@ -73,13 +81,24 @@ async fn an_address_that_cannot_be_had_is_named_with_what_would_be_right() {
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "precious").unwrap();
-    let taken = Listener::bind(&ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())).await.unwrap();
+    let taken = Listener::bind(&ListenAddress::Tcp("127.0.0.1:0".parse().unwrap()))
+        .await
+        .unwrap();
     let taken_address: SocketAddr = taken.address().parse().unwrap();
     for (address, said) in [
-        (unix(&file), "is not a socket: remove it, or give another path"),
+        (
+            unix(&file),
+            "is not a socket: remove it, or give another path",
+        ),
         (unix(&dir.path().join("none/s")), "none does not exist"),
-        (ListenAddress::Tcp(taken_address), "is in use by another process"),
-        (ListenAddress::Tcp("203.0.113.7:9191".parse().unwrap()), "is not an address of this machine"),
+        (
+            ListenAddress::Tcp(taken_address),
+            "is in use by another process",
+        ),
+        (
+            ListenAddress::Tcp("203.0.113.7:9191".parse().unwrap()),
+            "is not an address of this machine",
+        ),
     ] {
         let error = Listener::bind(&address).await.unwrap_err().to_string();
         assert!(error.contains(said), "{address}: {error}");

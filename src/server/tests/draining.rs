@@ -12,7 +12,10 @@ use crate::server::orders::Order;
 
 fn patient(drain: &str, deadline: &str) -> Home {
     let listeners = "grpc: {address: \"127.0.0.1:0\"}, admin: {address: \"127.0.0.1:0\"}";
-    Home::new(&format!("server: {{{listeners}, drain: {drain}, deadline: {deadline}}}"), &["alice"])
+    Home::new(
+        &format!("server: {{{listeners}, drain: {drain}, deadline: {deadline}}}"),
+        &["alice"],
+    )
 }
 
 #[tokio::test]
@@ -21,7 +24,11 @@ async fn without_a_connection_the_end_comes_at_once() {
     drop(server.connect().await);
     server.order(Order::Stop).await;
     server.ended().await.unwrap();
-    assert_eq!(server.get("/livez").await, "", "the admin listener is closed");
+    assert_eq!(
+        server.get("/livez").await,
+        "",
+        "the admin listener is closed"
+    );
 }
 
 #[tokio::test]
@@ -31,10 +38,18 @@ async fn while_it_drains_everyone_is_told_and_checks_are_answered() {
     assert!(serving(&channel).await);
     server.order(Order::Stop).await;
     until("health says so", async || !serving(&channel).await).await;
-    assert!(server.get("/readyz").await.contains("\"reason\":\"draining\""));
+    assert!(
+        server
+            .get("/readyz")
+            .await
+            .contains("\"reason\":\"draining\"")
+    );
     assert!(allows(&channel, "alice").await);
     let another = server.connect().await;
-    assert!(allows(&another, "alice").await, "new connections are taken in");
+    assert!(
+        allows(&another, "alice").await,
+        "new connections are taken in"
+    );
     assert!(!server.has_ended());
     drop((channel, another));
     server.ended().await.unwrap();
@@ -44,8 +59,14 @@ async fn while_it_drains_everyone_is_told_and_checks_are_answered() {
 async fn after_the_drain_connections_are_sent_away_and_health_watches_end() {
     let mut server = patient("10ms", "1h").start().await;
     let channel = server.connect().await;
-    let request = HealthCheckRequest { service: String::new() };
-    let mut watch = HealthClient::new(channel.clone()).watch(request).await.unwrap().into_inner();
+    let request = HealthCheckRequest {
+        service: String::new(),
+    };
+    let mut watch = HealthClient::new(channel.clone())
+        .watch(request)
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(watch.next().await.unwrap().unwrap().status, 1);
     server.order(Order::Stop).await;
     // The channel is kept: it is the server that ends the connection.
@@ -58,7 +79,10 @@ async fn what_never_ends_is_cut_off_at_the_deadline() {
     let mut server = patient("10ms", "200ms").start().await;
     // A whole preface and then nothing: the connection can't be closed in an orderly way.
     let mut stuck = TcpStream::connect(&server.grpc).await.unwrap();
-    stuck.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    stuck
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        .await
+        .unwrap();
     server.order(Order::Stop).await;
     server.ended().await.unwrap();
 }

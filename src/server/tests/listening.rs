@@ -19,7 +19,9 @@ async fn checks_health_and_metrics_are_served_over_tcp() {
     assert!(!allows(&channel, "mallory").await);
     assert!(serving(&channel).await);
     assert!(server.metric("keyward_keys_loaded").await > 0.0);
-    let counted = server.metric("keyward_checks_total{decision=\"allow\",reason=\"allowed\"}").await;
+    let counted = server
+        .metric("keyward_checks_total{decision=\"allow\",reason=\"allowed\"}")
+        .await;
     assert!(counted > 0.0);
     assert!(server.get("/config").await.contains("require-key"));
 }
@@ -38,27 +40,39 @@ async fn reflection_tells_of_the_services_in_both_versions() {
     let channel = server.connect().await;
     macro_rules! services {
         ($version:ident) => {{
-            use tonic_reflection::pb::$version as pb;
             use pb::server_reflection_request::MessageRequest;
             use pb::server_reflection_response::MessageResponse;
+            use tonic_reflection::pb::$version as pb;
             let request = pb::ServerReflectionRequest {
                 host: String::new(),
                 message_request: Some(MessageRequest::ListServices(String::new())),
             };
-            let mut client = pb::server_reflection_client::ServerReflectionClient::new(channel.clone());
-            let answers = client.server_reflection_info(tokio_stream::once(request)).await.unwrap();
+            let mut client =
+                pb::server_reflection_client::ServerReflectionClient::new(channel.clone());
+            let answers = client
+                .server_reflection_info(tokio_stream::once(request))
+                .await
+                .unwrap();
             let answer = answers.into_inner().next().await.unwrap().unwrap();
             match answer.message_response {
-                Some(MessageResponse::ListServicesResponse(list)) => {
-                    list.service.into_iter().map(|service| service.name).collect::<Vec<_>>()
-                }
+                Some(MessageResponse::ListServicesResponse(list)) => list
+                    .service
+                    .into_iter()
+                    .map(|service| service.name)
+                    .collect::<Vec<_>>(),
                 other => panic!("{other:?}"),
             }
         }};
     }
     for names in [services!(v1), services!(v1alpha)] {
-        for name in ["envoy.service.auth.v3.Authorization", "grpc.health.v1.Health"] {
-            assert!(names.iter().any(|found| found == name), "{name} in {names:?}");
+        for name in [
+            "envoy.service.auth.v3.Authorization",
+            "grpc.health.v1.Health",
+        ] {
+            assert!(
+                names.iter().any(|found| found == name),
+                "{name} in {names:?}"
+            );
         }
     }
 }
@@ -70,14 +84,20 @@ async fn peers_that_speak_something_else_are_let_go_and_the_others_are_served() 
     for _ in 0..200 {
         silent.push(TcpStream::connect(&server.grpc).await.unwrap());
     }
-    for words in ["GET / HTTP/1.1\r\nhost: keyward\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nnothing of the kind....."] {
+    for words in [
+        "GET / HTTP/1.1\r\nhost: keyward\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nnothing of the kind.....",
+    ] {
         let mut stream = TcpStream::connect(&server.grpc).await.unwrap();
         stream.write_all(words.as_bytes()).await.unwrap();
         let mut rest = Vec::new();
         // Closed or reset: either way it is over.
         _ = stream.read_to_end(&mut rest).await;
     }
-    assert!(allows(&server.connect().await, "alice").await, "once the silent ones had their time");
+    assert!(
+        allows(&server.connect().await, "alice").await,
+        "once the silent ones had their time"
+    );
 }
 
 /// An authority, and what it signs.
@@ -98,7 +118,10 @@ impl Authority {
     fn sign(&self, name: &str) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
+        (
+            params.signed_by(&key, &self.0).unwrap().pem(),
+            key.serialize_pem(),
+        )
     }
 
     fn identity(&self) -> Identity {
@@ -109,12 +132,17 @@ impl Authority {
 
 /// A connection with TLS on which a check was answered.
 async fn secured(grpc: &str, trust: &Authority, identity: Option<Identity>) -> Option<Channel> {
-    let tls = ClientTlsConfig::new().ca_certificate(trust.certificate()).domain_name("keyward");
+    let tls = ClientTlsConfig::new()
+        .ca_certificate(trust.certificate())
+        .domain_name("keyward");
     let tls = match identity {
         Some(identity) => tls.identity(identity),
         None => tls,
     };
-    let endpoint = Endpoint::from_shared(format!("https://{grpc}")).unwrap().tls_config(tls).unwrap();
+    let endpoint = Endpoint::from_shared(format!("https://{grpc}"))
+        .unwrap()
+        .tls_config(tls)
+        .unwrap();
     // With TLS 1.3 a client learns only at its first call that its certificate was not wanted.
     let channel = endpoint.connect().await.ok()?;
     check(&channel, "alice").await.is_ok().then_some(channel)
@@ -122,7 +150,9 @@ async fn secured(grpc: &str, trust: &Authority, identity: Option<Identity>) -> O
 
 fn with_tls(client_ca: &str) -> String {
     let tls = format!("{{cert_file: cert.pem, key_file: key.pem{client_ca}}}");
-    format!("server: {{grpc: {{address: \"127.0.0.1:0\", tls: {tls}}}, admin: {{address: \"127.0.0.1:0\"}}}}")
+    format!(
+        "server: {{grpc: {{address: \"127.0.0.1:0\", tls: {tls}}}, admin: {{address: \"127.0.0.1:0\"}}}}"
+    )
 }
 
 fn place(home: &Home, (certificate, key): (String, String)) {
@@ -137,11 +167,26 @@ async fn mutual_tls_lets_in_whom_the_authority_signed() {
     place(&home, authority.sign("keyward"));
     home.place("ca.pem", &authority.0.pem());
     let server = home.start().await;
-    let channel = secured(&server.grpc, &authority, Some(authority.identity())).await.unwrap();
+    let channel = secured(&server.grpc, &authority, Some(authority.identity()))
+        .await
+        .unwrap();
     assert!(allows(&channel, "alice").await);
-    assert!(secured(&server.grpc, &authority, None).await.is_none(), "without a certificate");
-    assert!(secured(&server.grpc, &authority, Some(stranger.identity())).await.is_none(), "with a stranger's");
-    assert!(secured(&server.grpc, &stranger, Some(authority.identity())).await.is_none(), "who trusts another");
+    assert!(
+        secured(&server.grpc, &authority, None).await.is_none(),
+        "without a certificate"
+    );
+    assert!(
+        secured(&server.grpc, &authority, Some(stranger.identity()))
+            .await
+            .is_none(),
+        "with a stranger's"
+    );
+    assert!(
+        secured(&server.grpc, &stranger, Some(authority.identity()))
+            .await
+            .is_none(),
+        "who trusts another"
+    );
 }
 
 #[tokio::test]
@@ -153,7 +198,10 @@ async fn a_rotated_certificate_is_shown_to_whoever_connects_next() {
     let before = secured(&server.grpc, &old, None).await.unwrap();
     assert!(secured(&server.grpc, &new, None).await.is_none());
     place(&server.home, new.sign("keyward"));
-    until("the new certificate is shown", async || secured(&server.grpc, &new, None).await.is_some()).await;
+    until("the new certificate is shown", async || {
+        secured(&server.grpc, &new, None).await.is_some()
+    })
+    .await;
     assert!(secured(&server.grpc, &old, None).await.is_none());
     assert!(allows(&before, "alice").await, "who was connected stays so");
 }
@@ -164,18 +212,33 @@ async fn what_is_wrong_at_start_is_told_apart() {
         ("default: maybe".to_owned(), "keys: []", true),
         ("".to_owned(), "keys: [", true),
         (with_tls(""), "keys: []", true),
-        ("server: {grpc: {address: \"203.0.113.7:1\"}}".to_owned(), "keys: []", false),
+        (
+            "server: {grpc: {address: \"203.0.113.7:1\"}}".to_owned(),
+            "keys: []",
+            false,
+        ),
     ] {
         let home = Home::new(&config, &[]);
         fs::write(home.path("keys.yaml"), keys).unwrap();
         let error = match home.bind().await {
             Ok((bound, _flush)) => {
                 let (_orders, received) = tokio::sync::mpsc::channel(1);
-                bound.serve(crate::server::orders::Orders::Channel(received)).await.unwrap_err()
+                bound
+                    .serve(crate::server::orders::Orders::Channel(received))
+                    .await
+                    .unwrap_err()
             }
             Err(error) => error,
         };
-        assert_eq!(error.is_bad_configuration(), is_bad_configuration, "{config}: {error}");
-        assert_eq!(matches!(error, ServeError::Bind(_)), !is_bad_configuration, "{error}");
+        assert_eq!(
+            error.is_bad_configuration(),
+            is_bad_configuration,
+            "{config}: {error}"
+        );
+        assert_eq!(
+            matches!(error, ServeError::Bind(_)),
+            !is_bad_configuration,
+            "{error}"
+        );
     }
 }

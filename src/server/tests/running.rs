@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::service::auth::v3::authorization_client::AuthorizationClient;
-use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, attribute_context};
+use envoy_types::pb::envoy::service::auth::v3::{
+    AttributeContext, CheckRequest, attribute_context,
+};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -54,8 +56,13 @@ impl Home {
 
     /// Puts a configuration in place; the listeners are on any port unless it says otherwise.
     pub(super) fn configure(&self, config: &str) {
-        let server = "server: {grpc: {address: \"127.0.0.1:0\"}, admin: {address: \"127.0.0.1:0\"}}\n";
-        let server = if config.contains("server:") { "" } else { server };
+        let server =
+            "server: {grpc: {address: \"127.0.0.1:0\"}, admin: {address: \"127.0.0.1:0\"}}\n";
+        let server = if config.contains("server:") {
+            ""
+        } else {
+            server
+        };
         self.place("keyward.yaml", &format!("{server}{config}\n"));
     }
 
@@ -64,8 +71,21 @@ impl Home {
         let (config, config_file) = followed::split(&path, files::read_config(&path, |_| None));
         let config = config?;
         let clock = Arc::new(SystemClock::new());
-        let (log, flush) = Log::start(logging::settings(&config), false, clock.clone(), std::io::sink()).unwrap();
-        let bound = Bound::new(Launch { config, config_file, env: |_| None, log, clock }).await?;
+        let (log, flush) = Log::start(
+            logging::settings(&config),
+            false,
+            clock.clone(),
+            std::io::sink(),
+        )
+        .unwrap();
+        let bound = Bound::new(Launch {
+            config,
+            config_file,
+            env: |_| None,
+            log,
+            clock,
+        })
+        .await?;
         Ok((bound, flush))
     }
 
@@ -79,7 +99,13 @@ impl Home {
             let _flush = flush;
             bound.serve(Orders::Channel(received)).await
         });
-        let mut running = Running { home: self, grpc, admin, orders, served };
+        let mut running = Running {
+            home: self,
+            grpc,
+            admin,
+            orders,
+            served,
+        };
         while !running.get("/readyz").await.starts_with("HTTP/1.1 200") {
             assert!(running.served.try_join_next().is_none(), "it has ended");
             sleep(Duration::from_millis(5)).await;
@@ -104,7 +130,11 @@ impl Running {
 
     /// How the server ended.
     pub(super) async fn ended(&mut self) -> Result<(), ServeError> {
-        timeout(PATIENCE, self.served.join_next()).await.expect("an end").unwrap().unwrap()
+        timeout(PATIENCE, self.served.join_next())
+            .await
+            .expect("an end")
+            .unwrap()
+            .unwrap()
     }
 
     pub(super) fn has_ended(&mut self) -> bool {
@@ -113,7 +143,9 @@ impl Running {
 
     /// What the admin listener answers; nothing where it is closed.
     pub(super) async fn get(&self, path: &str) -> String {
-        let Ok(mut stream) = TcpStream::connect(&self.admin).await else { return String::new() };
+        let Ok(mut stream) = TcpStream::connect(&self.admin).await else {
+            return String::new();
+        };
         let mut answer = String::new();
         let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\n\r\n");
         if stream.write_all(request.as_bytes()).await.is_ok() {
@@ -125,20 +157,31 @@ impl Running {
     /// A sample of `/metrics`, by its whole name.
     pub(super) async fn metric(&self, series: &str) -> f64 {
         let text = self.get("/metrics").await;
-        let found = text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok());
+        let found = text
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.trim().parse().ok());
         found.unwrap_or_else(|| panic!("{series} in {text}"))
     }
 
     /// A connection as Envoy makes it.
     pub(super) async fn connect(&self) -> Channel {
-        let uri = if self.grpc.starts_with("unix:") { self.grpc.clone() } else { format!("http://{}", self.grpc) };
+        let uri = if self.grpc.starts_with("unix:") {
+            self.grpc.clone()
+        } else {
+            format!("http://{}", self.grpc)
+        };
         Endpoint::from_shared(uri).unwrap().connect().await.unwrap()
     }
 }
 
 /// A keys file of these keys, each with its id for a secret.
 pub(super) fn keys(ids: &[&str]) -> String {
-    let key = |id: &&str| format!("  - {{id: {id}, secrets: [{{digest: \"{}\"}}]}}\n", digest_of(id));
+    let key = |id: &&str| {
+        format!(
+            "  - {{id: {id}, secrets: [{{digest: \"{}\"}}]}}\n",
+            digest_of(id)
+        )
+    };
     format!("keys:\n{}", ids.iter().map(key).collect::<String>())
 }
 
@@ -150,16 +193,30 @@ pub(super) async fn check(channel: &Channel, secret: &str) -> Result<i32, Status
         headers: HashMap::from([("x-api-key".to_owned(), secret.to_owned())]),
         ..attribute_context::HttpRequest::default()
     };
-    let request = attribute_context::Request { http: Some(http), time: None };
-    let attributes = AttributeContext { request: Some(request), ..AttributeContext::default() };
-    let request = CheckRequest { attributes: Some(attributes) };
-    let response = AuthorizationClient::new(channel.clone()).check(request).await?.into_inner();
+    let request = attribute_context::Request {
+        http: Some(http),
+        time: None,
+    };
+    let attributes = AttributeContext {
+        request: Some(request),
+        ..AttributeContext::default()
+    };
+    let request = CheckRequest {
+        attributes: Some(attributes),
+    };
+    let response = AuthorizationClient::new(channel.clone())
+        .check(request)
+        .await?
+        .into_inner();
     Ok(response.status.unwrap_or_default().code)
 }
 
 pub(super) async fn allows(channel: &Channel, secret: &str) -> bool {
     let code = check(channel, secret).await.unwrap();
-    assert!(code == 0 || code == i32::from(Code::Unauthenticated), "{code}");
+    assert!(
+        code == 0 || code == i32::from(Code::Unauthenticated),
+        "{code}"
+    );
     code == 0
 }
 
@@ -167,8 +224,17 @@ pub(super) async fn allows(channel: &Channel, secret: &str) -> bool {
 pub(super) async fn serving(channel: &Channel) -> bool {
     let mut statuses = Vec::new();
     for service in ["", "envoy.service.auth.v3.Authorization"] {
-        let request = HealthCheckRequest { service: service.to_owned() };
-        statuses.push(HealthClient::new(channel.clone()).check(request).await.unwrap().into_inner().status);
+        let request = HealthCheckRequest {
+            service: service.to_owned(),
+        };
+        statuses.push(
+            HealthClient::new(channel.clone())
+                .check(request)
+                .await
+                .unwrap()
+                .into_inner()
+                .status,
+        );
     }
     assert_eq!(statuses[0], statuses[1]);
     statuses[0] == 1
@@ -181,5 +247,7 @@ pub(super) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
             sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(PATIENCE, so).await.unwrap_or_else(|_| panic!("gave up waiting: {what}"));
+    timeout(PATIENCE, so)
+        .await
+        .unwrap_or_else(|_| panic!("gave up waiting: {what}"));
 }

@@ -10,7 +10,10 @@ use super::*;
 /// A self-signed certificate and its key, PEM.
 fn pair() -> (String, String) {
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let certificate = CertificateParams::new(vec!["localhost".to_owned()])
+        .unwrap()
+        .self_signed(&key)
+        .unwrap();
     (certificate.pem(), key.serialize_pem())
 }
 
@@ -22,7 +25,11 @@ fn files(with_client_ca: bool) -> (TempDir, TlsFiles) {
     fs::write(path("cert"), &certificate).unwrap();
     fs::write(path("key"), key).unwrap();
     fs::write(path("ca"), certificate).unwrap();
-    let files = TlsFiles { cert: path("cert"), key: path("key"), client_ca: with_client_ca.then(|| path("ca")) };
+    let files = TlsFiles {
+        cert: path("cert"),
+        key: path("key"),
+        client_ca: with_client_ca.then(|| path("ca")),
+    };
     (dir, files)
 }
 
@@ -32,10 +39,18 @@ fn files_that_cannot_be_used_are_named() {
     for (name, content, said) in [
         ("cert", None, "cert cannot be read"),
         ("cert", Some(""), "cert holds no certificate"),
-        ("cert", Some("-----BEGIN CERTIFICATE-----\n"), "cert holds no certificate"),
+        (
+            "cert",
+            Some("-----BEGIN CERTIFICATE-----\n"),
+            "cert holds no certificate",
+        ),
         ("key", None, "key cannot be read"),
         ("key", Some("no key"), "key holds no private key"),
-        ("cert", Some(other_certificate.as_str()), "cannot be used with the certificate"),
+        (
+            "cert",
+            Some(other_certificate.as_str()),
+            "cannot be used with the certificate",
+        ),
         ("ca", Some("none"), "ca holds no certificate"),
     ] {
         let (dir, files) = files(true);
