@@ -144,7 +144,10 @@ fn what_is_wrong_is_said_with_its_place_and_what_would_be_right() {
         ),
         ("allow_hosts: []", "allow_hosts: an empty list"),
         ("allow_paths:", "allow_paths: null says nothing here"),
-        ("allow_methods: null", "allow_methods: null says nothing here"),
+        (
+            "allow_methods: null",
+            "allow_methods: null says nothing here",
+        ),
         ("allow_ips: null", "allow_ips: null says nothing here"),
         (
             "allow_ips: [10.0.0.1/8]",
