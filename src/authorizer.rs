@@ -152,7 +152,7 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
                     return Ok((key, digest));
                 }
                 Ok(Lookup::Unknown) => {
-                    trace.noted(Step::Key, || format!("no key has the digest {digest}"))
+                    trace.noted(Step::Key, || format!("no key has the digest {digest}"));
                 }
                 Ok(Lookup::Invalid(invalid)) => {
                     trace.failed(Step::Key, || format!("{digest}: {invalid}"));
@@ -195,7 +195,7 @@ fn present<'r>(
             format!("one secret is presented; looked at {}", places())
         }),
         Err(reason) => trace.failed(Step::Credential, || {
-            format!("{} looked at {}", reason.sentence(), places())
+            format!("{reason}; looked at {}", places())
         }),
     }
     found

@@ -1,1 +1,190 @@
-//! cli
+//! The command line: what operators type, and what they read back.
+//!
+//! Each subcommand is a function from its arguments to an `Outcome`, which is an exit code, or an `Error`, which says on
+//! stderr what went wrong, one line a problem. Data goes to stdout and nothing else does, so that it can be piped.
+
+mod check_config;
+mod command;
+mod explain;
+mod health;
+mod keys;
+mod schema;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use self::command::{Arguments, Command, ConfigFile, KeysCommand};
+use crate::authz::key_map::KeyMap;
+use crate::config::{Config, ConfigError, SourceConfig};
+use crate::keys::append::AppendError;
+use crate::keys::file::LoadError;
+use crate::server::{self, ServeError};
+
+/// Where a configuration is looked for when none is named, in order.
+const CONFIG_PATHS: [&str; 2] = ["./keyward.yaml", "/etc/keyward/keyward.yaml"];
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// Done, or allowed: 0.
+    Success,
+    /// Denied: 4.
+    Denied,
+}
+
+/// Why a command could not do its work.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("{0}")]
+    Usage(String),
+    #[error(
+        "no configuration file: neither {} nor {} exists, and neither -c nor KEYWARD_CONFIG names one",
+        CONFIG_PATHS[0],
+        CONFIG_PATHS[1]
+    )]
+    NoConfig,
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Keys(#[from] LoadError),
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error("keyward at {address} is not ready: {body}")]
+    NotReady { address: SocketAddr, body: String },
+    #[error("{0}")]
+    Failed(String),
+    #[error("cannot {what}")]
+    Io { what: String, source: io::Error },
+}
+
+impl Error {
+    /// The exit code of section 2 of the contract.
+    fn exit_code(&self) -> u8 {
+        let bad_file = |is_bad| if is_bad { 3 } else { 1 };
+        match self {
+            Self::NotReady { .. } | Self::Failed(_) | Self::Io { .. } => 1,
+            // The record is what the arguments say.
+            Self::Usage(_) | Self::Append(AppendError::Record(_)) => 2,
+            Self::NoConfig | Self::Config(_) | Self::Keys(_) => 3,
+            Self::Append(error) => bad_file(error.is_bad_file()),
+            Self::Serve(error) => bad_file(error.is_bad_configuration()),
+        }
+    }
+}
+
+/// Does what the arguments say, and gives the exit code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        // Help and version go to stdout and are no failure; clap knows which is which.
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match dispatch(arguments.command, &mut io::stdout().lock()) {
+        Ok(Outcome::Success) => ExitCode::SUCCESS,
+        Ok(Outcome::Denied) => ExitCode::from(4),
+        // Whoever reads our output has heard enough, as in `keyward schema config | head`.
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let code = error.exit_code();
+            report(&error);
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn dispatch(command: Command, out: &mut impl Write) -> Result<Outcome, Error> {
+    match command {
+        Command::Serve(config) => {
+            server::run(&find_config(&config)?, environment)?;
+            Ok(Outcome::Success)
+        }
+        Command::CheckConfig(arguments) => check_config::run(&arguments, out),
+        Command::Explain(arguments) => explain::run(&arguments, out),
+        Command::Keys {
+            command: KeysCommand::New(arguments),
+        } => keys::new(&arguments, out),
+        Command::Health(arguments) => health::run(&arguments),
+        Command::Schema { file } => schema::run(file, out),
+        Command::Completions { shell } => {
+            // Into memory first: clap_complete panics where a pipe is closed early.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "keyward", &mut script);
+            out.write_all(&script).map_err(unprinted)?;
+            Ok(Outcome::Success)
+        }
+    }
+}
+
+/// Prints an error with its causes on stderr, each problem on a line of its own.
+fn report(error: &Error) {
+    let mut stderr = anstream::stderr().lock();
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    for line in text.lines() {
+        let red = anstyle::AnsiColor::Red.on_default().bold();
+        let _ = writeln!(stderr, "{red}error:{red:#} {line}");
+    }
+}
+
+/// The value of an environment variable; `None` if it is unset or not UTF-8.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the environment"
+)]
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The configuration file that was named, or the first of the usual ones that exists.
+fn find_config(arguments: &ConfigFile) -> Result<PathBuf, Error> {
+    let usual = || {
+        CONFIG_PATHS
+            .into_iter()
+            .map(PathBuf::from)
+            .find(|path| path.exists())
+    };
+    arguments
+        .config
+        .clone()
+        .or_else(usual)
+        .ok_or(Error::NoConfig)
+}
+
+fn load_config(arguments: &ConfigFile) -> Result<Config, Error> {
+    Ok(Config::load(&find_config(arguments)?, &environment)?)
+}
+
+/// The keys of the configuration's file source.
+fn load_keys(config: &Config) -> Result<KeyMap, Error> {
+    Ok(crate::keys::file::load(key_file(config), &config.policy)?)
+}
+
+/// Where the configuration's keys are.
+fn key_file(config: &Config) -> &Path {
+    let SourceConfig::File { path } = &config.source;
+    path
+}
+
+/// What failed when a command could not print.
+fn unprinted(source: io::Error) -> Error {
+    Error::Io {
+        what: "write to standard output".to_owned(),
+        source,
+    }
+}

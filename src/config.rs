@@ -1,1 +1,198 @@
-//! config
+//! The configuration: `keyward.yaml` goes in, a checked [`Config`] or every problem of the file comes out.
+//!
+//! What the operator wrote is a [`spec::ConfigSpec`], which knows names and types and every default; what the
+//! program uses is a [`Config`], which cannot be wrong: its parts are `authz` types and checked ones of this
+//! room. Nothing here listens, watches or logs. The one file that is read besides the configuration is
+//! the pepper, for a digest cannot be made without it; certificates are read by who serves with them.
+//!
+//! An empty file is an error, since it is what a file being written looks like; `{}` is a configuration of defaults.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use schemars::Schema;
+
+use crate::authz::snapshot::Policy;
+use crate::yaml::{self, Document, Environment, Problems, ReadError};
+
+pub mod defaults;
+pub mod spec;
+
+mod credentials;
+mod digest;
+mod effective;
+mod identity;
+mod policy;
+mod rules;
+mod server;
+mod source;
+
+#[cfg(test)]
+mod tests;
+
+pub use server::{GrpcConfig, ListenAddress, ServerConfig, TlsFiles};
+pub use source::{CacheConfig, SourceConfig};
+pub use spec::{LogFormat, LogLevel, LogSpec, LoggedDecisions};
+
+use spec::ConfigSpec;
+
+/// What is said of members that the contract knows and this version does not.
+const NOT_SUPPORTED_YET: &str = "not supported yet";
+
+/// A configuration, checked.
+#[derive(Debug)]
+pub struct Config {
+    /// Listeners, and how they end.
+    pub server: ServerConfig,
+    /// Where keys come from.
+    pub source: SourceConfig,
+    /// What is kept prepared for the keys in use.
+    pub cache: CacheConfig,
+    /// Keys with series of their own; the rest share one.
+    pub metrics_max_keys: usize,
+    /// What is logged.
+    pub log: LogSpec,
+    /// How requests are decided.
+    pub policy: Arc<Policy>,
+    spec: ConfigSpec,
+    pepper: digest::Pepper,
+    effective: serde_json::Value,
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// There is no such file.
+    #[error("there is no configuration file {}", .0.display())]
+    Missing(PathBuf),
+    /// It cannot be read.
+    #[error(transparent)]
+    Read(ReadError),
+    /// It has these problems.
+    #[error(transparent)]
+    Invalid(#[from] Problems),
+}
+
+/// A part of the configuration that is in force until a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FixedPart {
+    /// Listeners, and how they end.
+    Server,
+    /// Where keys come from.
+    Source,
+    /// What is kept of them.
+    Cache,
+    /// What `/metrics` shows.
+    Metrics,
+    /// How digests are made, the pepper's content included.
+    Digest,
+}
+
+impl FixedPart {
+    /// Its name in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Source => "source",
+            Self::Cache => "cache",
+            Self::Metrics => "metrics",
+            Self::Digest => "digest",
+        }
+    }
+}
+
+impl std::fmt::Display for FixedPart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Config {
+    /// Reads and checks the configuration in `file`; the paths in it are relative to its directory. `env` gives the values of
+    /// `${NAME}`.
+    ///
+    /// # Errors
+    /// When the file is missing or unreadable, or with all that is wrong in it.
+    pub fn load(file: &Path, env: &Environment<'_>) -> Result<Self, ConfigError> {
+        let text = yaml::read(file).map_err(|error| match error {
+            ReadError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                ConfigError::Missing(file.to_owned())
+            }
+            ReadError::Problems(problems) => ConfigError::Invalid(problems),
+            error @ ReadError::Io { .. } => ConfigError::Read(error),
+        })?;
+        Ok(Self::parse(file, &text, env)?)
+    }
+
+    /// Checks `text` as if it stood in `file`.
+    ///
+    /// # Errors
+    /// With all that is wrong in it.
+    pub fn parse(file: &Path, text: &str, env: &Environment<'_>) -> Result<Self, Problems> {
+        let document: Document<'_, ConfigSpec> = yaml::parse_with_env(file, text, env)?;
+        let effective = effective::write(&document);
+        let Document {
+            value: spec,
+            source: text,
+        } = document;
+        let base = file.parent().unwrap_or(Path::new(""));
+        let checker = text.checker();
+        let top = checker.top();
+        let server = server::check(&spec.server, &top.field("server"), base);
+        let source = source::check(&spec.source, &top.field("source"), base);
+        let cache = source::check_cache(&spec.cache, &top.field("cache"));
+        source::refuse_limits(&spec.limits, &top.field("limits"));
+        let policy = policy::check(&spec, &top, base);
+        checker.finish()?;
+        let whole = server.zip(source).zip(cache).zip(policy);
+        let Some((((server, source), cache), (policy, pepper))) = whole else {
+            // Whoever gives nothing notes why, so that `finish` has returned.
+            return Err(Problems::one(
+                file,
+                None,
+                "the configuration cannot be used",
+                None,
+            ));
+        };
+        Ok(Self {
+            server,
+            source,
+            cache,
+            metrics_max_keys: spec.metrics.max_keys,
+            log: spec.log.clone(),
+            policy: Arc::new(policy),
+            spec,
+            pepper,
+            effective,
+        })
+    }
+
+    /// The parts in which `other` differs and that cannot change without a restart.
+    pub fn fixed_parts_changed(&self, other: &Self) -> Vec<FixedPart> {
+        // The pepper's content counts, not where it stands.
+        let same_digest = self.policy.digester.accept() == other.policy.digester.accept()
+            && self.pepper == other.pepper;
+        [
+            (FixedPart::Server, self.server == other.server),
+            (FixedPart::Source, self.source == other.source),
+            (FixedPart::Cache, self.cache == other.cache),
+            (FixedPart::Metrics, self.spec.metrics == other.spec.metrics),
+            (FixedPart::Digest, same_digest),
+        ]
+        .into_iter()
+        .filter_map(|(part, is_same)| (!is_same).then_some(part))
+        .collect()
+    }
+
+    /// The configuration in force as JSON, with the defaults that it leaves out. It holds no secret: secrets stand in files, of
+    /// which it has the names, and a value that came from the environment is shown as the file has it, `${NAME}`.
+    pub fn effective(&self) -> &serde_json::Value {
+        &self.effective
+    }
+}
+
+/// The JSON Schema of `keyward.yaml`, for editors.
+pub fn schema() -> Schema {
+    effective::schema()
+}

@@ -53,7 +53,10 @@ pub struct CheckRecord<'a> {
 impl fmt::Debug for CheckRecord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = self.key.map(|record| record.id.as_str());
-        f.debug_struct("CheckRecord").field("reason", &self.reason).field("key", &key).finish_non_exhaustive()
+        f.debug_struct("CheckRecord")
+            .field("reason", &self.reason)
+            .field("key", &key)
+            .finish_non_exhaustive()
     }
 }
 
@@ -69,7 +72,8 @@ pub struct Observer {
 impl Observer {
     /// Records a check: `series` is that of the key that was presented, where it is known.
     pub fn checked(&self, record: &CheckRecord<'_>, series: Option<&KeySeries>) {
-        self.metrics.checked(record.verdict, record.reason, record.duration);
+        self.metrics
+            .checked(record.verdict, record.reason, record.duration);
         if let Some(series) = series {
             series.record(record.reason, record.now);
         }

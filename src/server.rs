@@ -1,1 +1,116 @@
-//! server
+//! The server: builds everything from a configuration, binds before it is ready, runs the tasks, drains.
+//!
+//! The only place that constructs: every other room is given what it needs. `run` is `keyward serve`; it owns the
+//! runtime, the log and the signals. What it serves ends in order: first everyone is told, then nobody new is taken in,
+//! then what is in flight finishes, and at the deadline whatever is left is cut off.
+
+mod accept;
+mod admin;
+mod build;
+mod drain;
+mod error;
+mod files;
+mod followed;
+mod grpc;
+mod logging;
+mod orders;
+mod phase;
+mod record;
+mod reload;
+mod rotation;
+mod socket;
+mod tasks;
+mod tls;
+mod watch;
+
+use std::io::IsTerminal as _;
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+pub use self::error::ServeError;
+pub use self::files::Environment;
+pub use self::socket::BindError;
+pub use self::tls::TlsError;
+
+use self::build::{Bound, Launch};
+use self::orders::Orders;
+use self::tls::Tls;
+use crate::authz::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::observe::log::Log;
+
+/// Threads that serve, at least: so that one long task does not hold up a probe.
+const MIN_WORKERS: usize = 2;
+/// Threads that serve, at most: a sidecar's share of a machine. Beyond a few, checks cost more for being spread than they
+/// gain.
+const MAX_WORKERS: usize = 4;
+/// Threads for what blocks: one follows the files, one loads or looks a name up meanwhile.
+const MAX_BLOCKING_THREADS: usize = 4;
+
+/// Whether the certificates that a configuration names can be served with.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn check_certificates(config: &Config) -> Result<(), TlsError> {
+    config
+        .server
+        .grpc
+        .tls
+        .clone()
+        .map_or(Ok(()), |files| Tls::load(files).map(drop))
+}
+
+/// Serves as the configuration in that file says until a signal stops it.
+///
+/// SIGTERM and SIGINT drain; a second one ends at once, as a failure, for checks may have been cut off. SIGHUP reloads.
+///
+/// # Errors
+/// When the configuration or the keys cannot be used, an address cannot be listened on, or a part of the server fails.
+pub fn run(config_file: &Path, env: Environment) -> Result<(), ServeError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let taken = files::read_config(config_file, env);
+    let (config, config_file) = followed::split(config_file, taken);
+    let config = config?;
+
+    let colour = std::io::stderr().is_terminal();
+    let started = Log::start(
+        logging::settings(&config),
+        colour,
+        Arc::clone(&clock),
+        std::io::stderr(),
+    );
+    let (log, _flush) = started.map_err(ServeError::Start)?;
+    log.install().map_err(|_| ServeError::LogTaken)?;
+    // Fails where there is one already, which is as good.
+    _ = rustls::crypto::ring::default_provider().install_default();
+
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.clamp(MIN_WORKERS, MAX_WORKERS))
+        .max_blocking_threads(MAX_BLOCKING_THREADS)
+        .thread_name("keyward")
+        .enable_all()
+        .build()
+        .map_err(ServeError::Start)?;
+    let ended = runtime.block_on(async {
+        let orders = Orders::from_signals().map_err(ServeError::Start)?;
+        Bound::new(Launch {
+            config,
+            config_file,
+            env,
+            log,
+            clock,
+        })
+        .await?
+        .serve(orders)
+        .await
+    });
+    // What still blocks is reading files for a snapshot that nobody will use.
+    runtime.shutdown_background();
+    ended
+}
+
+#[cfg(test)]
+mod tests;

@@ -64,8 +64,8 @@ pub use units::{DurationSpec, InvalidUnit, SizeSpec, TimeSpec};
 
 use tree::{Flaw, Tree};
 
-/// Size in bytes of the largest file that is read: some millions of keys, and far from what would exhaust a sidecar by mistake.
-pub const MAX_FILE_BYTES: u64 = 1 << 30;
+/// Size in bytes of the largest file that is read: some two million keys, and no more than a machine can hold by mistake.
+pub const MAX_FILE_BYTES: u64 = 512 << 20;
 
 /// A document that has the shape of `T`.
 #[derive(Debug)]
@@ -104,9 +104,16 @@ pub enum ReadError {
 /// # Errors
 /// When it cannot be opened or read, is larger than [`MAX_FILE_BYTES`], or is not UTF-8.
 pub fn read(file: &Path) -> Result<String, ReadError> {
-    let io = |source| ReadError::Io { file: file.display().to_string(), source };
+    let io = |source| ReadError::Io {
+        file: file.display().to_string(),
+        source,
+    };
     let mut bytes = Vec::new();
-    File::open(file).map_err(io)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
+    File::open(file)
+        .map_err(io)?
+        .take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(io)?;
     Ok(decode(file, bytes)?)
 }
 
@@ -123,8 +130,16 @@ pub fn decode(file: &Path, bytes: Vec<u8>) -> Result<String, Problems> {
         let valid = error.utf8_error().valid_up_to();
         let before = String::from_utf8_lossy(error.as_bytes().get(..valid).unwrap_or_default());
         let last_line = before.rsplit('\n').next().unwrap_or_default();
-        let position = Position { line: before.matches('\n').count() + 1, column: last_line.chars().count() + 1 };
-        Problems::one(file, Some(position), "not UTF-8 from here on", Some("save the file as UTF-8"))
+        let position = Position {
+            line: before.matches('\n').count() + 1,
+            column: last_line.chars().count() + 1,
+        };
+        Problems::one(
+            file,
+            Some(position),
+            "not UTF-8 from here on",
+            Some("save the file as UTF-8"),
+        )
     })
 }
 
@@ -133,7 +148,10 @@ pub fn decode(file: &Path, bytes: Vec<u8>) -> Result<String, Problems> {
 /// # Errors
 /// A syntax error alone, or all that is wrong with the document's shape. An empty file is an error: it is
 /// what a file being written looks like.
-pub fn parse<'t, T: DeserializeOwned>(file: &Path, text: &'t str) -> Result<Document<'t, T>, Problems> {
+pub fn parse<'t, T: DeserializeOwned>(
+    file: &Path,
+    text: &'t str,
+) -> Result<Document<'t, T>, Problems> {
     let source = Source::new(file, text);
     source.refuse_empty()?;
     if may_nest_deep(source.text) {
@@ -145,8 +163,8 @@ pub fn parse<'t, T: DeserializeOwned>(file: &Path, text: &'t str) -> Result<Docu
     }
 }
 
-/// As [`parse`], with `${NAME}` and `${NAME:-default}` in strings replaced from `env`. An unquoted string may so become a number
-/// or a boolean.
+/// As [`parse`], with `${NAME}` and `${NAME:-default}` in strings replaced from `env`. What is replaced may become a number or
+/// a boolean, where one is asked for; an empty value is an empty string.
 ///
 /// # Errors
 /// As [`parse`]; a name that is not set is one more problem of the list.
@@ -184,7 +202,11 @@ fn may_nest_deep(text: &str) -> bool {
 
 impl<'t> Source<'t> {
     fn new(file: &Path, text: &'t str) -> Self {
-        Self { file: Arc::from(file), text: text.strip_prefix('\u{feff}').unwrap_or(text), tree: OnceLock::new() }
+        Self {
+            file: Arc::from(file),
+            text: text.strip_prefix('\u{feff}').unwrap_or(text),
+            tree: OnceLock::new(),
+        }
     }
 
     /// The file, as it was named.
@@ -199,7 +221,10 @@ impl<'t> Source<'t> {
 
     /// Where the value at `path` begins, or the nearest one around it that the document has. Reads the text again the first time.
     pub fn locate(&self, path: &YamlPath) -> Option<Position> {
-        self.tree.get_or_init(|| Tree::read(self.text, None).ok()).as_ref().map(|tree| tree.locate(path))
+        self.tree
+            .get_or_init(|| Tree::read(self.text, None).ok())
+            .as_ref()
+            .map(|tree| tree.locate(path))
     }
 
     /// Each value that came from the environment, with what the file has in its place. Empty after [`parse`].
@@ -216,22 +241,44 @@ impl<'t> Source<'t> {
             line.is_empty() || line == "..." || line.starts_with(['#', '%'])
         };
         if self.text.lines().all(is_nothing) {
-            return Err(Problems::one(&self.file, None, "the file is empty", Some("write {} for an empty mapping")));
+            return Err(Problems::one(
+                &self.file,
+                None,
+                "the file is empty",
+                Some("write {} for an empty mapping"),
+            ));
         }
         Ok(())
     }
 
     /// The slow path: all that is wrong, or the value after all.
-    fn read_tree<T: DeserializeOwned>(self, env: Option<&Environment<'_>>) -> Result<Document<'t, T>, Problems> {
-        let mut tree = Tree::read(self.text, env).map_err(|flaw| Problems::from(self.problem(flaw)))?;
+    fn read_tree<T: DeserializeOwned>(
+        self,
+        env: Option<&Environment<'_>>,
+    ) -> Result<Document<'t, T>, Problems> {
+        let mut tree = Tree::read(self.text, env).map_err(|mut flaw| {
+            let line = self.text.lines().nth(flaw.position.line - 1);
+            if env.is_some() && line.is_some_and(|line| line.contains("${")) {
+                let help = || "within brackets put ${NAME} in quotes".to_owned();
+                flaw.help.get_or_insert_with(help);
+            }
+            Problems::from(self.problem(flaw))
+        })?;
         self.refuse_other_dialect()?;
         let flaws = std::mem::take(&mut tree.flaws);
         match shape::read(&tree, flaws) {
-            Ok(value) => Ok(Document { value, source: Self { tree: OnceLock::from(Some(tree)), ..self } }),
+            Ok(value) => Ok(Document {
+                value,
+                source: Self {
+                    tree: OnceLock::from(Some(tree)),
+                    ..self
+                },
+            }),
             Err((flaws, omitted)) => {
                 let list = flaws.into_iter().map(|flaw| self.problem(flaw)).collect();
-                Err(Problems::sorted(list, omitted)
-                    .unwrap_or_else(|| Problems::one(&self.file, None, "the file cannot be read", None)))
+                Err(Problems::sorted(list, omitted).unwrap_or_else(|| {
+                    Problems::one(&self.file, None, "the file cannot be read", None)
+                }))
             }
         }
     }
@@ -241,7 +288,10 @@ impl<'t> Source<'t> {
         let Err(error) = serde_yaml::from_str::<IgnoredAny>(self.text) else {
             return Ok(());
         };
-        let position = error.location().map(|location| Position { line: location.line(), column: location.column() });
+        let position = error.location().map(|location| Position {
+            line: location.line(),
+            column: location.column(),
+        });
         Err(Problems::one(&self.file, position, error.to_string(), None))
     }
 

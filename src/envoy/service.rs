@@ -26,6 +26,7 @@ use crate::authorizer::{Authorizer, Known};
 use crate::authz::clock::Clock;
 use crate::authz::decision::Decision;
 use crate::authz::request::RequestAttributes;
+use crate::authz::snapshot::Policy;
 
 /// The service's name in gRPC, for health and for reflection too.
 pub const SERVICE_NAME: &str = "envoy.service.auth.v3.Authorization";
@@ -44,6 +45,8 @@ pub struct Checked<'c, P> {
     pub request: Option<&'c RequestAttributes<'c>>,
     /// The decision.
     pub decision: &'c Decision<'c, Known<P>>,
+    /// The policy by which it fell.
+    pub policy: &'c Policy,
     /// How long it took, from the request's bytes to the answer's.
     pub duration: Duration,
 }
@@ -99,6 +102,7 @@ impl<P: Keyed + Send + Sync + 'static> Checks<P> {
         (self.observe)(&Checked {
             request: request.as_ref(),
             decision: &decision,
+            policy: &snapshot.policy,
             duration,
         });
         Ok(answer)

@@ -155,6 +155,32 @@ fn each<'a>(
 /// The name and value of an entry of a map of strings; what is absent is empty.
 #[inline]
 fn entry(message: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+    usual_entry(message).map_or_else(|| any_entry(message), Ok)
+}
+
+/// Reads an entry as every encoder writes it: first the name, then the value, and nothing else. There is one of these
+/// for each header, which is most of what there is to read.
+#[inline]
+fn usual_entry(message: &[u8]) -> Option<(&[u8], &[u8])> {
+    const NAME: u8 = 0x0a;
+    const VALUE: u8 = 0x12;
+    let [NAME, length @ ..0x80, rest @ ..] = message else {
+        return None;
+    };
+    let (name, rest) = rest.split_at_checked(usize::from(*length))?;
+    let (length, value) = match rest {
+        [VALUE, length @ ..0x80, value @ ..] => (usize::from(*length), value),
+        [VALUE, low, high @ ..0x80, value @ ..] => {
+            (usize::from(*high) << 7 | usize::from(*low & 0x7f), value)
+        }
+        _ => return None,
+    };
+    (value.len() == length).then_some((name, value))
+}
+
+/// Reads an entry in any form.
+#[cold]
+fn any_entry(message: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     let (mut name, mut value) = (&[][..], &[][..]);
     each(message, |field| {
         match field.number {

@@ -71,8 +71,20 @@ pub(super) fn line(record: &CheckRecord<'_>, format: LogFormat, colour: bool) ->
     line.bytes("method", record.method, MAX_METHOD);
     line.bytes("host", record.host, MAX_HOST);
     // The path comes without its query; a caller that forgets must not spill what may be a credential.
-    line.bytes("path", record.path.split(|byte| *byte == b'?').next().unwrap_or_default(), MAX_PATH);
-    line.bytes("request_id", record.request_id.unwrap_or_default(), MAX_REQUEST_ID);
+    line.bytes(
+        "path",
+        record
+            .path
+            .split(|byte| *byte == b'?')
+            .next()
+            .unwrap_or_default(),
+        MAX_PATH,
+    );
+    line.bytes(
+        "request_id",
+        record.request_id.unwrap_or_default(),
+        MAX_REQUEST_ID,
+    );
     if let Some(source_ip) = record.source_ip {
         line.display("source_ip", source_ip);
     }

@@ -37,7 +37,9 @@ pub enum LogFormat {
 }
 
 /// Down to which level lines are written. Decisions are written as `Decisions` says, whatever the level.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, Serialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// keyward could not do its job.
@@ -108,13 +110,29 @@ impl Log {
             let (settings, clock) = (Arc::clone(&settings), Arc::clone(&clock));
             move |lines: u64| {
                 let format = settings.load().format;
-                let mut line = Line::begin(format, colour, clock.now(), LogLevel::Warn, "log lines were lost");
+                let mut line = Line::begin(
+                    format,
+                    colour,
+                    clock.now(),
+                    LogLevel::Warn,
+                    "log lines were lost",
+                );
                 line.plain("lines", lines);
                 line.end()
             }
         };
         let (sink, flush) = writer::start(output, lost_line)?;
-        Ok((Self { inner: Arc::new(Inner { settings, colour, clock, sink }) }, flush))
+        Ok((
+            Self {
+                inner: Arc::new(Inner {
+                    settings,
+                    colour,
+                    clock,
+                    sink,
+                }),
+            },
+            flush,
+        ))
     }
 
     /// Makes this the process's log: of all that is told through `tracing`, and of panics, of which it tells where they
@@ -147,7 +165,11 @@ impl Log {
     pub fn decision(&self, record: &CheckRecord<'_>) {
         let settings = self.settings();
         if settings.decisions.include(record.verdict) {
-            self.inner.sink.write(&decision_log::line(record, settings.format, self.inner.colour));
+            self.inner.sink.write(&decision_log::line(
+                record,
+                settings.format,
+                self.inner.colour,
+            ));
         }
     }
 
@@ -159,7 +181,13 @@ impl Log {
     /// A line that begins now.
     fn begin(&self, level: LogLevel, message: &str) -> Line {
         let settings = self.settings();
-        Line::begin(settings.format, self.inner.colour, self.inner.clock.now(), level, message)
+        Line::begin(
+            settings.format,
+            self.inner.colour,
+            self.inner.clock.now(),
+            level,
+            message,
+        )
     }
 
     fn write(&self, line: Line) {

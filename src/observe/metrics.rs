@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 mod exposition;
@@ -18,7 +18,9 @@ mod handles;
 mod key_series;
 mod process;
 
-pub use self::handles::{CacheMetrics, InvalidationMetrics, ReloadMetrics, SourceMetrics, SourceResult, What};
+pub use self::handles::{
+    CacheMetrics, InvalidationMetrics, ReloadMetrics, SourceMetrics, SourceResult, What,
+};
 pub use self::key_series::KeySeries;
 use self::key_series::KeyTable;
 use crate::authz::key::KeyRecord;
@@ -30,8 +32,10 @@ pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
 /// Seconds. A check from memory takes less than the first; 200 ms is Envoy's default timeout of a check, so that what
 /// is above it was in vain; a check that takes a second has met a remote source at its worst.
-const CHECK_BUCKETS: [f64; 15] =
-    [25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 200e-3, 500e-3, 1.0];
+const CHECK_BUCKETS: [f64; 15] = [
+    25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 200e-3,
+    500e-3, 1.0,
+];
 
 /// All metrics of a process.
 #[derive(Debug)]
@@ -67,21 +71,25 @@ impl Metrics {
             "Checks answered; in observe mode, by what the decision would have been.",
             &["decision", "reason"],
         )?;
-        let check =
-            |reason: &Reason| checks.get_metric_with_label_values(&[reason.verdict().as_str(), reason.as_str()]);
+        let check = |reason: &Reason| {
+            checks.get_metric_with_label_values(&[reason.verdict().as_str(), reason.as_str()])
+        };
         let durations = register.histograms(
             "keyward_check_duration_seconds",
             "Time from a check's arrival to its answer, in seconds.",
             &["decision"],
             &CHECK_BUCKETS,
         )?;
-        let duration = |verdict: Verdict| durations.get_metric_with_label_values(&[verdict.as_str()]);
+        let duration =
+            |verdict: Verdict| durations.get_metric_with_label_values(&[verdict.as_str()]);
         let build = register.gauges(
             "keyward_build_info",
             "The version that runs and the revision that it was built from; always 1.",
             &["version", "revision"],
         )?;
-        build.get_metric_with_label_values(&[env!("CARGO_PKG_VERSION"), revision()])?.set(1);
+        build
+            .get_metric_with_label_values(&[env!("CARGO_PKG_VERSION"), revision()])?
+            .set(1);
 
         Ok(Self {
             checks: Reason::ALL.iter().map(check).collect::<Result<_, _>>()?,
@@ -89,7 +97,10 @@ impl Metrics {
             denied: duration(Verdict::Deny)?,
             failed: duration(Verdict::Error)?,
             keys: KeyTable::new(max_keys),
-            keys_loaded: register.gauge("keyward_keys_loaded", "Keys that the file source holds in memory.")?,
+            keys_loaded: register.gauge(
+                "keyward_keys_loaded",
+                "Keys that the file source holds in memory.",
+            )?,
             sources: handles::SourceVectors::new(&register)?,
             cache: CacheMetrics::new(&register)?,
             reloads: ReloadMetrics::new(&register)?,
@@ -133,7 +144,8 @@ impl Metrics {
         now: Timestamp,
     ) {
         let count = self.keys.replace(generation, keys, now);
-        self.keys_loaded.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.keys_loaded
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// The handles of a source: `file`, `http` or `redis`.
@@ -170,13 +182,23 @@ pub const fn revision() -> &'static str {
 struct Register<'a>(&'a Registry);
 
 impl Register<'_> {
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntCounterVec, prometheus::Error> {
         let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
         self.0.register(Box::new(counters.clone()))?;
         Ok(counters)
     }
 
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+    fn gauges(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntGaugeVec, prometheus::Error> {
         let gauges = IntGaugeVec::new(Opts::new(name, help), labels)?;
         self.0.register(Box::new(gauges.clone()))?;
         Ok(gauges)
@@ -195,7 +217,10 @@ impl Register<'_> {
         labels: &[&str],
         buckets: &[f64],
     ) -> Result<HistogramVec, prometheus::Error> {
-        let histograms = HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)?;
+        let histograms = HistogramVec::new(
+            HistogramOpts::new(name, help).buckets(buckets.to_vec()),
+            labels,
+        )?;
         self.0.register(Box::new(histograms.clone()))?;
         Ok(histograms)
     }

@@ -39,12 +39,20 @@ trait Sink {
 
 impl<'s, 't> Checker<'s, 't> {
     pub(super) fn new(source: &'s Source<'t>) -> Self {
-        Self { source, found: RefCell::default(), omitted: Cell::new(0) }
+        Self {
+            source,
+            found: RefCell::default(),
+            omitted: Cell::new(0),
+        }
     }
 
     /// The document itself.
     pub fn top(&self) -> Place<'_> {
-        Place { sink: self, parent: None, step: Step::Top }
+        Place {
+            sink: self,
+            parent: None,
+            step: Step::Top,
+        }
     }
 
     /// All that was found, with lines and columns.
@@ -106,7 +114,8 @@ impl Place<'_> {
 
     /// As [`Place::problem`], and says what would be right.
     pub fn problem_with_help(&self, message: impl Into<String>, help: impl Into<String>) {
-        self.sink.put(self.path(), message.into(), Some(help.into()));
+        self.sink
+            .put(self.path(), message.into(), Some(help.into()));
     }
 
     /// The value of a conversion, or `None` with its error noted here.
@@ -126,7 +135,11 @@ impl Place<'_> {
     }
 
     fn step<'p>(&'p self, step: Step<'p>) -> Place<'p> {
-        Place { sink: self.sink, parent: Some(self), step }
+        Place {
+            sink: self.sink,
+            parent: Some(self),
+            step,
+        }
     }
 
     fn path(&self) -> YamlPath {

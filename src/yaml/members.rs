@@ -25,6 +25,13 @@ const COMPARED_IN_PLACE: usize = 16;
 
 // === impl Members ===
 
+impl<V> FromIterator<(String, V)> for Members<V> {
+    /// Of names that are there once: what is read from text is checked for that, what a program makes is its own affair.
+    fn from_iter<I: IntoIterator<Item = (String, V)>>(members: I) -> Self {
+        Self(members.into_iter().collect())
+    }
+}
+
 impl<V> Members<V> {
     /// Each name and value, in the order of the file.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &V)> {
@@ -33,7 +40,9 @@ impl<V> Members<V> {
 
     /// The value of that name.
     pub fn get(&self, name: &str) -> Option<&V> {
-        self.0.iter().find_map(|(member, value)| (member == name).then_some(value))
+        self.0
+            .iter()
+            .find_map(|(member, value)| (member == name).then_some(value))
     }
 
     /// How many there are.
@@ -101,7 +110,10 @@ fn has_repeated<V>(members: &[(String, V)]) -> bool {
         let mut seen = HashSet::with_capacity(members.len());
         return !members.iter().all(|(name, _)| seen.insert(name.as_str()));
     }
-    members.iter().enumerate().any(|(place, (name, _))| members.iter().take(place).any(|(other, _)| other == name))
+    members
+        .iter()
+        .enumerate()
+        .any(|(place, (name, _))| members.iter().take(place).any(|(other, _)| other == name))
 }
 
 impl<V: Serialize> Serialize for Members<V> {
@@ -226,6 +238,8 @@ where
 {
     match Option::deserialize(deserializer)? {
         Some(value) => Ok(Some(value)),
-        None => Err(de::Error::custom("null says nothing here; give a value, or leave the member out")),
+        None => Err(de::Error::custom(
+            "null says nothing here; give a value, or leave the member out",
+        )),
     }
 }

@@ -82,13 +82,19 @@ impl fmt::Display for YamlPath {
 fn is_simple(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= MAX_NAME_CHARS
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }
 
 /// A member name fit for one line of a terminal: escaped and cut.
 pub(super) fn shown(name: &str) -> String {
     let mut chars = name.chars();
-    let mut text: String = chars.by_ref().take(MAX_NAME_CHARS).flat_map(char::escape_debug).collect();
+    let mut text: String = chars
+        .by_ref()
+        .take(MAX_NAME_CHARS)
+        .flat_map(char::escape_debug)
+        .collect();
     if chars.next().is_some() {
         text.push('…');
     }
@@ -119,7 +125,12 @@ impl fmt::Display for Problem {
 
 impl Problems {
     /// A single problem with a file as a whole, or with one place in it.
-    pub fn one(file: &Path, position: Option<Position>, message: impl Into<String>, help: Option<&str>) -> Self {
+    pub fn one(
+        file: &Path,
+        position: Option<Position>,
+        message: impl Into<String>,
+        help: Option<&str>,
+    ) -> Self {
         Self::from(Problem {
             file: Arc::from(file),
             position,
@@ -154,7 +165,10 @@ impl Problems {
 
 impl From<Problem> for Problems {
     fn from(problem: Problem) -> Self {
-        Self { list: vec![problem], omitted: 0 }
+        Self {
+            list: vec![problem],
+            omitted: 0,
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod access;
 mod fault;
 mod filler;
 mod reader;
+mod trail;
 
 /// What was learnt about a tree in earlier readings.
 struct Session {
@@ -43,7 +44,10 @@ enum Mark {
 }
 
 /// Reads a `T` from the tree, or tells all that is wrong, `flaws` included, and how much more there is.
-pub(super) fn read<T: DeserializeOwned>(tree: &Tree<'_>, flaws: Vec<Flaw>) -> Result<T, (Vec<Flaw>, usize)> {
+pub(super) fn read<T: DeserializeOwned>(
+    tree: &Tree<'_>,
+    flaws: Vec<Flaw>,
+) -> Result<T, (Vec<Flaw>, usize)> {
     let session = Session {
         marks: vec![Cell::new(Mark::Unread); tree.count],
         fillings: RefCell::default(),
@@ -77,7 +81,9 @@ impl Session {
 
     /// Whether the mark is news.
     fn set_mark(&self, number: usize, mark: Mark) -> bool {
-        self.marks.get(number).is_some_and(|cell| cell.replace(mark) != mark)
+        self.marks
+            .get(number)
+            .is_some_and(|cell| cell.replace(mark) != mark)
     }
 
     fn note(&self, flaw: Flaw) {
@@ -94,8 +100,18 @@ impl Session {
         let Some(site) = fault.site else {
             return false;
         };
-        let Site { path, position, number, mapping } = *site;
-        let flaw = |message: String, help: Option<String>| Flaw { path, position, message, help };
+        let Site {
+            path,
+            position,
+            number,
+            mapping,
+        } = *site;
+        let flaw = |message: String, help: Option<String>| Flaw {
+            path,
+            position,
+            message,
+            help,
+        };
         match fault.kind {
             Kind::Missing { name, dropped } => {
                 if !dropped {

@@ -29,7 +29,10 @@ impl InvalidReference {
 /// The text with every reference replaced; `None` when it holds none.
 ///
 /// As in a shell, a default stands in for a name that is unset or empty.
-pub(super) fn substitute(text: &str, env: &Environment<'_>) -> Result<Option<String>, InvalidReference> {
+pub(super) fn substitute(
+    text: &str,
+    env: &Environment<'_>,
+) -> Result<Option<String>, InvalidReference> {
     let mut rest = text;
     let mut replaced: Option<String> = None;
     while let Some((before, after)) = rest.split_once("${") {
@@ -61,7 +64,9 @@ pub(super) fn substitute(text: &str, env: &Environment<'_>) -> Result<Option<Str
 fn is_name(name: &str) -> bool {
     !name.starts_with(|char: char| char.is_ascii_digit())
         && !name.is_empty()
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+//! What a file with something wrong makes an operator read, and that what is right comes out as it stands.
+
 use std::fmt::Write;
 use std::path::Path;
 
@@ -6,6 +8,7 @@ use serde::Deserialize;
 use super::*;
 use problems::CASES;
 
+mod agreement;
 mod problems;
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -104,20 +107,36 @@ fn each_problem_is_told_with_its_place_and_what_would_be_right() {
 
 #[test]
 fn a_value_from_the_environment_may_become_a_number_and_shows_where_it_came_from() {
-    let text =
-        "server:\n  port: ${PORT}\n  level: \"${LEVEL:--3}\"\nplans: {a: &a {scopes: [\"${WORD}\", x]}, b: *a}\n";
+    let text = "server: {port: \"${PORT}\", level: \"-1\"}\n";
     assert_eq!(
         lines(text),
-        ["f.yaml:3:10: server.level: expected a whole number, found a string"],
-        "a quoted reference stays a string"
+        ["f.yaml:1:34: server.level: expected a whole number, found a string"],
+        "quoted text is a string"
     );
-    let text = text.replace("\"${LEVEL:--3}\"", "${LEVEL:--3}");
-    let document = parse_with_env::<FileSpec>(Path::new("f.yaml"), &text, &env).unwrap();
+    assert_eq!(
+        lines("server: {port: ${PORT}}\n"),
+        [
+            "f.yaml:1:17: while parsing a flow mapping, did not find expected ',' or '}'; within brackets put ${NAME} in quotes"
+        ]
+    );
+    assert_eq!(
+        lines("server:\n  tls: ${EMPTY:-}\n"),
+        ["f.yaml:2:8: server.tls: expected a mapping, found a string"]
+    );
+    let text = "server:\n  port: ${PORT}\n  level: \"${LEVEL:--3}\"\nplans: {a: &a {scopes: [\"${WORD}\", x]}, b: *a}\n";
+    let document = parse_with_env::<FileSpec>(Path::new("f.yaml"), text, &env).unwrap();
     assert_eq!(document.value.server.port, 8080);
     assert_eq!(document.value.server.level, -3);
-    assert_eq!(document.value.plans.get("b").unwrap().scopes, ["hunter2", "x"]);
-    let mut substituted: Vec<_> =
-        document.source.substituted().into_iter().map(|(path, text)| format!("{path} = {text}")).collect();
+    assert_eq!(
+        document.value.plans.get("b").unwrap().scopes,
+        ["hunter2", "x"]
+    );
+    let mut substituted: Vec<_> = document
+        .source
+        .substituted()
+        .into_iter()
+        .map(|(path, text)| format!("{path} = {text}"))
+        .collect();
     substituted.sort();
     assert_eq!(
         substituted,
@@ -134,11 +153,17 @@ fn a_value_from_the_environment_may_become_a_number_and_shows_where_it_came_from
 fn both_ways_of_reading_give_the_same() {
     let text = "\u{feff}server: {port: 0x10, tls: ~, drain: }\r\nkeys:\r\n- id: 42\r\n  secrets: [{digest: 'x', until: 2026-11-01T00:00:00Z}]\r\n  metadata: {a: 1, b: -2, c: 1.5, d: [yes, true, null], e: '7', f: !!str 8, g: 0123}\r\nplans:\r\n";
     let fast = parse::<FileSpec>(Path::new("f"), text).unwrap().value;
-    let slow = Source::new(Path::new("f"), text).read_tree::<FileSpec>(None).unwrap().value;
+    let slow = Source::new(Path::new("f"), text)
+        .read_tree::<FileSpec>(None)
+        .unwrap()
+        .value;
     assert_eq!(fast, slow);
     assert_eq!(fast.keys[0].id, "42");
     let json = serde_json::to_string(&fast.keys[0].metadata).unwrap();
-    assert_eq!(json, r#"{"a":1,"b":-2,"c":1.5,"d":["yes",true,null],"e":"7","f":"8","g":"0123"}"#);
+    assert_eq!(
+        json,
+        r#"{"a":1,"b":-2,"c":1.5,"d":["yes",true,null],"e":"7","f":"8","g":"0123"}"#
+    );
     assert!(parse::<FileSpec>(Path::new("f"), "{\"keys\": [], \"plans\": {\"a\": {}}}").is_ok());
 }
 
@@ -173,17 +198,24 @@ fn what_would_exhaust_memory_or_stack_is_refused() {
         let _ = writeln!(bomb, "  a{level}: &a{level} {{scopes: [{inner}]}}");
     }
     assert!(!lines(&bomb).is_empty(), "in a typed place");
-    let free = bomb.replace("plans:", "keys: [{id: a, secrets: [], metadata: {a:").replace('\n', ",") + "}}]";
+    let free = bomb
+        .replace("plans:", "keys: [{id: a, secrets: [], metadata: {a:")
+        .replace('\n', ",")
+        + "}}]";
     assert!(!lines(&free).is_empty(), "in flow");
     let mut bomb =
-        "keys:\n- id: a\n  secrets: []\n  metadata:\n    a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        "keys:\n- id: a\n  secrets: []\n  metadata:\n    a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+            .to_owned();
     for level in 1..12 {
         let inner = format!("*a{}, ", level - 1).repeat(10);
         let _ = writeln!(bomb, "    a{level}: &a{level} [{inner}]");
     }
     let problems = lines(&bomb);
     assert_eq!(problems.len(), 1);
-    assert!(problems[0].ends_with("aliases repeat too much"), "{problems:?}");
+    assert!(
+        problems[0].ends_with("aliases repeat too much"),
+        "{problems:?}"
+    );
 
     for deep in [
         format!("keys: {}{}", "[".repeat(50_000), "]".repeat(50_000)),
@@ -211,7 +243,10 @@ fn many_problems_are_cut_off_and_counted_and_cost_no_more_than_a_few_readings() 
 #[test]
 fn bytes_that_are_no_text_are_told_where_they_are() {
     let problems = decode(Path::new("f.yaml"), b"a: b\nc: \xc3\xa9\xff\n".to_vec()).unwrap_err();
-    assert_eq!(problems.to_string(), "f.yaml:2:5: not UTF-8 from here on; save the file as UTF-8");
+    assert_eq!(
+        problems.to_string(),
+        "f.yaml:2:5: not UTF-8 from here on; save the file as UTF-8"
+    );
     assert_eq!(decode(Path::new("f.yaml"), b"a".to_vec()).unwrap(), "a");
     let error = read(Path::new("no-such-directory/f.yaml")).unwrap_err();
     assert_eq!(error.to_string(), "cannot read no-such-directory/f.yaml");
@@ -228,7 +263,9 @@ fn a_checker_finds_the_lines_of_what_conversions_refuse() {
     let before = top.problems_so_far();
     let key = keys.index(1);
     key.field("plan").problem("no such plan");
-    key.field("allow_hosts").index(1).problem_with_help("bad host", "write a name");
+    key.field("allow_hosts")
+        .index(1)
+        .problem_with_help("bad host", "write a name");
     assert_eq!(key.field("id").note("x".parse::<SizeSpec>()), None);
     assert_eq!(key.note("1B".parse::<SizeSpec>()), Some(SizeSpec(1)));
     assert_eq!(top.problems_so_far() - before, 3);

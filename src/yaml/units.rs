@@ -56,10 +56,21 @@ const MAX_DURATION_MILLIS: u64 = 36_500 * 86_400_000;
 const MAX_SIZE_BYTES: u64 = 1 << 50;
 
 /// Units of time in milliseconds, the largest first.
-const TIME_UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+const TIME_UNITS: [(&str, u64); 5] = [
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1000),
+    ("ms", 1),
+];
 
 /// Units of size in bytes, the largest first.
-const SIZE_UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+const SIZE_UNITS: [(&str, u64); 4] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("B", 1),
+];
 
 /// A whole number and one of `units`, multiplied and at most `max`.
 fn quantity(
@@ -84,11 +95,19 @@ fn quantity(
 }
 
 /// The quantity in the largest unit that divides it.
-fn write_quantity(f: &mut fmt::Formatter<'_>, value: u128, units: &[(&str, u64)], zero: &str) -> fmt::Result {
+fn write_quantity(
+    f: &mut fmt::Formatter<'_>,
+    value: u128,
+    units: &[(&str, u64)],
+    zero: &str,
+) -> fmt::Result {
     if value == 0 {
         return f.write_str(zero);
     }
-    match units.iter().find(|(_, factor)| value.is_multiple_of(u128::from(*factor))) {
+    match units
+        .iter()
+        .find(|(_, factor)| value.is_multiple_of(u128::from(*factor)))
+    {
         Some((name, factor)) => write!(f, "{}{name}", value / u128::from(*factor)),
         None => write!(f, "{value}"),
     }
@@ -100,8 +119,14 @@ impl FromStr for DurationSpec {
     type Err = InvalidUnit;
 
     fn from_str(text: &str) -> Result<Self, InvalidUnit> {
-        quantity(text, &TIME_UNITS, MAX_DURATION_MILLIS, InvalidUnit::Duration, InvalidUnit::DurationTooLong)
-            .map(|millis| Self(Duration::from_millis(millis)))
+        quantity(
+            text,
+            &TIME_UNITS,
+            MAX_DURATION_MILLIS,
+            InvalidUnit::Duration,
+            InvalidUnit::DurationTooLong,
+        )
+        .map(|millis| Self(Duration::from_millis(millis)))
     }
 }
 
@@ -117,7 +142,14 @@ impl FromStr for SizeSpec {
     type Err = InvalidUnit;
 
     fn from_str(text: &str) -> Result<Self, InvalidUnit> {
-        quantity(text, &SIZE_UNITS, MAX_SIZE_BYTES, InvalidUnit::Size, InvalidUnit::SizeTooLarge).map(Self)
+        quantity(
+            text,
+            &SIZE_UNITS,
+            MAX_SIZE_BYTES,
+            InvalidUnit::Size,
+            InvalidUnit::SizeTooLarge,
+        )
+        .map(Self)
     }
 }
 
@@ -136,7 +168,9 @@ impl FromStr for TimeSpec {
         if !has_rfc3339_form(text.as_bytes()) {
             return Err(InvalidUnit::Time);
         }
-        text.parse().map(Self).map_err(|_| InvalidUnit::ImpossibleTime)
+        text.parse()
+            .map(Self)
+            .map_err(|_| InvalidUnit::ImpossibleTime)
     }
 }
 
@@ -164,7 +198,8 @@ fn has_rfc3339_form(text: &[u8]) -> bool {
         }
         _ => rest,
     };
-    shape(head, b"0000-00-00T00:00:00") && (offset.eq_ignore_ascii_case(b"Z") || shape(offset, b"+00:00"))
+    shape(head, b"0000-00-00T00:00:00")
+        && (offset.eq_ignore_ascii_case(b"Z") || shape(offset, b"+00:00"))
 }
 
 impl fmt::Display for TimeSpec {

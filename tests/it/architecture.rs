@@ -16,8 +16,30 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("authorizer", &["authz", "keys"]),
     ("config", &["authz", "keys", "observe", "yaml"]),
     ("envoy", &["authz", "authorizer", "keys", "observe"]),
-    ("server", &["authorizer", "authz", "config", "envoy", "keys", "observe", "yaml"]),
-    ("cli", &["authorizer", "authz", "config", "keys", "observe", "server", "yaml"]),
+    (
+        "server",
+        &[
+            "authorizer",
+            "authz",
+            "config",
+            "envoy",
+            "keys",
+            "observe",
+            "yaml",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "authorizer",
+            "authz",
+            "config",
+            "keys",
+            "observe",
+            "server",
+            "yaml",
+        ],
+    ),
 ];
 
 /// The longest that a file may be, with its tests.
@@ -43,17 +65,32 @@ fn sources() -> Vec<(PathBuf, String)> {
 
 /// The room of a file: the first name below `src/`.
 fn room(path: &Path) -> String {
-    let below = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
+    let below = path
+        .strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+        .unwrap();
     let first = below.iter().next().unwrap().to_string_lossy();
     first.trim_end_matches(".rs").to_owned()
 }
 
 /// The rooms that a text names after `crate::` (or, in `main.rs`, after `keyward::`), outside comments.
 fn imports(text: &str) -> BTreeSet<String> {
-    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-    let names = code.flat_map(|line| line.split("crate::").skip(1).chain(line.split("keyward::").skip(1)));
-    let name = |rest: &str| rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>();
-    names.map(name).filter(|name| MAY_IMPORT.iter().any(|(room, _)| room == name)).collect()
+    let code = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    let names = code.flat_map(|line| {
+        line.split("crate::")
+            .skip(1)
+            .chain(line.split("keyward::").skip(1))
+    });
+    let name = |rest: &str| {
+        rest.chars()
+            .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+            .collect::<String>()
+    };
+    names
+        .map(name)
+        .filter(|name| MAY_IMPORT.iter().any(|(room, _)| room == name))
+        .collect()
 }
 
 #[test]
@@ -64,9 +101,16 @@ fn every_room_imports_only_what_it_may() {
         let allowed: &[&str] = match room.as_str() {
             "main" => &["cli"],
             "lib" => continue,
-            _ => MAY_IMPORT.iter().find(|(name, _)| *name == room).map(|(_, allowed)| *allowed).unwrap_or_else(|| {
-                panic!("{} is in a room that the plan does not know", path.display());
-            }),
+            _ => MAY_IMPORT
+                .iter()
+                .find(|(name, _)| *name == room)
+                .map(|(_, allowed)| *allowed)
+                .unwrap_or_else(|| {
+                    panic!(
+                        "{} is in a room that the plan does not know",
+                        path.display()
+                    );
+                }),
         };
         for import in imports(&text) {
             if import != room && !allowed.contains(&import.as_str()) {
@@ -80,17 +124,27 @@ fn every_room_imports_only_what_it_may() {
 #[test]
 fn imports_are_seen_wherever_they_stand() {
     let text = "use crate::authz::key;\n// crate::server is not\nlet x = crate::keys::cache::Y; use crate::yaml;";
-    assert_eq!(imports(text), ["authz", "keys", "yaml"].map(str::to_owned).into());
+    assert_eq!(
+        imports(text),
+        ["authz", "keys", "yaml"].map(str::to_owned).into()
+    );
 }
 
 #[test]
 fn no_file_grows_over_its_bound_and_main_stays_thin() {
     let mut long = Vec::new();
     for (path, text) in sources() {
-        let bound = if path.ends_with("src/main.rs") { 80 } else { FILE_MAX_LINES };
+        let bound = if path.ends_with("src/main.rs") {
+            80
+        } else {
+            FILE_MAX_LINES
+        };
         let lines = text.lines().count();
         if lines > bound {
-            long.push(format!("{} has {lines} lines, the bound is {bound}", path.display()));
+            long.push(format!(
+                "{} has {lines} lines, the bound is {bound}",
+                path.display()
+            ));
         }
     }
     assert!(long.is_empty(), "{long:#?}");
@@ -99,21 +153,46 @@ fn no_file_grows_over_its_bound_and_main_stays_thin() {
 #[test]
 fn only_conversion_builds_messages_and_no_message_is_built_empty() {
     for (path, text) in sources() {
-        let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        let code: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .collect();
         let code = code.join("\n");
         // An empty `CheckResponse` is an allow to Envoy.
-        assert!(!code.contains("CheckResponse::default()"), "{}", path.display());
-        let builds = ["OkHttpResponse {", "DeniedHttpResponse {", "CheckResponse {"].iter().any(|m| code.contains(m));
+        assert!(
+            !code.contains("CheckResponse::default()"),
+            "{}",
+            path.display()
+        );
+        let builds = [
+            "OkHttpResponse {",
+            "DeniedHttpResponse {",
+            "CheckResponse {",
+        ]
+        .iter()
+        .any(|m| code.contains(m));
         let is_conversion = path.components().any(|part| part.as_os_str() == "envoy");
-        assert!(!builds || is_conversion, "{} builds a wire message", path.display());
+        assert!(
+            !builds || is_conversion,
+            "{} builds a wire message",
+            path.display()
+        );
     }
 }
 
 #[test]
 fn every_module_says_what_it_is_for() {
     for (path, text) in sources() {
-        let is_tests = path.ends_with("tests.rs") || path.components().any(|part| part.as_os_str() == "tests");
-        let header = text.lines().take_while(|line| line.starts_with("//!")).count();
-        assert!(header >= if is_tests { 1 } else { 3 }, "{} has a header of {header} lines", path.display());
+        let is_tests =
+            path.ends_with("tests.rs") || path.components().any(|part| part.as_os_str() == "tests");
+        let header = text
+            .lines()
+            .take_while(|line| line.starts_with("//!"))
+            .count();
+        assert!(
+            header >= if is_tests { 1 } else { 3 },
+            "{} has a header of {header} lines",
+            path.display()
+        );
     }
 }

@@ -128,11 +128,7 @@ async fn encoded_letters_and_queries_do_not_change_what_a_path_is() {
 #[tokio::test]
 async fn the_shipped_envoy_normalises_paths_before_anyone_is_asked() {
     let stack = Stack::start(scene::CONFIG, &scene::keys(), both_shapes).await;
-    for path in [
-        "/public/../admin/users",
-        "/public//../admin/users",
-        "/public/%2e%2e/admin/users",
-    ] {
+    for path in ["/public/../admin/users", "/public/%2e%2e/admin/users"] {
         let ask = Ask::get(path).key(&secret("full"));
         let reply = http1::send(stack.envoy.at("headers"), &ask).await;
         assert_eq!(reply.status, 200, "{path}: {reply:?}");

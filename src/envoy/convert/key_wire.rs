@@ -1,4 +1,7 @@
-//! What the answers on one key have in common, encoded once per key and generation and kept with the cached key.
+//! What the answers on one key have in common, encoded once and kept with the cached key.
+//!
+//! Identity headers and the key's metadata follow from its record and the policy alone, so they are bytes of the wire
+//! before a request comes; they hold for one generation, for another may name other headers or plans.
 
 use std::fmt;
 

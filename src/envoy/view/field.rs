@@ -63,9 +63,27 @@ impl<'a> Fields<'a> {
     /// The next field; `None` at the end.
     #[inline]
     pub(super) fn next(&mut self) -> Result<Option<Field<'a>>, Malformed> {
-        if self.rest.is_empty() {
-            return Ok(None);
+        // Nearly every field that is sent: a number below 16 and at most 127 bytes of content.
+        if let [key @ 8..0x80, length @ ..0x80, rest @ ..] = self.rest
+            && key & 7 == LENGTH_DELIMITED
+            && let Some((content, rest)) = rest.split_at_checked(usize::from(*length))
+        {
+            self.rest = rest;
+            return Ok(Some(Field {
+                number: u32::from(key >> 3),
+                content: Some(content),
+            }));
         }
+        if self.rest.is_empty() {
+            Ok(None)
+        } else {
+            self.any_field().map(Some)
+        }
+    }
+
+    /// The next field, whatever its form.
+    #[inline(never)]
+    fn any_field(&mut self) -> Result<Field<'a>, Malformed> {
         let (number, wire_type) = self.key()?;
         let content = if wire_type == LENGTH_DELIMITED {
             Some(self.delimited(number)?)
@@ -73,7 +91,7 @@ impl<'a> Fields<'a> {
             self.skip(number, wire_type, GROUP_DEPTH)?;
             None
         };
-        Ok(Some(Field { number, content }))
+        Ok(Field { number, content })
     }
 
     #[inline]

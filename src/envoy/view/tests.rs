@@ -130,7 +130,7 @@ fn agrees_with_prost(bytes: &[u8]) -> Result<(), TestCaseError> {
 }
 
 fn text() -> impl Strategy<Value = String> {
-    prop_oneof![3 => "[a-z=/?.-]{0,9}", 1 => Just("keyward.rule".to_owned()), 1 => ".{0,4}"]
+    prop_oneof![6 => "[a-z=/?.-]{0,9}", 1 => "[a-z]{120,140}", 1 => Just("keyward.rule".to_owned()), 1 => ".{0,4}"]
 }
 
 fn address() -> impl Strategy<Value = String> {
@@ -169,7 +169,7 @@ prop_compose! {
 prop_compose! {
     fn http()(
         (id, method, path, host, body) in (text(), text(), text(), text(), text()),
-        headers in hash_map(text(), text(), 0..90),
+        headers in prop_oneof![9 => hash_map(text(), text(), 0..12), 1 => hash_map(text(), text(), 60..90)],
         listed in option::of(vec((text(), text(), vec(any::<u8>(), 0..4)), 0..20)),
         size in any::<i64>(),
         raw_body in vec(any::<u8>(), 0..9),
@@ -327,4 +327,39 @@ fn text_that_is_not_utf8_is_passed_on() {
     let bytes = b"\x0a\x07\x22\x05\x12\x03\x12\x01\xff";
     assert!(our_auth::CheckRequest::decode(&bytes[..]).is_err());
     assert_eq!(read(bytes).unwrap().unwrap().method, b"\xff");
+}
+
+#[test]
+fn entries_of_maps_take_the_short_way_where_they_can_and_mean_the_same() {
+    for (name_len, value_len, is_usual) in [
+        (0, 0, true),
+        (1, 127, true),
+        (127, 128, true),
+        (9, 129, true),
+        (9, 255, true),
+        (9, 256, true),
+        (9, 16_383, true),
+        (9, 16_384, false),
+        (128, 1, false),
+    ] {
+        let (name, value) = (vec![b'n'; name_len], vec![b'v'; value_len]);
+        let mut message = vec![0x0a];
+        prost::encode_length_delimiter(name_len, &mut message).unwrap();
+        message.extend(&name);
+        message.push(0x12);
+        prost::encode_length_delimiter(value_len, &mut message).unwrap();
+        message.extend(&value);
+        let expected = (name.as_slice(), value.as_slice());
+        let case = format!("{name_len} and {value_len} bytes");
+        assert_eq!(
+            super::usual_entry(&message),
+            is_usual.then_some(expected),
+            "{case}"
+        );
+        assert_eq!(super::any_entry(&message), Ok(expected), "{case}");
+        message.push(0);
+        assert_eq!(super::usual_entry(&message), None, "{case} and one more");
+        message.truncate(message.len() - 2);
+        assert_eq!(super::usual_entry(&message), None, "one of {case} lacks");
+    }
 }

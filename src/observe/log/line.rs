@@ -27,16 +27,28 @@ impl Line {
         level: LogLevel,
         message: &str,
     ) -> Self {
-        let mut line = Self { format, colour, out: String::with_capacity(512) };
+        let mut line = Self {
+            format,
+            colour,
+            out: String::with_capacity(512),
+        };
         match format {
             LogFormat::Json => {
-                let _ = write!(line.out, "{{\"ts\":\"{now:.6}\",\"level\":\"{}\",\"msg\":\"", level.as_str());
+                let _ = write!(
+                    line.out,
+                    "{{\"ts\":\"{now:.6}\",\"level\":\"{}\",\"msg\":\"",
+                    level.as_str()
+                );
                 line.escape(message);
                 line.out.push('"');
             }
             LogFormat::Text => {
                 let (dim, style) = (line.style(Effects::DIMMED.into()), line.style(style(level)));
-                let _ = write!(line.out, "{dim}{now:.6}{dim:#} {style}{:>5}{style:#} ", level.as_str().to_uppercase());
+                let _ = write!(
+                    line.out,
+                    "{dim}{now:.6}{dim:#} {style}{:>5}{style:#} ",
+                    level.as_str().to_uppercase()
+                );
                 line.escape(message);
             }
         }

@@ -29,12 +29,20 @@ impl LogSubscriber {
 impl Subscriber for LogSubscriber {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let level = filter(self.log.settings().level);
-        let cap = if is_ours(metadata) { level } else { level.min(LevelFilter::WARN) };
+        let cap = if is_ours(metadata) {
+            level
+        } else {
+            level.min(LevelFilter::WARN)
+        };
         metadata.is_event() && *metadata.level() <= cap
     }
 
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if self.enabled(metadata) { Interest::always() } else { Interest::never() }
+        if self.enabled(metadata) {
+            Interest::always()
+        } else {
+            Interest::never()
+        }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -44,7 +52,9 @@ impl Subscriber for LogSubscriber {
     fn event(&self, event: &Event<'_>) {
         let mut message = Message::default();
         event.record(&mut message);
-        let mut line = self.log.begin(level(*event.metadata().level()), &message.text);
+        let mut line = self
+            .log
+            .begin(level(*event.metadata().level()), &message.text);
         if is_ours(event.metadata()) {
             event.record(&mut Members { line: &mut line });
         } else {
@@ -69,7 +79,10 @@ impl Subscriber for LogSubscriber {
 /// Whether the event is keyward's own.
 fn is_ours(metadata: &Metadata<'_>) -> bool {
     let name = env!("CARGO_CRATE_NAME");
-    metadata.target().strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    metadata
+        .target()
+        .strip_prefix(name)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
 const fn filter(level: LogLevel) -> LevelFilter {

@@ -80,7 +80,10 @@ impl Drop for Flush {
         let mut state = self.shared.lock();
         state.is_closing = true;
         self.shared.wake.notify_one();
-        let waited = self.shared.done.wait_timeout_while(state, FLUSH_TIMEOUT, |state| !state.is_done);
+        let waited = self
+            .shared
+            .done
+            .wait_timeout_while(state, FLUSH_TIMEOUT, |state| !state.is_done);
         drop(waited);
     }
 }
@@ -92,23 +95,30 @@ pub(super) fn start(
 ) -> io::Result<(Sink, Flush)> {
     let shared = Arc::new(Shared::default());
     let ours = Arc::clone(&shared);
-    thread::Builder::new().name("log".to_owned()).spawn(move || {
-        let mut taken = Vec::new();
-        while let Some(lost) = take(&ours, &mut taken) {
-            if lost > 0 {
-                taken.extend_from_slice(lost_line(lost).as_bytes());
+    thread::Builder::new()
+        .name("log".to_owned())
+        .spawn(move || {
+            let mut taken = Vec::new();
+            while let Some(lost) = take(&ours, &mut taken) {
+                if lost > 0 {
+                    taken.extend_from_slice(lost_line(lost).as_bytes());
+                }
+                // Where nobody listens any more there is nobody to tell.
+                let _ = output.write_all(&taken).and_then(|()| output.flush());
+                taken.clear();
+                if taken.capacity() > KEPT_BYTES {
+                    taken = Vec::new();
+                }
             }
-            // Where nobody listens any more there is nobody to tell.
-            let _ = output.write_all(&taken).and_then(|()| output.flush());
-            taken.clear();
-            if taken.capacity() > KEPT_BYTES {
-                taken = Vec::new();
-            }
-        }
-        ours.lock().is_done = true;
-        ours.done.notify_all();
-    })?;
-    Ok((Sink { shared: Arc::clone(&shared) }, Flush { shared }))
+            ours.lock().is_done = true;
+            ours.done.notify_all();
+        })?;
+    Ok((
+        Sink {
+            shared: Arc::clone(&shared),
+        },
+        Flush { shared },
+    ))
 }
 
 /// Waits for lines and takes them all, with the number of those that were lost behind them; `None` at the end.
@@ -119,7 +129,10 @@ fn take(shared: &Shared, taken: &mut Vec<u8>) -> Option<u64> {
             return None;
         }
         state.is_idle = true;
-        state = shared.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+        state = shared
+            .wake
+            .wait(state)
+            .unwrap_or_else(PoisonError::into_inner);
     }
     state.is_idle = false;
     mem::swap(&mut state.pending, taken);

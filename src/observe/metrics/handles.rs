@@ -6,13 +6,16 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use prometheus::{Error, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{
+    Error, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+};
 
 use super::Register;
 
 /// Seconds. A store on the same machine answers in 0.1 ms; timeouts are 100 and 150 ms by default.
-const LOOKUP_BUCKETS: [f64; 13] =
-    [100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 150e-3, 250e-3, 1.0];
+const LOOKUP_BUCKETS: [f64; 13] = [
+    100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 150e-3, 250e-3, 1.0,
+];
 
 /// What the cache in front of the source counts.
 #[derive(Debug, Clone)]
@@ -36,7 +39,11 @@ impl CacheMetrics {
             "Lookups of digests in the cache in front of the source.",
             &["result"],
         )?;
-        let entries = register.gauges("keyward_cache_entries", "Entries in the cache, approximately.", &["kind"])?;
+        let entries = register.gauges(
+            "keyward_cache_entries",
+            "Entries in the cache, approximately.",
+            &["kind"],
+        )?;
         Ok(Self {
             hit: lookups.get_metric_with_label_values(&["hit"])?,
             negative_hit: lookups.get_metric_with_label_values(&["negative_hit"])?,
@@ -50,7 +57,8 @@ impl CacheMetrics {
     /// Tells how many known keys and unknown digests are held; to be called before a scrape is rendered.
     pub fn set_entries(&self, keys: u64, negatives: u64) {
         self.keys.set(i64::try_from(keys).unwrap_or(i64::MAX));
-        self.negatives.set(i64::try_from(negatives).unwrap_or(i64::MAX));
+        self.negatives
+            .set(i64::try_from(negatives).unwrap_or(i64::MAX));
     }
 }
 
@@ -182,7 +190,10 @@ impl ReloadMetrics {
                 last_success: last.get_metric_with_label_values(&[what])?,
             })
         };
-        Ok(Self { config: series("config")?, keys: series("keys")? })
+        Ok(Self {
+            config: series("config")?,
+            keys: series("keys")?,
+        })
     }
 
     /// Tells that it was loaded at start.

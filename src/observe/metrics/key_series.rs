@@ -107,11 +107,17 @@ impl KeyTable {
         // `replace` sets the generation before it comes to this shard: what is put in here is either swept by it or
         // sees its generation, so that a late check cannot bring back the series of a key that is gone.
         let is_stale = generation.0 < self.generation.load(Ordering::Relaxed);
-        KeySeries(match self.existing(&mut shard, record, generation, is_stale) {
-            Some(series) => series,
-            None if is_stale || shard.contains_key(record.id.as_str()) => Arc::clone(&self.other),
-            None => self.insert(&mut shard, record, generation, self.max_keys).unwrap_or(Arc::clone(&self.other)),
-        })
+        KeySeries(
+            match self.existing(&mut shard, record, generation, is_stale) {
+                Some(series) => series,
+                None if is_stale || shard.contains_key(record.id.as_str()) => {
+                    Arc::clone(&self.other)
+                }
+                None => self
+                    .insert(&mut shard, record, generation, self.max_keys)
+                    .unwrap_or(Arc::clone(&self.other)),
+            },
+        )
     }
 
     /// Takes these for all the keys there are; gives their number.
@@ -126,7 +132,12 @@ impl KeyTable {
         let mut unplaced = Vec::new();
         for record in keys {
             count += 1;
-            let known = self.existing(&mut self.shard(record.id.as_str()), record, generation, false);
+            let known = self.existing(
+                &mut self.shard(record.id.as_str()),
+                record,
+                generation,
+                false,
+            );
             if let (None, None, Some(expires)) = (known, record.revoked_at, record.expires_at()) {
                 unplaced.push((expires, record));
             }
@@ -135,16 +146,25 @@ impl KeyTable {
             let mut shard = lock(shard);
             let before = shard.len();
             shard.retain(|_, series| series.seen.load(Ordering::Relaxed) >= generation.0);
-            self.taken.fetch_sub(before - shard.len(), Ordering::Relaxed);
+            self.taken
+                .fetch_sub(before - shard.len(), Ordering::Relaxed);
         }
 
-        let places = if count <= self.max_keys { self.max_keys } else { self.max_keys / 2 };
+        let places = if count <= self.max_keys {
+            self.max_keys
+        } else {
+            self.max_keys / 2
+        };
         // Those to come first, the soonest in front; then those that are past.
         unplaced.sort_unstable_by_key(|(expires, _)| (*expires <= now, *expires));
         for (_, record) in unplaced {
             let mut shard = self.shard(record.id.as_str());
-            if self.existing(&mut shard, record, generation, false).is_none()
-                && self.insert(&mut shard, record, generation, places).is_none()
+            if self
+                .existing(&mut shard, record, generation, false)
+                .is_none()
+                && self
+                    .insert(&mut shard, record, generation, places)
+                    .is_none()
             {
                 break;
             }
@@ -170,7 +190,12 @@ impl KeyTable {
             for (reason, requests) in Reason::ALL.iter().zip(&series.requests) {
                 let requests = requests.load(Ordering::Relaxed);
                 if requests > 0 {
-                    family.sample(exposition, series, &[reason.verdict().as_str(), reason.as_str()], requests);
+                    family.sample(
+                        exposition,
+                        series,
+                        &[reason.verdict().as_str(), reason.as_str()],
+                        requests,
+                    );
                 }
             }
         }
@@ -187,7 +212,10 @@ impl KeyTable {
             Kind::Gauge,
             "Unix time of the last check in which the key was presented, allowed or not, in seconds.",
         );
-        for series in all.iter().filter(|series| !Arc::ptr_eq(series, &self.other)) {
+        for series in all
+            .iter()
+            .filter(|series| !Arc::ptr_eq(series, &self.other))
+        {
             family.moment(exposition, series, &series.last_used);
         }
     }
@@ -222,7 +250,9 @@ impl KeyTable {
         places: usize,
     ) -> Option<Arc<Series>> {
         let take = |taken| (taken < places).then_some(taken + 1);
-        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
+        self.taken
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+            .ok()?;
         let series = Series::new(record.id.as_str().into(), record.client());
         series.refresh(record, generation);
         shard.insert(Arc::clone(&series.id), Arc::clone(&series));
@@ -234,7 +264,12 @@ impl KeyTable {
         let [other, rest @ ..] = &self.shards;
         // The first shard stands in for a place that cannot be missing.
         let place = usize::from(first) % SHARDS;
-        lock(place.checked_sub(1).and_then(|place| rest.get(place)).unwrap_or(other))
+        lock(
+            place
+                .checked_sub(1)
+                .and_then(|place| rest.get(place))
+                .unwrap_or(other),
+        )
     }
 }
 
@@ -253,7 +288,12 @@ struct Family {
 
 impl Family {
     fn new(name: &'static str, kind: Kind, help: &'static str) -> Self {
-        Self { name, kind, help, is_begun: false }
+        Self {
+            name,
+            kind,
+            help,
+            is_begun: false,
+        }
     }
 
     fn begin(&mut self, exposition: &mut Exposition) {
@@ -262,9 +302,20 @@ impl Family {
         }
     }
 
-    fn sample(&mut self, exposition: &mut Exposition, series: &Series, [decision, reason]: &[&str; 2], value: u64) {
+    fn sample(
+        &mut self,
+        exposition: &mut Exposition,
+        series: &Series,
+        [decision, reason]: &[&str; 2],
+        value: u64,
+    ) {
         self.begin(exposition);
-        let labels = [("key_id", &*series.id), ("client", &*series.client), ("decision", decision), ("reason", reason)];
+        let labels = [
+            ("key_id", &*series.id),
+            ("client", &*series.client),
+            ("decision", decision),
+            ("reason", reason),
+        ];
         exposition.sample(self.name, &labels, value);
     }
 
@@ -272,7 +323,11 @@ impl Family {
         let moment = moment.load(Ordering::Relaxed);
         if moment != NEVER {
             self.begin(exposition);
-            exposition.sample(self.name, &[("key_id", &series.id), ("client", &series.client)], moment);
+            exposition.sample(
+                self.name,
+                &[("key_id", &series.id), ("client", &series.client)],
+                moment,
+            );
         }
     }
 }

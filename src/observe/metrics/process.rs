@@ -14,9 +14,13 @@ pub(super) fn write(exposition: &mut Exposition) {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let boot = fs::read_to_string("/proc/stat").ok().and_then(|system| boot_time(&system));
+    let boot = fs::read_to_string("/proc/stat")
+        .ok()
+        .and_then(|system| boot_time(&system));
     // The directory that is being read is one of them.
-    let open = fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count().saturating_sub(1));
+    let open = fs::read_dir("/proc/self/fd")
+        .ok()
+        .map(|entries| entries.count().saturating_sub(1));
 
     let mut write = |name: &str, kind: Kind, help: &str, value: Option<f64>| {
         if let Some(value) = value {
@@ -24,25 +28,62 @@ pub(super) fn write(exposition: &mut Exposition) {
             exposition.sample(name, &[], value);
         }
     };
-    let count = |number: Option<usize>| number.and_then(|number| u32::try_from(number).ok()).map(f64::from);
-    write("process_cpu_seconds_total", Kind::Counter, "CPU time used, user and system, in seconds.", cpu_time(&stat));
-    write("process_open_fds", Kind::Gauge, "Open file descriptors.", count(open));
-    write("process_max_fds", Kind::Gauge, "Most file descriptors that may be open.", max_fds(&limits));
-    write("process_virtual_memory_bytes", Kind::Gauge, "Virtual memory, in bytes.", kibibytes(&status, "VmSize:"));
-    write("process_resident_memory_bytes", Kind::Gauge, "Resident memory, in bytes.", kibibytes(&status, "VmRSS:"));
+    let count = |number: Option<usize>| {
+        number
+            .and_then(|number| u32::try_from(number).ok())
+            .map(f64::from)
+    };
+    write(
+        "process_cpu_seconds_total",
+        Kind::Counter,
+        "CPU time used, user and system, in seconds.",
+        cpu_time(&stat),
+    );
+    write(
+        "process_open_fds",
+        Kind::Gauge,
+        "Open file descriptors.",
+        count(open),
+    );
+    write(
+        "process_max_fds",
+        Kind::Gauge,
+        "Most file descriptors that may be open.",
+        max_fds(&limits),
+    );
+    write(
+        "process_virtual_memory_bytes",
+        Kind::Gauge,
+        "Virtual memory, in bytes.",
+        kibibytes(&status, "VmSize:"),
+    );
+    write(
+        "process_resident_memory_bytes",
+        Kind::Gauge,
+        "Resident memory, in bytes.",
+        kibibytes(&status, "VmRSS:"),
+    );
     write(
         "process_start_time_seconds",
         Kind::Gauge,
         "Unix time at which the process started, in seconds.",
         boot.and_then(|boot| Some(boot + field(&stat, 22)? / TICKS_PER_SECOND)),
     );
-    write("process_threads", Kind::Gauge, "Threads of the process.", field(&stat, 20));
+    write(
+        "process_threads",
+        Kind::Gauge,
+        "Threads of the process.",
+        field(&stat, 20),
+    );
 }
 
 /// A numbered field of `/proc/self/stat`, counted from 1 as in proc(5), beyond the second, which may hold anything.
 fn field(stat: &str, number: usize) -> Option<f64> {
     let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_ascii_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
+    rest.split_ascii_whitespace()
+        .nth(number.checked_sub(3)?)?
+        .parse()
+        .ok()
 }
 
 fn cpu_time(stat: &str) -> Option<f64> {
@@ -51,18 +92,33 @@ fn cpu_time(stat: &str) -> Option<f64> {
 
 /// The Unix time of the boot, from `/proc/stat`.
 fn boot_time(system: &str) -> Option<f64> {
-    system.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
+    system
+        .lines()
+        .find_map(|line| line.strip_prefix("btime "))?
+        .trim()
+        .parse()
+        .ok()
 }
 
 /// The soft limit, from `/proc/self/limits`; none where it is unlimited.
 fn max_fds(limits: &str) -> Option<f64> {
-    limits.lines().find_map(|line| line.strip_prefix("Max open files"))?.split_ascii_whitespace().next()?.parse().ok()
+    limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?
+        .split_ascii_whitespace()
+        .next()?
+        .parse()
+        .ok()
 }
 
 /// A size from `/proc/self/status`, which is in KiB whatever the page size, in bytes.
 fn kibibytes(status: &str, name: &str) -> Option<f64> {
     let size = status.lines().find_map(|line| line.strip_prefix(name))?;
-    size.split_ascii_whitespace().next()?.parse::<f64>().ok().map(|kibibytes| kibibytes * 1024.0)
+    size.split_ascii_whitespace()
+        .next()?
+        .parse::<f64>()
+        .ok()
+        .map(|kibibytes| kibibytes * 1024.0)
 }
 
 #[cfg(test)]
@@ -73,22 +129,44 @@ mod tests {
     fn a_process_name_that_looks_like_fields_misleads_nobody() {
         let stat = "42 (a) 1 (b) S 1 2 3 4 5 6 7 8 9 10 150 250 13 14 15 16 7 18 4200 20 21";
         assert_eq!(cpu_time(stat), Some(4.0));
-        assert_eq!((field(stat, 20), field(stat, 22)), (Some(7.0), Some(4200.0)));
-        assert_eq!((field("", 14), field(stat, 99), field(stat, 1)), (None, None, None));
+        assert_eq!(
+            (field(stat, 20), field(stat, 22)),
+            (Some(7.0), Some(4200.0))
+        );
+        assert_eq!(
+            (field("", 14), field(stat, 99), field(stat, 1)),
+            (None, None, None)
+        );
     }
 
     #[test]
     fn the_kernels_tables_are_read() {
-        assert_eq!(boot_time("cpu 1\nbtime 1700000000\nprocesses 2\n"), Some(1_700_000_000.0));
-        assert_eq!(max_fds("Max processes 1 2 p\nMax open files            1024    4096   files\n"), Some(1024.0));
+        assert_eq!(
+            boot_time("cpu 1\nbtime 1700000000\nprocesses 2\n"),
+            Some(1_700_000_000.0)
+        );
+        assert_eq!(
+            max_fds("Max processes 1 2 p\nMax open files            1024    4096   files\n"),
+            Some(1024.0)
+        );
         assert_eq!(max_fds("Max open files unlimited unlimited files\n"), None);
-        assert_eq!(kibibytes("VmSize:\t  12 kB\nVmRSS:\t 3 kB\n", "VmRSS:"), Some(3072.0));
+        assert_eq!(
+            kibibytes("VmSize:\t  12 kB\nVmRSS:\t 3 kB\n", "VmRSS:"),
+            Some(3072.0)
+        );
     }
 
     #[test]
     fn this_process_has_all_of_them() {
         let mut exposition = Exposition::continuing(String::new());
         write(&mut exposition);
-        assert_eq!(exposition.into_text().lines().filter(|line| line.starts_with("# TYPE process_")).count(), 7);
+        assert_eq!(
+            exposition
+                .into_text()
+                .lines()
+                .filter(|line| line.starts_with("# TYPE process_"))
+                .count(),
+            7
+        );
     }
 }

@@ -10,7 +10,8 @@ use serde::de::{self, DeserializeSeed, IntoDeserializer};
 use super::super::tree::{Member, Node};
 use super::fault::{Fault, Kind};
 use super::filler::Filler;
-use super::reader::{Reader, Step};
+use super::reader::Reader;
+use super::trail::Step;
 use super::{Mark, Session};
 
 /// The elements of a list.
@@ -22,13 +23,19 @@ pub(super) struct ListAccess<'r, 's> {
 impl<'de> de::SeqAccess<'de> for ListAccess<'_, '_> {
     type Error = Fault;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Fault> {
         let session: &Session = self.reader.session;
         for (index, node) in self.nodes.by_ref() {
             if node.is_unset() || session.mark(node.number) != Mark::Unread {
                 continue;
             }
-            let value = self.reader.inside(Step::Index(index), node.number, node).read(seed)?;
+            let value = self
+                .reader
+                .inside(Step::Index(index), node.number, node)
+                .read(seed)?;
             if session.again.get() {
                 session.set_mark(node.number, Mark::Passed);
             }
@@ -50,12 +57,14 @@ pub(super) struct MappingAccess<'r, 's> {
 impl<'de> de::MapAccess<'de> for MappingAccess<'_, '_> {
     type Error = Fault;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Fault> {
         let session: &Session = self.reader.session;
-        self.value = self
-            .members
-            .by_ref()
-            .find(|member| !member.value.is_unset() && session.mark(member.number) != Mark::Dropped);
+        self.value = self.members.by_ref().find(|member| {
+            !member.value.is_unset() && session.mark(member.number) != Mark::Dropped
+        });
         let name = match self.value {
             Some(member) => member.name.as_ref(),
             None => match self.fillings.next() {
@@ -69,8 +78,13 @@ impl<'de> de::MapAccess<'de> for MappingAccess<'_, '_> {
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
         match self.value {
-            Some(member) => self.reader.inside(Step::Field(&member.name), member.number, &member.value).read(seed),
-            None => seed.deserialize(Filler).map_err(|_| Fault::of(Kind::Unfillable)),
+            Some(member) => self
+                .reader
+                .inside(Step::Field(&member.name), member.number, &member.value)
+                .read(seed),
+            None => seed
+                .deserialize(Filler)
+                .map_err(|_| Fault::of(Kind::Unfillable)),
         }
     }
 }

@@ -18,7 +18,10 @@ pub(super) struct Fault {
 #[derive(Debug)]
 pub(super) enum Kind {
     /// A value that is not what it should be.
-    Wrong { message: String, help: Option<String> },
+    Wrong {
+        message: String,
+        help: Option<String>,
+    },
     /// A member that must be there is not; `dropped` when it was left out for a fault of its own.
     Missing { name: &'static str, dropped: bool },
     /// No made-up value passes for a missing member.
@@ -113,11 +116,17 @@ impl de::Error for Fault {
 
     fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
         let expected = expected.to_string();
-        Self::wrong("not an allowed value".to_owned(), Some(format!("expected {}", noun(&expected))))
+        Self::wrong(
+            "not an allowed value".to_owned(),
+            Some(format!("expected {}", noun(&expected))),
+        )
     }
 
     fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
-        Self::wrong(format!("{length} elements"), Some(format!("expected {expected}")))
+        Self::wrong(
+            format!("{length} elements"),
+            Some(format!("expected {expected}")),
+        )
     }
 
     fn unknown_variant(found: &str, expected: &'static [&'static str]) -> Self {
@@ -130,7 +139,10 @@ impl de::Error for Fault {
     }
 
     fn missing_field(name: &'static str) -> Self {
-        Self::of(Kind::Missing { name, dropped: false })
+        Self::of(Kind::Missing {
+            name,
+            dropped: false,
+        })
     }
 
     fn duplicate_field(name: &'static str) -> Self {
@@ -145,13 +157,22 @@ pub(super) fn suggestion(found: &str, known: &[&str]) -> String {
 
 fn nearest(found: &str, known: &[&str]) -> Option<String> {
     let found = found.to_lowercase();
-    known
+    let by_letters = known
         .iter()
         .map(|name| (strsim::damerau_levenshtein(&found, name), name))
-        .min()
-        // A third of the letters may be wrong, as in `pahts` or `exires_at`; more is another word.
-        .filter(|(distance, name)| *distance <= 1.max(name.len().min(found.len()) / 3))
-        .map(|(_, name)| format!("did you mean `{name}`?"))
+        .min();
+    // A third of the letters may be wrong, as in `pahts` or `exires_at`; more is another word.
+    let near =
+        by_letters.filter(|(distance, name)| *distance <= 1.max(name.len().min(found.len()) / 3));
+    // Or it was cut short, as in `time`.
+    let cut_short = || {
+        known
+            .iter()
+            .find(|name| found.len() > 2 && name.starts_with(&found))
+    };
+    near.map(|(_, name)| name)
+        .or_else(cut_short)
+        .map(|name| format!("did you mean `{name}`?"))
 }
 
 fn one_of(known: &[&str]) -> String {

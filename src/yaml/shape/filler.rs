@@ -67,11 +67,19 @@ impl<'de> Deserializer<'de> for Filler {
         visitor.visit_none()
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
         visitor.visit_unit()
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -94,7 +102,9 @@ impl<'de> Deserializer<'de> for Filler {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        visitor.visit_map(Each { names: fields.iter() })
+        visitor.visit_map(Each {
+            names: fields.iter(),
+        })
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -112,7 +122,10 @@ impl<'de> Deserializer<'de> for Filler {
 impl<'de> de::SeqAccess<'de> for Nothing {
     type Error = Fault;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, _: T) -> Result<Option<T::Value>, Fault> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        _: T,
+    ) -> Result<Option<T::Value>, Fault> {
         Ok(None)
     }
 }
@@ -132,7 +145,10 @@ impl<'de> de::MapAccess<'de> for Nothing {
 impl<'de> de::MapAccess<'de> for Each {
     type Error = Fault;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Fault> {
         let Some(name) = self.names.next() else {
             return Ok(None);
         };

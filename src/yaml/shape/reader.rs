@@ -5,11 +5,12 @@
 use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
 
-use super::super::problem::{Segment, YamlPath, shown};
+use super::super::problem::shown;
 use super::super::scalar::Scalar;
-use super::super::tree::{Content, Flaw, Member, Node};
+use super::super::tree::{Content, Flaw, Member, Node, Origin};
 use super::access::{ListAccess, MappingAccess};
 use super::fault::{Fault, Kind, Site, suggestion};
+use super::trail::{Step, Trail};
 use super::{Mark, Session};
 
 /// A value in the tree, about to be read.
@@ -20,32 +21,37 @@ pub(super) struct Reader<'s> {
     trail: Trail<'s>,
 }
 
-/// The way from the top to a value.
-#[derive(Clone, Copy)]
-struct Trail<'s> {
-    parent: Option<&'s Trail<'s>>,
-    step: Step<'s>,
-    /// The number under which the value can be left out.
-    number: usize,
-}
-
-#[derive(Clone, Copy)]
-pub(super) enum Step<'s> {
-    Top,
-    Field(&'s str),
-    Index(usize),
-}
-
 // === impl Reader ===
 
 impl<'s> Reader<'s> {
     pub(super) fn top(session: &'s Session, node: &'s Node<'_>) -> Self {
-        Self { session, node, trail: Trail { parent: None, step: Step::Top, number: node.number } }
+        Self {
+            session,
+            node,
+            trail: Trail {
+                parent: None,
+                step: Step::Top,
+                number: node.number,
+            },
+        }
     }
 
     /// A value in the list or mapping that is here, with the number under which it can be left out.
-    pub(super) fn inside<'i>(&'i self, step: Step<'i>, number: usize, node: &'i Node<'_>) -> Reader<'i> {
-        Reader { session: self.session, node, trail: Trail { parent: Some(&self.trail), step, number } }
+    pub(super) fn inside<'i>(
+        &'i self,
+        step: Step<'i>,
+        number: usize,
+        node: &'i Node<'_>,
+    ) -> Reader<'i> {
+        Reader {
+            session: self.session,
+            node,
+            trail: Trail {
+                parent: Some(&self.trail),
+                step,
+                number,
+            },
+        }
     }
 
     /// Reads the value; a fault that the type finds after it was read is here too.
@@ -87,6 +93,22 @@ impl<'s> Reader<'s> {
         }
     }
 
+    /// As [`Self::scalar`], where a number or boolean is asked for: within brackets a reference to the environment must stand
+    /// in quotes, and its value may be one all the same.
+    fn quantity(&self) -> Option<Scalar<'s>> {
+        match &self.node.content {
+            Content::Scalar {
+                text,
+                plain,
+                origin,
+            } => Some(Scalar::read(
+                text,
+                *plain || matches!(origin, Origin::Environment(_)),
+            )),
+            Content::List(_) | Content::Mapping(_) => None,
+        }
+    }
+
     /// Nothing at all, which `serde_yaml` takes for an empty list or mapping.
     fn is_blank(&self) -> bool {
         matches!(&self.node.content, Content::Scalar { text, plain: true, .. } if text.is_empty())
@@ -112,7 +134,12 @@ impl<'s> Reader<'s> {
         if let Some(fields) = fields {
             self.drop_unknown(members, fields);
         }
-        let fillings = self.session.fillings.borrow().get(&self.node.number).cloned();
+        let fillings = self
+            .session
+            .fillings
+            .borrow()
+            .get(&self.node.number)
+            .cloned();
         visitor.visit_map(MappingAccess {
             reader: self,
             members: members.iter(),
@@ -123,7 +150,9 @@ impl<'s> Reader<'s> {
 
     fn drop_unknown(&self, members: &[Member<'_>], fields: &[&str]) {
         for member in members {
-            if fields.contains(&member.name.as_ref()) || !self.session.set_mark(member.number, Mark::Dropped) {
+            if fields.contains(&member.name.as_ref())
+                || !self.session.set_mark(member.number, Mark::Dropped)
+            {
                 continue;
             }
             self.session.note(Flaw {
@@ -136,28 +165,11 @@ impl<'s> Reader<'s> {
     }
 }
 
-impl Trail<'_> {
-    fn path(&self, member: Option<&str>) -> YamlPath {
-        let mut segments: Vec<_> = member.map(|name| Segment::Field(name.to_owned())).into_iter().collect();
-        let mut trail = Some(self);
-        while let Some(here) = trail {
-            match here.step {
-                Step::Top => {}
-                Step::Field(name) => segments.push(Segment::Field(name.to_owned())),
-                Step::Index(index) => segments.push(Segment::Index(index)),
-            }
-            trail = here.parent;
-        }
-        segments.reverse();
-        YamlPath(segments)
-    }
-}
-
 macro_rules! numbers {
     ($($method:ident: $range:literal),* $(,)?) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
             self.here(|| {
-                let result = match self.scalar() {
+                let result = match self.quantity() {
                     Some(Scalar::Unsigned(value)) => visitor.visit_u64(value),
                     Some(Scalar::Signed(value)) => visitor.visit_i64(value),
                     _ => return Err(self.mismatch($range)),
@@ -205,7 +217,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        self.here(|| match self.scalar() {
+        self.here(|| match self.quantity() {
             Some(Scalar::Bool(value)) => visitor.visit_bool(value),
             _ => Err(self.mismatch("true or false")),
         })
@@ -216,7 +228,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        self.here(|| match self.scalar() {
+        self.here(|| match self.quantity() {
             Some(Scalar::Unsigned(value)) => visitor.visit_u64(value),
             Some(Scalar::Signed(value)) => visitor.visit_i64(value),
             Some(Scalar::Float(value)) => visitor.visit_f64(value),
@@ -261,15 +273,27 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         self.here(|| {
-            if self.scalar().is_some_and(Scalar::is_null) { visitor.visit_unit() } else { Err(self.mismatch("null")) }
+            if self.scalar().is_some_and(Scalar::is_null) {
+                visitor.visit_unit()
+            } else {
+                Err(self.mismatch("null"))
+            }
         })
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
         self.deserialize_unit(visitor)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
         self.here(|| visitor.visit_newtype_struct(self))
     }
 
@@ -281,7 +305,12 @@ impl<'de> Deserializer<'de> for Reader<'_> {
                 return self.here(|| Err(self.mismatch("a list")));
             }
         };
-        self.here(|| visitor.visit_seq(ListAccess { reader: &self, nodes: nodes.iter().enumerate() }))
+        self.here(|| {
+            visitor.visit_seq(ListAccess {
+                reader: &self,
+                nodes: nodes.iter().enumerate(),
+            })
+        })
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Fault> {
@@ -300,7 +329,9 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         self.here(|| match &self.node.content {
             Content::Mapping(members) => self.mapping(members, None, visitor),
-            Content::Scalar { .. } | Content::List(_) if self.is_blank() => self.mapping(&[], None, visitor),
+            Content::Scalar { .. } | Content::List(_) if self.is_blank() => {
+                self.mapping(&[], None, visitor)
+            }
             Content::Scalar { .. } | Content::List(_) => Err(self.mismatch("a mapping")),
         })
     }
@@ -313,7 +344,9 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     ) -> Result<V::Value, Fault> {
         self.here(|| match &self.node.content {
             Content::Mapping(members) => self.mapping(members, Some(fields), visitor),
-            Content::Scalar { .. } | Content::List(_) if self.is_blank() => self.mapping(&[], Some(fields), visitor),
+            Content::Scalar { .. } | Content::List(_) if self.is_blank() => {
+                self.mapping(&[], Some(fields), visitor)
+            }
             Content::Scalar { .. } | Content::List(_) => Err(self.mismatch("a mapping")),
         })
     }

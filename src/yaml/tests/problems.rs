@@ -58,7 +58,9 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
     (
         "null where null says nothing is an error",
         "keys:\n- id: a\n  secrets: []\n  allow_hosts: null\n",
-        &["f.yaml:4:16: keys[0].allow_hosts: null says nothing here; give a value, or leave the member out"],
+        &[
+            "f.yaml:4:16: keys[0].allow_hosts: null says nothing here; give a value, or leave the member out",
+        ],
     ),
     (
         "a repeated member is an error at any depth",
@@ -102,8 +104,16 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         "server: {}\n---\nserver: {}\n",
         &["f.yaml:2:1: a second document begins; keep one document in a file"],
     ),
-    ("an empty file is an error", "# nothing\n---\n\n", &["f.yaml: the file is empty; write {} for an empty mapping"]),
-    ("a document that is no mapping is an error", "- 1\n", &["f.yaml:1:1: expected a mapping, found a list"]),
+    (
+        "an empty file is an error",
+        "# nothing\n---\n\n",
+        &["f.yaml: the file is empty; write {} for an empty mapping"],
+    ),
+    (
+        "a document that is no mapping is an error",
+        "- 1\n",
+        &["f.yaml:1:1: expected a mapping, found a list"],
+    ),
     (
         "a mapping as a name is an error",
         "? {a: b}\n: c\n",

@@ -1,4 +1,7 @@
 //! Builds the tree from the parser's events.
+//!
+//! Nesting is kept in a list and not on the stack, and its depth is bounded here. Names that repeat are left out and
+//! noted, so that the rest of the document can still be judged.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -32,30 +35,45 @@ struct Frame<'t> {
 
 enum Inside<'t> {
     List(Vec<Arc<Node<'t>>>),
-    Mapping { members: Vec<Member<'t>>, lines: HashMap<Cow<'t, str>, usize>, key: Option<(Cow<'t, str>, Position)> },
+    Mapping {
+        members: Vec<Member<'t>>,
+        lines: HashMap<Cow<'t, str>, usize>,
+        key: Option<(Cow<'t, str>, Position)>,
+    },
 }
 
 impl<'t, 'e> Builder<'t, 'e> {
     pub(super) fn new(env: Option<&'e Environment<'e>>) -> Self {
-        Self { env, frames: Vec::new(), anchors: HashMap::new(), root: None, count: 0, flaws: Vec::new() }
+        Self {
+            env,
+            frames: Vec::new(),
+            anchors: HashMap::new(),
+            root: None,
+            count: 0,
+            flaws: Vec::new(),
+        }
     }
 
     /// The tree; `None` when there was no value.
     pub(super) fn finish(self) -> Option<Tree<'t>> {
-        Some(Tree { root: self.root?, count: self.count, flaws: self.flaws })
+        Some(Tree {
+            root: self.root?,
+            count: self.count,
+            flaws: self.flaws,
+        })
     }
 
     pub(super) fn take(&mut self, event: Event<'t>, position: Position) -> Result<(), Flaw> {
         match event {
-            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {
-                Ok(())
-            }
+            Event::Nothing
+            | Event::StreamStart
+            | Event::StreamEnd
+            | Event::DocumentStart(_)
+            | Event::DocumentEnd => Ok(()),
             Event::Alias(anchor) => {
-                let node = self
-                    .anchors
-                    .get(&anchor)
-                    .cloned()
-                    .ok_or_else(|| self.flaw_here(position, "an alias stands inside what it names"))?;
+                let node = self.anchors.get(&anchor).cloned().ok_or_else(|| {
+                    self.flaw_here(position, "an alias stands inside what it names")
+                })?;
                 if let (Content::Scalar { text, .. }, true) = (&node.content, self.wants_name()) {
                     self.name(text.clone(), position);
                     return Ok(());
@@ -71,10 +89,18 @@ impl<'t, 'e> Builder<'t, 'e> {
                 let content = self.scalar(text, plain, position);
                 self.value_new(content, position, anchor)
             }
-            Event::SequenceStart(anchor, _) => self.open(position, anchor, Inside::List(Vec::new())),
-            Event::MappingStart(anchor, _) => {
-                self.open(position, anchor, Inside::Mapping { members: Vec::new(), lines: HashMap::new(), key: None })
+            Event::SequenceStart(anchor, _) => {
+                self.open(position, anchor, Inside::List(Vec::new()))
             }
+            Event::MappingStart(anchor, _) => self.open(
+                position,
+                anchor,
+                Inside::Mapping {
+                    members: Vec::new(),
+                    lines: HashMap::new(),
+                    key: None,
+                },
+            ),
             Event::SequenceEnd | Event::MappingEnd => self.close(),
         }
     }
@@ -95,15 +121,31 @@ impl<'t, 'e> Builder<'t, 'e> {
                 (text, Origin::Nowhere)
             }
         };
-        Content::Scalar { text, plain, origin }
+        // Nothing in the file is null; an empty variable is an empty string, and no way to lose a member.
+        let plain = plain && !(text.is_empty() && matches!(origin, Origin::Environment(_)));
+        Content::Scalar {
+            text,
+            plain,
+            origin,
+        }
     }
 
     fn wants_name(&self) -> bool {
-        matches!(self.frames.last(), Some(Frame { inside: Inside::Mapping { key: None, .. }, .. }))
+        matches!(
+            self.frames.last(),
+            Some(Frame {
+                inside: Inside::Mapping { key: None, .. },
+                ..
+            })
+        )
     }
 
     fn name(&mut self, name: Cow<'t, str>, position: Position) {
-        if let Some(Frame { inside: Inside::Mapping { key, .. }, .. }) = self.frames.last_mut() {
+        if let Some(Frame {
+            inside: Inside::Mapping { key, .. },
+            ..
+        }) = self.frames.last_mut()
+        {
             *key = Some((name, position));
         }
     }
@@ -113,9 +155,16 @@ impl<'t, 'e> Builder<'t, 'e> {
             return Err(self.flaw_here(position, "a list or mapping stands where a name should"));
         }
         if self.frames.len() >= MAX_DEPTH {
-            return Err(Flaw::alone(position, format!("mappings and lists nest deeper than {MAX_DEPTH}")));
+            return Err(Flaw::alone(
+                position,
+                format!("mappings and lists nest deeper than {MAX_DEPTH}"),
+            ));
         }
-        self.frames.push(Frame { position, anchor, inside });
+        self.frames.push(Frame {
+            position,
+            anchor,
+            inside,
+        });
         Ok(())
     }
 
@@ -130,8 +179,17 @@ impl<'t, 'e> Builder<'t, 'e> {
         self.value_new(content, frame.position, frame.anchor)
     }
 
-    fn value_new(&mut self, content: Content<'t>, position: Position, anchor: usize) -> Result<(), Flaw> {
-        let node = Arc::new(Node { content, position, number: self.number() });
+    fn value_new(
+        &mut self,
+        content: Content<'t>,
+        position: Position,
+        anchor: usize,
+    ) -> Result<(), Flaw> {
+        let node = Arc::new(Node {
+            content,
+            position,
+            number: self.number(),
+        });
         if anchor > 0 {
             self.anchors.insert(anchor, Arc::clone(&node));
         }
@@ -147,7 +205,11 @@ impl<'t, 'e> Builder<'t, 'e> {
         match self.frames.last_mut().map(|frame| &mut frame.inside) {
             None => self.root = Some(node),
             Some(Inside::List(list)) => list.push(node),
-            Some(Inside::Mapping { members, lines, key }) => {
+            Some(Inside::Mapping {
+                members,
+                lines,
+                key,
+            }) => {
                 let Some((name, position)) = key.take() else {
                     return Ok(());
                 };
@@ -161,28 +223,42 @@ impl<'t, 'e> Builder<'t, 'e> {
                     return Ok(());
                 }
                 lines.insert(name.clone(), position.line);
-                members.push(Member { name, position, number, value: node });
+                members.push(Member {
+                    name,
+                    position,
+                    number,
+                    value: node,
+                });
             }
         }
         Ok(())
     }
 
     fn flaw_here(&self, position: Position, message: &str) -> Flaw {
-        Flaw { path: self.path(), position, message: message.to_owned(), help: None }
+        Flaw {
+            path: self.path(),
+            position,
+            message: message.to_owned(),
+            help: None,
+        }
     }
 
     fn path(&self) -> YamlPath {
         let segments = self.frames.iter().filter_map(|frame| match &frame.inside {
             Inside::List(list) => Some(Segment::Index(list.len())),
-            Inside::Mapping { key, .. } => key.as_ref().map(|(name, _)| Segment::Field(name.to_string())),
+            Inside::Mapping { key, .. } => key
+                .as_ref()
+                .map(|(name, _)| Segment::Field(name.to_string())),
         });
         YamlPath(segments.collect())
     }
 }
 
-/// `!!str`, or the lone `!` that says "as it stands".
+/// A tag of YAML's own that is none of the core schema's other scalars, or the lone `!` that says "as it stands".
 fn is_string_tag(tag: Option<&Tag>) -> bool {
     tag.is_some_and(|tag| {
-        (tag.is_yaml_core_schema() && tag.suffix == "str") || (tag.handle.is_empty() && tag.suffix == "!")
+        (tag.is_yaml_core_schema()
+            && !matches!(tag.suffix.as_str(), "null" | "bool" | "int" | "float"))
+            || (tag.handle.is_empty() && tag.suffix == "!")
     })
 }

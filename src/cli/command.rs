@@ -1,0 +1,180 @@
+//! The shape of the command line: subcommands, arguments and their help.
+//!
+//! Nothing is done here. Secrets are never arguments, for arguments show in process lists and shell histories; where a
+//! command takes one, it reads it from a file or from standard input.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// An authorization server for Envoy: API keys, decided in a sidecar.
+#[derive(Debug, Parser)]
+#[command(name = "keyward", version, about)]
+pub(super) struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the server
+    Serve(ConfigFile),
+    /// Load configuration and keys as serve would, and report every problem
+    CheckConfig(CheckConfig),
+    /// Decide one request offline and print why, step by step
+    Explain(Explain),
+    /// Manage keys in a file
+    Keys {
+        /// What to do with keys.
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
+    /// Ask the admin address for /readyz, for exec probes
+    Health(Health),
+    /// Print a JSON Schema, for editors
+    Schema {
+        /// Of which file.
+        file: SchemaOf,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+}
+
+/// Which configuration file to use.
+#[derive(Debug, Args)]
+pub(super) struct ConfigFile {
+    /// The configuration file [default: ./keyward.yaml, then /etc/keyward/keyward.yaml]
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        env = "KEYWARD_CONFIG",
+        hide_env_values = true
+    )]
+    pub(super) config: Option<PathBuf>,
+}
+
+/// How a command prints what it found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// The choice of a format.
+#[derive(Debug, Args)]
+pub(super) struct Output {
+    /// How to print what was found
+    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    pub(super) output: Format,
+}
+
+/// Arguments of `check-config`.
+#[derive(Debug, Args)]
+pub(super) struct CheckConfig {
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+    /// The request's method
+    #[arg(long, value_name = "M")]
+    pub(super) method: String,
+    /// The request's path, with its query if it has one
+    #[arg(long, value_name = "P")]
+    pub(super) path: String,
+    /// The request's host, with its port if it names one
+    #[arg(long, value_name = "H", default_value = "")]
+    pub(super) host: String,
+    /// A file that holds the secret to present, or - for standard input
+    #[arg(long, value_name = "F")]
+    pub(super) key_file: Option<PathBuf>,
+    /// A header of the request; may be given more than once
+    #[arg(long = "header", value_name = "N: V")]
+    pub(super) headers: Vec<String>,
+    /// The address that the request comes from
+    #[arg(long, value_name = "IP")]
+    pub(super) source_ip: Option<IpAddr>,
+    /// The rule that the Envoy route names in `context_extensions`
+    #[arg(long, value_name = "NAME")]
+    pub(super) rule: Option<String>,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+/// The subcommands of `keys`.
+#[derive(Debug, Subcommand)]
+pub(super) enum KeysCommand {
+    /// Make a key: append its record to the key file and print its secret, once
+    New(NewKey),
+}
+
+/// Arguments of `keys new`.
+#[derive(Debug, Args)]
+pub(super) struct NewKey {
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+    /// The key file; by default the file source of the configuration
+    #[arg(long, value_name = "PATH")]
+    pub(super) file: Option<PathBuf>,
+    /// The new key's id
+    #[arg(long)]
+    pub(super) id: String,
+    /// Whom the key stands for; the id by default
+    #[arg(long)]
+    pub(super) client: Option<String>,
+    /// The plan that it follows
+    #[arg(long)]
+    pub(super) plan: Option<String>,
+    /// A scope that it is granted; may be given more than once
+    #[arg(long = "scope", value_name = "S")]
+    pub(super) scopes: Vec<String>,
+    /// The first moment at which it is valid (RFC 3339)
+    #[arg(long, value_name = "T")]
+    pub(super) not_before: Option<String>,
+    /// The moment from which on it is no longer valid (RFC 3339)
+    #[arg(long, value_name = "T", conflicts_with = "expires_in")]
+    pub(super) expires_at: Option<String>,
+    /// How long it is valid from now, such as 90d
+    #[arg(long, value_name = "DURATION")]
+    pub(super) expires_in: Option<String>,
+    /// Something to know of it; may be given more than once
+    #[arg(long = "metadata", value_name = "K=V")]
+    pub(super) metadata: Vec<String>,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+/// Arguments of `health`.
+#[derive(Debug, Args)]
+pub(super) struct Health {
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+    /// The admin address to ask; by default that of the configuration
+    #[arg(long, value_name = "A")]
+    pub(super) address: Option<SocketAddr>,
+}
+
+/// Files that have a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum SchemaOf {
+    /// keyward.yaml
+    Config,
+    /// The keys file
+    Keys,
+}

@@ -1,0 +1,119 @@
+//! `keyward keys`: managing keys in a file.
+//!
+//! The secret of a new key is printed once, to standard output and nowhere else, so that `secret=$(keyward keys new …)`
+//! works. The record is written first: a secret that was printed is one that works.
+
+use std::io::Write;
+
+use serde_json::json;
+
+use super::command::{Format, NewKey};
+use super::{Error, Outcome, find_config, key_file, load_config, unprinted};
+use crate::authz::clock::{Clock, SystemClock};
+use crate::authz::digest::{DigestKind, Digester};
+use crate::keys::append::append_record;
+use crate::keys::record::{KeySpec, SecretSpec};
+use crate::keys::secret::NewSecret;
+use crate::yaml::{DurationSpec, Free, TimeSpec};
+
+/// Makes a key.
+pub(super) fn new(arguments: &NewKey, out: &mut impl Write) -> Result<Outcome, Error> {
+    // With `--file` alone no configuration is needed; one that is named is used, for its pepper and its plans.
+    let config = match (&arguments.file, &arguments.config.config) {
+        (Some(_), None) => None,
+        (Some(_), Some(_)) | (None, _) => Some(load_config(&arguments.config)?),
+    };
+    let file = match (&arguments.file, &config) {
+        (Some(file), _) => file.clone(),
+        (None, Some(config)) => key_file(config).to_owned(),
+        (None, None) => find_config(&arguments.config)?,
+    };
+    let secret = NewSecret::generate().map_err(|error| Error::Failed(error.to_string()))?;
+    let digest = match &config {
+        Some(config) => secret.digest(&config.policy.digester),
+        None => secret.digest(&plain_digester()?),
+    };
+    let record = record(
+        arguments,
+        SecretSpec {
+            digest: digest.to_string(),
+            not_before: None,
+            expires_at: None,
+        },
+    )?;
+    let policy = config.as_ref().map(|config| &*config.policy);
+    let written = append_record(&file, &record, policy)?;
+
+    let printed = match arguments.output.output {
+        Format::Text => writeln!(out, "{}", secret.expose()),
+        Format::Json => {
+            let made = json!({
+                "id": arguments.id,
+                "secret": secret.expose(),
+                "digest": digest.to_string(),
+                "file": written.display().to_string(),
+            });
+            writeln!(out, "{made}")
+        }
+    };
+    printed.and_then(|()| out.flush()).map_err(unprinted)?;
+    Ok(Outcome::Success)
+}
+
+/// What is used where no configuration says otherwise.
+fn plain_digester() -> Result<Digester, Error> {
+    Digester::new(vec![DigestKind::Blake3], None).map_err(|error| Error::Failed(error.to_string()))
+}
+
+/// The record that the arguments describe; its values are checked when it is appended.
+fn record(arguments: &NewKey, secret: SecretSpec) -> Result<KeySpec, Error> {
+    let mut record = KeySpec::new(arguments.id.as_str());
+    record.client.clone_from(&arguments.client);
+    record.plan.clone_from(&arguments.plan);
+    record.scopes.clone_from(&arguments.scopes);
+    record.secrets = vec![secret];
+    record.not_before = time("--not-before", arguments.not_before.as_deref())?;
+    record.expires_at = match &arguments.expires_in {
+        None => time("--expires-at", arguments.expires_at.as_deref())?,
+        Some(text) => Some(after_now(text)?),
+    };
+    let mut metadata: Vec<(String, Free)> = Vec::with_capacity(arguments.metadata.len());
+    for pair in &arguments.metadata {
+        let (name, value) = pair
+            .split_once('=')
+            .filter(|(name, _)| !name.is_empty())
+            .ok_or_else(|| {
+                Error::Usage(
+                    "--metadata takes a name, an equals sign and a value, as in org=42".to_owned(),
+                )
+            })?;
+        if metadata.iter().any(|(other, _)| other == name) {
+            return Err(Error::Usage(format!("--metadata gives {name} twice")));
+        }
+        metadata.push((name.to_owned(), Free(value.into())));
+    }
+    record.metadata = metadata.into_iter().collect();
+    Ok(record)
+}
+
+fn time(argument: &str, text: Option<&str>) -> Result<Option<TimeSpec>, Error> {
+    let parse = |text: &str| {
+        text.parse()
+            .map_err(|error| Error::Usage(format!("{argument}: {error}")))
+    };
+    text.map(parse).transpose()
+}
+
+fn after_now(text: &str) -> Result<TimeSpec, Error> {
+    let duration: DurationSpec = text
+        .parse()
+        .map_err(|error| Error::Usage(format!("--expires-in: {error}")))?;
+    let now = SystemClock::new().now();
+    let end = now.checked_add(duration.0).map_err(|_| {
+        Error::Usage("--expires-in: that is later than any date that can be written".to_owned())
+    })?;
+    // Whole seconds read better, and no key needs less.
+    Ok(TimeSpec(
+        jiff::Timestamp::from_second(end.as_second()).unwrap_or(end),
+    ))
+}

@@ -1,0 +1,19 @@
+//! `keyward schema`: JSON Schemas of the configuration and the keys file, for editors.
+//!
+//! They come from the very types that the files are read into, so that they cannot say anything else.
+
+use std::io::Write;
+
+use super::command::SchemaOf;
+use super::{Error, Outcome, unprinted};
+use crate::keys::record::KeysSpec;
+
+/// Prints a schema.
+pub(super) fn run(file: SchemaOf, out: &mut impl Write) -> Result<Outcome, Error> {
+    let schema = match file {
+        SchemaOf::Config => crate::config::schema(),
+        SchemaOf::Keys => schemars::schema_for!(KeysSpec),
+    };
+    writeln!(out, "{:#}", schema.as_value()).map_err(unprinted)?;
+    Ok(Outcome::Success)
+}

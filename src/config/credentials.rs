@@ -1,0 +1,152 @@
+//! Where a request may carry its secret, checked.
+//!
+//! Two places that lie over each other are refused: what is found in one would be found in the other too, and
+//! every request would be ambiguous.
+
+use super::spec::CredentialSpec;
+use crate::authz::credential::{CredentialPlaces, Place as Credential};
+use crate::authz::token::{is_alias, is_token};
+use crate::yaml::Place;
+
+/// Headers that carry no secret or that a request cannot do without: credentials are removed from what goes upstream.
+const NOT_FOR_SECRETS: [&str; 9] = [
+    "host",
+    "content-length",
+    "content-type",
+    "transfer-encoding",
+    "connection",
+    "te",
+    "trailer",
+    "upgrade",
+    "keep-alive",
+];
+
+/// The checked form.
+pub(super) fn check(specs: &[CredentialSpec], at: &Place<'_>) -> Option<CredentialPlaces> {
+    let mut places: Vec<(usize, Credential)> = Vec::new();
+    for (index, spec) in specs.iter().enumerate() {
+        let here = at.index(index);
+        let Some(place) = check_one(spec, &here) else {
+            continue;
+        };
+        match places.iter().find(|(_, other)| is_same(other, &place)) {
+            Some((other, _)) => here.problem_with_help(
+                format!("the same place as credentials[{other}]"),
+                "name each place once; one header holds several secrets only by different schemes",
+            ),
+            None => places.push((index, place)),
+        }
+    }
+    let complete = places.len() == specs.len();
+    let places = CredentialPlaces::new(places.into_iter().map(|(_, place)| place).collect());
+    if places.is_none() && complete {
+        at.problem_with_help(
+            "no place for a secret, so no key could ever be presented",
+            "leave `credentials` out for the default",
+        );
+    }
+    places.filter(|_| complete)
+}
+
+fn check_one(spec: &CredentialSpec, at: &Place<'_>) -> Option<Credential> {
+    match (&spec.header, &spec.query, &spec.cookie) {
+        (Some(header), None, None) => check_header(header, spec.scheme.as_deref(), at),
+        (None, Some(_), None) | (None, None, Some(_)) if spec.scheme.is_some() => {
+            at.field("scheme").problem("only a header has a scheme");
+            None
+        }
+        (None, Some(query), None) => check_query(query, &at.field("query")),
+        (None, None, Some(cookie)) => check_cookie(cookie, &at.field("cookie")),
+        _ => {
+            at.problem_with_help(
+                "not one place",
+                "name exactly one of `header`, `query`, `cookie`",
+            );
+            None
+        }
+    }
+}
+
+fn check_header(header: &str, scheme: Option<&str>, at: &Place<'_>) -> Option<Credential> {
+    let at_header = at.field("header");
+    let name = header.to_ascii_lowercase();
+    if !is_token(&name) {
+        at_header.problem_with_help(
+            "not a header's name",
+            "a header name is an RFC 9110 token, such as x-api-key",
+        );
+        return None;
+    }
+    if name == "cookie" {
+        at_header.problem_with_help("cookies are looked at one by one", "write `cookie: NAME`");
+        return None;
+    }
+    if NOT_FOR_SECRETS.contains(&name.as_str()) {
+        at_header.problem_with_help(
+            "this header has a meaning of its own to HTTP",
+            "choose another, such as x-api-key",
+        );
+        return None;
+    }
+    let name = name.into_boxed_str();
+    match scheme {
+        None => Some(Credential::Header { name }),
+        Some(scheme) if is_token(scheme) => Some(Credential::Scheme {
+            name,
+            scheme: scheme.into(),
+        }),
+        Some(_) => {
+            at.field("scheme").problem_with_help(
+                "not an authentication scheme",
+                "write one word, such as Bearer",
+            );
+            None
+        }
+    }
+}
+
+/// A name is compared undecoded with what stands between `?` or `&` and `=`.
+fn check_query(name: &str, at: &Place<'_>) -> Option<Credential> {
+    let fits = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'&' | b'=' | b'#');
+    if name.is_empty() || !name.bytes().all(fits) {
+        at.problem_with_help(
+            "not a query parameter's name",
+            "write it as it stands in a URL, such as api_key",
+        );
+        return None;
+    }
+    Some(Credential::Query { name: name.into() })
+}
+
+fn check_cookie(name: &str, at: &Place<'_>) -> Option<Credential> {
+    if !is_token(name) {
+        at.problem_with_help(
+            "not a cookie's name",
+            "a cookie name is an RFC 6265 token, such as api_key",
+        );
+        return None;
+    }
+    Some(Credential::Cookie { name: name.into() })
+}
+
+fn is_same(one: &Credential, other: &Credential) -> bool {
+    match (one, other) {
+        (Credential::Scheme { name: a, scheme: x }, Credential::Scheme { name: b, scheme: y }) => {
+            // Names that only an upstream takes for one are two headers to us, and one may smuggle past the other.
+            is_alias(a.as_bytes(), b.as_bytes()) && (a != b || x.eq_ignore_ascii_case(y))
+        }
+        (
+            Credential::Header { name: a } | Credential::Scheme { name: a, .. },
+            Credential::Header { name: b } | Credential::Scheme { name: b, .. },
+        ) => is_alias(a.as_bytes(), b.as_bytes()),
+        (Credential::Query { name: a }, Credential::Query { name: b })
+        | (Credential::Cookie { name: a }, Credential::Cookie { name: b }) => a == b,
+        (
+            Credential::Header { .. }
+            | Credential::Scheme { .. }
+            | Credential::Query { .. }
+            | Credential::Cookie { .. },
+            _,
+        ) => false,
+    }
+}

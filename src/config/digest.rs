@@ -1,0 +1,107 @@
+//! How digests are made, checked.
+//!
+//! The pepper is read here, once: it does not follow its file, for every digest would change with it. Nothing of it
+//! shows in messages or in `Debug`.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::server::file;
+use super::spec::{DigestKindSpec, DigestSpec};
+use crate::authz::digest::{self, DigestKind, Digester, InvalidDigester, PEPPER_MIN_BYTES};
+use crate::yaml::Place;
+
+/// Largest pepper file in bytes: what is longer is not the file that was meant.
+const PEPPER_MAX_BYTES: u64 = 64 * 1024;
+
+/// What is remembered of a pepper file to tell whether another configuration has the same: a digest of its content.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Pepper(Option<blake3::Hash>);
+
+/// Shows nothing of it.
+impl std::fmt::Debug for Pepper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pepper(..)")
+    }
+}
+
+/// The kinds that are looked up: those named, or the one that fits.
+pub(super) fn accepted(spec: &DigestSpec) -> Vec<DigestKindSpec> {
+    spec.accept.clone().unwrap_or_else(|| {
+        vec![if spec.pepper_file.is_some() {
+            DigestKindSpec::Blake3Keyed
+        } else {
+            DigestKindSpec::Blake3
+        }]
+    })
+}
+
+/// The checked form.
+pub(super) fn check(spec: &DigestSpec, at: &Place<'_>, base: &Path) -> Option<(Digester, Pepper)> {
+    let pepper = match &spec.pepper_file {
+        Some(path) => read_pepper(path, &at.field("pepper_file"), base)
+            .map(|(pepper, hash)| (Some(pepper), Some(hash))),
+        None => Some((None, None)),
+    };
+    let kinds: Vec<_> = accepted(spec)
+        .into_iter()
+        .map(|kind| match kind {
+            DigestKindSpec::Blake3 => DigestKind::Blake3,
+            DigestKindSpec::Blake3Keyed => DigestKind::Blake3Keyed,
+        })
+        .collect();
+    let (pepper, hash) = pepper?;
+    match Digester::new(kinds, pepper) {
+        Ok(digester) => Some((digester, Pepper(hash))),
+        Err(error) => {
+            let help = match error {
+                InvalidDigester::NoPepper => "set `digest.pepper_file`, or accept `blake3`",
+                InvalidDigester::Empty => "name at least one kind, or leave `accept` out",
+                InvalidDigester::Repeated(_) => "name each kind once",
+            };
+            at.field("accept")
+                .problem_with_help(error.to_string(), help);
+            None
+        }
+    }
+}
+
+fn read_pepper(path: &str, at: &Place<'_>, base: &Path) -> Option<(digest::Pepper, blake3::Hash)> {
+    let path = file(path, at, base)?;
+    let content = match read(&path) {
+        Ok(content) => content,
+        Err(error) => {
+            at.problem(format!("cannot read {}: {error}", path.display()));
+            return None;
+        }
+    };
+    let pepper = digest::Pepper::new(&content);
+    if pepper.is_none() {
+        at.problem_with_help(
+            format!("{} is too short for a pepper", path.display()),
+            format!("it needs at least {PEPPER_MIN_BYTES} bytes, one final newline not counted"),
+        );
+    }
+    // Hashed under a key of its own, so that it is no digest of anything a caller could present.
+    let hash = blake3::Hash::from(blake3::derive_key(
+        "keyward pepper file fingerprint v1",
+        &content,
+    ));
+    pepper.map(|pepper| (pepper, hash))
+}
+
+fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut content = Zeroizing::new(Vec::new());
+    File::open(path)?
+        .take(PEPPER_MAX_BYTES + 1)
+        .read_to_end(&mut content)?;
+    if u64::try_from(content.len()).is_ok_and(|length| length > PEPPER_MAX_BYTES) {
+        return Err(io::Error::other(
+            "it is larger than 64KiB, which no pepper is",
+        ));
+    }
+    Ok(content)
+}

@@ -1,0 +1,52 @@
+//! Identity headers, checked.
+//!
+//! Upstreams believe them, so nothing else may pass for one: not another identity header, not a credential header,
+//! under any spelling that a program could take for the same name.
+
+use super::spec::{CredentialSpec, IdentitySpec};
+use crate::authz::identity::{IdentityField, IdentityHeaders, IdentityName};
+use crate::authz::token::is_alias;
+use crate::yaml::Place;
+
+/// The checked form.
+pub(super) fn check(
+    spec: &IdentitySpec,
+    credentials: &[CredentialSpec],
+    at: &Place<'_>,
+) -> Option<IdentityHeaders> {
+    let at = at.field("headers");
+    let before = at.problems_so_far();
+    let mut headers: Vec<(IdentityName, IdentityField)> = Vec::new();
+    let mut names: Vec<&str> = Vec::new();
+    for (name, field) in spec.headers.iter() {
+        let here = at.field(name);
+        let field = here.note(field.parse::<IdentityField>());
+        let Some(checked) = here.note(name.parse::<IdentityName>()) else {
+            continue;
+        };
+        if let Some(other) = names.iter().find(|other| checked.is_alias_of(other)) {
+            here.problem_with_help(
+                format!("an upstream could take it for `{other}`"),
+                "names must differ by more than case, `_` and `-`",
+            );
+            continue;
+        }
+        names.push(name);
+        let mut credential_headers = credentials
+            .iter()
+            .filter_map(|credential| credential.header.as_deref());
+        if let Some(header) =
+            credential_headers.find(|header| is_alias(header.as_bytes(), name.as_bytes()))
+        {
+            here.problem_with_help(
+                format!("the credential header `{header}` has this name too"),
+                "choose another name",
+            );
+            continue;
+        }
+        headers.extend(field.map(|field| (checked, field)));
+    }
+    // Repeated names are told above, each where it stands; what is left has none.
+    let headers = IdentityHeaders::new(headers).ok();
+    headers.filter(|_| at.problems_so_far() == before)
+}

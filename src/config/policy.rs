@@ -1,0 +1,63 @@
+//! The policy, checked: everything in the configuration that a decision is made by.
+//!
+//! Each part is converted whether or not another failed, so that all problems are told at once.
+
+use std::path::Path;
+
+use super::digest::{self, Pepper};
+use super::spec::{ClientAddressSpec, ConfigSpec, DefaultSpec, ModeSpec};
+use super::{credentials, identity, rules};
+use crate::authz::rule::{DefaultAccess, Rules};
+use crate::authz::snapshot::{ClientAddress, Mode, Plans, Policy, Realm};
+use crate::yaml::Place;
+
+/// The checked form, and what is remembered of the pepper.
+pub(super) fn check(spec: &ConfigSpec, at: &Place<'_>, base: &Path) -> Option<(Policy, Pepper)> {
+    let places = credentials::check(&spec.credentials, &at.field("credentials"));
+    let realm = check_realm(&spec.realm, &at.field("realm"));
+    let digester = digest::check(&spec.digest, &at.field("digest"), base);
+    let plans = rules::check_plans(&spec.plans, &at.field("plans"));
+    let list = rules::check(&spec.rules, &at.field("rules"));
+    let headers = identity::check(&spec.identity, &spec.credentials, &at.field("identity"));
+    let (digester, pepper) = digester?;
+    let policy = Policy {
+        credentials: places?,
+        digester,
+        rules: Rules {
+            list: list?.into(),
+            default: access(spec.default),
+        },
+        plans: Plans(plans?),
+        identity: headers?,
+        strip_credentials: spec.identity.strip_credentials,
+        realm: realm?,
+        client_address: match spec.client_address {
+            ClientAddressSpec::Peer => ClientAddress::Peer,
+            ClientAddressSpec::XEnvoyExternalAddress => ClientAddress::ExternalAddress,
+        },
+        mode: match spec.mode {
+            ModeSpec::Enforce => Mode::Enforce,
+            ModeSpec::Observe => Mode::Observe,
+        },
+    };
+    Some((policy, pepper))
+}
+
+fn access(spec: DefaultSpec) -> DefaultAccess {
+    match spec {
+        DefaultSpec::RequireKey => DefaultAccess::RequireKey,
+        DefaultSpec::AllowAnyone => DefaultAccess::AllowAnyone,
+        DefaultSpec::Deny => DefaultAccess::Deny,
+    }
+}
+
+fn check_realm(text: &str, at: &Place<'_>) -> Option<Realm> {
+    let realm = Realm::new(text);
+    if realm.is_none() {
+        at.problem_with_help(
+            "a character that could break out of the challenge",
+            "visible ASCII and spaces without `\"` and `\\` may stand in a realm",
+        );
+    }
+    realm
+}

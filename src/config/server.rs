@@ -1,0 +1,191 @@
+//! Listeners, checked: where Envoy and the kubelet reach us, and how we go.
+//!
+//! Paths become relative to the configuration's directory here. Certificates are named and not read: who serves with
+//! them follows their rotation.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::spec::{GrpcSpec, ServerSpec, TlsServerSpec};
+use crate::yaml::Place;
+
+/// Longest path of a Unix socket in bytes: `sun_path` has 108 on Linux, one of them a final zero.
+const MAX_SOCKET_PATH_BYTES: usize = 107;
+
+/// What a listener's address may be, for messages.
+const ADDRESS_HELP: &str = "write an IP address and a port, such as 127.0.0.1:9191 or [::]:9191";
+
+/// The listeners and their end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// Where Envoy reaches us.
+    pub grpc: GrpcConfig,
+    /// Where metrics and probes are answered.
+    pub admin: SocketAddr,
+    /// How long to say `NOT_SERVING` before listeners close.
+    pub drain: Duration,
+    /// From the signal on; what still runs then is cut off. Longer than `drain`.
+    pub deadline: Duration,
+}
+
+/// The listener for Envoy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrpcConfig {
+    /// Where it listens.
+    pub address: ListenAddress,
+    /// Its certificate; `None` for plain text.
+    pub tls: Option<TlsFiles>,
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// An address and port; port 0 lets the system choose.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix {
+        /// Its path.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+}
+
+/// The files of a listener's certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate chain, PEM.
+    pub cert: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+    /// Who must have signed the client's certificate; `None` asks for none.
+    pub client_ca: Option<PathBuf>,
+}
+
+impl std::fmt::Display for ListenAddress {
+    /// As the configuration writes it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix { path, .. } => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The checked form; paths are relative to `base`.
+pub(super) fn check(spec: &ServerSpec, at: &Place<'_>, base: &Path) -> Option<ServerConfig> {
+    let address = check_address(&spec.grpc, &at.field("grpc"), base);
+    let tls = match &spec.grpc.tls {
+        Some(tls) => check_tls(tls, &at.field("grpc").field("tls"), base).map(Some),
+        None => Some(None),
+    };
+    let admin = check_admin(&spec.admin.address, address.as_ref(), &at.field("admin"));
+    let (drain, deadline) = (spec.drain.0, spec.deadline.0);
+    if deadline <= drain {
+        let help = format!(
+            "it counts from the signal on; make it longer than `drain`, {}",
+            spec.drain
+        );
+        at.field("deadline")
+            .problem_with_help("no time is left after `drain`", help);
+        return None;
+    }
+    Some(ServerConfig {
+        grpc: GrpcConfig {
+            address: address?,
+            tls: tls?,
+        },
+        admin: admin?,
+        drain,
+        deadline,
+    })
+}
+
+fn check_address(spec: &GrpcSpec, at: &Place<'_>, base: &Path) -> Option<ListenAddress> {
+    let mode = check_mode(&spec.socket_mode, &at.field("socket_mode"));
+    let Some(path) = spec.address.strip_prefix("unix:") else {
+        let Ok(address) = spec.address.parse() else {
+            let help = format!("{ADDRESS_HELP}, or unix:/run/keyward/keyward.sock");
+            at.field("address")
+                .problem_with_help("not an address to listen on", help);
+            return None;
+        };
+        return mode.map(|_| ListenAddress::Tcp(address));
+    };
+    let joined = base.join(path);
+    let problem = if path.is_empty() || path.ends_with('/') || path.contains('\0') {
+        Some("not the path of a socket".to_owned())
+    } else if joined.as_os_str().len() > MAX_SOCKET_PATH_BYTES {
+        Some(format!(
+            "the path of a socket may have at most {MAX_SOCKET_PATH_BYTES} bytes"
+        ))
+    } else {
+        None
+    };
+    match problem {
+        Some(problem) => {
+            at.field("address").problem_with_help(
+                problem,
+                "write unix: and a path, such as unix:/run/keyward.sock",
+            );
+            None
+        }
+        None => mode.map(|mode| ListenAddress::Unix { path: joined, mode }),
+    }
+}
+
+fn check_mode(text: &str, at: &Place<'_>) -> Option<u32> {
+    let mode = u32::from_str_radix(text, 8)
+        .ok()
+        .filter(|mode| *mode <= 0o777 && !text.starts_with('+'));
+    if mode.is_none() {
+        at.problem_with_help(
+            "not permission bits",
+            "write them in octal and in quotes, such as \"0660\"",
+        );
+    }
+    mode
+}
+
+fn check_admin(text: &str, grpc: Option<&ListenAddress>, at: &Place<'_>) -> Option<SocketAddr> {
+    let at = at.field("address");
+    let Ok(admin) = text.parse::<SocketAddr>() else {
+        at.problem_with_help("not an address to listen on", ADDRESS_HELP);
+        return None;
+    };
+    if admin.port() != 0 && grpc == Some(&ListenAddress::Tcp(admin)) {
+        at.problem_with_help(
+            "the gRPC listener has this address too",
+            "give each listener a port of its own",
+        );
+        return None;
+    }
+    Some(admin)
+}
+
+fn check_tls(spec: &TlsServerSpec, at: &Place<'_>, base: &Path) -> Option<TlsFiles> {
+    let cert = file(&spec.cert_file, &at.field("cert_file"), base);
+    let key = file(&spec.key_file, &at.field("key_file"), base);
+    let client_ca = match &spec.client_ca_file {
+        Some(path) => file(path, &at.field("client_ca_file"), base).map(Some),
+        None => Some(None),
+    };
+    Some(TlsFiles {
+        cert: cert?,
+        key: key?,
+        client_ca: client_ca?,
+    })
+}
+
+/// A path relative to `base`; an empty one is a problem, for it would mean the directory.
+pub(super) fn file(path: &str, at: &Place<'_>, base: &Path) -> Option<PathBuf> {
+    if path.is_empty() {
+        at.problem_with_help(
+            "the path is empty",
+            "name a file, relative to the configuration or from /",
+        );
+        return None;
+    }
+    Some(base.join(path))
+}

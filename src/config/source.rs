@@ -1,0 +1,97 @@
+//! Where keys come from and what is kept of them, checked.
+//!
+//! Only the file is built so far; what asks for another source or for a shared backend of limits is refused, so that
+//! nobody believes in what is not done.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::NOT_SUPPORTED_YET;
+use super::server::file;
+use super::spec::{BackendSpec, CacheSpec, LimitsSpec, SourceSpec};
+use crate::yaml::Place;
+
+/// Where keys come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceConfig {
+    /// A file, or a directory of files.
+    File {
+        /// Its path: the configuration's directory joined with what was written.
+        path: PathBuf,
+    },
+}
+
+/// What is kept prepared for the keys in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheConfig {
+    /// Known keys; at least 1.
+    pub capacity: usize,
+    /// How long what is known of a key holds without a push.
+    pub ttl: Duration,
+    /// Unknown digests; at least 1.
+    pub negative_capacity: usize,
+    /// How long an unknown digest stays unknown.
+    pub negative_ttl: Duration,
+    /// How long past `ttl` a known key may serve while its source fails.
+    pub stale_if_error: Duration,
+}
+
+/// The checked form; paths are relative to `base`.
+pub(super) fn check(spec: &SourceSpec, at: &Place<'_>, base: &Path) -> Option<SourceConfig> {
+    if spec.http.is_some() {
+        at.field("http")
+            .problem_with_help(NOT_SUPPORTED_YET, "use `file`");
+    }
+    if spec.redis.is_some() {
+        at.field("redis")
+            .problem_with_help(NOT_SUPPORTED_YET, "use `file`");
+    }
+    let sources = [
+        spec.file.is_some(),
+        spec.http.is_some(),
+        spec.redis.is_some(),
+    ];
+    if sources.into_iter().filter(|given| *given).count() != 1 {
+        at.problem_with_help(
+            "not one source",
+            "name exactly one of `file`, `http`, `redis`",
+        );
+        return None;
+    }
+    let path = &spec.file.as_ref()?.path;
+    let path = file(path, &at.field("file").field("path"), base)?;
+    Some(SourceConfig::File { path })
+}
+
+/// The checked form.
+pub(super) fn check_cache(spec: &CacheSpec, at: &Place<'_>) -> Option<CacheConfig> {
+    let before = at.problems_so_far();
+    for (name, capacity) in [
+        ("capacity", spec.capacity),
+        ("negative_capacity", spec.negative_capacity),
+    ] {
+        if capacity == 0 {
+            at.field(name)
+                .problem_with_help("a cache of nothing", "write 1 or more");
+        }
+    }
+    (at.problems_so_far() == before).then_some(CacheConfig {
+        capacity: spec.capacity,
+        ttl: spec.ttl.0,
+        negative_capacity: spec.negative_capacity,
+        negative_ttl: spec.negative_ttl.0,
+        stale_if_error: spec.stale_if_error.0,
+    })
+}
+
+/// Limits are not charged yet: whoever asks for a shared backend must not believe that they are.
+pub(super) fn refuse_limits(spec: &LimitsSpec, at: &Place<'_>) {
+    if spec.backend == BackendSpec::Redis {
+        at.field("backend")
+            .problem_with_help(NOT_SUPPORTED_YET, "use `local`");
+    }
+    if spec.redis.is_some() {
+        at.field("redis")
+            .problem_with_help(NOT_SUPPORTED_YET, "leave it out");
+    }
+}

@@ -1,0 +1,370 @@
+//! The YAML shape of a configuration: section 3 of the contract, member by member.
+//!
+//! Nothing is judged here but names and types. A default stands where a member is absent, so that what is
+//! written out again is the configuration in force.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::defaults;
+use crate::yaml::{DurationSpec, Members};
+
+mod remote;
+mod rules;
+mod server;
+
+pub use remote::{HttpSpec, RedisSpec, SentinelSpec, TlsClientSpec};
+pub use rules::{
+    AllowSpec, LimitSpec, MatchSpec, McpRuleSpec, McpSpec, PerSpec, PlanSpec, RequireSpec, RuleSpec,
+};
+pub use server::{AdminSpec, GrpcSpec, ServerSpec, TlsServerSpec};
+
+/// `keyward.yaml`: the configuration of a keyward server.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConfigSpec {
+    /// Listeners, and how they end.
+    pub server: ServerSpec,
+    /// Where the client's address is taken from, for `allow_ips` and the log.
+    pub client_address: ClientAddressSpec,
+    /// Where a request may carry its secret; all are looked at.
+    pub credentials: Vec<CredentialSpec>,
+    /// The realm in `WWW-Authenticate`.
+    pub realm: String,
+    /// How digests of secrets are made.
+    pub digest: DigestSpec,
+    /// Where keys come from: exactly one of `file`, `http`, `redis`.
+    pub source: SourceSpec,
+    /// What is kept prepared for the keys in use.
+    pub cache: CacheSpec,
+    /// Named scopes and limits that keys refer to.
+    pub plans: Members<PlanSpec>,
+    /// What a request must present; the first that matches wins.
+    pub rules: Vec<RuleSpec>,
+    /// What holds for a request that no rule matches.
+    pub default: DefaultSpec,
+    /// What the upstream is told of the caller.
+    pub identity: IdentitySpec,
+    /// What the caller is told.
+    pub responses: ResponsesSpec,
+    /// Where limits are counted.
+    pub limits: LimitsSpec,
+    /// What `/metrics` shows.
+    pub metrics: MetricsSpec,
+    /// What is logged.
+    pub log: LogSpec,
+    /// Whether refusals are enforced, or only told.
+    pub mode: ModeSpec,
+}
+
+impl Default for ConfigSpec {
+    fn default() -> Self {
+        let header = CredentialSpec {
+            header: Some(defaults::KEY_HEADER.to_owned()),
+            ..CredentialSpec::default()
+        };
+        let bearer = CredentialSpec {
+            header: Some("authorization".to_owned()),
+            scheme: Some("Bearer".to_owned()),
+            ..CredentialSpec::default()
+        };
+        Self {
+            server: ServerSpec::default(),
+            client_address: ClientAddressSpec::default(),
+            credentials: vec![header, bearer],
+            realm: defaults::REALM.to_owned(),
+            digest: DigestSpec::default(),
+            source: SourceSpec {
+                file: Some(FileSpec::default()),
+                ..SourceSpec::default()
+            },
+            cache: CacheSpec::default(),
+            plans: Members::default(),
+            rules: Vec::new(),
+            default: DefaultSpec::default(),
+            identity: IdentitySpec::default(),
+            responses: ResponsesSpec::default(),
+            limits: LimitsSpec::default(),
+            metrics: MetricsSpec::default(),
+            log: LogSpec::default(),
+            mode: ModeSpec::default(),
+        }
+    }
+}
+
+/// Where the client's address is taken from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientAddressSpec {
+    /// Envoy's direct peer.
+    #[default]
+    Peer,
+    /// The header that Envoy sets to the trusted client.
+    XEnvoyExternalAddress,
+}
+
+/// One place for a secret: exactly one of `header`, `query`, `cookie`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CredentialSpec {
+    /// A header's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+    /// The authentication scheme before the secret, compared without regard to case. Only with `header`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<String>,
+    /// A query parameter's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+    /// A cookie's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<String>,
+}
+
+/// How digests of secrets are made.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DigestSpec {
+    /// A file of at least 32 bytes that switches digests to keyed mode.
+    pub pepper_file: Option<String>,
+    /// Kinds that are looked up, in order. By default `blake3`, or with a pepper `blake3-keyed`.
+    pub accept: Option<Vec<DigestKindSpec>>,
+}
+
+/// A kind of digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DigestKindSpec {
+    /// BLAKE3.
+    Blake3,
+    /// BLAKE3, keyed with the pepper.
+    Blake3Keyed,
+}
+
+/// Where keys come from: exactly one of these.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SourceSpec {
+    /// A file, or a directory of files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<FileSpec>,
+    /// An HTTP service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpSpec>,
+    /// Redis or Valkey.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis: Option<RedisSpec>,
+}
+
+/// Keys in a file.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FileSpec {
+    /// Relative to the configuration; a directory means every `*.yaml`, `*.yml` and `*.json` in it.
+    pub path: String,
+}
+
+impl Default for FileSpec {
+    fn default() -> Self {
+        Self {
+            path: defaults::KEYS_FILE.to_owned(),
+        }
+    }
+}
+
+/// What is kept prepared for the keys in use.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CacheSpec {
+    /// Known keys.
+    pub capacity: usize,
+    /// The longest a change can go unseen when no push arrives.
+    pub ttl: DurationSpec,
+    /// Unknown digests, in a cache of their own.
+    pub negative_capacity: usize,
+    /// How long an unknown digest is remembered.
+    pub negative_ttl: DurationSpec,
+    /// How long past `ttl` a known key may serve while its source is failing.
+    pub stale_if_error: DurationSpec,
+}
+
+impl Default for CacheSpec {
+    fn default() -> Self {
+        Self {
+            capacity: defaults::CACHE_CAPACITY,
+            ttl: defaults::CACHE_TTL,
+            negative_capacity: defaults::CACHE_NEGATIVE_CAPACITY,
+            negative_ttl: defaults::CACHE_NEGATIVE_TTL,
+            stale_if_error: defaults::CACHE_STALE_IF_ERROR,
+        }
+    }
+}
+
+/// What holds for a request that no rule matches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DefaultSpec {
+    /// Any valid key passes.
+    #[default]
+    RequireKey,
+    /// No key is asked for.
+    AllowAnyone,
+    /// Nobody passes.
+    Deny,
+}
+
+/// What the upstream is told of the caller.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct IdentitySpec {
+    /// Headers that are set, each to `key.id`, `key.client`, `key.scopes`, `key.plan` or `key.metadata.NAME`.
+    pub headers: Members<String>,
+    /// Whether credentials are removed from what goes upstream.
+    pub strip_credentials: bool,
+}
+
+impl Default for IdentitySpec {
+    fn default() -> Self {
+        let headers =
+            defaults::IDENTITY_HEADERS.map(|(name, field)| (name.to_owned(), field.to_owned()));
+        Self {
+            headers: Vec::from(headers).into(),
+            strip_credentials: true,
+        }
+    }
+}
+
+/// What the caller is told.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ResponsesSpec {
+    /// Headers about rate limits.
+    pub rate_limit_headers: RateLimitHeadersSpec,
+}
+
+/// Headers about rate limits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RateLimitHeadersSpec {
+    /// `RateLimit` and `RateLimit-Policy`, as the IETF's draft has them.
+    #[default]
+    Draft,
+    /// `X-RateLimit-*`.
+    Legacy,
+    /// None.
+    Off,
+}
+
+/// Where limits are counted.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsSpec {
+    /// In this process, or shared.
+    pub backend: BackendSpec,
+    /// The shared backend; by default `source.redis`.
+    pub redis: Option<RedisSpec>,
+    /// What happens when the shared backend fails.
+    pub on_error: OnErrorSpec,
+}
+
+/// Where limits are counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BackendSpec {
+    /// In this process.
+    #[default]
+    Local,
+    /// In Redis, shared by all sidecars.
+    Redis,
+}
+
+/// What happens when the shared backend fails.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnErrorSpec {
+    /// Requests pass uncounted.
+    #[default]
+    Allow,
+    /// Requests are refused with 503.
+    Deny,
+}
+
+/// What `/metrics` shows.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsSpec {
+    /// Keys with series of their own; the rest share `key_id="_other"`.
+    pub max_keys: usize,
+}
+
+impl Default for MetricsSpec {
+    fn default() -> Self {
+        Self {
+            max_keys: defaults::METRICS_MAX_KEYS,
+        }
+    }
+}
+
+/// What is logged.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogSpec {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// The least important that is logged.
+    pub level: LogLevel,
+    /// Which decisions are logged.
+    pub decisions: LoggedDecisions,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    #[default]
+    Json,
+    /// For people.
+    Text,
+}
+
+/// The least important that is logged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogLevel {
+    /// What needs someone's attention now.
+    Error,
+    /// What will need it.
+    Warn,
+    /// What changed.
+    #[default]
+    Info,
+    /// How things went.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// Which decisions are logged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoggedDecisions {
+    /// Every one.
+    All,
+    /// All but what was allowed.
+    #[default]
+    Denied,
+    /// None.
+    None,
+}
+
+/// Whether refusals are enforced, or only told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ModeSpec {
+    /// Enforced.
+    #[default]
+    Enforce,
+    /// Told in metrics, log and metadata, while every request goes on.
+    Observe,
+}

@@ -1,0 +1,100 @@
+//! The YAML shape of remote sources: section 8 of the contract.
+//!
+//! Names and types are checked, so that a file written for them is told its mistakes; asking for one is refused until
+//! they are built.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::defaults;
+use crate::yaml::DurationSpec;
+
+/// Keys from an HTTP service.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HttpSpec {
+    /// Where a key is asked for, with `{digest}` and `{kind}`.
+    pub url: String,
+    /// How long one lookup may take.
+    #[serde(default = "http_timeout")]
+    pub timeout: DurationSpec,
+    /// A file that holds a bearer token.
+    #[serde(default)]
+    pub bearer_token_file: Option<String>,
+    /// Certificates.
+    #[serde(default)]
+    pub tls: Option<TlsClientSpec>,
+    /// Lookups at once.
+    #[serde(default = "http_max_in_flight")]
+    pub max_in_flight: usize,
+    /// Where invalidations come from, as server-sent events.
+    #[serde(default)]
+    pub events_url: Option<String>,
+}
+
+const fn http_timeout() -> DurationSpec {
+    defaults::HTTP_TIMEOUT
+}
+
+const fn http_max_in_flight() -> usize {
+    defaults::HTTP_MAX_IN_FLIGHT
+}
+
+/// Keys from Redis or Valkey: exactly one of `url`, `cluster`, `sentinel`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RedisSpec {
+    /// One server.
+    pub url: Option<String>,
+    /// Some nodes of a cluster.
+    pub cluster: Option<Vec<String>>,
+    /// Sentinels that know the master.
+    pub sentinel: Option<SentinelSpec>,
+    /// The user.
+    pub username: Option<String>,
+    /// A file that holds the user's password.
+    pub password_file: Option<String>,
+    /// Certificates.
+    pub tls: Option<TlsClientSpec>,
+    /// What every Redis key begins with.
+    pub prefix: String,
+    /// How long one lookup may take.
+    pub timeout: DurationSpec,
+}
+
+impl Default for RedisSpec {
+    fn default() -> Self {
+        Self {
+            url: None,
+            cluster: None,
+            sentinel: None,
+            username: None,
+            password_file: None,
+            tls: None,
+            prefix: defaults::REDIS_PREFIX.to_owned(),
+            timeout: defaults::REDIS_TIMEOUT,
+        }
+    }
+}
+
+/// Sentinels that know the master.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SentinelSpec {
+    /// The master's name.
+    pub master: String,
+    /// Some sentinels.
+    pub nodes: Vec<String>,
+}
+
+/// Certificates for a connection of ours.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TlsClientSpec {
+    /// Who may have signed the server's certificate.
+    pub ca_file: Option<String>,
+    /// Our certificate.
+    pub cert_file: Option<String>,
+    /// Its private key.
+    pub key_file: Option<String>,
+}

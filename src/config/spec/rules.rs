@@ -1,0 +1,208 @@
+//! The YAML shape of rules and plans.
+//!
+//! Where absence means "any", null and a blank are refused: a value that got lost, as in a file cut short, must not
+//! open a rule to everyone.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::yaml::not_null;
+
+/// One rule: what the requests that it matches must present. It has `allow`, or `require` and `mcp` or one of them.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RuleSpec {
+    /// In logs and dynamic metadata; unique.
+    pub name: String,
+    /// Which requests it is for; absent: all.
+    #[serde(
+        rename = "match",
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub matches: Option<MatchSpec>,
+    /// No key is asked for, or none is enough.
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub allow: Option<AllowSpec>,
+    /// What the key must have; `{}`: any valid key.
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub require: Option<RequireSpec>,
+    /// Decide per MCP call.
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub mcp: Option<McpRuleSpec>,
+}
+
+/// Which requests a rule is for; an absent list is any, an empty one an error.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MatchSpec {
+    /// Hosts, such as `api.example.com` or `*.example.org`.
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(extend("minItems" = 1))]
+    pub hosts: Option<Vec<String>>,
+    /// Paths, such as `/healthz` or `/public/**`.
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(extend("minItems" = 1))]
+    pub paths: Option<Vec<String>>,
+    /// Methods, such as `GET`.
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(extend("minItems" = 1))]
+    pub methods: Option<Vec<String>>,
+}
+
+/// Who passes without a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AllowSpec {
+    /// Everyone; a key that is presented is still stripped.
+    Anyone,
+    /// No one, with or without a key.
+    Nobody,
+}
+
+/// What a key must have.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RequireSpec {
+    /// All of these scopes.
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(extend("minItems" = 1))]
+    pub scopes: Option<Vec<String>>,
+    /// Any of these clients.
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(extend("minItems" = 1))]
+    pub clients: Option<Vec<String>>,
+}
+
+/// How MCP calls are read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct McpRuleSpec {
+    /// Whether the metadata of Envoy's MCP filter is enough where no body comes.
+    pub trust_metadata: bool,
+}
+
+/// Named scopes and limits that keys refer to.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlanSpec {
+    /// Granted to every key of the plan.
+    pub scopes: Vec<String>,
+    /// Limits of every key of the plan.
+    pub limits: Vec<LimitSpec>,
+    /// What MCP calls every key of the plan may make.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mcp: Option<McpSpec>,
+}
+
+/// A limit: `rate` with perhaps `burst`, or `quota`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitSpec {
+    /// Its name in answers.
+    pub name: String,
+    /// A number per `s`, `m` or `h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<String>,
+    /// How many at once; by default the rate's number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst: Option<u64>,
+    /// A number per `minute`, `hour`, `day`, `week` or `month`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<String>,
+    /// Who shares it.
+    #[serde(default)]
+    pub per: PerSpec,
+    /// Only calls of tools that one of these patterns matches.
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub tools: Option<Vec<String>>,
+}
+
+/// Who shares a limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PerSpec {
+    /// Each key has its own.
+    #[default]
+    Key,
+    /// The client's keys.
+    Client,
+}
+
+/// What MCP calls a key may make; absent is any, an empty list none.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct McpSpec {
+    /// Tools that may be called.
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub allow_tools: Option<Vec<String>>,
+    /// Tools that may not, though allowed.
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub deny_tools: Option<Vec<String>>,
+    /// JSON-RPC methods.
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub allow_methods: Option<Vec<String>>,
+    /// URIs of `resources/read`.
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub allow_resources: Option<Vec<String>>,
+    /// Names of prompts.
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub allow_prompts: Option<Vec<String>>,
+}

@@ -1,0 +1,85 @@
+//! The YAML shape of the listeners.
+//!
+//! Addresses and modes are text here, as an operator writes them; `config::server` has the checked form.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::defaults;
+use crate::yaml::DurationSpec;
+
+/// Listeners, and how they end.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerSpec {
+    /// The listener for Envoy.
+    pub grpc: GrpcSpec,
+    /// The listener for metrics and probes.
+    pub admin: AdminSpec,
+    /// `NOT_SERVING` for this long after the signal, less when no connection is open; then listeners close.
+    pub drain: DurationSpec,
+    /// From the signal on; what still runs then is cut off. Longer than `drain`.
+    pub deadline: DurationSpec,
+}
+
+impl Default for ServerSpec {
+    fn default() -> Self {
+        Self {
+            grpc: GrpcSpec::default(),
+            admin: AdminSpec::default(),
+            drain: defaults::DRAIN,
+            deadline: defaults::DEADLINE,
+        }
+    }
+}
+
+/// The listener for Envoy.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GrpcSpec {
+    /// An IP address and port, or `unix:` and a path.
+    pub address: String,
+    /// Permissions of the Unix socket, in octal.
+    pub socket_mode: String,
+    /// TLS; null for none.
+    pub tls: Option<TlsServerSpec>,
+}
+
+impl Default for GrpcSpec {
+    fn default() -> Self {
+        Self {
+            address: defaults::GRPC_ADDRESS.to_owned(),
+            socket_mode: defaults::SOCKET_MODE.to_owned(),
+            tls: None,
+        }
+    }
+}
+
+/// The certificate of a listener, and whether clients must have one too.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TlsServerSpec {
+    /// The certificate chain, PEM.
+    pub cert_file: String,
+    /// Its private key, PEM.
+    pub key_file: String,
+    /// Demands a client certificate that one of these authorities signed.
+    #[serde(default)]
+    pub client_ca_file: Option<String>,
+}
+
+/// The listener for metrics and probes.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminSpec {
+    /// An IP address and port.
+    pub address: String,
+}
+
+impl Default for AdminSpec {
+    fn default() -> Self {
+        Self {
+            address: defaults::ADMIN_ADDRESS.to_owned(),
+        }
+    }
+}

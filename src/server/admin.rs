@@ -1,0 +1,169 @@
+//! The admin listener: `/metrics`, `/livez`, `/readyz`, and `/config` for loopback peers.
+//!
+//! Plain HTTP/1.1 for scrapers, probes and people. One request a connection, a few seconds for all of it, no bodies:
+//! there is nothing here that a peer could make last. `/livez` depends on nothing; `/readyz` turns 503 while loading
+//! and draining and for nothing else, for a restart would not mend a failing source.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::accept::{Accepted, Room};
+use super::phase::{Phase, PhaseWatch};
+use super::socket::Listener;
+
+/// Connections at once: some scrapers, a probe, a person.
+const MAX_CONNECTIONS: usize = 64;
+/// One request and its answer: a slow network's time for a few megabytes of metrics.
+const EXCHANGE_TIME: Duration = Duration::from_secs(10);
+/// Bytes of a request's head: any client's, several times over. hyper's least.
+const MAX_HEAD_BYTES: usize = 8192;
+/// Header lines of a request.
+const MAX_HEADERS: usize = 64;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+
+/// Writes the metrics in Prometheus' text form.
+pub(crate) type Render = Box<dyn Fn() -> String + Send + Sync>;
+
+/// What the admin listener tells.
+pub(crate) struct Admin {
+    /// Where the server stands.
+    pub(crate) phase: PhaseWatch,
+    /// The metrics.
+    pub(crate) metrics: Render,
+    /// The effective configuration as JSON, without secrets.
+    pub(crate) config: ArcSwap<String>,
+    /// The state of the source.
+    pub(crate) source: ArcSwap<SourceState>,
+}
+
+/// What is known of the source of keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct SourceState {
+    /// How many keys are loaded.
+    pub(crate) keys: usize,
+    /// What the last reload failed for; `None` if it did not.
+    pub(crate) failure: Option<String>,
+}
+
+impl Admin {
+    /// Serves until the phase is `Over`, and then finishes what it has begun.
+    pub(crate) async fn run(self: Arc<Self>, listener: Listener, mut phase: PhaseWatch) {
+        let room = Room::new(MAX_CONNECTIONS, MAX_CONNECTIONS);
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = phase.reached(Phase::Over) => break,
+                Some(_) = connections.join_next() => {}
+                accepted = room.accept(&listener) => {
+                    connections.spawn(Arc::clone(&self).serve(accepted));
+                }
+            }
+        }
+        drop(listener);
+        while connections.join_next().await.is_some() {}
+    }
+
+    async fn serve(self: Arc<Self>, accepted: Accepted) {
+        let Accepted {
+            socket,
+            peer,
+            place: _place,
+        } = accepted;
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .keep_alive(false)
+            .max_buf_size(MAX_HEAD_BYTES)
+            .max_headers(MAX_HEADERS);
+        let answer = service_fn(|request: Request<_>| {
+            let response = self.answer(&request, peer);
+            async { Ok::<_, Infallible>(response) }
+        });
+        let exchange = http.serve_connection(TokioIo::new(socket), answer);
+        // Who does not read the answer, or does not ask, is not told why.
+        _ = tokio::time::timeout(EXCHANGE_TIME, exchange).await;
+    }
+
+    fn answer<B>(&self, request: &Request<B>, peer: Option<SocketAddr>) -> Response<Full<Bytes>> {
+        let path = request.uri().path();
+        let known = matches!(path, "/metrics" | "/livez" | "/readyz" | "/config");
+        if known && !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut response = plain(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "only GET and HEAD are answered here\n",
+            );
+            response
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match path {
+            "/metrics" => response(StatusCode::OK, METRICS, (self.metrics)()),
+            "/livez" => response(
+                StatusCode::OK,
+                JSON,
+                json!({"status": "alive"}).to_string() + "\n",
+            ),
+            "/readyz" => self.readyz(),
+            "/config" if peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback()) => {
+                response(StatusCode::OK, JSON, self.config.load().to_string())
+            }
+            "/config" => plain(
+                StatusCode::FORBIDDEN,
+                "/config is for loopback peers only\n",
+            ),
+            _ => plain(
+                StatusCode::NOT_FOUND,
+                "there is /metrics, /livez, /readyz, and /config for loopback peers\n",
+            ),
+        }
+    }
+
+    fn readyz(&self) -> Response<Full<Bytes>> {
+        let unready = self.phase.now().unready();
+        let source = self.source.load();
+        let body = json!({
+            "status": if unready.is_some() { "unavailable" } else { "ready" },
+            "reason": unready,
+            "source": {"keys": source.keys, "failure": source.failure},
+        });
+        let status = if unready.is_some() {
+            StatusCode::SERVICE_UNAVAILABLE
+        } else {
+            StatusCode::OK
+        };
+        response(status, JSON, body.to_string() + "\n")
+    }
+}
+
+fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+    response(status, TEXT, text.to_owned())
+}
+
+fn response(status: StatusCode, content_type: HeaderValue, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests;

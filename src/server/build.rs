@@ -1,0 +1,271 @@
+//! Builds a server from its configuration and serves until it is told to stop.
+//!
+//! The order is the point: bind, so that a bad address is known at once and nobody else takes it; answer probes; load;
+//! and only then answer checks. What connects meanwhile waits in the listener's queue.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tonic::service::Routes;
+
+use super::admin::{Admin, SourceState};
+use super::drain::{self, Patience};
+use super::error::ServeError;
+use super::files::{self, Environment, Taken};
+use super::followed::{Followed, split};
+use super::grpc::GrpcServer;
+use super::orders::{Order, Orders};
+use super::phase::{Lifecycle, Phase, PhaseWatch};
+use super::record::{PreparedKey, observe_with};
+use super::reload::{InForce, Reloader, Start, shown};
+use super::rotation::Rotation;
+use super::socket::Listener;
+use super::tasks::{ADMIN, GRPC, RELOAD, Tasks};
+use super::tls::Tls;
+use crate::authorizer::Authorizer;
+use crate::authz::clock::Clock;
+use crate::authz::key_map::KeyMap;
+use crate::authz::snapshot::{Generation, Mode, Snapshot};
+use crate::config::{Config, ListenAddress};
+use crate::envoy::proto::FILE_DESCRIPTOR_SET;
+use crate::envoy::service::AuthorizationService;
+use crate::keys::cache::KeyCache;
+use crate::observe::Observer;
+use crate::observe::log::Log;
+use crate::observe::metrics::{Metrics, What};
+
+/// What a server is started with.
+pub(crate) struct Launch {
+    /// The configuration.
+    pub(crate) config: Config,
+    /// Its file.
+    pub(crate) config_file: Followed,
+    /// The environment that it may refer to.
+    pub(crate) env: Environment,
+    /// The log.
+    pub(crate) log: Log,
+    /// The time; its monotonic side begins with the process.
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// The generation of the snapshot that a server begins with.
+const FIRST: Generation = Generation(1);
+
+/// A server whose listeners are bound and that has nothing to say yet.
+pub(crate) struct Bound {
+    launch: Launch,
+    tls: Option<Arc<Tls>>,
+    grpc: Listener,
+    admin: Listener,
+}
+
+impl Bound {
+    /// Reads the certificates and binds both listeners.
+    pub(crate) async fn new(launch: Launch) -> Result<Self, ServeError> {
+        let config = &launch.config;
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "keyward");
+        tracing::info!(file = %launch.config_file.path().display(), "configuration");
+        warn_of_risks(config);
+        let tls = config
+            .server
+            .grpc
+            .tls
+            .clone()
+            .map(Tls::load)
+            .transpose()?
+            .map(Arc::new);
+        let grpc = Listener::bind(&config.server.grpc.address).await?;
+        let admin = Listener::bind(&ListenAddress::Tcp(config.server.admin)).await?;
+        let bound = Self {
+            launch,
+            tls,
+            grpc,
+            admin,
+        };
+        let (grpc, admin) = bound.addresses();
+        tracing::info!(grpc, admin, "listening");
+        Ok(bound)
+    }
+
+    /// Where it listens: gRPC, and admin.
+    pub(crate) fn addresses(&self) -> (String, String) {
+        (self.grpc.address(), self.admin.address())
+    }
+
+    /// Loads the keys and serves until an order to stop has been followed.
+    pub(crate) async fn serve(self, mut orders: Orders) -> Result<(), ServeError> {
+        let Self {
+            launch:
+                Launch {
+                    config,
+                    config_file,
+                    env,
+                    log,
+                    clock,
+                },
+            tls,
+            grpc,
+            admin,
+        } = self;
+        let metrics = Arc::new(Metrics::new(config.metrics_max_keys)?);
+        let source = metrics.source("file")?;
+        let (reporter, health) = tonic_health::server::health_reporter();
+        let mut lifecycle = Lifecycle::new(reporter).await;
+        let mut tasks = Tasks::default();
+        let (admin_listener, admin) = (
+            admin,
+            Arc::new(teller(&config, &metrics, lifecycle.watch())),
+        );
+        tasks.spawn(
+            ADMIN,
+            Arc::clone(&admin).run(admin_listener, lifecycle.watch()),
+        );
+
+        let Some((keys, key_file)) = load_keys(&config, &mut tasks, &mut orders).await? else {
+            return Ok(());
+        };
+        tracing::info!(source = "file", path = %key_file.path().display(), keys = keys.len(), "keys");
+        metrics.keys_changed(FIRST, keys.iter().map(|record| &**record), clock.now());
+        metrics.reloads.loaded(What::Config, clock.now());
+        metrics.reloads.loaded(What::Keys, clock.now());
+        source.set_up(true);
+        admin.source.store(Arc::new(SourceState {
+            keys: keys.len(),
+            failure: None,
+        }));
+
+        let authorizer = Arc::new(authorizer(&config, keys, &metrics, &clock));
+        let observer = Observer { metrics, log };
+        let observe = observe_with(observer.clone(), Arc::clone(&clock));
+        let checks =
+            AuthorizationService::new(Arc::clone(&authorizer), observe, Arc::clone(&clock));
+        let rotation = tls.clone().map(Rotation::new);
+        let server = GrpcServer::new(tls, checks, reflection()?.add_service(health));
+        let open = server.open();
+        tasks.spawn(GRPC, server.run(grpc, lifecycle.watch()));
+
+        let patience = Patience {
+            drain: config.server.drain,
+            deadline: config.server.deadline,
+        };
+        let (order_reload, reload_orders) = mpsc::channel(1);
+        let in_force = InForce {
+            authorizer,
+            observer,
+            source,
+            admin,
+        };
+        let start = Start {
+            config,
+            config_file,
+            key_file,
+            rotation,
+            generation: FIRST,
+        };
+        let (phase, runtime, since) = (lifecycle.watch(), Handle::current(), Arc::clone(&clock));
+        tasks.spawn_blocking(RELOAD, move || {
+            Reloader::new(in_force, start, env, clock).run(reload_orders, phase, &runtime);
+        });
+
+        lifecycle.enter(Phase::Ready).await;
+        let ms = u64::try_from(since.monotonic().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(ms, "ready");
+        loop {
+            tokio::select! {
+                ended = tasks.next_end() => return drain::failed(ended),
+                order = orders.next() => match order {
+                    Order::Stop => break,
+                    // Full: one that has not begun yet will do.
+                    Order::Reload => _ = order_reload.try_send(()),
+                },
+            }
+        }
+        drain::drain(lifecycle, tasks, open, patience, &mut orders).await
+    }
+}
+
+/// The admin listener's side of a server that is loading.
+fn teller(config: &Config, metrics: &Arc<Metrics>, phase: PhaseWatch) -> Admin {
+    let metrics = Arc::clone(metrics);
+    Admin {
+        phase,
+        metrics: Box::new(move || metrics.render()),
+        config: ArcSwap::from_pointee(shown(config)),
+        source: ArcSwap::from_pointee(SourceState::default()),
+    }
+}
+
+/// Loads the keys on a thread that serves nobody; `None` if an order to stop came first.
+async fn load_keys(
+    config: &Config,
+    tasks: &mut Tasks,
+    orders: &mut Orders,
+) -> Result<Option<(KeyMap, Followed)>, ServeError> {
+    let (path, policy) = (files::key_path(config), Arc::clone(&config.policy));
+    let loading = tokio::task::spawn_blocking(move || {
+        let taken: Taken<_> = files::read_keys(&path, &policy);
+        split(&path, taken)
+    });
+    let loaded = tokio::select! {
+        loaded = loading => loaded,
+        ended = tasks.next_end() => return drain::failed(ended).map(|()| None),
+        () = orders.stop() => return Ok(None),
+    };
+    let Ok((keys, key_file)) = loaded else {
+        return Err(ServeError::TaskEnded {
+            task: "load",
+            panicked: true,
+        });
+    };
+    Ok(Some((keys?, key_file)))
+}
+
+fn authorizer(
+    config: &Config,
+    keys: KeyMap,
+    metrics: &Arc<Metrics>,
+    clock: &Arc<dyn Clock>,
+) -> Authorizer<PreparedKey> {
+    let metrics = Arc::clone(metrics);
+    let capacity = u64::try_from(config.cache.capacity).unwrap_or(u64::MAX);
+    let cache = KeyCache::for_file(
+        capacity,
+        Box::new(move |record, snapshot| PreparedKey::new(record, snapshot, &metrics)),
+    );
+    let keys = Some(Arc::new(keys));
+    let snapshot = Snapshot {
+        generation: FIRST,
+        policy: Arc::clone(&config.policy),
+        keys,
+    };
+    Authorizer::new(Arc::new(snapshot), cache, Arc::clone(clock))
+}
+
+/// What tells clients such as grpcurl which calls there are; older ones know v1alpha only.
+fn reflection() -> Result<Routes, tonic_reflection::server::Error> {
+    let builder = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    Ok(Routes::new(builder().build_v1()?).add_service(builder().build_v1alpha()?))
+}
+
+fn warn_of_risks(config: &Config) {
+    if let ListenAddress::Tcp(address) = &config.server.grpc.address
+        && is_exposed(address)
+        && config.server.grpc.tls.is_none()
+    {
+        tracing::warn!(%address, "gRPC is open to other machines without TLS: give `server.grpc.tls`, or a loopback address");
+    }
+    if config.policy.mode == Mode::Observe {
+        tracing::warn!("mode is `observe`: every request goes on, whatever the decision");
+    }
+}
+
+fn is_exposed(address: &SocketAddr) -> bool {
+    !address.ip().to_canonical().is_loopback()
+}

@@ -1,0 +1,64 @@
+//! Why serving failed.
+
+use std::io;
+
+use super::socket::BindError;
+use super::tls::TlsError;
+use crate::config::ConfigError;
+use crate::keys::file::LoadError;
+
+/// Serving failed, at start or later.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] LoadError),
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The system has no threads or signals for us.
+    #[error("the server cannot be started")]
+    Start(#[source] io::Error),
+    /// Something else logs in this process already.
+    #[error("the process has a log already")]
+    LogTaken,
+    /// A metric cannot be made.
+    #[error("the metrics cannot be made")]
+    Metrics(#[from] prometheus::Error),
+    /// Reflection cannot be offered.
+    #[error("gRPC reflection cannot be offered")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// A part of the server ended by itself.
+    #[error("the task `{task}` {}", if *panicked { "panicked" } else { "ended by itself" })]
+    TaskEnded {
+        /// Which one.
+        task: &'static str,
+        /// Whether it panicked.
+        panicked: bool,
+    },
+    /// A second signal came before the drain was over.
+    #[error("a second signal ended the drain: checks in flight were cut off")]
+    DrainCutShort,
+}
+
+impl ServeError {
+    /// Whether what the operator wrote is to blame: configuration, keys or certificates.
+    pub fn is_bad_configuration(&self) -> bool {
+        match self {
+            Self::Config(_) | Self::Keys(_) | Self::Tls(_) => true,
+            Self::Bind(_)
+            | Self::Start(_)
+            | Self::LogTaken
+            | Self::Metrics(_)
+            | Self::Reflection(_)
+            | Self::TaskEnded { .. }
+            | Self::DrainCutShort => false,
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Reading what a server is made of: the configuration and the keys, each whole or not at all.
+//!
+//! Plain functions that block, for threads that do not serve. Each tells, beside what it read, what the files looked
+//! like and a hash of their content, so that whoever watches them knows what has been dealt with.
+
+use std::path::{Path, PathBuf};
+
+use crate::authz::key_map::KeyMap;
+use crate::authz::snapshot::Policy;
+use crate::config::{Config, ConfigError, SourceConfig};
+use crate::keys::file::{self, LoadError};
+use crate::keys::stillness::Sighting;
+use crate::yaml::{self, ReadError};
+
+/// Gives the value of an environment variable.
+pub type Environment = fn(&str) -> Option<String>;
+
+/// A file or directory, read.
+#[derive(Debug)]
+pub(crate) struct Taken<T> {
+    /// What came of it.
+    pub(crate) outcome: T,
+    /// What it looked like before it was read.
+    pub(crate) sighting: Sighting,
+    /// The hash of its content; `None` where it could not be read.
+    pub(crate) hash: Option<blake3::Hash>,
+    /// Whether it was changed meanwhile, so that nothing can be said of it.
+    pub(crate) changing: bool,
+}
+
+/// Reads the configuration.
+pub(crate) fn read_config(path: &Path, env: Environment) -> Taken<Result<Config, ConfigError>> {
+    let sighting = Sighting::of(path);
+    let (hash, outcome) = match yaml::read(path) {
+        Ok(text) => {
+            let hash = blake3::hash(text.as_bytes());
+            (
+                Some(hash),
+                Config::parse(path, &text, &env).map_err(ConfigError::from),
+            )
+        }
+        // Asked once more for its own words on a file that cannot be read.
+        Err(ReadError::Io { .. } | ReadError::Problems(_)) => (None, Config::load(path, &env)),
+    };
+    let changing = Sighting::of(path) != sighting;
+    Taken {
+        outcome,
+        sighting,
+        hash,
+        changing,
+    }
+}
+
+/// Reads the keys under a policy.
+pub(crate) fn read_keys(path: &Path, policy: &Policy) -> Taken<Result<KeyMap, LoadError>> {
+    let before = Sighting::of(path);
+    match file::read(path) {
+        Ok(texts) => {
+            let (sighting, hash) = (texts.sighting().clone(), texts.hash());
+            let outcome = texts.keys(Some(policy)).map_err(LoadError::from);
+            Taken {
+                outcome,
+                sighting,
+                hash: Some(hash),
+                changing: false,
+            }
+        }
+        Err(error) => {
+            let changing = matches!(error, LoadError::Changing { .. });
+            Taken {
+                outcome: Err(error),
+                sighting: before,
+                hash: None,
+                changing,
+            }
+        }
+    }
+}
+
+/// Where the keys of a configuration are.
+pub(crate) fn key_path(config: &Config) -> PathBuf {
+    match &config.source {
+        SourceConfig::File { path } => path.clone(),
+    }
+}

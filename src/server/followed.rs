@@ -1,0 +1,118 @@
+//! A file or directory that is followed: when it is to be read, and whether what it says has been told already.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::files::Taken;
+use super::watch::Happened;
+use crate::keys::stillness::{Advice, Sighting, Stillness};
+
+/// A file or directory that is read again when it changes.
+#[derive(Debug)]
+pub(crate) struct Followed {
+    /// As the configuration names it.
+    path: PathBuf,
+    /// As events name it.
+    absolute: PathBuf,
+    stillness: Stillness,
+    read: Sighting,
+    hash: Option<blake3::Hash>,
+    moved: bool,
+    told: Option<String>,
+}
+
+/// Parts what was read from what follows it.
+pub(crate) fn split<T>(path: &Path, taken: Taken<T>) -> (T, Followed) {
+    let followed = Followed::new(path, &taken);
+    (taken.outcome, followed)
+}
+
+/// What a look at it tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// What to do.
+    pub(crate) advice: Advice,
+    /// Whether somebody may be writing it just now, so that nobody should read it.
+    pub(crate) in_flux: bool,
+}
+
+/// What became of a reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum News {
+    /// It is to be taken for what it says.
+    New,
+    /// It says what it said before, and nobody touched it: it was read once more to be sure.
+    Same,
+    /// It changed while it was read.
+    Unknown,
+}
+
+impl Followed {
+    /// Follows a path that was just read.
+    fn new<T>(path: &Path, taken: &Taken<T>) -> Self {
+        Self {
+            path: path.to_owned(),
+            absolute: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+            stillness: Stillness::new(taken.sighting.clone()),
+            read: taken.sighting.clone(),
+            hash: taken.hash,
+            moved: false,
+            told: None,
+        }
+    }
+
+    /// The path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory whose events tell of changes.
+    pub(crate) fn directory(&self) -> PathBuf {
+        if self.absolute.is_dir() {
+            return self.absolute.clone();
+        }
+        self.absolute.parent().unwrap_or(&self.absolute).to_owned()
+    }
+
+    /// Notes what happened in some directory.
+    pub(crate) fn note(&mut self, happened: &Happened) {
+        self.moved |= happened.moved_into(&self.absolute);
+    }
+
+    /// What to do now. Blocks for a few calls to the file system.
+    pub(crate) fn look(&mut self, now: Duration) -> Look {
+        let moved = std::mem::take(&mut self.moved);
+        let seen = Sighting::of(&self.path);
+        let advice = self.stillness.judge(&seen, moved, now);
+        let in_flux = matches!(advice, Advice::Wait(_)) && seen != self.read;
+        Look { advice, in_flux }
+    }
+
+    /// Notes that it was read.
+    pub(crate) fn was_read<T>(&mut self, taken: &Taken<T>, now: Duration) -> News {
+        if taken.changing {
+            self.stillness.was_changing();
+            return News::Unknown;
+        }
+        let untouched = taken.sighting == self.read;
+        let same = untouched && taken.hash == self.hash;
+        self.stillness.was_read(taken.sighting.clone(), now);
+        self.read = taken.sighting.clone();
+        self.hash = taken.hash;
+        if same { News::Same } else { News::New }
+    }
+
+    /// Whether this problem is another one than was told last.
+    pub(crate) fn is_untold(&mut self, problem: &str) -> bool {
+        let untold = self.told.as_deref() != Some(problem);
+        if untold {
+            self.told = Some(problem.to_owned());
+        }
+        untold
+    }
+
+    /// Forgets what was told: all is well again.
+    pub(crate) fn is_well(&mut self) {
+        self.told = None;
+    }
+}

@@ -1,0 +1,78 @@
+//! What is prepared for each key in use, and what a check leaves behind.
+//!
+//! Here the wire, the pipeline and the records meet: a key's prepared part holds its bytes for the wire and its metric
+//! series, so that a check formats and looks up nothing for either.
+
+use std::sync::Arc;
+
+use crate::authz::clock::Clock;
+use crate::authz::decision::Decision;
+use crate::authz::key::KeyRecord;
+use crate::authz::snapshot::Snapshot;
+use crate::envoy::convert::{KeyWire, Keyed};
+use crate::envoy::service::{Checked, Observe};
+use crate::observe::metrics::{KeySeries, Metrics};
+use crate::observe::{CheckRecord, Observer};
+
+/// The HTTP status that is told of a request that goes on.
+const GOES_ON: u16 = 200;
+
+/// What is kept with a key in use: its part of the answers, and its series.
+#[derive(Debug)]
+pub(crate) struct PreparedKey {
+    wire: KeyWire,
+    series: KeySeries,
+}
+
+impl PreparedKey {
+    /// Prepares a key under a snapshot.
+    pub(crate) fn new(record: &Arc<KeyRecord>, snapshot: &Snapshot, metrics: &Metrics) -> Self {
+        Self {
+            wire: KeyWire::of(record, &snapshot.policy),
+            series: metrics.key_series(record, snapshot.generation),
+        }
+    }
+}
+
+impl Keyed for PreparedKey {
+    fn key_wire(&self) -> &KeyWire {
+        &self.wire
+    }
+}
+
+/// Records every check with this observer.
+pub(crate) fn observe_with(observer: Observer, clock: Arc<dyn Clock>) -> Observe<PreparedKey> {
+    Box::new(move |checked: &Checked<'_, PreparedKey>| {
+        let Checked {
+            request,
+            decision,
+            policy,
+            duration,
+        } = checked;
+        let key = decision.key();
+        let (rule, goes_on) = match decision {
+            Decision::Allow(grant) => (grant.rule, true),
+            Decision::Deny(refusal) | Decision::Unavailable(refusal) => (refusal.rule, false),
+        };
+        let reason = decision.reason();
+        let record = CheckRecord {
+            verdict: reason.verdict(),
+            reason,
+            status: if goes_on {
+                GOES_ON
+            } else {
+                reason.http_status()
+            },
+            key: key.map(|key| &*key.record),
+            rule: rule.map(|rule| &*rule.name),
+            method: request.map_or(b"", |request| request.method),
+            host: request.map_or(b"", |request| request.host),
+            path: request.map_or(b"", |request| request.path()),
+            request_id: request.and_then(|request| request.headers.single("x-request-id")),
+            source_ip: request.and_then(|request| policy.client_address.of(request)),
+            duration: *duration,
+            now: clock.now(),
+        };
+        observer.checked(&record, key.map(|key| &key.prepared.series));
+    })
+}

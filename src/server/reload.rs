@@ -1,0 +1,388 @@
+//! Reading configuration, keys and certificates again while the server runs.
+//!
+//! All of it happens on one thread that serves nobody: look, read, judge, and swap one pointer. Whatever cannot be used
+//! changes nothing, is told once and counted each time. Configuration and keys are taken in one snapshot: keys by the
+//! configuration in force, and a new configuration only if the keys fit it.
+
+mod refusal;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use self::refusal::Refusal;
+use super::admin::{Admin, SourceState};
+use super::files::{self, Environment, Taken};
+use super::followed::{Followed, News};
+use super::logging;
+use super::phase::{Phase, PhaseWatch};
+use super::record::PreparedKey;
+use super::rotation::Rotation;
+use super::watch::{Happened, Watch};
+use crate::authorizer::Authorizer;
+use crate::authz::clock::Clock;
+use crate::authz::key_map::KeyMap;
+use crate::authz::snapshot::{Generation, Snapshot};
+use crate::config::Config;
+use crate::keys::file::LoadError;
+use crate::keys::stillness::{Advice, STILL_FOR};
+use crate::observe::Observer;
+use crate::observe::metrics::{SourceMetrics, What};
+
+/// How often everything is looked at where no event tells: subPath mounts and network file systems never do.
+const POLL: Duration = Duration::from_secs(5);
+/// From an event to the look: so many looks a second at most.
+const BREATH: Duration = Duration::from_millis(5);
+/// When to look again at what changed while it was read.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// What a reload changes.
+pub(crate) struct InForce {
+    /// Takes the new snapshot.
+    pub(crate) authorizer: Arc<Authorizer<PreparedKey>>,
+    /// Counts, and takes the new log settings.
+    pub(crate) observer: Observer,
+    /// Of the source of keys.
+    pub(crate) source: SourceMetrics,
+    /// Shows the new configuration and the state of the source.
+    pub(crate) admin: Arc<Admin>,
+}
+
+/// Follows the files that the server was built from.
+pub(crate) struct Reloader {
+    in_force: InForce,
+    clock: Arc<dyn Clock>,
+    env: Environment,
+    config: Config,
+    generation: Generation,
+    config_file: Followed,
+    key_file: Followed,
+    rotation: Option<Rotation>,
+    watch: Watch,
+    /// The last configuration was refused because the keys do not fit it.
+    config_waits_for_keys: bool,
+    /// Everything is to be read, whether it changed or not.
+    is_ordered: bool,
+}
+
+/// What was read at start, for whoever follows it.
+pub(crate) struct Start {
+    /// The configuration.
+    pub(crate) config: Config,
+    /// Its file.
+    pub(crate) config_file: Followed,
+    /// The keys' file.
+    pub(crate) key_file: Followed,
+    /// The certificates.
+    pub(crate) rotation: Option<Rotation>,
+    /// The generation of the first snapshot.
+    pub(crate) generation: Generation,
+}
+
+impl Reloader {
+    /// Follows what was read at start.
+    pub(crate) fn new(
+        in_force: InForce,
+        start: Start,
+        env: Environment,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let Start {
+            config,
+            config_file,
+            key_file,
+            rotation,
+            generation,
+        } = start;
+        let certificates = rotation.iter().flat_map(Rotation::directories);
+        let directories = [config_file.directory(), key_file.directory()]
+            .into_iter()
+            .chain(certificates);
+        let watch = Watch::new(directories);
+        Self {
+            in_force,
+            clock,
+            env,
+            config,
+            generation,
+            config_file,
+            key_file,
+            rotation,
+            watch,
+            config_waits_for_keys: false,
+            is_ordered: false,
+        }
+    }
+
+    /// Follows the files until the phase is `Over`, and reads them at every order. Blocks the thread.
+    pub(crate) fn run(
+        mut self,
+        mut orders: mpsc::Receiver<()>,
+        mut phase: PhaseWatch,
+        runtime: &Handle,
+    ) {
+        runtime.block_on(async {
+            loop {
+                let rest = self.follow();
+                tokio::select! {
+                    () = phase.reached(Phase::Over) => return,
+                    happened = self.watch.next() => {
+                        self.note(&happened);
+                        // One change makes several events, and a busy directory makes many that are none of ours.
+                        tokio::time::sleep(BREATH).await;
+                    }
+                    Some(()) = orders.recv() => self.is_ordered = true,
+                    () = tokio::time::sleep(rest) => self.watch.renew(),
+                }
+            }
+        });
+    }
+
+    fn note(&mut self, happened: &Happened) {
+        self.config_file.note(happened);
+        self.key_file.note(happened);
+    }
+
+    /// Looks at everything, reads what is to be read, and tells when to look again.
+    fn follow(&mut self) -> Duration {
+        while let Some(happened) = self.watch.waiting() {
+            self.note(&happened);
+        }
+        let now = self.clock.monotonic();
+        let mut rest = POLL;
+        if let Some(rotation) = &mut self.rotation {
+            rest = rest.min(rotation.follow(now).unwrap_or(POLL));
+        }
+        let config = self.config_file.look(now);
+        let keys = self.key_file.look(now);
+        for look in [config, keys] {
+            if let Advice::Wait(time) = look.advice {
+                rest = rest.min(time);
+            }
+        }
+        // A new configuration takes the keys with it, and half of either must not be read.
+        if config.in_flux || keys.in_flux {
+            return rest;
+        }
+        let ordered = std::mem::take(&mut self.is_ordered);
+        let keys_to_read = keys.advice == Advice::Read;
+        let mut settling = None;
+        if ordered || config.advice == Advice::Read || (self.config_waits_for_keys && keys_to_read)
+        {
+            settling = Some(self.reload_config(ordered));
+        }
+        if (ordered || keys_to_read) && settling.is_none_or(|done| !done.keys_taken) {
+            let news = self.reload_keys(ordered);
+            settling = Some(Done {
+                keys_taken: news != News::Unknown,
+                is_known: news != News::Unknown,
+            });
+        }
+        match settling {
+            None => rest,
+            Some(done) if done.is_known => rest.min(STILL_FOR),
+            Some(_) => RETRY,
+        }
+    }
+
+    fn reload_config(&mut self, ordered: bool) -> Done {
+        let taken = files::read_config(self.config_file.path(), self.env);
+        let news = self.config_file.was_read(&taken, self.clock.monotonic());
+        match news {
+            News::Unknown => {
+                return Done {
+                    keys_taken: true,
+                    is_known: false,
+                };
+            }
+            News::Same if !ordered && !self.config_waits_for_keys => {
+                return Done {
+                    keys_taken: false,
+                    is_known: true,
+                };
+            }
+            News::Same | News::New => {}
+        }
+        self.config_waits_for_keys = false;
+        let adopted = taken
+            .outcome
+            .map_err(Refusal::from)
+            .and_then(|config| self.adopt(config, ordered));
+        let reloads = &self.in_force.observer.metrics.reloads;
+        match adopted {
+            Ok(()) => {
+                reloads.succeeded(What::Config, self.clock.now());
+                self.config_file.is_well();
+                tracing::info!(generation = self.generation.0, "configuration reloaded");
+                Done {
+                    keys_taken: true,
+                    is_known: true,
+                }
+            }
+            Err(refusal) => {
+                reloads.failed(What::Config);
+                self.config_waits_for_keys = refusal.is_of_keys();
+                let problems = refusal.to_string();
+                if self.config_file.is_untold(&problems) || ordered {
+                    tracing::error!(
+                        problems,
+                        "configuration not reloaded; the one in force stays"
+                    );
+                }
+                Done {
+                    keys_taken: false,
+                    is_known: true,
+                }
+            }
+        }
+    }
+
+    /// Puts a new configuration in force, with the keys as they are now.
+    fn adopt(&mut self, config: Config, ordered: bool) -> Result<(), Refusal> {
+        let fixed = self.config.fixed_parts_changed(&config);
+        if !fixed.is_empty() {
+            return Err(Refusal::NeedsRestart(fixed));
+        }
+        let taken = files::read_keys(self.key_file.path(), &config.policy);
+        let Taken {
+            outcome,
+            sighting,
+            hash,
+            changing,
+        } = taken;
+        let keys = outcome.map_err(Refusal::KeysDoNotFit)?;
+        let news = self.key_file.was_read(
+            &Taken {
+                outcome: (),
+                sighting,
+                hash,
+                changing,
+            },
+            self.clock.monotonic(),
+        );
+        self.config = config;
+        self.install(keys);
+        self.in_force
+            .observer
+            .log
+            .reconfigure(logging::settings(&self.config));
+        self.in_force
+            .admin
+            .config
+            .store(Arc::new(shown(&self.config)));
+        if ordered || news == News::New {
+            self.keys_succeeded();
+        }
+        Ok(())
+    }
+
+    fn reload_keys(&mut self, ordered: bool) -> News {
+        let Taken {
+            outcome,
+            sighting,
+            hash,
+            changing,
+        } = files::read_keys(self.key_file.path(), &self.config.policy);
+        let news = self.key_file.was_read(
+            &Taken {
+                outcome: (),
+                sighting,
+                hash,
+                changing,
+            },
+            self.clock.monotonic(),
+        );
+        if news == News::Unknown || (news == News::Same && !ordered) {
+            return news;
+        }
+        match outcome {
+            Ok(keys) => {
+                self.install(keys);
+                self.keys_succeeded();
+            }
+            Err(error) => self.keys_failed(&error, ordered),
+        }
+        news
+    }
+
+    fn install(&mut self, keys: KeyMap) {
+        self.generation = Generation(self.generation.0 + 1);
+        let InForce {
+            authorizer,
+            observer,
+            admin,
+            ..
+        } = &self.in_force;
+        observer.metrics.keys_changed(
+            self.generation,
+            keys.iter().map(|record| &**record),
+            self.clock.now(),
+        );
+        admin.source.store(Arc::new(SourceState {
+            keys: keys.len(),
+            failure: None,
+        }));
+        authorizer.install(Arc::new(Snapshot {
+            generation: self.generation,
+            policy: Arc::clone(&self.config.policy),
+            keys: Some(Arc::new(keys)),
+        }));
+    }
+
+    fn keys_succeeded(&mut self) {
+        let InForce {
+            observer,
+            source,
+            admin,
+            ..
+        } = &self.in_force;
+        observer
+            .metrics
+            .reloads
+            .succeeded(What::Keys, self.clock.now());
+        observer.metrics.invalidations.file.inc();
+        source.set_up(true);
+        self.key_file.is_well();
+        tracing::info!(
+            keys = admin.source.load().keys,
+            generation = self.generation.0,
+            "keys reloaded"
+        );
+    }
+
+    fn keys_failed(&mut self, error: &LoadError, ordered: bool) {
+        let InForce {
+            observer,
+            source,
+            admin,
+            ..
+        } = &self.in_force;
+        observer.metrics.reloads.failed(What::Keys);
+        source.set_up(false);
+        let problems = error.to_string();
+        let keys = admin.source.load().keys;
+        admin.source.store(Arc::new(SourceState {
+            keys,
+            failure: Some(problems.clone()),
+        }));
+        if self.key_file.is_untold(&problems) || ordered {
+            tracing::error!(problems, "keys not reloaded; those in force stay");
+        }
+    }
+}
+
+/// What came of reading the configuration.
+#[derive(Debug, Clone, Copy)]
+struct Done {
+    /// The keys were read with it.
+    keys_taken: bool,
+    /// It was read whole.
+    is_known: bool,
+}
+
+/// A configuration as `/config` shows it.
+pub(crate) fn shown(config: &Config) -> String {
+    format!("{:#}\n", config.effective())
+}

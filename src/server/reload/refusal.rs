@@ -1,0 +1,30 @@
+//! Why a new configuration is not put in force.
+
+use crate::config::{ConfigError, FixedPart};
+use crate::keys::file::LoadError;
+
+/// Why a new configuration is not put in force.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    /// It cannot be used.
+    #[error(transparent)]
+    Invalid(#[from] ConfigError),
+    /// It differs in what is in force until a restart.
+    #[error("{} changed, which needs a restart; nothing of the new configuration is in force", names(.0))]
+    NeedsRestart(Vec<FixedPart>),
+    /// The keys cannot be used with it.
+    #[error("the keys do not fit the new configuration: {0}")]
+    KeysDoNotFit(LoadError),
+}
+
+impl Refusal {
+    /// Whether other keys could make the difference.
+    pub(super) fn is_of_keys(&self) -> bool {
+        matches!(self, Self::KeysDoNotFit(_))
+    }
+}
+
+fn names(parts: &[FixedPart]) -> String {
+    let names: Vec<String> = parts.iter().map(|part| format!("`{part}`")).collect();
+    names.join(", ")
+}

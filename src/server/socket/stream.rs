@@ -1,0 +1,167 @@
+//! A connected socket, plain or with TLS around it, as one type that reads and writes.
+//!
+//! What was read of it to see which protocol is spoken is given again to the next reader.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::server::TlsStream;
+
+/// What every HTTP/2 client sends first (RFC 9113, section 3.4).
+const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A connected socket.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    /// Over TCP.
+    Tcp(TcpStream),
+    /// Over a Unix socket.
+    Unix(UnixStream),
+}
+
+/// A connected socket, plain or with TLS.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    /// As it is.
+    Plain(Socket),
+    /// With TLS, after the handshake.
+    Tls(Box<TlsStream<Socket>>),
+}
+
+/// A stream on which the client's first bytes have come: an HTTP/2 client's.
+#[derive(Debug)]
+pub(crate) struct Greeted {
+    stream: Stream,
+    unread: usize,
+}
+
+impl Greeted {
+    /// Waits for the client's first bytes.
+    ///
+    /// # Errors
+    /// When the connection ends before, or they are not HTTP/2's.
+    pub(crate) async fn new(mut stream: Stream) -> io::Result<Self> {
+        let mut first = [0; PREFACE.len()];
+        stream.read_exact(&mut first).await?;
+        if first != PREFACE {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the client does not speak HTTP/2",
+            ));
+        }
+        Ok(Self {
+            stream,
+            unread: PREFACE.len(),
+        })
+    }
+}
+
+impl AsyncRead for Greeted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.unread > 0 {
+            let start = PREFACE.len() - self.unread;
+            let rest = PREFACE.get(start..).unwrap_or_default();
+            let part = rest
+                .get(..buffer.remaining().min(rest.len()))
+                .unwrap_or_default();
+            buffer.put_slice(part);
+            self.unread -= part.len();
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(inner) => Pin::new(inner).poll_read(cx, buffer),
+            Self::Tls(inner) => Pin::new(inner.as_mut()).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(inner) => Pin::new(inner).poll_read(cx, buffer),
+            Self::Unix(inner) => Pin::new(inner).poll_read(cx, buffer),
+        }
+    }
+}
+
+/// Passes writing on to whichever inner stream there is.
+macro_rules! write_through {
+    ($outer:ty, $self:ident => $inner:expr) => {
+        impl AsyncWrite for $outer {
+            fn poll_write(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bytes: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                let $self = self.get_mut();
+                $inner.poll_write(cx, bytes)
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                let $self = self.get_mut();
+                $inner.poll_flush(cx)
+            }
+
+            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                let $self = self.get_mut();
+                $inner.poll_shutdown(cx)
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                parts: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                let $self = self.get_mut();
+                $inner.poll_write_vectored(cx, parts)
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                true
+            }
+        }
+    };
+}
+
+write_through!(Greeted, outer => Pin::new(&mut outer.stream));
+write_through!(Stream, outer => outer.writer());
+write_through!(Socket, outer => outer.writer());
+
+impl Stream {
+    fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Send + Unpin)> {
+        match self {
+            Self::Plain(inner) => inner.writer(),
+            Self::Tls(inner) => Pin::new(inner.as_mut()),
+        }
+    }
+}
+
+impl Socket {
+    fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Send + Unpin)> {
+        match self {
+            Self::Tcp(inner) => Pin::new(inner),
+            Self::Unix(inner) => Pin::new(inner),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! TLS of the gRPC listener, from files that may be rotated while it runs.
+//!
+//! A connection's handshake uses the configuration in force when it begins. A rotation that cannot be read whole, be it
+//! half-way or broken, changes nothing: the next look at the files tries again.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::TlsFiles;
+
+/// What is spoken inside: gRPC is HTTP/2.
+const ALPN: &[u8] = b"h2";
+
+/// The files of TLS could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("{} cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        cause: io::Error,
+    },
+    /// A file is not PEM, or lacks what it is to hold.
+    #[error("{} holds no {wanted} in PEM form", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What it is to hold.
+        wanted: &'static str,
+    },
+    /// The key does not belong to the certificate, or is of a kind that is not supported.
+    #[error("the key of {} cannot be used with the certificate of {}", key.display(), cert.display())]
+    Pair {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// What the TLS library says.
+        #[source]
+        cause: rustls::Error,
+    },
+    /// A certificate authority cannot be used.
+    #[error("the certificate authorities of {} cannot be used", path.display())]
+    ClientCa {
+        /// The file.
+        path: PathBuf,
+        /// What the TLS library says.
+        #[source]
+        cause: VerifierBuilderError,
+    },
+}
+
+/// TLS as its files have it.
+#[derive(Debug)]
+pub(crate) struct Tls {
+    files: TlsFiles,
+    current: ArcSwap<ServerConfig>,
+}
+
+impl Tls {
+    /// Reads the files.
+    pub(crate) fn load(files: TlsFiles) -> Result<Self, TlsError> {
+        let current = ArcSwap::from_pointee(read(&files)?);
+        Ok(Self { files, current })
+    }
+
+    /// Reads the files anew; what was read before stays in force if they cannot be used. Blocks.
+    pub(crate) fn reload(&self) -> Result<(), TlsError> {
+        self.current.store(Arc::new(read(&self.files)?));
+        Ok(())
+    }
+
+    /// The files to watch.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        let TlsFiles {
+            cert,
+            key,
+            client_ca,
+        } = &self.files;
+        [cert, key]
+            .into_iter()
+            .chain(client_ca)
+            .map(PathBuf::as_path)
+    }
+
+    /// What makes handshakes as the files have it now.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.current.load_full())
+    }
+}
+
+fn read(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
+    let TlsFiles {
+        cert,
+        key,
+        client_ca,
+    } = files;
+    let chain = certificates(cert)?;
+    let key_bytes = read_file(key)?;
+    let private = PrivateKeyDer::from_pem_slice(&key_bytes).map_err(|_| TlsError::Pem {
+        path: key.clone(),
+        wanted: "private key",
+    })?;
+    let provider = Arc::new(ring::default_provider());
+    let unusable = |cause| TlsError::Pair {
+        cert: cert.clone(),
+        key: key.clone(),
+        cause,
+    };
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions();
+    let builder = builder.map_err(unusable)?;
+    let builder = match client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let mut roots = RootCertStore::empty();
+            for authority in certificates(path)? {
+                let added = roots.add(authority);
+                added.map_err(|_| TlsError::Pem {
+                    path: path.clone(),
+                    wanted: "certificate",
+                })?;
+            }
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_client_cert_verifier(verifier.map_err(|cause| TlsError::ClientCa {
+                path: path.clone(),
+                cause,
+            })?)
+        }
+    };
+    let mut config = builder.with_single_cert(chain, private).map_err(unusable)?;
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(config)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let bytes = read_file(path)?;
+    let found: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&bytes).collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) | Err(_) => Err(TlsError::Pem {
+            path: path.to_owned(),
+            wanted: "certificate",
+        }),
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(path).map_err(|cause| TlsError::Read {
+        path: path.to_owned(),
+        cause,
+    })
+}
+
+#[cfg(test)]
+mod tests;

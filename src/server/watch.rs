@@ -1,0 +1,128 @@
+//! Events of the directories in which watched files lie.
+//!
+//! Directories and not files: after one swap of Kubernetes' `..data` symlink, or one rename onto it, a watch on a file is
+//! dead for ever. Events only say that it is worth looking, and what came by rename; whoever looks polls as well, for some
+//! file systems never tell. So a watch that cannot be had, or an event that is lost, costs time and nothing else.
+
+use std::path::{Path, PathBuf};
+
+use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::mpsc;
+
+/// Events that wait to be looked at; more would tell nothing new.
+const MAX_WAITING: usize = 64;
+/// The symlink that Kubernetes swaps when a mounted volume changes: with it every file beside it.
+const KUBERNETES_LINK: &str = "..data";
+
+/// Something happened in a watched directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Happened {
+    /// What was moved into place, if that is what happened.
+    pub(crate) moved: Option<PathBuf>,
+}
+
+impl Happened {
+    /// Whether it moved these files into place: the one of that path, or some in that directory.
+    pub(crate) fn moved_into(&self, path: &Path) -> bool {
+        let Some(moved) = &self.moved else {
+            return false;
+        };
+        let is_link = moved
+            .file_name()
+            .is_some_and(|name| name == KUBERNETES_LINK);
+        moved == path
+            || moved.parent() == Some(path)
+            || (is_link && moved.parent() == path.parent())
+    }
+}
+
+/// Watches directories.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    watcher: Option<RecommendedWatcher>,
+    directories: Vec<(PathBuf, Option<(u64, u64)>)>,
+    events: mpsc::Receiver<Happened>,
+}
+
+impl Watch {
+    /// Watches these directories.
+    pub(crate) fn new(directories: impl IntoIterator<Item = PathBuf>) -> Self {
+        let (sender, events) = mpsc::channel(MAX_WAITING);
+        let tell = move |event: notify::Result<Event>| {
+            if let Some(happened) = event.ok().and_then(|event| judge(&event)) {
+                // Full: whoever looks has been woken already.
+                _ = sender.try_send(happened);
+            }
+        };
+        let watcher = notify::recommended_watcher(tell);
+        if let Err(error) = &watcher {
+            tracing::warn!(%error, "files cannot be watched; changes are found by looking every few seconds");
+        }
+        let mut directories: Vec<_> = directories.into_iter().map(|path| (path, None)).collect();
+        directories.sort();
+        directories.dedup();
+        let mut watch = Self {
+            watcher: watcher.ok(),
+            directories,
+            events,
+        };
+        watch.renew();
+        watch
+    }
+
+    /// Watches anew the directories that have been replaced since.
+    pub(crate) fn renew(&mut self) {
+        use std::os::unix::fs::MetadataExt as _;
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
+        for (path, watched) in &mut self.directories {
+            let now = std::fs::metadata(&*path)
+                .ok()
+                .map(|there| (there.dev(), there.ino()));
+            if *watched == now {
+                continue;
+            }
+            if watched.is_some() {
+                // Fails where the old one is gone, which is what is wanted.
+                _ = watcher.unwatch(path);
+            }
+            *watched = match watcher.watch(path, RecursiveMode::NonRecursive) {
+                Ok(()) => now,
+                Err(error) => {
+                    tracing::debug!(path = %path.display(), %error, "a directory cannot be watched");
+                    None
+                }
+            };
+        }
+    }
+
+    /// The next thing that happens. May be dropped and called anew.
+    pub(crate) async fn next(&mut self) -> Happened {
+        match self.events.recv().await {
+            Some(happened) => happened,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What has happened and was not waited for.
+    pub(crate) fn waiting(&mut self) -> Option<Happened> {
+        self.events.try_recv().ok()
+    }
+}
+
+/// What an event tells; `None` if nothing changed. Reading files makes events too.
+#[expect(clippy::wildcard_enum_match_arm, reason = "of many events few matter")]
+fn judge(event: &Event) -> Option<Happened> {
+    let moved = match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => None,
+        EventKind::Access(_) => return None,
+        EventKind::Modify(ModifyKind::Name(RenameMode::To)) => event.paths.first(),
+        EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => event.paths.get(1),
+        _ => None,
+    };
+    Some(Happened {
+        moved: moved.cloned(),
+    })
+}
