@@ -1,4 +1,8 @@
 //! The end of a server: everyone is told, then nobody new is taken in, then what is in flight finishes.
+//!
+//! Envoy keeps sending for as long as it has not noticed, so listeners stay open for the drain, or until nobody is connected.
+//! Only then connections get their GOAWAY. The deadline counts from the signal and cuts off what is left: an orchestrator
+//! would do so anyway, without saying so in the log.
 
 use std::time::Duration;
 
