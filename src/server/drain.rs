@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::error::ServeError;
 use super::orders::Orders;
 use super::phase::{Lifecycle, Phase};
-use super::tasks::{ADMIN, Ended, GRPC, Tasks};
+use super::tasks::{ADMIN, Ended, GRPC, RELOAD, Tasks};
 
 /// The admin listener's time to finish what it has begun, after everything else: a scrape's.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
@@ -60,11 +60,15 @@ pub(crate) async fn drain(
     };
     lifecycle.enter(Phase::Over).await;
     if outcome.is_ok() {
-        // Dropping the tasks cuts off what is left of them, and whatever this leaves of the admin listener's answers.
-        _ = timeout(LAST_ANSWERS, async {
-            while tasks.next_end().await.name != ADMIN {}
-        })
-        .await;
+        // Dropping the tasks cuts off what is left of them.
+        let rest = async {
+            let mut left = vec![ADMIN, RELOAD];
+            while !left.is_empty() {
+                let ended = tasks.next_end().await;
+                left.retain(|name| *name != ended.name);
+            }
+        };
+        _ = timeout(LAST_ANSWERS, rest).await;
         tracing::info!("stopped");
     }
     outcome

@@ -134,7 +134,11 @@ impl Reloader {
                     happened = self.watch.next() => {
                         self.note(&happened);
                         // One change makes several events, and a busy directory makes many that are none of ours.
-                        tokio::time::sleep(BREATH).await;
+                        tokio::select! {
+                            biased;
+                            () = phase.reached(Phase::Over) => return,
+                            () = tokio::time::sleep(BREATH) => {}
+                        }
                     }
                     () = tokio::time::sleep(rest) => self.watch.renew(),
                 }
