@@ -54,7 +54,12 @@ const MAX_BLOCKING_THREADS: usize = 4;
 /// # Errors
 /// What is wrong with them.
 pub fn check_certificates(config: &Config) -> Result<(), TlsError> {
-    config.server.grpc.tls.clone().map_or(Ok(()), |files| Tls::load(files).map(drop))
+    config
+        .server
+        .grpc
+        .tls
+        .clone()
+        .map_or(Ok(()), |files| Tls::load(files).map(drop))
 }
 
 /// Serves as the configuration in that file says until a signal stops it.
@@ -70,7 +75,12 @@ pub fn run(config_file: &Path, env: Environment) -> Result<(), ServeError> {
     let config = config?;
 
     let colour = std::io::stderr().is_terminal();
-    let started = Log::start(logging::settings(&config), colour, Arc::clone(&clock), std::io::stderr());
+    let started = Log::start(
+        logging::settings(&config),
+        colour,
+        Arc::clone(&clock),
+        std::io::stderr(),
+    );
     let (log, _flush) = started.map_err(ServeError::Start)?;
     log.install().map_err(|_| ServeError::LogTaken)?;
     // Fails where there is one already, which is as good.
@@ -86,7 +96,16 @@ pub fn run(config_file: &Path, env: Environment) -> Result<(), ServeError> {
         .map_err(ServeError::Start)?;
     let ended = runtime.block_on(async {
         let orders = Orders::from_signals().map_err(ServeError::Start)?;
-        Bound::new(Launch { config, config_file, env, log, clock }).await?.serve(orders).await
+        Bound::new(Launch {
+            config,
+            config_file,
+            env,
+            log,
+            clock,
+        })
+        .await?
+        .serve(orders)
+        .await
     });
     // What still blocks is reading files for a snapshot that nobody will use.
     runtime.shutdown_background();

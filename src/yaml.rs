@@ -64,8 +64,8 @@ pub use units::{DurationSpec, InvalidUnit, SizeSpec, TimeSpec};
 
 use tree::{Flaw, Tree};
 
-/// Size in bytes of the largest file that is read: some millions of keys, and far from what would exhaust a sidecar by mistake.
-pub const MAX_FILE_BYTES: u64 = 1 << 30;
+/// Size in bytes of the largest file that is read: some two million keys, and no more than a machine can hold by mistake.
+pub const MAX_FILE_BYTES: u64 = 512 << 20;
 
 /// A document that has the shape of `T`.
 #[derive(Debug)]
@@ -163,8 +163,8 @@ pub fn parse<'t, T: DeserializeOwned>(
     }
 }
 
-/// As [`parse`], with `${NAME}` and `${NAME:-default}` in strings replaced from `env`. An unquoted string may so become a number
-/// or a boolean.
+/// As [`parse`], with `${NAME}` and `${NAME:-default}` in strings replaced from `env`. What is replaced may become a number or
+/// a boolean, where one is asked for; an empty value is an empty string.
 ///
 /// # Errors
 /// As [`parse`]; a name that is not set is one more problem of the list.
@@ -256,8 +256,14 @@ impl<'t> Source<'t> {
         self,
         env: Option<&Environment<'_>>,
     ) -> Result<Document<'t, T>, Problems> {
-        let mut tree =
-            Tree::read(self.text, env).map_err(|flaw| Problems::from(self.problem(flaw)))?;
+        let mut tree = Tree::read(self.text, env).map_err(|mut flaw| {
+            let line = self.text.lines().nth(flaw.position.line - 1);
+            if env.is_some() && line.is_some_and(|line| line.contains("${")) {
+                let help = || "within brackets put ${NAME} in quotes".to_owned();
+                flaw.help.get_or_insert_with(help);
+            }
+            Problems::from(self.problem(flaw))
+        })?;
         self.refuse_other_dialect()?;
         let flaws = std::mem::take(&mut tree.flaws);
         match shape::read(&tree, flaws) {

@@ -1,4 +1,7 @@
-//! How digests are made, checked; the pepper is read here, once.
+//! How digests are made, checked.
+//!
+//! The pepper is read here, once: it does not follow its file, for every digest would change with it. Nothing of it
+//! shows in messages or in `Debug`.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,4 +1,7 @@
 //! The configuration as others see it: written out whole for `/config`, and as a schema for editors.
+//!
+//! Secrets stand in files, of which the configuration has the names, or come from the environment; what came from there
+//! is shown as the file has it.
 
 use schemars::Schema;
 use serde_json::{Value, json};

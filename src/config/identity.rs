@@ -1,4 +1,7 @@
-//! Identity headers, checked: upstreams believe them, so nothing else may pass for one.
+//! Identity headers, checked.
+//!
+//! Upstreams believe them, so nothing else may pass for one: not another identity header, not a credential header,
+//! under any spelling that a program could take for the same name.
 
 use super::spec::{CredentialSpec, IdentitySpec};
 use crate::authz::identity::{IdentityField, IdentityHeaders, IdentityName};

@@ -1,4 +1,7 @@
 //! Rules and plans, checked: into the closed types by which requests are judged.
+//!
+//! A rule must say what it wants: one that names neither `allow` nor `require` is refused rather than guessed at, for a
+//! file cut short may have lost it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;

@@ -1,4 +1,7 @@
 //! Listeners, checked: where Envoy and the kubelet reach us, and how we go.
+//!
+//! Paths become relative to the configuration's directory here. Certificates are named and not read: who serves with
+//! them follows their rotation.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,7 @@
 //! Where keys come from and what is kept of them, checked.
+//!
+//! Only the file is built so far; what asks for another source or for a shared backend of limits is refused, so that
+//! nobody believes in what is not done.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

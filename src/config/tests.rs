@@ -1,3 +1,5 @@
+//! The contract's section 3, taken whole, and what each mistake in it makes an operator read.
+
 use std::time::Duration;
 
 use serde_json::json;

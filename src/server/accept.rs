@@ -75,8 +75,16 @@ impl Room {
                 Ok((socket, peer)) => {
                     self.open.send_modify(|open| *open += 1);
                     let open = Arc::clone(&self.open);
-                    let place = Place { _connection: connection, handshake: Some(handshake), open };
-                    return Accepted { socket, peer, place };
+                    let place = Place {
+                        _connection: connection,
+                        handshake: Some(handshake),
+                        open,
+                    };
+                    return Accepted {
+                        socket,
+                        peer,
+                        place,
+                    };
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {

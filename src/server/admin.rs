@@ -80,9 +80,16 @@ impl Admin {
     }
 
     async fn serve(self: Arc<Self>, accepted: Accepted) {
-        let Accepted { socket, peer, place: _place } = accepted;
+        let Accepted {
+            socket,
+            peer,
+            place: _place,
+        } = accepted;
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).keep_alive(false).max_buf_size(MAX_HEAD_BYTES).max_headers(MAX_HEADERS);
+        http.timer(TokioTimer::new())
+            .keep_alive(false)
+            .max_buf_size(MAX_HEAD_BYTES)
+            .max_headers(MAX_HEADERS);
         let answer = service_fn(|request: Request<_>| {
             let response = self.answer(&request, peer);
             async { Ok::<_, Infallible>(response) }
@@ -96,19 +103,34 @@ impl Admin {
         let path = request.uri().path();
         let known = matches!(path, "/metrics" | "/livez" | "/readyz" | "/config");
         if known && !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            let mut response = plain(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "only GET and HEAD are answered here\n",
+            );
+            response
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
         match path {
             "/metrics" => response(StatusCode::OK, METRICS, (self.metrics)()),
-            "/livez" => response(StatusCode::OK, JSON, json!({"status": "alive"}).to_string() + "\n"),
+            "/livez" => response(
+                StatusCode::OK,
+                JSON,
+                json!({"status": "alive"}).to_string() + "\n",
+            ),
             "/readyz" => self.readyz(),
             "/config" if peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback()) => {
                 response(StatusCode::OK, JSON, self.config.load().to_string())
             }
-            "/config" => plain(StatusCode::FORBIDDEN, "/config is for loopback peers only\n"),
-            _ => plain(StatusCode::NOT_FOUND, "there is /metrics, /livez, /readyz, and /config for loopback peers\n"),
+            "/config" => plain(
+                StatusCode::FORBIDDEN,
+                "/config is for loopback peers only\n",
+            ),
+            _ => plain(
+                StatusCode::NOT_FOUND,
+                "there is /metrics, /livez, /readyz, and /config for loopback peers\n",
+            ),
         }
     }
 
@@ -120,7 +142,11 @@ impl Admin {
             "reason": unready,
             "source": {"keys": source.keys, "failure": source.failure},
         });
-        let status = if unready.is_some() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+        let status = if unready.is_some() {
+            StatusCode::SERVICE_UNAVAILABLE
+        } else {
+            StatusCode::OK
+        };
         response(status, JSON, body.to_string() + "\n")
     }
 }
@@ -133,7 +159,9 @@ fn response(status: StatusCode, content_type: HeaderValue, body: String) -> Resp
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, content_type);
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 

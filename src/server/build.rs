@@ -69,10 +69,22 @@ impl Bound {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "keyward");
         tracing::info!(file = %launch.config_file.path().display(), "configuration");
         warn_of_risks(config);
-        let tls = config.server.grpc.tls.clone().map(Tls::load).transpose()?.map(Arc::new);
+        let tls = config
+            .server
+            .grpc
+            .tls
+            .clone()
+            .map(Tls::load)
+            .transpose()?
+            .map(Arc::new);
         let grpc = Listener::bind(&config.server.grpc.address).await?;
         let admin = Listener::bind(&ListenAddress::Tcp(config.server.admin)).await?;
-        let bound = Self { launch, tls, grpc, admin };
+        let bound = Self {
+            launch,
+            tls,
+            grpc,
+            admin,
+        };
         let (grpc, admin) = bound.addresses();
         tracing::info!(grpc, admin, "listening");
         Ok(bound)
@@ -85,36 +97,74 @@ impl Bound {
 
     /// Loads the keys and serves until an order to stop has been followed.
     pub(crate) async fn serve(self, mut orders: Orders) -> Result<(), ServeError> {
-        let Self { launch: Launch { config, config_file, env, log, clock }, tls, grpc, admin } = self;
+        let Self {
+            launch:
+                Launch {
+                    config,
+                    config_file,
+                    env,
+                    log,
+                    clock,
+                },
+            tls,
+            grpc,
+            admin,
+        } = self;
         let metrics = Arc::new(Metrics::new(config.metrics_max_keys)?);
         let source = metrics.source("file")?;
         let (reporter, health) = tonic_health::server::health_reporter();
         let mut lifecycle = Lifecycle::new(reporter).await;
         let mut tasks = Tasks::default();
-        let (admin_listener, admin) = (admin, Arc::new(teller(&config, &metrics, lifecycle.watch())));
-        tasks.spawn(ADMIN, Arc::clone(&admin).run(admin_listener, lifecycle.watch()));
+        let (admin_listener, admin) = (
+            admin,
+            Arc::new(teller(&config, &metrics, lifecycle.watch())),
+        );
+        tasks.spawn(
+            ADMIN,
+            Arc::clone(&admin).run(admin_listener, lifecycle.watch()),
+        );
 
-        let Some((keys, key_file)) = load_keys(&config, &mut tasks, &mut orders).await? else { return Ok(()) };
+        let Some((keys, key_file)) = load_keys(&config, &mut tasks, &mut orders).await? else {
+            return Ok(());
+        };
         tracing::info!(source = "file", path = %key_file.path().display(), keys = keys.len(), "keys");
         metrics.keys_changed(FIRST, keys.iter().map(|record| &**record), clock.now());
         metrics.reloads.loaded(What::Config, clock.now());
         metrics.reloads.loaded(What::Keys, clock.now());
         source.set_up(true);
-        admin.source.store(Arc::new(SourceState { keys: keys.len(), failure: None }));
+        admin.source.store(Arc::new(SourceState {
+            keys: keys.len(),
+            failure: None,
+        }));
 
         let authorizer = Arc::new(authorizer(&config, keys, &metrics, &clock));
         let observer = Observer { metrics, log };
         let observe = observe_with(observer.clone(), Arc::clone(&clock));
-        let checks = AuthorizationService::new(Arc::clone(&authorizer), observe, Arc::clone(&clock));
+        let checks =
+            AuthorizationService::new(Arc::clone(&authorizer), observe, Arc::clone(&clock));
         let rotation = tls.clone().map(Rotation::new);
         let server = GrpcServer::new(tls, checks, reflection()?.add_service(health));
         let open = server.open();
         tasks.spawn(GRPC, server.run(grpc, lifecycle.watch()));
 
-        let patience = Patience { drain: config.server.drain, deadline: config.server.deadline };
+        let patience = Patience {
+            drain: config.server.drain,
+            deadline: config.server.deadline,
+        };
         let (order_reload, reload_orders) = mpsc::channel(1);
-        let in_force = InForce { authorizer, observer, source, admin };
-        let start = Start { config, config_file, key_file, rotation, generation: FIRST };
+        let in_force = InForce {
+            authorizer,
+            observer,
+            source,
+            admin,
+        };
+        let start = Start {
+            config,
+            config_file,
+            key_file,
+            rotation,
+            generation: FIRST,
+        };
         let (phase, runtime, since) = (lifecycle.watch(), Handle::current(), Arc::clone(&clock));
         tasks.spawn_blocking(RELOAD, move || {
             Reloader::new(in_force, start, env, clock).run(reload_orders, phase, &runtime);
@@ -165,7 +215,10 @@ async fn load_keys(
         () = orders.stop() => return Ok(None),
     };
     let Ok((keys, key_file)) = loaded else {
-        return Err(ServeError::TaskEnded { task: "load", panicked: true });
+        return Err(ServeError::TaskEnded {
+            task: "load",
+            panicked: true,
+        });
     };
     Ok(Some((keys?, key_file)))
 }
@@ -183,7 +236,11 @@ fn authorizer(
         Box::new(move |record, snapshot| PreparedKey::new(record, snapshot, &metrics)),
     );
     let keys = Some(Arc::new(keys));
-    let snapshot = Snapshot { generation: FIRST, policy: Arc::clone(&config.policy), keys };
+    let snapshot = Snapshot {
+        generation: FIRST,
+        policy: Arc::clone(&config.policy),
+        keys,
+    };
     Authorizer::new(Arc::new(snapshot), cache, Arc::clone(clock))
 }
 

@@ -57,7 +57,10 @@ pub(crate) async fn drain(
     lifecycle.enter(Phase::Over).await;
     if outcome.is_ok() {
         // Dropping the tasks cuts off what is left of them, and whatever this leaves of the admin listener's answers.
-        _ = timeout(LAST_ANSWERS, async { while tasks.next_end().await.name != ADMIN {} }).await;
+        _ = timeout(LAST_ANSWERS, async {
+            while tasks.next_end().await.name != ADMIN {}
+        })
+        .await;
         tracing::info!("stopped");
     }
     outcome
@@ -65,5 +68,8 @@ pub(crate) async fn drain(
 
 /// A task ended that was not to.
 pub(crate) fn failed(Ended { name, panicked }: Ended) -> Result<(), ServeError> {
-    Err(ServeError::TaskEnded { task: name, panicked })
+    Err(ServeError::TaskEnded {
+        task: name,
+        panicked,
+    })
 }

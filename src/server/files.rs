@@ -34,13 +34,21 @@ pub(crate) fn read_config(path: &Path, env: Environment) -> Taken<Result<Config,
     let (hash, outcome) = match yaml::read(path) {
         Ok(text) => {
             let hash = blake3::hash(text.as_bytes());
-            (Some(hash), Config::parse(path, &text, &env).map_err(ConfigError::from))
+            (
+                Some(hash),
+                Config::parse(path, &text, &env).map_err(ConfigError::from),
+            )
         }
         // Asked once more for its own words on a file that cannot be read.
         Err(ReadError::Io { .. } | ReadError::Problems(_)) => (None, Config::load(path, &env)),
     };
     let changing = Sighting::of(path) != sighting;
-    Taken { outcome, sighting, hash, changing }
+    Taken {
+        outcome,
+        sighting,
+        hash,
+        changing,
+    }
 }
 
 /// Reads the keys under a policy.
@@ -50,11 +58,21 @@ pub(crate) fn read_keys(path: &Path, policy: &Policy) -> Taken<Result<KeyMap, Lo
         Ok(texts) => {
             let (sighting, hash) = (texts.sighting().clone(), texts.hash());
             let outcome = texts.keys(Some(policy)).map_err(LoadError::from);
-            Taken { outcome, sighting, hash: Some(hash), changing: false }
+            Taken {
+                outcome,
+                sighting,
+                hash: Some(hash),
+                changing: false,
+            }
         }
         Err(error) => {
             let changing = matches!(error, LoadError::Changing { .. });
-            Taken { outcome: Err(error), sighting: before, hash: None, changing }
+            Taken {
+                outcome: Err(error),
+                sighting: before,
+                hash: None,
+                changing,
+            }
         }
     }
 }

@@ -85,9 +85,20 @@ where
             .keep_alive_timeout(KEEPALIVE_TIMEOUT)
             // gRPC has no use for it.
             .auto_date_header(false);
-        let services = Services { check_prefix: format!("/{}/", C::NAME).into(), checks, others: others.prepare() };
-        let connection = Arc::new(Connection { tls, http, services });
-        Self { room: Room::new(MAX_CONNECTIONS, MAX_HANDSHAKES), connection }
+        let services = Services {
+            check_prefix: format!("/{}/", C::NAME).into(),
+            checks,
+            others: others.prepare(),
+        };
+        let connection = Arc::new(Connection {
+            tls,
+            http,
+            services,
+        });
+        Self {
+            room: Room::new(MAX_CONNECTIONS, MAX_HANDSHAKES),
+            connection,
+        }
     }
 
     /// How many connections are open.
@@ -117,11 +128,18 @@ where
 
 impl<C> Connection<C>
 where
-    C: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    C: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
     C::Future: Into<BoxFuture<Response<Body>, Infallible>>,
 {
     async fn serve(self: Arc<Self>, accepted: Accepted, mut phase: PhaseWatch) {
-        let Accepted { socket, peer, mut place } = accepted;
+        let Accepted {
+            socket,
+            peer,
+            mut place,
+        } = accepted;
         let greeting = tokio::time::timeout(HANDSHAKE_TIME, self.greet(socket));
         let greeted = tokio::select! {
             greeted = greeting => greeted,
@@ -130,11 +148,18 @@ where
         };
         let stream = match greeted {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(?peer, %error, "a connection failed before its first call"),
-            Err(_) => return tracing::debug!(?peer, "a connection took too long to its first call"),
+            Ok(Err(error)) => {
+                return tracing::debug!(?peer, %error, "a connection failed before its first call");
+            }
+            Err(_) => {
+                return tracing::debug!(?peer, "a connection took too long to its first call");
+            }
         };
         place.shook_hands();
-        let mut serving = std::pin::pin!(self.http.serve_connection(TokioIo::new(stream), self.services.clone()));
+        let mut serving = std::pin::pin!(
+            self.http
+                .serve_connection(TokioIo::new(stream), self.services.clone())
+        );
         let ended = tokio::select! {
             ended = serving.as_mut() => ended,
             () = phase.reached(Phase::Closing) => {
@@ -159,7 +184,10 @@ where
 
 impl<C> hyper::service::Service<Request<Incoming>> for Services<C>
 where
-    C: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    C: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
     C::Future: Into<BoxFuture<Response<Body>, Infallible>>,
 {
     type Response = Response<Body>;

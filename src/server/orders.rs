@@ -3,6 +3,7 @@
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+#[cfg(test)]
 use tokio::sync::mpsc;
 
 /// Something that the server is told from outside.
@@ -27,6 +28,7 @@ pub(crate) enum Orders {
         hangup: Signal,
     },
     /// A channel; once it is closed no order comes any more.
+    #[cfg(test)]
     Channel(mpsc::Receiver<Order>),
 }
 
@@ -43,11 +45,16 @@ impl Orders {
     /// The next order. May be dropped and called anew.
     pub(crate) async fn next(&mut self) -> Order {
         match self {
-            Self::Signals { terminate, interrupt, hangup } => tokio::select! {
+            Self::Signals {
+                terminate,
+                interrupt,
+                hangup,
+            } => tokio::select! {
                 Some(()) = terminate.recv() => Order::Stop,
                 Some(()) = interrupt.recv() => Order::Stop,
                 Some(()) = hangup.recv() => Order::Reload,
             },
+            #[cfg(test)]
             Self::Channel(orders) => match orders.recv().await {
                 Some(order) => order,
                 None => std::future::pending().await,

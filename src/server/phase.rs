@@ -65,7 +65,10 @@ pub(crate) struct Lifecycle {
 impl Lifecycle {
     /// A server that is loading.
     pub(crate) async fn new(health: HealthReporter) -> Self {
-        let lifecycle = Self { phase: watch::Sender::new(Phase::Loading), health };
+        let lifecycle = Self {
+            phase: watch::Sender::new(Phase::Loading),
+            health,
+        };
         lifecycle.tell_health(Phase::Loading).await;
         lifecycle
     }
@@ -88,7 +91,11 @@ impl Lifecycle {
     }
 
     async fn tell_health(&self, phase: Phase) {
-        let status = if phase == Phase::Ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+        let status = if phase == Phase::Ready {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        };
         for name in HEALTH_NAMES {
             if phase < Phase::Closing {
                 self.health.set_service_status(name, status).await;

@@ -43,7 +43,12 @@ impl Keyed for PreparedKey {
 /// Records every check with this observer.
 pub(crate) fn observe_with(observer: Observer, clock: Arc<dyn Clock>) -> Observe<PreparedKey> {
     Box::new(move |checked: &Checked<'_, PreparedKey>| {
-        let Checked { request, decision, policy, duration } = checked;
+        let Checked {
+            request,
+            decision,
+            policy,
+            duration,
+        } = checked;
         let key = decision.key();
         let (rule, goes_on) = match decision {
             Decision::Allow(grant) => (grant.rule, true),
@@ -53,7 +58,11 @@ pub(crate) fn observe_with(observer: Observer, clock: Arc<dyn Clock>) -> Observe
         let record = CheckRecord {
             verdict: reason.verdict(),
             reason,
-            status: if goes_on { GOES_ON } else { reason.http_status() },
+            status: if goes_on {
+                GOES_ON
+            } else {
+                reason.http_status()
+            },
             key: key.map(|key| &*key.record),
             rule: rule.map(|rule| &*rule.name),
             method: request.map_or(b"", |request| request.method),

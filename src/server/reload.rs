@@ -83,10 +83,23 @@ pub(crate) struct Start {
 
 impl Reloader {
     /// Follows what was read at start.
-    pub(crate) fn new(in_force: InForce, start: Start, env: Environment, clock: Arc<dyn Clock>) -> Self {
-        let Start { config, config_file, key_file, rotation, generation } = start;
+    pub(crate) fn new(
+        in_force: InForce,
+        start: Start,
+        env: Environment,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let Start {
+            config,
+            config_file,
+            key_file,
+            rotation,
+            generation,
+        } = start;
         let certificates = rotation.iter().flat_map(Rotation::directories);
-        let directories = [config_file.directory(), key_file.directory()].into_iter().chain(certificates);
+        let directories = [config_file.directory(), key_file.directory()]
+            .into_iter()
+            .chain(certificates);
         let watch = Watch::new(directories);
         Self {
             in_force,
@@ -104,7 +117,12 @@ impl Reloader {
     }
 
     /// Follows the files until the phase is `Over`, and reads them at every order. Blocks the thread.
-    pub(crate) fn run(mut self, mut orders: mpsc::Receiver<()>, mut phase: PhaseWatch, runtime: &Handle) {
+    pub(crate) fn run(
+        mut self,
+        mut orders: mpsc::Receiver<()>,
+        mut phase: PhaseWatch,
+        runtime: &Handle,
+    ) {
         runtime.block_on(async {
             loop {
                 let rest = self.follow();
@@ -151,12 +169,16 @@ impl Reloader {
         let ordered = std::mem::take(&mut self.is_ordered);
         let keys_to_read = keys.advice == Advice::Read;
         let mut settling = None;
-        if ordered || config.advice == Advice::Read || (self.config_waits_for_keys && keys_to_read) {
+        if ordered || config.advice == Advice::Read || (self.config_waits_for_keys && keys_to_read)
+        {
             settling = Some(self.reload_config(ordered));
         }
         if (ordered || keys_to_read) && settling.is_none_or(|done| !done.keys_taken) {
             let news = self.reload_keys(ordered);
-            settling = Some(Done { keys_taken: news != News::Unknown, is_known: news != News::Unknown });
+            settling = Some(Done {
+                keys_taken: news != News::Unknown,
+                is_known: news != News::Unknown,
+            });
         }
         match settling {
             None => rest,
@@ -169,28 +191,50 @@ impl Reloader {
         let taken = files::read_config(self.config_file.path(), self.env);
         let news = self.config_file.was_read(&taken, self.clock.monotonic());
         match news {
-            News::Unknown => return Done { keys_taken: true, is_known: false },
-            News::Same if !ordered && !self.config_waits_for_keys => return Done { keys_taken: false, is_known: true },
+            News::Unknown => {
+                return Done {
+                    keys_taken: true,
+                    is_known: false,
+                };
+            }
+            News::Same if !ordered && !self.config_waits_for_keys => {
+                return Done {
+                    keys_taken: false,
+                    is_known: true,
+                };
+            }
             News::Same | News::New => {}
         }
         self.config_waits_for_keys = false;
-        let adopted = taken.outcome.map_err(Refusal::from).and_then(|config| self.adopt(config, ordered));
+        let adopted = taken
+            .outcome
+            .map_err(Refusal::from)
+            .and_then(|config| self.adopt(config, ordered));
         let reloads = &self.in_force.observer.metrics.reloads;
         match adopted {
             Ok(()) => {
                 reloads.succeeded(What::Config, self.clock.now());
                 self.config_file.is_well();
                 tracing::info!(generation = self.generation.0, "configuration reloaded");
-                Done { keys_taken: true, is_known: true }
+                Done {
+                    keys_taken: true,
+                    is_known: true,
+                }
             }
             Err(refusal) => {
                 reloads.failed(What::Config);
                 self.config_waits_for_keys = refusal.is_of_keys();
                 let problems = refusal.to_string();
                 if self.config_file.is_untold(&problems) || ordered {
-                    tracing::error!(problems, "configuration not reloaded; the one in force stays");
+                    tracing::error!(
+                        problems,
+                        "configuration not reloaded; the one in force stays"
+                    );
                 }
-                Done { keys_taken: false, is_known: true }
+                Done {
+                    keys_taken: false,
+                    is_known: true,
+                }
             }
         }
     }
@@ -202,13 +246,32 @@ impl Reloader {
             return Err(Refusal::NeedsRestart(fixed));
         }
         let taken = files::read_keys(self.key_file.path(), &config.policy);
-        let Taken { outcome, sighting, hash, changing } = taken;
+        let Taken {
+            outcome,
+            sighting,
+            hash,
+            changing,
+        } = taken;
         let keys = outcome.map_err(Refusal::KeysDoNotFit)?;
-        let news = self.key_file.was_read(&Taken { outcome: (), sighting, hash, changing }, self.clock.monotonic());
+        let news = self.key_file.was_read(
+            &Taken {
+                outcome: (),
+                sighting,
+                hash,
+                changing,
+            },
+            self.clock.monotonic(),
+        );
         self.config = config;
         self.install(keys);
-        self.in_force.observer.log.reconfigure(logging::settings(&self.config));
-        self.in_force.admin.config.store(Arc::new(shown(&self.config)));
+        self.in_force
+            .observer
+            .log
+            .reconfigure(logging::settings(&self.config));
+        self.in_force
+            .admin
+            .config
+            .store(Arc::new(shown(&self.config)));
         if ordered || news == News::New {
             self.keys_succeeded();
         }
@@ -216,9 +279,21 @@ impl Reloader {
     }
 
     fn reload_keys(&mut self, ordered: bool) -> News {
-        let Taken { outcome, sighting, hash, changing } =
-            files::read_keys(self.key_file.path(), &self.config.policy);
-        let news = self.key_file.was_read(&Taken { outcome: (), sighting, hash, changing }, self.clock.monotonic());
+        let Taken {
+            outcome,
+            sighting,
+            hash,
+            changing,
+        } = files::read_keys(self.key_file.path(), &self.config.policy);
+        let news = self.key_file.was_read(
+            &Taken {
+                outcome: (),
+                sighting,
+                hash,
+                changing,
+            },
+            self.clock.monotonic(),
+        );
         if news == News::Unknown || (news == News::Same && !ordered) {
             return news;
         }
@@ -234,9 +309,21 @@ impl Reloader {
 
     fn install(&mut self, keys: KeyMap) {
         self.generation = Generation(self.generation.0 + 1);
-        let InForce { authorizer, observer, admin, .. } = &self.in_force;
-        observer.metrics.keys_changed(self.generation, keys.iter().map(|record| &**record), self.clock.now());
-        admin.source.store(Arc::new(SourceState { keys: keys.len(), failure: None }));
+        let InForce {
+            authorizer,
+            observer,
+            admin,
+            ..
+        } = &self.in_force;
+        observer.metrics.keys_changed(
+            self.generation,
+            keys.iter().map(|record| &**record),
+            self.clock.now(),
+        );
+        admin.source.store(Arc::new(SourceState {
+            keys: keys.len(),
+            failure: None,
+        }));
         authorizer.install(Arc::new(Snapshot {
             generation: self.generation,
             policy: Arc::clone(&self.config.policy),
@@ -245,21 +332,41 @@ impl Reloader {
     }
 
     fn keys_succeeded(&mut self) {
-        let InForce { observer, source, admin, .. } = &self.in_force;
-        observer.metrics.reloads.succeeded(What::Keys, self.clock.now());
+        let InForce {
+            observer,
+            source,
+            admin,
+            ..
+        } = &self.in_force;
+        observer
+            .metrics
+            .reloads
+            .succeeded(What::Keys, self.clock.now());
         observer.metrics.invalidations.file.inc();
         source.set_up(true);
         self.key_file.is_well();
-        tracing::info!(keys = admin.source.load().keys, generation = self.generation.0, "keys reloaded");
+        tracing::info!(
+            keys = admin.source.load().keys,
+            generation = self.generation.0,
+            "keys reloaded"
+        );
     }
 
     fn keys_failed(&mut self, error: &LoadError, ordered: bool) {
-        let InForce { observer, source, admin, .. } = &self.in_force;
+        let InForce {
+            observer,
+            source,
+            admin,
+            ..
+        } = &self.in_force;
         observer.metrics.reloads.failed(What::Keys);
         source.set_up(false);
         let problems = error.to_string();
         let keys = admin.source.load().keys;
-        admin.source.store(Arc::new(SourceState { keys, failure: Some(problems.clone()) }));
+        admin.source.store(Arc::new(SourceState {
+            keys,
+            failure: Some(problems.clone()),
+        }));
         if self.key_file.is_untold(&problems) || ordered {
             tracing::error!(problems, "keys not reloaded; those in force stay");
         }

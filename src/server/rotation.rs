@@ -22,12 +22,19 @@ impl Rotation {
     /// Follows files that were read just now.
     pub(crate) fn new(tls: Arc<Tls>) -> Self {
         let read = look(&tls);
-        Self { tls, read, last: None }
+        Self {
+            tls,
+            read,
+            last: None,
+        }
     }
 
     /// The directories whose events tell of changes.
     pub(crate) fn directories(&self) -> impl Iterator<Item = PathBuf> {
-        let files = self.tls.files().filter_map(|path| std::path::absolute(path).ok());
+        let files = self
+            .tls
+            .files()
+            .filter_map(|path| std::path::absolute(path).ok());
         files.filter_map(|path| path.parent().map(PathBuf::from))
     }
 
@@ -53,7 +60,10 @@ impl Rotation {
         self.last = None;
         match self.tls.reload() {
             Ok(()) => tracing::info!("certificates reloaded"),
-            Err(error) => tracing::error!(problems = chain(&error), "certificates not reloaded; those in force stay"),
+            Err(error) => tracing::error!(
+                problems = chain(&error),
+                "certificates not reloaded; those in force stay"
+            ),
         }
         None
     }

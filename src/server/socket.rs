@@ -26,7 +26,9 @@ pub enum BindError {
         address: String,
     },
     /// A port below 1024 without the right to it.
-    #[error("{address} may not be listened on: ports below 1024 and guarded directories need a right to them")]
+    #[error(
+        "{address} may not be listened on: ports below 1024 and guarded directories need a right to them"
+    )]
     Denied {
         /// The address.
         address: String,
@@ -87,7 +89,9 @@ impl Listener {
         match endpoint {
             ListenAddress::Tcp(address) => {
                 let bound = TcpListener::bind(address).await;
-                bound.map(Self::Tcp).map_err(|cause| BindError::of(endpoint, cause))
+                bound
+                    .map(Self::Tcp)
+                    .map_err(|cause| BindError::of(endpoint, cause))
             }
             ListenAddress::Unix { path, mode } => {
                 let (listener, placed) = unix::bind(endpoint, path, *mode).await?;
@@ -99,7 +103,9 @@ impl Listener {
     /// Where it listens, with the port that the system chose.
     pub(crate) fn address(&self) -> String {
         match self {
-            Self::Tcp(listener) => listener.local_addr().map_or_else(|_| "?".to_owned(), |address| address.to_string()),
+            Self::Tcp(listener) => listener
+                .local_addr()
+                .map_or_else(|_| "?".to_owned(), |address| address.to_string()),
             Self::Unix(_, placed) => format!("unix:{}", placed.path().display()),
         }
     }

@@ -33,13 +33,21 @@ pub(crate) struct Ended {
 
 impl Tasks {
     /// Starts a task.
-    pub(crate) fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
         let id = self.set.spawn(task).id();
         self.names.insert(id, name);
     }
 
     /// Starts a task that blocks, on a thread of its own. It cannot be cut off, so it must end by itself.
-    pub(crate) fn spawn_blocking(&mut self, name: &'static str, task: impl FnOnce() + Send + 'static) {
+    pub(crate) fn spawn_blocking(
+        &mut self,
+        name: &'static str,
+        task: impl FnOnce() + Send + 'static,
+    ) {
         let id = self.set.spawn_blocking(task).id();
         self.names.insert(id, name);
     }
@@ -51,6 +59,9 @@ impl Tasks {
             Some(Ok((id, ()))) => (id, false),
             Some(Err(error)) => (error.id(), error.is_panic()),
         };
-        Ended { name: self.names.remove(&id).unwrap_or("?"), panicked }
+        Ended {
+            name: self.names.remove(&id).unwrap_or("?"),
+            panicked,
+        }
     }
 }

@@ -1,1 +1,6 @@
-//! Tests of the whole server, in this process.
+//! Tests of the whole server, in this process: on ports of the system's choosing, ordered by a channel.
+
+mod draining;
+mod listening;
+mod reloading;
+mod running;

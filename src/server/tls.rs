@@ -84,8 +84,15 @@ impl Tls {
 
     /// The files to watch.
     pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
-        let TlsFiles { cert, key, client_ca } = &self.files;
-        [cert, key].into_iter().chain(client_ca).map(PathBuf::as_path)
+        let TlsFiles {
+            cert,
+            key,
+            client_ca,
+        } = &self.files;
+        [cert, key]
+            .into_iter()
+            .chain(client_ca)
+            .map(PathBuf::as_path)
     }
 
     /// What makes handshakes as the files have it now.
@@ -95,14 +102,25 @@ impl Tls {
 }
 
 fn read(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
-    let TlsFiles { cert, key, client_ca } = files;
+    let TlsFiles {
+        cert,
+        key,
+        client_ca,
+    } = files;
     let chain = certificates(cert)?;
     let key_bytes = read_file(key)?;
-    let private = PrivateKeyDer::from_pem_slice(&key_bytes)
-        .map_err(|_| TlsError::Pem { path: key.clone(), wanted: "private key" })?;
+    let private = PrivateKeyDer::from_pem_slice(&key_bytes).map_err(|_| TlsError::Pem {
+        path: key.clone(),
+        wanted: "private key",
+    })?;
     let provider = Arc::new(ring::default_provider());
-    let unusable = |cause| TlsError::Pair { cert: cert.clone(), key: key.clone(), cause };
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+    let unusable = |cause| TlsError::Pair {
+        cert: cert.clone(),
+        key: key.clone(),
+        cause,
+    };
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions();
     let builder = builder.map_err(unusable)?;
     let builder = match client_ca {
         None => builder.with_no_client_auth(),
@@ -110,12 +128,17 @@ fn read(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
             let mut roots = RootCertStore::empty();
             for authority in certificates(path)? {
                 let added = roots.add(authority);
-                added.map_err(|_| TlsError::Pem { path: path.clone(), wanted: "certificate" })?;
+                added.map_err(|_| TlsError::Pem {
+                    path: path.clone(),
+                    wanted: "certificate",
+                })?;
             }
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-            builder.with_client_cert_verifier(
-                verifier.map_err(|cause| TlsError::ClientCa { path: path.clone(), cause })?,
-            )
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_client_cert_verifier(verifier.map_err(|cause| TlsError::ClientCa {
+                path: path.clone(),
+                cause,
+            })?)
         }
     };
     let mut config = builder.with_single_cert(chain, private).map_err(unusable)?;
@@ -128,12 +151,18 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let found: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&bytes).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
-        Ok(_) | Err(_) => Err(TlsError::Pem { path: path.to_owned(), wanted: "certificate" }),
+        Ok(_) | Err(_) => Err(TlsError::Pem {
+            path: path.to_owned(),
+            wanted: "certificate",
+        }),
     }
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|cause| TlsError::Read { path: path.to_owned(), cause })
+    std::fs::read(path).map_err(|cause| TlsError::Read {
+        path: path.to_owned(),
+        cause,
+    })
 }
 
 #[cfg(test)]

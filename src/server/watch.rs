@@ -25,9 +25,15 @@ pub(crate) struct Happened {
 impl Happened {
     /// Whether it moved these files into place: the one of that path, or some in that directory.
     pub(crate) fn moved_into(&self, path: &Path) -> bool {
-        let Some(moved) = &self.moved else { return false };
-        let is_link = moved.file_name().is_some_and(|name| name == KUBERNETES_LINK);
-        moved == path || moved.parent() == Some(path) || (is_link && moved.parent() == path.parent())
+        let Some(moved) = &self.moved else {
+            return false;
+        };
+        let is_link = moved
+            .file_name()
+            .is_some_and(|name| name == KUBERNETES_LINK);
+        moved == path
+            || moved.parent() == Some(path)
+            || (is_link && moved.parent() == path.parent())
     }
 }
 
@@ -56,7 +62,11 @@ impl Watch {
         let mut directories: Vec<_> = directories.into_iter().map(|path| (path, None)).collect();
         directories.sort();
         directories.dedup();
-        let mut watch = Self { watcher: watcher.ok(), directories, events };
+        let mut watch = Self {
+            watcher: watcher.ok(),
+            directories,
+            events,
+        };
         watch.renew();
         watch
     }
@@ -64,9 +74,13 @@ impl Watch {
     /// Watches anew the directories that have been replaced since.
     pub(crate) fn renew(&mut self) {
         use std::os::unix::fs::MetadataExt as _;
-        let Some(watcher) = &mut self.watcher else { return };
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
         for (path, watched) in &mut self.directories {
-            let now = std::fs::metadata(&*path).ok().map(|there| (there.dev(), there.ino()));
+            let now = std::fs::metadata(&*path)
+                .ok()
+                .map(|there| (there.dev(), there.ino()));
             if *watched == now {
                 continue;
             }
@@ -108,5 +122,7 @@ fn judge(event: &Event) -> Option<Happened> {
         EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => event.paths.get(1),
         _ => None,
     };
-    Some(Happened { moved: moved.cloned() })
+    Some(Happened {
+        moved: moved.cloned(),
+    })
 }

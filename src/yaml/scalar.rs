@@ -1,4 +1,7 @@
-//! What an unquoted scalar is, by the rules of YAML 1.2's core schema as `serde_yaml` reads them.
+//! What an unquoted scalar is, by the rules of YAML 1.2's core schema.
+//!
+//! The rules are those of `serde_yaml`, to which a test holds them: a value must not depend on which of the two ways
+//! it was read.
 
 /// An unquoted scalar, read.
 #[derive(Debug, Clone, Copy, PartialEq)]

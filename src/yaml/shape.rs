@@ -19,6 +19,7 @@ mod access;
 mod fault;
 mod filler;
 mod reader;
+mod trail;
 
 /// What was learnt about a tree in earlier readings.
 struct Session {

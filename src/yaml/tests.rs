@@ -1,3 +1,5 @@
+//! What a file with something wrong makes an operator read, and that what is right comes out as it stands.
+
 use std::fmt::Write;
 use std::path::Path;
 
@@ -6,6 +8,7 @@ use serde::Deserialize;
 use super::*;
 use problems::CASES;
 
+mod agreement;
 mod problems;
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -104,14 +107,24 @@ fn each_problem_is_told_with_its_place_and_what_would_be_right() {
 
 #[test]
 fn a_value_from_the_environment_may_become_a_number_and_shows_where_it_came_from() {
-    let text = "server:\n  port: ${PORT}\n  level: \"${LEVEL:--3}\"\nplans: {a: &a {scopes: [\"${WORD}\", x]}, b: *a}\n";
+    let text = "server: {port: \"${PORT}\", level: \"-1\"}\n";
     assert_eq!(
         lines(text),
-        ["f.yaml:3:10: server.level: expected a whole number, found a string"],
-        "a quoted reference stays a string"
+        ["f.yaml:1:34: server.level: expected a whole number, found a string"],
+        "quoted text is a string"
     );
-    let text = text.replace("\"${LEVEL:--3}\"", "${LEVEL:--3}");
-    let document = parse_with_env::<FileSpec>(Path::new("f.yaml"), &text, &env).unwrap();
+    assert_eq!(
+        lines("server: {port: ${PORT}}\n"),
+        [
+            "f.yaml:1:17: while parsing a flow mapping, did not find expected ',' or '}'; within brackets put ${NAME} in quotes"
+        ]
+    );
+    assert_eq!(
+        lines("server:\n  tls: ${EMPTY:-}\n"),
+        ["f.yaml:2:8: server.tls: expected a mapping, found a string"]
+    );
+    let text = "server:\n  port: ${PORT}\n  level: \"${LEVEL:--3}\"\nplans: {a: &a {scopes: [\"${WORD}\", x]}, b: *a}\n";
+    let document = parse_with_env::<FileSpec>(Path::new("f.yaml"), text, &env).unwrap();
     assert_eq!(document.value.server.port, 8080);
     assert_eq!(document.value.server.level, -3);
     assert_eq!(

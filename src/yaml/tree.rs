@@ -8,13 +8,15 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use saphyr_parser::{Event, Marker, Parser, StrInput};
+use saphyr_parser::{Event, Parser, StrInput};
 
 use super::problem::{Position, Segment, YamlPath};
 use super::substitute::Environment;
 use builder::Builder;
+use layout::Layout;
 
 mod builder;
+mod layout;
 
 /// A value, with where it begins.
 pub(super) struct Node<'t> {
@@ -74,22 +76,35 @@ impl<'t> Tree<'t> {
     /// # Errors
     /// What keeps it from being read at all: a syntax error, no document or several, or too deep a nesting.
     pub(super) fn read(text: &'t str, env: Option<&Environment<'_>>) -> Result<Self, Flaw> {
+        let read = Self::read_events(text, env, &Layout::default(), |event| event);
+        match read {
+            Err(flaw) if flaw.is_about_indentation() => layout::read_lenient(text, env, flaw),
+            read => read,
+        }
+    }
+
+    /// Reads `text`, whose lines are as `layout` has moved them.
+    fn read_events<'s>(
+        text: &'s str,
+        env: Option<&Environment<'_>>,
+        layout: &Layout,
+        keep: impl Fn(Event<'s>) -> Event<'t>,
+    ) -> Result<Self, Flaw> {
         let mut builder = Builder::new(env);
         let mut documents = 0;
         for event in Parser::new(StrInput::new(text)) {
-            let (event, span) = event
-                .map_err(|error| Flaw::alone(position(*error.marker()), error.info().to_owned()))?;
+            let (event, span) = event.map_err(|error| {
+                Flaw::alone(layout.position(*error.marker()), error.info().to_owned())
+            })?;
+            let position = layout.position(span.start);
             if let Event::DocumentStart(_) = event {
                 documents += 1;
                 if documents > 1 {
-                    return Err(Flaw::alone(
-                        position(span.start),
-                        "a second document begins".to_owned(),
-                    )
-                    .help("keep one document in a file"));
+                    let flaw = Flaw::alone(position, "a second document begins".to_owned());
+                    return Err(flaw.help("keep one document in a file"));
                 }
             }
-            builder.take(event, position(span.start))?;
+            builder.take(keep(event), position)?;
         }
         builder.finish().ok_or_else(|| {
             let position = Position { line: 1, column: 1 };
@@ -164,13 +179,6 @@ pub(super) fn visit_budget(count: usize) -> usize {
     count.saturating_mul(64).saturating_add(4096)
 }
 
-fn position(marker: Marker) -> Position {
-    Position {
-        line: marker.line().max(1),
-        column: marker.col() + 1,
-    }
-}
-
 // === impl Node ===
 
 impl Node<'_> {
@@ -196,6 +204,11 @@ impl Flaw {
             message,
             help: None,
         }
+    }
+
+    /// Whether the parser found a line to begin too far left.
+    fn is_about_indentation(&self) -> bool {
+        self.message.starts_with("invalid indentation")
     }
 
     fn help(mut self, help: &str) -> Self {

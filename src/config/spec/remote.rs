@@ -1,4 +1,7 @@
 //! The YAML shape of remote sources: section 8 of the contract.
+//!
+//! Names and types are checked, so that a file written for them is told its mistakes; asking for one is refused until
+//! they are built.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

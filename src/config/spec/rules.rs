@@ -1,4 +1,7 @@
 //! The YAML shape of rules and plans.
+//!
+//! Where absence means "any", null and a blank are refused: a value that got lost, as in a file cut short, must not
+//! open a rule to everyone.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,6 @@
 //! The YAML shape of the listeners.
+//!
+//! Addresses and modes are text here, as an operator writes them; `config::server` has the checked form.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

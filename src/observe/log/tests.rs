@@ -1,1 +1,309 @@
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
+use jiff::Timestamp;
+use proptest::prelude::*;
+use serde_json::Value;
+use tracing::Level;
+
+use super::line::is_unsafe;
+use super::*;
+
+const CANARY: &str = "kw_canary_secret";
+
+/// A clock that stands still.
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millisecond(1_790_000_000_250).unwrap()
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+/// Keeps what is written.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl Kept {
+    fn text(&self) -> String {
+        String::from_utf8(
+            self.0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+        )
+        .unwrap()
+    }
+}
+
+impl io::Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn settings(format: LogFormat, level: LogLevel) -> LogSettings {
+    LogSettings {
+        format,
+        level,
+        decisions: Decisions::All,
+    }
+}
+
+/// What a log writes while `tell` runs as the thread's subscriber.
+fn written(settings: LogSettings, colour: bool, tell: impl FnOnce(&Log)) -> String {
+    let kept = Kept::default();
+    let (log, flush) = Log::start(settings, colour, Arc::new(Still), kept.clone()).unwrap();
+    tracing::subscriber::with_default(log.subscriber(), || tell(&log));
+    drop(flush);
+    kept.text()
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the file cannot be read")]
+struct Outer(#[source] io::Error);
+
+fn tell_of_everything() {
+    let error: &(dyn std::error::Error + 'static) = &Outer(io::Error::other("no\nsuch \"file\""));
+    tracing::info!(
+        grpc = "127.0.0.1:9191",
+        ms = 5_u64,
+        ratio = 0.5,
+        endless = f64::INFINITY,
+        ok = true,
+        left = -1_i64,
+        path = %"a b",
+        empty = "",
+        sign = "a=b",
+        list = ?["x"],
+        error,
+        "listening on {}", 2
+    );
+}
+
+#[test]
+fn an_event_is_one_flat_json_object() {
+    let line = written(settings(LogFormat::Json, LogLevel::Info), true, |_| {
+        tell_of_everything()
+    });
+    let expected = concat!(
+        r#"{"ts":"2026-09-21T14:13:20.250000Z","level":"info","msg":"listening on 2","grpc":"127.0.0.1:9191","ms":5,"#,
+        r#""ratio":0.5,"endless":"inf","ok":true,"left":-1,"path":"a b","empty":"","sign":"a=b","list":"[\"x\"]","#,
+        r#""error":"the file cannot be read: no\nsuch \"file\""}"#,
+        "\n"
+    );
+    assert_eq!(line, expected);
+    let Value::Object(members) = serde_json::from_str(&line).unwrap() else {
+        panic!("no object: {line}")
+    };
+    assert!(
+        members
+            .values()
+            .all(|value| !value.is_object() && !value.is_array())
+    );
+}
+
+#[test]
+fn an_event_is_a_line_of_words() {
+    let line = written(settings(LogFormat::Text, LogLevel::Info), false, |_| {
+        tell_of_everything()
+    });
+    let expected = concat!(
+        r#"2026-09-21T14:13:20.250000Z  INFO listening on 2 grpc=127.0.0.1:9191 ms=5 ratio=0.5 endless=inf ok=true "#,
+        r#"left=-1 path="a b" empty="" sign="a=b" list="[\"x\"]" "#,
+        r#"error="the file cannot be read: no\nsuch \"file\"""#,
+        "\n"
+    );
+    assert_eq!(line, expected);
+}
+
+#[test]
+fn colour_is_for_text_and_only_where_asked_for() {
+    for (format, colour, expected) in [
+        (LogFormat::Text, true, true),
+        (LogFormat::Text, false, false),
+        (LogFormat::Json, true, false),
+        (LogFormat::Json, false, false),
+    ] {
+        let line = written(settings(format, LogLevel::Info), colour, |_| {
+            tracing::warn!(a = 1, "coloured")
+        });
+        assert_eq!(
+            line.contains('\x1b'),
+            expected,
+            "{format:?} {colour}: {line}"
+        );
+    }
+}
+
+#[test]
+fn lines_below_the_level_are_not_written() {
+    let tell = |_: &Log| {
+        tracing::error!("one");
+        tracing::warn!("two");
+        tracing::info!("three");
+        tracing::debug!("four");
+        tracing::trace!("five");
+    };
+    for (level, lines) in [
+        (LogLevel::Error, 1),
+        (LogLevel::Warn, 2),
+        (LogLevel::Info, 3),
+        (LogLevel::Debug, 4),
+        (LogLevel::Trace, 5),
+    ] {
+        let text = written(settings(LogFormat::Json, level), false, tell);
+        assert_eq!(text.lines().count(), lines, "{level:?}: {text}");
+        assert!(
+            text.lines()
+                .next_back()
+                .unwrap()
+                .contains(&format!("\"level\":\"{}\"", level.as_str()))
+        );
+    }
+}
+
+#[test]
+fn other_settings_hold_from_the_next_line_on() {
+    let text = written(settings(LogFormat::Json, LogLevel::Warn), false, |log| {
+        let tell = || tracing::debug!("told");
+        tell();
+        log.reconfigure(settings(LogFormat::Text, LogLevel::Debug));
+        tell();
+        log.reconfigure(settings(LogFormat::Json, LogLevel::Info));
+        tell();
+    });
+    assert_eq!(text, "2026-09-21T14:13:20.250000Z DEBUG told\n");
+}
+
+#[test]
+fn dependencies_are_heard_from_warn_on_and_without_fields() {
+    for format in [LogFormat::Json, LogFormat::Text] {
+        let text = written(settings(format, LogLevel::Trace), false, |_| {
+            tracing::trace!(target: "h2::codec", header = CANARY, "frame {CANARY}");
+            tracing::debug!(target: "hyper::proto", "header {CANARY}");
+            tracing::info!(target: "keywardish", "header {CANARY}");
+            tracing::warn!(target: "tonic", header = CANARY, "a warning");
+            tracing::trace_span!("span", CANARY).in_scope(|| tracing::trace!("ours"));
+        });
+        assert!(!text.contains(CANARY), "{text}");
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(
+            text.contains("a warning") && text.contains("tonic") && text.contains("ours"),
+            "{text}"
+        );
+    }
+}
+
+/// Waits for leave before it takes anything.
+struct Stalled {
+    entered: Sender<()>,
+    leave: Receiver<()>,
+    kept: Kept,
+}
+
+impl io::Write for Stalled {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.entered.send(());
+        let _ = self.leave.recv();
+        self.kept.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_reader_that_stalls_holds_nobody_up_and_is_told_what_was_lost() {
+    let (entered, has_entered) = channel();
+    let (give_leave, leave) = channel();
+    let kept = Kept::default();
+    let output = Stalled {
+        entered,
+        leave,
+        kept: kept.clone(),
+    };
+    let (log, flush) = Log::start(
+        settings(LogFormat::Json, LogLevel::Info),
+        false,
+        Arc::new(Still),
+        output,
+    )
+    .unwrap();
+    let line = "x".repeat(1023) + "\n";
+    log.inner.sink.write(&line);
+    has_entered.recv().unwrap();
+    // 2048 lines of 1 KiB fill the buffer while the first is in the hands of the thread.
+    for _ in 0..2051 {
+        log.inner.sink.write(&line);
+    }
+    drop(give_leave);
+    drop(flush);
+    let text = kept.text();
+    assert_eq!(
+        text.lines().filter(|line| line.starts_with('x')).count(),
+        2049
+    );
+    let last: Value = serde_json::from_str(text.lines().next_back().unwrap()).unwrap();
+    assert_eq!(
+        (&last["msg"], &last["lines"]),
+        (&"log lines were lost".into(), &3.into())
+    );
+}
+
+#[test]
+fn what_is_under_way_at_the_end_is_written() {
+    let text = written(settings(LogFormat::Json, LogLevel::Info), false, |_| {
+        for number in 0..1000 {
+            tracing::info!(number, "line");
+        }
+    });
+    let numbers = text.lines().map(|line| {
+        serde_json::from_str::<Value>(line).unwrap()["number"]
+            .as_u64()
+            .unwrap()
+    });
+    assert!(numbers.eq(0..1000), "lines are missing or out of order");
+}
+
+proptest! {
+    #[test]
+    fn any_text_stays_in_its_place(value in any::<String>(), message in any::<String>()) {
+        for format in [LogFormat::Json, LogFormat::Text] {
+            let line = written(settings(format, LogLevel::Info), false, |_| tracing::info!(value, next = 1, "{message}"));
+            let line = line.strip_suffix('\n').unwrap();
+            prop_assert!(!line.contains(is_unsafe), "{line:?}");
+            if format == LogFormat::Json {
+                let members: Value = serde_json::from_str(line).unwrap();
+                prop_assert_eq!(members["value"].as_str(), Some(&*value));
+                prop_assert_eq!(members["msg"].as_str(), Some(&*message));
+            }
+        }
+    }
+}
+
+#[test]
+fn levels_are_those_of_the_configuration() {
+    for (text, level) in [("error", LogLevel::Error), ("trace", LogLevel::Trace)] {
+        assert_eq!(
+            serde_json::from_value::<LogLevel>(text.into()).unwrap(),
+            level
+        );
+        assert_eq!(level.as_str(), text);
+    }
+    assert_eq!(
+        Level::INFO.as_str().to_lowercase(),
+        LogLevel::default().as_str()
+    );
+}

@@ -1,1 +1,92 @@
-//! Tests.
+//! Tests of what the admin listener answers to whom.
+
+use http_body_util::BodyExt;
+
+use super::*;
+use crate::server::phase::Lifecycle;
+
+async fn admin() -> (Lifecycle, Admin) {
+    let (health, _) = tonic_health::server::health_reporter();
+    let lifecycle = Lifecycle::new(health).await;
+    let admin = Admin {
+        phase: lifecycle.watch(),
+        metrics: Box::new(|| "some_total 1\n".to_owned()),
+        config: ArcSwap::from_pointee("{}".to_owned()),
+        source: ArcSwap::from_pointee(SourceState {
+            keys: 3,
+            failure: None,
+        }),
+    };
+    (lifecycle, admin)
+}
+
+fn ask(admin: &Admin, method: &str, path: &str, peer: &str) -> Response<Full<Bytes>> {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .body(())
+        .unwrap();
+    admin.answer(&request, Some(peer.parse().unwrap()))
+}
+
+#[tokio::test]
+async fn each_path_answers_those_it_is_for() {
+    let (mut lifecycle, admin) = admin().await;
+    lifecycle.enter(Phase::Ready).await;
+    let (near, far) = ("127.0.0.1:5", "10.0.0.7:5");
+    for (method, path, peer, status) in [
+        ("GET", "/metrics", far, 200),
+        ("GET", "/livez", far, 200),
+        ("HEAD", "/readyz", far, 200),
+        ("GET", "/readyz?verbose", far, 200),
+        ("GET", "/config", near, 200),
+        ("GET", "/config", "[::1]:5", 200),
+        ("GET", "/config", "[::ffff:127.0.0.1]:5", 200),
+        ("GET", "/config", far, 403),
+        ("POST", "/metrics", near, 405),
+        ("DELETE", "/config", far, 405),
+        ("GET", "/", near, 404),
+        ("POST", "/metrics/", near, 404),
+    ] {
+        assert_eq!(
+            ask(&admin, method, path, peer).status(),
+            status,
+            "{method} {path} {peer}"
+        );
+    }
+    let request = Request::builder().uri("/config").body(()).unwrap();
+    assert_eq!(
+        admin.answer(&request, None).status(),
+        403,
+        "a peer that nobody knows is not near"
+    );
+}
+
+#[tokio::test]
+async fn readiness_follows_the_phase_and_the_source_shows_in_its_body_only() {
+    let (mut lifecycle, admin) = admin().await;
+    let failed = SourceState {
+        keys: 3,
+        failure: Some("keys.yaml: gone".to_owned()),
+    };
+    admin.source.store(Arc::new(failed));
+    for (phase, status, reason) in [
+        (Phase::Loading, 503, json!("loading")),
+        (Phase::Ready, 200, json!(null)),
+        (Phase::Draining, 503, json!("draining")),
+        (Phase::Closing, 503, json!("draining")),
+    ] {
+        lifecycle.enter(phase).await;
+        let response = ask(&admin, "GET", "/readyz", "10.0.0.7:5");
+        assert_eq!(response.status(), status, "{phase:?}");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["reason"], reason, "{phase:?}");
+        assert_eq!(
+            body["source"],
+            json!({"keys": 3, "failure": "keys.yaml: gone"}),
+            "{phase:?}"
+        );
+    }
+    assert_eq!(ask(&admin, "GET", "/livez", "10.0.0.7:5").status(), 200);
+}

@@ -47,18 +47,30 @@ impl Greeted {
         let mut first = [0; PREFACE.len()];
         stream.read_exact(&mut first).await?;
         if first != PREFACE {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the client does not speak HTTP/2"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the client does not speak HTTP/2",
+            ));
         }
-        Ok(Self { stream, unread: PREFACE.len() })
+        Ok(Self {
+            stream,
+            unread: PREFACE.len(),
+        })
     }
 }
 
 impl AsyncRead for Greeted {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.unread > 0 {
             let start = PREFACE.len() - self.unread;
             let rest = PREFACE.get(start..).unwrap_or_default();
-            let part = rest.get(..buffer.remaining().min(rest.len())).unwrap_or_default();
+            let part = rest
+                .get(..buffer.remaining().min(rest.len()))
+                .unwrap_or_default();
             buffer.put_slice(part);
             self.unread -= part.len();
             return Poll::Ready(Ok(()));
@@ -68,7 +80,11 @@ impl AsyncRead for Greeted {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(inner) => Pin::new(inner).poll_read(cx, buffer),
             Self::Tls(inner) => Pin::new(inner.as_mut()).poll_read(cx, buffer),
@@ -77,7 +93,11 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncRead for Socket {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(inner) => Pin::new(inner).poll_read(cx, buffer),
             Self::Unix(inner) => Pin::new(inner).poll_read(cx, buffer),
@@ -89,7 +109,11 @@ impl AsyncRead for Socket {
 macro_rules! write_through {
     ($outer:ty, $self:ident => $inner:expr) => {
         impl AsyncWrite for $outer {
-            fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            fn poll_write(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bytes: &[u8],
+            ) -> Poll<io::Result<usize>> {
                 let $self = self.get_mut();
                 $inner.poll_write(cx, bytes)
             }

@@ -7,7 +7,9 @@
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
 use tokio::net::{UnixListener, UnixStream};
@@ -32,7 +34,9 @@ impl Placed {
 
 impl Drop for Placed {
     fn drop(&mut self) {
-        let Ok(there) = fs::symlink_metadata(&self.path) else { return };
+        let Ok(there) = fs::symlink_metadata(&self.path) else {
+            return;
+        };
         if (there.dev(), there.ino()) == (self.device, self.inode) {
             // Nobody is left to be told; what stays behind is a stale socket, which the next start replaces.
             _ = fs::remove_file(&self.path);
@@ -47,9 +51,14 @@ pub(super) async fn bind(
     mode: u32,
 ) -> Result<(UnixListener, Placed), BindError> {
     let failed = |cause| BindError::of(endpoint, cause);
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     if !directory.is_dir() {
-        return Err(BindError::NoDirectory { directory: directory.to_owned() });
+        return Err(BindError::NoDirectory {
+            directory: directory.to_owned(),
+        });
     }
     make_sure_that_nobody_answers(endpoint, path).await?;
 
@@ -59,25 +68,46 @@ pub(super) async fn bind(
     fs::set_permissions(&newborn, Permissions::from_mode(mode)).map_err(failed)?;
     fs::rename(&newborn, path).map_err(failed)?;
     let there = fs::symlink_metadata(path).map_err(failed)?;
-    Ok((listener, Placed { path: path.to_owned(), device: there.dev(), inode: there.ino() }))
+    Ok((
+        listener,
+        Placed {
+            path: path.to_owned(),
+            device: there.dev(),
+            inode: there.ino(),
+        },
+    ))
 }
 
-async fn make_sure_that_nobody_answers(endpoint: &ListenAddress, path: &Path) -> Result<(), BindError> {
+async fn make_sure_that_nobody_answers(
+    endpoint: &ListenAddress,
+    path: &Path,
+) -> Result<(), BindError> {
     let there = match fs::symlink_metadata(path) {
         Ok(there) => there,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(BindError::of(endpoint, error)),
     };
     if !there.file_type().is_socket() {
-        return Err(BindError::NotASocket { path: path.to_owned() });
+        return Err(BindError::NotASocket {
+            path: path.to_owned(),
+        });
     }
     match UnixStream::connect(path).await {
-        Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => Ok(()),
-        // WouldBlock is a full backlog, and so somebody's.
-        Ok(_) => Err(BindError::InUse { address: endpoint.to_string() }),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            Err(BindError::InUse { address: endpoint.to_string() })
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
+            ) =>
+        {
+            Ok(())
         }
+        // WouldBlock is a full backlog, and so somebody's.
+        Ok(_) => Err(BindError::InUse {
+            address: endpoint.to_string(),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(BindError::InUse {
+            address: endpoint.to_string(),
+        }),
         Err(error) => Err(BindError::of(endpoint, error)),
     }
 }

@@ -10,7 +10,8 @@ use serde::de::{self, DeserializeSeed, IntoDeserializer};
 use super::super::tree::{Member, Node};
 use super::fault::{Fault, Kind};
 use super::filler::Filler;
-use super::reader::{Reader, Step};
+use super::reader::Reader;
+use super::trail::Step;
 use super::{Mark, Session};
 
 /// The elements of a list.

@@ -5,11 +5,12 @@
 use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
 
-use super::super::problem::{Segment, YamlPath, shown};
+use super::super::problem::shown;
 use super::super::scalar::Scalar;
-use super::super::tree::{Content, Flaw, Member, Node};
+use super::super::tree::{Content, Flaw, Member, Node, Origin};
 use super::access::{ListAccess, MappingAccess};
 use super::fault::{Fault, Kind, Site, suggestion};
+use super::trail::{Step, Trail};
 use super::{Mark, Session};
 
 /// A value in the tree, about to be read.
@@ -18,22 +19,6 @@ pub(super) struct Reader<'s> {
     pub(super) session: &'s Session,
     node: &'s Node<'s>,
     trail: Trail<'s>,
-}
-
-/// The way from the top to a value.
-#[derive(Clone, Copy)]
-struct Trail<'s> {
-    parent: Option<&'s Trail<'s>>,
-    step: Step<'s>,
-    /// The number under which the value can be left out.
-    number: usize,
-}
-
-#[derive(Clone, Copy)]
-pub(super) enum Step<'s> {
-    Top,
-    Field(&'s str),
-    Index(usize),
 }
 
 // === impl Reader ===
@@ -108,6 +93,22 @@ impl<'s> Reader<'s> {
         }
     }
 
+    /// As [`Self::scalar`], where a number or boolean is asked for: within brackets a reference to the environment must stand
+    /// in quotes, and its value may be one all the same.
+    fn quantity(&self) -> Option<Scalar<'s>> {
+        match &self.node.content {
+            Content::Scalar {
+                text,
+                plain,
+                origin,
+            } => Some(Scalar::read(
+                text,
+                *plain || matches!(origin, Origin::Environment(_)),
+            )),
+            Content::List(_) | Content::Mapping(_) => None,
+        }
+    }
+
     /// Nothing at all, which `serde_yaml` takes for an empty list or mapping.
     fn is_blank(&self) -> bool {
         matches!(&self.node.content, Content::Scalar { text, plain: true, .. } if text.is_empty())
@@ -164,31 +165,11 @@ impl<'s> Reader<'s> {
     }
 }
 
-impl Trail<'_> {
-    fn path(&self, member: Option<&str>) -> YamlPath {
-        let mut segments: Vec<_> = member
-            .map(|name| Segment::Field(name.to_owned()))
-            .into_iter()
-            .collect();
-        let mut trail = Some(self);
-        while let Some(here) = trail {
-            match here.step {
-                Step::Top => {}
-                Step::Field(name) => segments.push(Segment::Field(name.to_owned())),
-                Step::Index(index) => segments.push(Segment::Index(index)),
-            }
-            trail = here.parent;
-        }
-        segments.reverse();
-        YamlPath(segments)
-    }
-}
-
 macro_rules! numbers {
     ($($method:ident: $range:literal),* $(,)?) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
             self.here(|| {
-                let result = match self.scalar() {
+                let result = match self.quantity() {
                     Some(Scalar::Unsigned(value)) => visitor.visit_u64(value),
                     Some(Scalar::Signed(value)) => visitor.visit_i64(value),
                     _ => return Err(self.mismatch($range)),
@@ -236,7 +217,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        self.here(|| match self.scalar() {
+        self.here(|| match self.quantity() {
             Some(Scalar::Bool(value)) => visitor.visit_bool(value),
             _ => Err(self.mismatch("true or false")),
         })
@@ -247,7 +228,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        self.here(|| match self.scalar() {
+        self.here(|| match self.quantity() {
             Some(Scalar::Unsigned(value)) => visitor.visit_u64(value),
             Some(Scalar::Signed(value)) => visitor.visit_i64(value),
             Some(Scalar::Float(value)) => visitor.visit_f64(value),

@@ -1,4 +1,7 @@
 //! Builds the tree from the parser's events.
+//!
+//! Nesting is kept in a list and not on the stack, and its depth is bounded here. Names that repeat are left out and
+//! noted, so that the rest of the document can still be judged.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -118,6 +121,8 @@ impl<'t, 'e> Builder<'t, 'e> {
                 (text, Origin::Nowhere)
             }
         };
+        // Nothing in the file is null; an empty variable is an empty string, and no way to lose a member.
+        let plain = plain && !(text.is_empty() && matches!(origin, Origin::Environment(_)));
         Content::Scalar {
             text,
             plain,
@@ -249,10 +254,11 @@ impl<'t, 'e> Builder<'t, 'e> {
     }
 }
 
-/// `!!str`, or the lone `!` that says "as it stands".
+/// A tag of YAML's own that is none of the core schema's other scalars, or the lone `!` that says "as it stands".
 fn is_string_tag(tag: Option<&Tag>) -> bool {
     tag.is_some_and(|tag| {
-        (tag.is_yaml_core_schema() && tag.suffix == "str")
+        (tag.is_yaml_core_schema()
+            && !matches!(tag.suffix.as_str(), "null" | "bool" | "int" | "float"))
             || (tag.handle.is_empty() && tag.suffix == "!")
     })
 }

@@ -86,6 +86,9 @@ impl Bootstrap {
         let mut listener = Listener(self.template.clone());
         listener.0["name"] = name.into();
         listener.0["address"] = socket("127.0.0.1:0".parse().unwrap());
+        // So that a test finds the decision on its request in the log.
+        let keep_id = "preserve_external_request_id".into();
+        listener.hcm().insert(keep_id, true.into());
         change(&mut listener);
         let listeners = self.whole["static_resources"]["listeners"].as_sequence_mut();
         listeners.unwrap().push(listener.0);

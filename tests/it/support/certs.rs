@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
@@ -17,6 +17,7 @@ impl Authority {
     pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        named(&mut params, "authority");
         let key = KeyPair::generate().unwrap();
         Self(CertifiedIssuer::self_signed(params, key).unwrap())
     }
@@ -28,13 +29,19 @@ impl Authority {
     /// A certificate for `name`.
     pub fn issue(&self, name: &str) -> Identity {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        named(&mut params, name);
         let cert = params.signed_by(&key, &self.0).unwrap();
         Identity {
             cert: cert.pem(),
             key: key.serialize_pem(),
         }
     }
+}
+
+/// A certificate with its issuer's name would pass for self-signed, and Envoy refuses it.
+fn named(params: &mut CertificateParams, name: &str) {
+    params.distinguished_name.push(DnType::CommonName, name);
 }
 
 impl Identity {

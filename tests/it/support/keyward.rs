@@ -157,11 +157,15 @@ impl Keyward {
         log
     }
 
-    /// The decision logged after the first `seen` ones.
-    pub async fn decision_after(&self, seen: usize) -> serde_json::Value {
-        wait::until_some("the decision is logged", async || {
-            self.decisions().into_iter().nth(seen)
-        })
+    /// The decision on the request of that id. Envoy may ask twice: it is the last answer that counted.
+    pub async fn decision_of(&self, request_id: &str) -> serde_json::Value {
+        wait::until_some(
+            &format!("the decision on {request_id} is logged"),
+            async || {
+                let mut decisions = self.decisions().into_iter();
+                decisions.rfind(|decision| decision["request_id"] == request_id)
+            },
+        )
         .await
     }
 }

@@ -33,6 +33,11 @@ impl Ask {
         self
     }
 
+    /// The id under which the decision is logged.
+    pub fn id(self, id: &str) -> Self {
+        self.header("x-request-id", id)
+    }
+
     pub fn key(self, secret: &str) -> Self {
         self.header("x-api-key", secret)
     }

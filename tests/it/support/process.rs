@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::wait;
@@ -16,7 +17,7 @@ impl Output {
         String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
     }
 
-    fn fill_from(&self, mut pipe: impl Read + Send + 'static) {
+    fn fill_from(&self, mut pipe: impl Read + Send + 'static) -> JoinHandle<()> {
         let kept = Arc::clone(&self.0);
         std::thread::spawn(move || {
             let mut chunk = [0; 8192];
@@ -25,12 +26,13 @@ impl Output {
             {
                 kept.lock().unwrap().extend_from_slice(&chunk[..n]);
             }
-        });
+        })
     }
 }
 
 pub struct Process {
     child: Child,
+    readers: Vec<JoinHandle<()>>,
     pub stdout: Output,
     pub stderr: Output,
 }
@@ -44,10 +46,13 @@ impl Process {
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let (stdout, stderr) = (Output::default(), Output::default());
-        stdout.fill_from(child.stdout.take().unwrap());
-        stderr.fill_from(child.stderr.take().unwrap());
+        let readers = vec![
+            stdout.fill_from(child.stdout.take().unwrap()),
+            stderr.fill_from(child.stderr.take().unwrap()),
+        ];
         Self {
             child,
+            readers,
             stdout,
             stderr,
         }
@@ -67,10 +72,13 @@ impl Process {
         self.child.try_wait().unwrap()
     }
 
-    /// Waits for the end of the process; how it ended and how long that took.
+    /// Waits for the end of the process and of its output; how it ended and how long that took.
     pub async fn end(&mut self) -> (ExitStatus, Duration) {
         let since = Instant::now();
         let status = wait::until_some("the process has ended", async || self.exited()).await;
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
         (status, since.elapsed())
     }
 

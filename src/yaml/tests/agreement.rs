@@ -1,0 +1,78 @@
+//! The two ways of reading against each other: what one accepts the other accepts, as the same value.
+
+use super::*;
+
+const TEXT: &str = "# keys
+server: {port: 80, drain: 5s, mode: deny, level: -3, tls: {cert_file: 'a', key_file: \"b\\n\"}}
+keys:
+- id: &x a.b
+  secrets:
+  - digest: >-
+      blake3:00
+      11
+    until: 2026-11-01T00:00:00Z
+  enabled: false
+  allow_hosts: [*x, 'it''s', ~]
+  expires_at: null
+  metadata: {a: 1.5, \"b\": [true, {c: 0x1F}], d: word, e: long text}
+plans:
+  gold: {scopes: [a, \"b:c\"]}
+  silver: {}
+...
+";
+
+/// Whether each way accepts the text, the fast one first.
+fn read_both_ways(text: &str) -> (bool, bool) {
+    let fast = serde_yaml::from_str::<FileSpec>(text);
+    let slow = Source::new(Path::new("f.yaml"), text).read_tree::<FileSpec>(None);
+    if let (Ok(fast), Ok(slow)) = (&fast, &slow) {
+        assert_eq!(fast, &slow.value, "{text}");
+    }
+    (fast.is_ok(), slow.is_ok())
+}
+
+#[test]
+fn a_document_cut_anywhere_is_read_the_same_both_ways() {
+    assert_eq!(read_both_ways(TEXT), (true, true));
+    for end in 0..TEXT.len() {
+        let cut = TEXT.get(..end).unwrap();
+        // What holds nothing yet is refused before either way is taken.
+        if Source::new(Path::new("f"), cut).refuse_empty().is_ok() {
+            let (fast, slow) = read_both_ways(cut);
+            assert_eq!(fast, slow, "{cut}");
+        }
+    }
+}
+
+#[test]
+fn a_document_with_a_letter_changed_is_read_the_same_both_ways() {
+    for place in (0..TEXT.len()).step_by(2) {
+        for letter in ["\n", " ", "'", "]", ",", "0"] {
+            let mut changed = TEXT.to_owned();
+            changed.replace_range(place..=place, letter);
+            let (fast, slow) = read_both_ways(&changed);
+            assert_eq!(fast, slow, "{changed}");
+        }
+    }
+}
+
+#[test]
+fn lines_within_brackets_may_begin_anywhere_and_problems_tell_their_columns_as_they_are() {
+    for text in [
+        "plans: {\n}\nkeys: [\n]\n",
+        "plans:\n  gold: {\n  scopes: [\na,\n  b\n  ]\n  }\n",
+        "server: {port:\n80}\n",
+        "server:\n  tls:\n    key_file: \"a\n}\"\n    cert_file: 'x\ny'\n",
+    ] {
+        assert_eq!(read_both_ways(text), (true, true), "{text}");
+    }
+    assert_eq!(
+        lines("plans:\n  gold: {\n  scopes: [\n  ], more: 1\n  }\n"),
+        ["f.yaml:4:6: plans.gold.more: unknown field `more`; expected `scopes`"]
+    );
+    let text = "server:\n  tls:\n    key_file: |\n      }\n    cert_file: {\n  }\n";
+    assert_eq!(
+        lines(text),
+        ["f.yaml:5:16: server.tls.cert_file: expected a string, found a mapping"]
+    );
+}
