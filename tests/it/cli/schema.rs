@@ -65,7 +65,9 @@ fn unknown(root: &Value, schema: &Value, value: &Yaml, at: &str) -> Vec<String> 
             };
             items.iter().enumerate().flat_map(told).collect()
         }
-        _ => Vec::new(),
+        Yaml::Null | Yaml::Bool(_) | Yaml::Number(_) | Yaml::String(_) | Yaml::Tagged(_) => {
+            Vec::new()
+        }
     }
 }
 
