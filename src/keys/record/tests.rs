@@ -3,6 +3,7 @@ use std::path::Path;
 use super::*;
 use crate::authz::digest::{DigestKind, Digester};
 use crate::authz::key::{MetadataValue, PlanName};
+use crate::authz::scope::Scope;
 use crate::authz::snapshot::Plan;
 use crate::authz::snapshot::tests::policy;
 
@@ -96,7 +97,7 @@ fn every_member_of_the_contract_reaches_the_record() {
     );
     assert_eq!(record.plan.unwrap().as_str(), "gold");
     assert_eq!(
-        record.scopes.iter().map(|s| s.as_str()).collect::<Vec<_>>(),
+        record.scopes.iter().map(Scope::as_str).collect::<Vec<_>>(),
         ["invoices:read", "a"]
     );
     let restrictions = record.restrictions.unwrap();
