@@ -162,12 +162,12 @@ pub(super) fn not_valid(
         (Reason::KeyDisabled, _) => "the key is switched off (enabled: false)".to_owned(),
         (Reason::KeyNotYetValid, Some(at)) => format!(
             "{} is not valid before {at} (not_before); it is {now:.0}",
-            whose(secret.not_before)
+            whose(secret.not_before.map(Into::into))
         ),
         (Reason::KeyExpired, Some(at)) => {
             format!(
                 "{} expired at {at} (expires_at); it is {now:.0}",
-                whose(secret.expires_at)
+                whose(secret.expires_at.map(Into::into))
             )
         }
         (other, _) => format!("{other}; it is {now:.0}"),
