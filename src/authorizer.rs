@@ -200,3 +200,6 @@ fn present<'r>(
     }
     found
 }
+
+#[cfg(test)]
+mod tests;
