@@ -191,3 +191,6 @@ fn present<'r>(
     }
     found
 }
+
+#[cfg(test)]
+mod tests;
