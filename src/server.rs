@@ -23,11 +23,12 @@ mod tasks;
 mod tls;
 mod watch;
 
-use std::io::IsTerminal as _;
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
+
+use anstream::{AutoStream, ColorChoice};
 
 pub use self::error::ServeError;
 pub use self::files::Environment;
@@ -74,7 +75,8 @@ pub fn run(config_file: &Path, env: Environment) -> Result<(), ServeError> {
     let (config, config_file) = followed::split(config_file, taken);
     let config = config?;
 
-    let colour = std::io::stderr().is_terminal();
+    // Only on a terminal, and never with NO_COLOR.
+    let colour = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
     let started = Log::start(
         logging::settings(&config),
         colour,

@@ -51,7 +51,7 @@ impl KeySpec {
             client,
             secrets,
             enabled: self.enabled,
-            revoked_at: self.revoked_at.map(|time| time.0),
+            revoked_at: self.revoked_at.map(|time| time.0.into()),
             validity,
             plan,
             scopes,
@@ -143,8 +143,8 @@ fn check_validity(
     expires_at: Option<TimeSpec>,
 ) -> Validity {
     let validity = Validity {
-        not_before: not_before.map(|time| time.0),
-        expires_at: expires_at.map(|time| time.0),
+        not_before: not_before.map(|time| time.0.into()),
+        expires_at: expires_at.map(|time| time.0.into()),
     };
     if let (Some(first), Some(end)) = (validity.not_before, validity.expires_at)
         && end <= first

@@ -3,6 +3,7 @@ use std::path::Path;
 use super::*;
 use crate::authz::digest::{DigestKind, Digester};
 use crate::authz::key::{MetadataValue, PlanName};
+use crate::authz::moment::Moment;
 use crate::authz::scope::Scope;
 use crate::authz::snapshot::Plan;
 use crate::authz::snapshot::tests::policy;
@@ -68,6 +69,10 @@ limits: []
 metadata: {org: 42, tier: gold, on: true, list: [1], none: null}
 "#;
 
+fn moment(text: &str) -> Moment {
+    text.parse::<jiff::Timestamp>().unwrap().into()
+}
+
 #[test]
 fn every_member_of_the_contract_reaches_the_record() {
     let record = check(&WHOLE.replace("DIGEST", &digest("s"))).unwrap();
@@ -76,21 +81,18 @@ fn every_member_of_the_contract_reaches_the_record() {
     assert_eq!(record.secrets[0].digest.to_string(), digest("s"));
     assert_eq!(
         record.secrets[0].validity.not_before,
-        Some("2026-11-01T00:00:00Z".parse().unwrap())
+        Some(moment("2026-11-01T00:00:00Z"))
     );
     assert_eq!(
         record.secrets[0].validity.expires_at,
-        Some("2027-02-01T00:00:00Z".parse().unwrap())
+        Some(moment("2027-02-01T00:00:00Z"))
     );
     assert!(!record.enabled);
-    assert_eq!(
-        record.revoked_at,
-        Some("2026-12-01T00:00:00Z".parse().unwrap())
-    );
+    assert_eq!(record.revoked_at, Some(moment("2026-12-01T00:00:00Z")));
     assert_eq!(record.validity.not_before, None);
     assert_eq!(
         record.validity.expires_at,
-        Some("2027-12-31T23:00:00Z".parse().unwrap())
+        Some(moment("2027-12-31T23:00:00Z"))
     );
     assert_eq!(record.plan.unwrap().as_str(), "gold");
     assert_eq!(
