@@ -29,7 +29,7 @@ mod server;
 mod source;
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 pub use server::{GrpcConfig, ListenAddress, ServerConfig, TlsFiles};
 pub use source::{CacheConfig, SourceConfig};

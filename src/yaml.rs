@@ -62,7 +62,7 @@ mod tree;
 mod units;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use checker::{Checker, Place};
 pub use members::{Free, Members, not_null, text};

@@ -11,7 +11,7 @@ use crate::authz::rule::DefaultAccess;
 use crate::authz::snapshot::{ClientAddress, Mode};
 use problems::CASES;
 
-pub(crate) mod mixed;
+mod mixed;
 mod problems;
 
 fn env(name: &str) -> Option<String> {

@@ -10,6 +10,7 @@ use problems::CASES;
 
 mod agreement;
 mod problems;
+pub(crate) mod spoiling;
 
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]

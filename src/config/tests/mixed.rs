@@ -1,8 +1,11 @@
-//! Configurations of which the shape and the values are wrong: all of it is told at once, and nothing that follows from something else.
+//! Configurations of which the shape and the values are wrong.
+//!
+//! All of it is told at once, and nothing that only follows from something else.
 
 use serde_json::Value;
 
 use super::*;
+use crate::yaml::tests::spoiling::spoiled;
 
 /// Name, text, and lines.
 const CASES: &[(&str, &str, &[&str])] = &[
@@ -87,38 +90,6 @@ fn shape_and_values_are_told_together_and_nothing_that_follows_from_another_prob
         .map(|(name, text, want)| format!("{name}\n{}\nnot\n{}\n", told(text), want.join("\n")))
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-/// Each way to spoil one value: everything in the document is replaced in turn, and each member renamed.
-pub(crate) fn spoiled(value: &Value) -> Vec<Value> {
-    let mut all = vec![serde_json::json!([[]])];
-    match value {
-        Value::Array(list) => {
-            for (index, inner) in list.iter().enumerate() {
-                for inner in spoiled(inner) {
-                    let mut list = list.clone();
-                    list[index] = inner;
-                    all.push(Value::Array(list));
-                }
-            }
-        }
-        Value::Object(members) => {
-            for (name, inner) in members {
-                for inner in spoiled(inner) {
-                    let mut members = members.clone();
-                    members[name] = inner;
-                    all.push(Value::Object(members));
-                }
-                let renamed = members.iter().map(|(other, value)| {
-                    let name = if other == name { "zzzzzz" } else { other };
-                    (name.to_owned(), value.clone())
-                });
-                all.push(Value::Object(renamed.collect()));
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-    all
 }
 
 #[test]

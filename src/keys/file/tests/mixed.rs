@@ -1,9 +1,11 @@
-//! Keys files of which the shape and the values are wrong, and keys that are there twice: all told at once.
+//! Keys files of which the shape and the values are wrong, and keys that are there twice.
+//!
+//! All of it is told at once, and nothing that only follows from something else.
 
 use serde_json::Value;
 
 use super::*;
-use crate::config::tests::mixed::spoiled;
+use crate::yaml::tests::spoiling::spoiled;
 
 fn lines(dir: &tempfile::TempDir) -> Vec<String> {
     let told = loaded(dir.path(), "").unwrap_err();
