@@ -3,6 +3,7 @@
 //! Every key in a file has five of them, most of them absent; as timestamps they would be half of what a key takes in
 //! memory. Microseconds are kept and what is finer is cut off, so that nothing is valid for longer than it says.
 
+use std::fmt;
 use std::num::NonZeroU64;
 
 use jiff::Timestamp;
@@ -26,6 +27,13 @@ impl From<Moment> for Timestamp {
         let microseconds = (moment.0.get() ^ SIGN).cast_signed();
         // Only timestamps are made into moments, so that the way back cannot fail.
         Self::from_microsecond(microseconds).unwrap_or(Self::MIN)
+    }
+}
+
+/// As RFC 3339 has it.
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Timestamp::from(*self).fmt(f)
     }
 }
 

@@ -66,6 +66,14 @@ impl Remote {
             let (settings, kept, digest) = (Arc::clone(&self.settings), Arc::clone(kept), *digest);
             async move {
                 let (asked_at, epoch) = (settings.clock.monotonic(), kept.epoch());
+                // Another flight may have landed after this caller looked at the shelf and before it took off.
+                if let Some((answer, asked_at)) = settings.on_shelf(&digest, &kept, asked_at) {
+                    return Landed {
+                        answer: Ok(answer),
+                        asked_at,
+                        epoch,
+                    };
+                }
                 let answer = settings.ask(&digest).await;
                 if let Ok(answer) = &answer {
                     keep(&kept, &digest, answer, asked_at, epoch);
@@ -92,6 +100,27 @@ impl Remote {
 }
 
 impl RemoteSource {
+    /// What is kept of a digest and fresh, and when it was asked for.
+    fn on_shelf<P: Send + Sync + 'static>(
+        &self,
+        digest: &KeyDigest,
+        shelf: &Shelf<P>,
+        now: Duration,
+    ) -> Option<(SourceAnswer, Duration)> {
+        if let Some(Learnt { what, at }) = shelf.known(digest)
+            && now.saturating_sub(at) < self.ttl
+        {
+            let record = match what {
+                Kept::Prepared(cached) => Arc::clone(&cached.record),
+                Kept::Bare(record) => record,
+            };
+            return Some((SourceAnswer::Found(record), at));
+        }
+        let Learnt { what, at } = shelf.unknown(digest)?;
+        let answer = what.map_or(SourceAnswer::NotFound, SourceAnswer::Invalid);
+        (now.saturating_sub(at) < self.negative_ttl).then_some((answer, at))
+    }
+
     async fn ask(&self, digest: &KeyDigest) -> Result<SourceAnswer, SourceError> {
         let begin = self.clock.monotonic();
         // A panic would go on to each that waits, one after the other; it is told as the failure that it is.
