@@ -6,6 +6,8 @@ use super::super::record::tests::{digest, policy_with_plans};
 use super::*;
 use crate::authz::key::KeyRecord;
 
+mod mixed;
+
 /// An item of the list: a key of that id, found by the digest of `secret`.
 fn item(id: &str, secret: &str) -> String {
     format!(

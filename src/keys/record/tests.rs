@@ -36,12 +36,9 @@ pub(crate) fn policy_with_plans() -> Policy {
 /// The record that a text of a single record says, or what is wrong with it.
 fn check(text: &str) -> Result<KeyRecord, String> {
     let read = || {
-        let document = yaml::parse::<KeySpec>(Path::new("k"), text)?;
-        let checker = document.source.checker();
-        let record = document
-            .value
-            .check(&checker.top(), Some(&policy_with_plans()));
-        checker.finish().map(|()| record.unwrap())
+        yaml::convert(Path::new("k"), text, |spec: KeySpec, top| {
+            spec.check(top, Some(&policy_with_plans()))
+        })
     };
     read().map_err(|problems: yaml::Problems| problems.to_string())
 }
@@ -143,9 +140,9 @@ fn what_is_wrong_is_said_with_its_place_and_what_would_be_right() {
     for (lines, want) in [
         (
             "allow_ips: []",
-            "k:3:12: allow_ips: an empty list would allow nothing; leave it out to allow any",
+            "k:3:12: allow_ips: the list is empty; leave it out for any",
         ),
-        ("allow_hosts: []", "allow_hosts: an empty list"),
+        ("allow_hosts: []", "allow_hosts: the list is empty"),
         ("allow_paths:", "allow_paths: null says nothing here"),
         (
             "allow_methods: null",
@@ -166,7 +163,7 @@ fn what_is_wrong_is_said_with_its_place_and_what_would_be_right() {
         ),
         (
             "allow_methods: [get]",
-            "allow_methods[0]: methods are compared to the letter; write GET",
+            "allow_methods[0]: methods are compared to the letter; write `GET`",
         ),
         ("allow_methods: ['a b']", "allow_methods[0]: not a method"),
         (
@@ -182,9 +179,9 @@ fn what_is_wrong_is_said_with_its_place_and_what_would_be_right() {
         ("client: _a", "client: a client has"),
         (
             "limits: [{name: a}]",
-            "limits: limits are not supported yet",
+            "limits: not supported yet; leave `limits` out",
         ),
-        ("mcp: {}", "mcp: rules for MCP are not supported yet"),
+        ("mcp: {}", "mcp: not supported yet; leave `mcp` out"),
         (
             "not_before: 2027-01-01T00:00:00Z\nexpires_at: 2027-01-01T00:00:00Z",
             "k:4:13: expires_at: it expires before it begins",
