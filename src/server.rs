@@ -74,14 +74,14 @@ pub fn run(config_file: &Path, env: Environment) -> Result<(), ServeError> {
     let (config, config_file) = followed::split(config_file, taken);
     let config = config?;
 
-    let colour = std::io::stderr().is_terminal();
-    let started = Log::start(
+    // https://no-color.org: where it is set to anything but nothing.
+    let may_colour = env("NO_COLOR").is_none_or(|value| value.is_empty());
+    let (log, _flush) = Log::start(
         logging::settings(&config),
-        colour,
+        may_colour && std::io::stderr().is_terminal(),
         Arc::clone(&clock),
         std::io::stderr(),
     );
-    let (log, _flush) = started.map_err(ServeError::Start)?;
     log.install().map_err(|_| ServeError::LogTaken)?;
     // Fails where there is one already, which is as good.
     _ = rustls::crypto::ring::default_provider().install_default();

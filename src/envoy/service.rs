@@ -89,14 +89,12 @@ impl<P: Keyed + Send + Sync + 'static> Checks<P> {
     /// Answers a check, whatever comes.
     async fn answer(&self, message: &[u8]) -> Bytes {
         let begun = self.clock.monotonic();
-        match unwind::caught(self.check(message, begun)).await {
-            Ok(answer) => answer,
-            Err(unwind::Panicked) => {
-                // Telling of it may be what panicked.
-                _ = unwind::caught(async { self.tell_fault(begun) }).await;
-                self.fault.clone()
-            }
+        if let Ok(answer) = unwind::caught(self.check(message, begun)).await {
+            return answer;
         }
+        // Telling of it may be what panicked.
+        _ = unwind::caught(async { self.tell_fault(begun) }).await;
+        self.fault.clone()
     }
 
     /// Answers the bytes of a `CheckRequest` with those of a `CheckResponse`.
