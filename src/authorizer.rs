@@ -6,6 +6,7 @@
 
 mod route;
 pub mod trace;
+mod wording;
 
 use std::sync::Arc;
 
@@ -167,7 +168,7 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
                 }
             }
         }
-        trace.failed(Step::Key, || "no key has this secret".to_owned());
+        trace.failed(Step::Key, || "no key has this secret: it is mistyped, removed, or of another environment or pepper".to_owned());
         Err(Reason::UnknownKey)
     }
 }
@@ -178,25 +179,18 @@ fn present<'r>(
     policy: &Policy,
     trace: &mut impl Trace,
 ) -> Result<Credential<'r>, Reason> {
-    let places = || {
-        policy
-            .credentials
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
     let found = policy
         .credentials
         .find(request)
         .and_then(|found| found.ok_or(Reason::MissingKey));
     match &found {
-        Ok(_) => trace.passed(Step::Credential, || {
-            format!("one secret is presented; looked at {}", places())
-        }),
+        Ok(_) => trace.passed(Step::Credential, || wording::presented(Ok(()), policy)),
         Err(reason) => trace.failed(Step::Credential, || {
-            format!("{reason}; looked at {}", places())
+            wording::presented(Err(*reason), policy)
         }),
     }
     found
 }
+
+#[cfg(test)]
+mod tests;

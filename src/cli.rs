@@ -11,11 +11,12 @@ mod keys;
 mod schema;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser};
 
 use self::command::{Arguments, Command, ConfigFile, KeysCommand};
@@ -23,10 +24,16 @@ use crate::authz::key_map::KeyMap;
 use crate::config::{Config, ConfigError, SourceConfig};
 use crate::keys::append::AppendError;
 use crate::keys::file::LoadError;
-use crate::server::{self, ServeError};
+use crate::server::{self, ServeError, TlsError};
+
+/// The environment variable that names the configuration where no argument does; empty is as good as unset.
+const CONFIG_VARIABLE: &str = "KEYWARD_CONFIG";
 
 /// Where a configuration is looked for when none is named, in order.
 const CONFIG_PATHS: [&str; 2] = ["./keyward.yaml", "/etc/keyward/keyward.yaml"];
+
+/// Longest value shown in a complaint about arguments: room for an address, a command or a shell, and for no good secret.
+const MISTYPED_MAX_BYTES: usize = 20;
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +50,7 @@ enum Error {
     #[error("{0}")]
     Usage(String),
     #[error(
-        "no configuration file: neither {} nor {} exists, and neither -c nor KEYWARD_CONFIG names one",
+        "no configuration file: neither -c nor {CONFIG_VARIABLE} names one, and there is neither {} nor {}",
         CONFIG_PATHS[0],
         CONFIG_PATHS[1]
     )]
@@ -56,8 +63,22 @@ enum Error {
     Append(#[from] AppendError),
     #[error(transparent)]
     Serve(#[from] ServeError),
+    #[error(transparent)]
+    Certificates(#[from] TlsError),
+    /// Each printed as if it were alone.
+    #[error("{} things are wrong", .0.len())]
+    Several(Vec<Error>),
     #[error("keyward at {address} is not ready: {body}")]
     NotReady { address: SocketAddr, body: String },
+    #[error(
+        "the key `{id}` is in {} now, but its secret could not be printed and is lost; take the key out of the file and make another",
+        file.display()
+    )]
+    SecretLost {
+        id: String,
+        file: PathBuf,
+        source: io::Error,
+    },
     #[error("{0}")]
     Failed(String),
     #[error("cannot {what}")]
@@ -69,10 +90,13 @@ impl Error {
     fn exit_code(&self) -> u8 {
         let bad_file = |is_bad| if is_bad { 3 } else { 1 };
         match self {
-            Self::NotReady { .. } | Self::Failed(_) | Self::Io { .. } => 1,
+            Self::NotReady { .. } | Self::SecretLost { .. } | Self::Failed(_) | Self::Io { .. } => {
+                1
+            }
             // The record is what the arguments say.
             Self::Usage(_) | Self::Append(AppendError::Record(_)) => 2,
-            Self::NoConfig | Self::Config(_) | Self::Keys(_) => 3,
+            Self::NoConfig | Self::Config(_) | Self::Keys(_) | Self::Certificates(_) => 3,
+            Self::Several(errors) => errors.iter().map(Self::exit_code).max().unwrap_or(1),
             Self::Append(error) => bad_file(error.is_bad_file()),
             Self::Serve(error) => bad_file(error.is_bad_configuration()),
         }
@@ -84,24 +108,53 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         // Help and version go to stdout and are no failure; clap knows which is which.
-        Err(error) => {
-            let _ = error.print();
+        Err(mut error) => {
+            mind_colour(if error.use_stderr() {
+                io::stderr().is_terminal()
+            } else {
+                io::stdout().is_terminal()
+            });
+            let _ = without_secrets(&mut error).print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    match dispatch(arguments.command, &mut io::stdout().lock()) {
+    match dispatch(arguments.command, &mut io::stdout()) {
         Ok(Outcome::Success) => ExitCode::SUCCESS,
         Ok(Outcome::Denied) => ExitCode::from(4),
-        // Whoever reads our output has heard enough, as in `keyward schema config | head`.
-        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => {
-            ExitCode::SUCCESS
-        }
         Err(error) => {
-            let code = error.exit_code();
+            mind_colour(io::stderr().is_terminal());
             report(&error);
-            ExitCode::from(code)
+            ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// Colour is for terminals, whatever else the environment says of it; `NO_COLOR` is heard further down.
+fn mind_colour(is_terminal: bool) {
+    if !is_terminal {
+        anstream::ColorChoice::Never.write_global();
+    }
+}
+
+/// Takes out of a complaint about arguments what may be a secret that somebody gave as one.
+fn without_secrets(error: &mut clap::Error) -> &clap::Error {
+    for kind in [
+        ContextKind::InvalidArg,
+        ContextKind::InvalidSubcommand,
+        ContextKind::InvalidValue,
+    ] {
+        let Some(ContextValue::String(text)) = error.get(kind) else {
+            continue;
+        };
+        // The names of our own arguments begin with one of these.
+        let is_name = kind == ContextKind::InvalidArg && text.starts_with(['-', '<']);
+        let is_mistyped = kind != ContextKind::InvalidArg && text.len() <= MISTYPED_MAX_BYTES;
+        if text.contains(crate::keys::secret::PREFIX) || !(is_name || is_mistyped) {
+            let hidden = "(not shown: a secret is never an argument)".to_owned();
+            error.insert(kind, ContextValue::String(hidden));
+        }
+    }
+    error
 }
 
 fn dispatch(command: Command, out: &mut impl Write) -> Result<Outcome, Error> {
@@ -121,7 +174,7 @@ fn dispatch(command: Command, out: &mut impl Write) -> Result<Outcome, Error> {
             // Into memory first: clap_complete panics where a pipe is closed early.
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "keyward", &mut script);
-            out.write_all(&script).map_err(unprinted)?;
+            print(out, &script)?;
             Ok(Outcome::Success)
         }
     }
@@ -129,6 +182,10 @@ fn dispatch(command: Command, out: &mut impl Write) -> Result<Outcome, Error> {
 
 /// Prints an error with its causes on stderr, each problem on a line of its own.
 fn report(error: &Error) {
+    if let Error::Several(errors) = error {
+        errors.iter().for_each(report);
+        return;
+    }
     let mut stderr = anstream::stderr().lock();
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
@@ -151,17 +208,23 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// The configuration file that was named, or the first of the usual ones that exists.
+/// The configuration file that an argument or the environment names.
+fn named_config(arguments: &ConfigFile) -> Option<PathBuf> {
+    arguments.config.clone().or_else(|| {
+        // Not by `environment`: a path need not be UTF-8.
+        let name = std::env::var_os(CONFIG_VARIABLE).filter(|name| !name.is_empty());
+        name.map(PathBuf::from)
+    })
+}
+
+/// The configuration file that is named, or the first of the usual ones that exists.
 fn find_config(arguments: &ConfigFile) -> Result<PathBuf, Error> {
     let usual = || {
-        CONFIG_PATHS
-            .into_iter()
-            .map(PathBuf::from)
-            .find(|path| path.exists())
+        let mut paths = CONFIG_PATHS.into_iter().map(PathBuf::from);
+        // One that may not even be looked for is there for all that we know, and reading it says why not.
+        paths.find(|path| path.try_exists().unwrap_or(true))
     };
-    arguments
-        .config
-        .clone()
+    named_config(arguments)
         .or_else(usual)
         .ok_or(Error::NoConfig)
 }
@@ -181,10 +244,13 @@ fn key_file(config: &Config) -> &Path {
     path
 }
 
-/// What failed when a command could not print.
-fn unprinted(source: io::Error) -> Error {
-    Error::Io {
-        what: "write to standard output".to_owned(),
-        source,
+/// Prints data. Whoever reads it may have heard enough, as in `keyward schema config | head`: that is no failure.
+fn print(out: &mut impl Write, data: &[u8]) -> Result<(), Error> {
+    match out.write_all(data).and_then(|()| out.flush()) {
+        Err(source) if source.kind() != io::ErrorKind::BrokenPipe => Err(Error::Io {
+            what: "write to standard output".to_owned(),
+            source,
+        }),
+        Ok(()) | Err(_) => Ok(()),
     }
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use schemars::Schema;
 
 use crate::authz::snapshot::Policy;
-use crate::yaml::{self, Document, Environment, Problems, ReadError};
+use crate::yaml::{self, Environment, Place, Problems, ReadError};
 
 pub mod defaults;
 pub mod spec;
@@ -130,41 +130,19 @@ impl Config {
     /// # Errors
     /// With all that is wrong in it.
     pub fn parse(file: &Path, text: &str, env: &Environment<'_>) -> Result<Self, Problems> {
-        let document: Document<'_, ConfigSpec> = yaml::parse_with_env(file, text, env)?;
-        let effective = effective::write(&document);
-        let Document {
-            value: spec,
-            source: text,
-        } = document;
         let base = file.parent().unwrap_or(Path::new(""));
-        let checker = text.checker();
-        let top = checker.top();
-        let server = server::check(&spec.server, &top.field("server"), base);
-        let source = source::check(&spec.source, &top.field("source"), base);
-        let cache = source::check_cache(&spec.cache, &top.field("cache"));
-        source::refuse_limits(&spec.limits, &top.field("limits"));
-        let policy = policy::check(&spec, &top, base);
-        checker.finish()?;
-        let whole = server.zip(source).zip(cache).zip(policy);
-        let Some((((server, source), cache), (policy, pepper))) = whole else {
-            // Whoever gives nothing notes why, so that `finish` has returned.
-            return Err(Problems::one(
-                file,
-                None,
-                "the configuration cannot be used",
-                None,
-            ));
-        };
+        let check = |spec: ConfigSpec, top: &Place<'_>| Parts::check(spec, top, base);
+        let (parts, source) = yaml::convert_with_env(file, text, env, check)?;
         Ok(Self {
-            server,
-            source,
-            cache,
-            metrics_max_keys: spec.metrics.max_keys,
-            log: spec.log.clone(),
-            policy: Arc::new(policy),
-            spec,
-            pepper,
-            effective,
+            server: parts.server,
+            source: parts.source,
+            cache: parts.cache,
+            metrics_max_keys: parts.spec.metrics.max_keys,
+            log: parts.spec.log.clone(),
+            policy: Arc::new(parts.policy),
+            effective: effective::write(&parts.spec, source.substituted()),
+            spec: parts.spec,
+            pepper: parts.pepper,
         })
     }
 
@@ -189,6 +167,35 @@ impl Config {
     /// which it has the names, and a value that came from the environment is shown as the file has it, `${NAME}`.
     pub fn effective(&self) -> &serde_json::Value {
         &self.effective
+    }
+}
+
+/// The checked parts of a configuration, and what they were written as.
+struct Parts {
+    server: ServerConfig,
+    source: SourceConfig,
+    cache: CacheConfig,
+    policy: Policy,
+    pepper: digest::Pepper,
+    spec: ConfigSpec,
+}
+
+impl Parts {
+    /// Each is checked whether or not another failed, so that all problems are told at once.
+    fn check(spec: ConfigSpec, top: &Place<'_>, base: &Path) -> Option<Self> {
+        let server = server::check(&spec.server, &top.field("server"), base);
+        let source = source::check(&spec.source, &top.field("source"), base);
+        let cache = source::check_cache(&spec.cache, &top.field("cache"));
+        source::refuse_limits(&spec.limits, &top.field("limits"));
+        let (policy, pepper) = policy::check(&spec, top, base)?;
+        Some(Self {
+            server: server?,
+            source: source?,
+            cache: cache?,
+            policy,
+            pepper,
+            spec,
+        })
     }
 }
 

@@ -1,5 +1,32 @@
-//! keyward is a function from Envoy's `CheckRequest` to an allow-or-deny `Decision`, with the keys it
-//! needs on one side and the records it leaves on the other.
+//! keyward is a function from Envoy's `CheckRequest` to an allow-or-deny `Decision`, with the keys it needs on one side
+//! and the records it leaves on the other.
+//!
+//! ```text
+//! CheckRequest ─ envoy/view ─> RequestAttributes ─ authorizer ─> Decision ─ envoy/convert ─> CheckResponse
+//!                                                    │     │         └─> observe (metrics, decision log)
+//!                      authz/credential, digest ─────┘     └── authz/rule, key, path, host (pure)
+//!                           keys (cache ─> source)
+//! ```
+//!
+//! The way of a request is a straight line through the rooms, and no room is entered twice:
+//!
+//! - [`envoy`]: the wire. Bytes to [`RequestAttributes`](authz::request::RequestAttributes), decisions to bytes.
+//! - [`authorizer`]: the pipeline, one function in the order of a decision.
+//! - [`authz`]: its parts, pure: credentials, digests, keys, rules, paths, hosts, reasons.
+//! - [`keys`]: where keys come from: the file, the source's seam, moka in front.
+//! - [`observe`]: what is left behind: metrics, the decision log, the log.
+//! - [`yaml`]: text to typed shapes, or everything that is wrong with it, and where.
+//! - [`config`]: `keyward.yaml`, as written and as checked.
+//! - [`server`]: builds everything, binds, follows the files, drains. The only place that constructs.
+//! - [`cli`]: the command line.
+//!
+//! Imports go one way: `cli` -> `server` -> everything; `config` -> `authz`, `keys`, `observe`, `yaml`; `envoy` ->
+//! `authorizer`, `authz`, `keys`, `observe`; `authorizer` -> `authz`, `keys`; `keys` -> `authz`, `observe`, `yaml`;
+//! `observe` -> `authz`; `authz` and `yaml` -> nothing of ours. A test reads the `use` lines and holds the code to it.
+//!
+//! How it fails: a denial is a value, not an error. An error means that we could not do our job, and ends as
+//! `Unavailable`, never as an allow. Every answer but an allow carries a non-zero status, because an empty one would be an
+//! allow to Envoy. What is wrong with a file is told whole, and what was in force stays in force.
 
 pub mod authorizer;
 pub mod authz;

@@ -23,11 +23,12 @@ mod tasks;
 mod tls;
 mod watch;
 
-use std::io::IsTerminal as _;
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
+
+use anstream::{AutoStream, ColorChoice};
 
 pub use self::error::ServeError;
 pub use self::files::Environment;
@@ -74,11 +75,11 @@ pub fn run(config_file: &Path, env: Environment) -> Result<(), ServeError> {
     let (config, config_file) = followed::split(config_file, taken);
     let config = config?;
 
-    // https://no-color.org: where it is set to anything but nothing.
-    let may_colour = env("NO_COLOR").is_none_or(|value| value.is_empty());
+    // Only on a terminal, and never with NO_COLOR.
+    let colour = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
     let (log, _flush) = Log::start(
         logging::settings(&config),
-        may_colour && std::io::stderr().is_terminal(),
+        colour,
         Arc::clone(&clock),
         std::io::stderr(),
     );

@@ -2,11 +2,10 @@
 //!
 //! [`parse`] first lets `serde_yaml` read the text straight into the type, which is what 100 000 keys need. Only
 //! when that fails is the text read again into a tree with positions, from which everything that is wrong
-//! with its shape is collected. A loader then converts the Spec with a [`Checker`], whose problems get their
-//! lines the same lazy way. JSON is YAML, so it is read here too.
+//! with its shape is collected. A loader's conversion notes what is wrong with the values at a [`Place`], whose
+//! lines are found the same lazy way. JSON is YAML, so it is read here too.
 //!
-//! The way of a loader: [`read`] the file, [`parse`] it (or [`parse_with_env`]), check it, and
-//! [`Checker::finish`]:
+//! The way of a loader: [`read`] the file, and [`convert`] it (or [`convert_with_env`]):
 //!
 //! ```
 //! # use keyward::yaml;
@@ -18,19 +17,27 @@
 //! #[serde(deny_unknown_fields)]
 //! struct KeySpec { id: String }
 //!
-//! let document = yaml::parse::<KeysSpec>(Path::new("keys.yaml"), "keys:\n- id: _a\n")?;
-//! let checker = document.source.checker();
-//! let top = checker.top();
-//! let list = top.field("keys");
-//! for (index, key) in document.value.keys.iter().enumerate() {
-//!     if key.id.starts_with('_') {
-//!         list.index(index).field("id").problem("begins with `_`");
+//! let ids = |text| yaml::convert(Path::new("keys.yaml"), text, |spec: KeysSpec, top| {
+//!     let list = top.field("keys");
+//!     for (index, key) in spec.keys.iter().enumerate() {
+//!         if key.id.starts_with('_') {
+//!             list.index(index).field("id").problem("begins with `_`");
+//!         }
 //!     }
-//! }
-//! let problems = checker.finish().unwrap_err();
-//! assert_eq!(problems.to_string(), "keys.yaml:2:7: keys[0].id: begins with `_`");
+//!     Some(spec.keys.into_iter().map(|key| key.id).collect::<Vec<_>>())
+//! });
+//! assert_eq!(ids("keys:\n- id: a\n")?, ["a"]);
+//! let problems = ids("keys:\n- {}\n- id: _a\n").unwrap_err();
+//! assert_eq!(
+//!     problems.to_string(),
+//!     "keys.yaml:2:3: keys[0]: missing member `id`\nkeys.yaml:3:7: keys[1].id: begins with `_`"
+//! );
 //! # Ok::<(), yaml::Problems>(())
 //! ```
+//!
+//! The conversion also sees a document of which some values have a wrong shape, so that all problems are told at once. In their place
+//! stands what is made up: a problem noted there is dropped, and what is converted is dropped in any case. What compares
+//! a value with another, or finds it absent, asks first whether it [is known](Place::is_known).
 //!
 //! Rules for Specs: derive `Deserialize` with `deny_unknown_fields`, no `flatten`, no untagged or internally tagged enums (they
 //! lose positions); mappings with names of the operator's are [`Members`], free-form values [`Free`] (serde's
@@ -46,6 +53,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 
 mod checker;
 mod members;
+mod parsed;
 mod problem;
 mod scalar;
 mod shape;
@@ -54,14 +62,15 @@ mod tree;
 mod units;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use checker::{Checker, Place};
-pub use members::{Free, Members, not_null};
+pub use members::{Free, Members, not_null, text};
 pub use problem::{MAX_PROBLEMS, Position, Problem, Problems, Segment, YamlPath};
 pub use substitute::Environment;
 pub use units::{DurationSpec, InvalidUnit, SizeSpec, TimeSpec};
 
+use parsed::{Parsed, Partial};
 use tree::{Flaw, Tree};
 
 /// Size in bytes of the largest file that is read: some two million keys, and no more than a machine can hold by mistake.
@@ -152,33 +161,55 @@ pub fn parse<'t, T: DeserializeOwned>(
     file: &Path,
     text: &'t str,
 ) -> Result<Document<'t, T>, Problems> {
+    read_document(file, text, None)?.whole()
+}
+
+/// Reads the one document in `text` as a `T`, and converts it. `file` is for messages alone.
+///
+/// The conversion gives `None` when it has noted why not.
+///
+/// # Errors
+/// A syntax error alone, or all that is wrong with the document, its shape and its values.
+pub fn convert<T: DeserializeOwned, U>(
+    file: &Path,
+    text: &str,
+    conversion: impl FnOnce(T, &Place<'_>) -> Option<U>,
+) -> Result<U, Problems> {
+    let (converted, _) = read_document(file, text, None)?.convert(conversion)?;
+    Ok(converted)
+}
+
+/// As [`convert`], with `${NAME}` and `${NAME:-default}` in strings replaced from `env`. What is replaced may become a number or
+/// a boolean, where one is asked for; an empty value is an empty string.
+///
+/// # Errors
+/// As [`convert`]; a name that is not set is one more problem of the list.
+pub fn convert_with_env<'t, T: DeserializeOwned, U>(
+    file: &Path,
+    text: &'t str,
+    env: &Environment<'_>,
+    conversion: impl FnOnce(T, &Place<'_>) -> Option<U>,
+) -> Result<(U, Source<'t>), Problems> {
+    read_document(file, text, Some(env))?.convert(conversion)
+}
+
+fn read_document<'t, T: DeserializeOwned>(
+    file: &Path,
+    text: &'t str,
+    env: Option<&Environment<'_>>,
+) -> Result<Parsed<'t, T>, Problems> {
     let source = Source::new(file, text);
     source.refuse_empty()?;
+    if let Some(env) = env.filter(|_| text.contains("${")) {
+        return source.read_tree(Some(env));
+    }
     if may_nest_deep(source.text) {
         Tree::read(source.text, None).map_err(|flaw| Problems::from(source.problem(flaw)))?;
     }
     match serde_yaml::from_str(source.text) {
-        Ok(value) => Ok(Document { value, source }),
+        Ok(value) => Ok(Parsed::Whole(Document { value, source })),
         Err(_) => source.read_tree(None),
     }
-}
-
-/// As [`parse`], with `${NAME}` and `${NAME:-default}` in strings replaced from `env`. What is replaced may become a number or
-/// a boolean, where one is asked for; an empty value is an empty string.
-///
-/// # Errors
-/// As [`parse`]; a name that is not set is one more problem of the list.
-pub fn parse_with_env<'t, T: DeserializeOwned>(
-    file: &Path,
-    text: &'t str,
-    env: &Environment<'_>,
-) -> Result<Document<'t, T>, Problems> {
-    if !text.contains("${") {
-        return parse(file, text);
-    }
-    let source = Source::new(file, text);
-    source.refuse_empty()?;
-    source.read_tree(Some(env))
 }
 
 /// Whether brackets may nest deeper than anyone means.
@@ -201,7 +232,8 @@ fn may_nest_deep(text: &str) -> bool {
 // === impl Source ===
 
 impl<'t> Source<'t> {
-    fn new(file: &Path, text: &'t str) -> Self {
+    /// The document in `text`, whatever it looks like.
+    pub fn new(file: &Path, text: &'t str) -> Self {
         Self {
             file: Arc::from(file),
             text: text.strip_prefix('\u{feff}').unwrap_or(text),
@@ -216,18 +248,22 @@ impl<'t> Source<'t> {
 
     /// A basket for what is wrong with the document's values.
     pub fn checker(&self) -> Checker<'_, 't> {
-        Checker::new(self)
+        Checker::new(self, None)
     }
 
     /// Where the value at `path` begins, or the nearest one around it that the document has. Reads the text again the first time.
     pub fn locate(&self, path: &YamlPath) -> Option<Position> {
+        self.tree().map(|tree| tree.locate(path))
+    }
+
+    /// The document with positions, unless its syntax is wrong.
+    fn tree(&self) -> Option<&Tree<'t>> {
         self.tree
             .get_or_init(|| Tree::read(self.text, None).ok())
             .as_ref()
-            .map(|tree| tree.locate(path))
     }
 
-    /// Each value that came from the environment, with what the file has in its place. Empty after [`parse`].
+    /// Each value that came from the environment, with what the file has in its place. Empty where no environment was given.
     pub fn substituted(&self) -> Vec<(YamlPath, String)> {
         match self.tree.get() {
             Some(Some(tree)) => tree.substituted(),
@@ -255,7 +291,7 @@ impl<'t> Source<'t> {
     fn read_tree<T: DeserializeOwned>(
         self,
         env: Option<&Environment<'_>>,
-    ) -> Result<Document<'t, T>, Problems> {
+    ) -> Result<Parsed<'t, T>, Problems> {
         let mut tree = Tree::read(self.text, env).map_err(|mut flaw| {
             let line = self.text.lines().nth(flaw.position.line - 1);
             if env.is_some() && line.is_some_and(|line| line.contains("${")) {
@@ -266,21 +302,15 @@ impl<'t> Source<'t> {
         })?;
         self.refuse_other_dialect()?;
         let flaws = std::mem::take(&mut tree.flaws);
-        match shape::read(&tree, flaws) {
-            Ok(value) => Ok(Document {
-                value,
-                source: Self {
-                    tree: OnceLock::from(Some(tree)),
-                    ..self
-                },
-            }),
-            Err((flaws, omitted)) => {
-                let list = flaws.into_iter().map(|flaw| self.problem(flaw)).collect();
-                Err(Problems::sorted(list, omitted).unwrap_or_else(|| {
-                    Problems::one(&self.file, None, "the file cannot be read", None)
-                }))
-            }
-        }
+        let read = shape::read(&tree, flaws);
+        let source = Self {
+            tree: OnceLock::from(Some(tree)),
+            ..self
+        };
+        Ok(match read {
+            Ok(value) => Parsed::Whole(Document { value, source }),
+            Err(misshapen) => Parsed::Partial(Partial { misshapen, source }),
+        })
     }
 
     /// Where the two parsers differ about syntax, `serde_yaml`'s word holds: it reads every file that has no problem.

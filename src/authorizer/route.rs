@@ -6,12 +6,13 @@
 use jiff::Timestamp;
 
 use super::trace::{Step, Trace};
+use super::wording;
 use crate::authz::digest::KeyDigest;
-use crate::authz::key::{ClientName, KeyRecord};
+use crate::authz::key::KeyRecord;
 use crate::authz::path::PlainPath;
 use crate::authz::reason::Reason;
 use crate::authz::request::RequestAttributes;
-use crate::authz::rule::{Access, Choice, DefaultAccess, Mismatch, Requirement, Rule};
+use crate::authz::rule::{Access, Choice, DefaultAccess, Requirement, Rule};
 use crate::authz::scope::Scope;
 use crate::authz::snapshot::Policy;
 
@@ -38,11 +39,14 @@ impl<'r> Route<'r> {
         trace: &mut impl Trace,
     ) -> Self {
         let choice = policy.rules.choose(request, |rule, mismatch| {
-            trace.noted(Step::Rule, || {
-                format!("rule {} does not match the {}", rule.name, part(mismatch))
-            });
+            trace.noted(Step::Rule, || wording::passed_over(rule, mismatch, request));
         });
-        trace.passed(Step::Rule, || describe(choice));
+        let seen = || wording::choice(choice, request);
+        match choice {
+            Choice::Rule(_) | Choice::Default(_) => trace.passed(Step::Rule, seen),
+            // Not the step that refuses: section 5 has the key come first.
+            Choice::MalformedPath(_) | Choice::UnknownName => trace.noted(Step::Rule, seen),
+        }
         Self::of(choice)
     }
 
@@ -96,17 +100,12 @@ pub(super) fn judge_key(
 ) -> Result<(), (Reason, Option<Timestamp>)> {
     match record.judge(digest, now) {
         Ok(()) => {
-            trace.passed(Step::Validity, || {
-                format!("key and secret are valid at {now}")
-            });
+            trace.passed(Step::Validity, || wording::valid(record, digest, now));
             Ok(())
         }
         Err(not_valid) => {
-            trace.failed(Step::Validity, || match not_valid.moment {
-                Some(moment) => {
-                    format!("{} since or until {moment}; it is {now}", not_valid.reason)
-                }
-                None => not_valid.reason.to_string(),
+            trace.failed(Step::Validity, || {
+                wording::not_valid(not_valid, record, digest, now)
             });
             Err((not_valid.reason, not_valid.moment))
         }
@@ -114,6 +113,8 @@ pub(super) fn judge_key(
 }
 
 /// Whether a valid key may make this request: path, route, address, the key's own restrictions, client, scopes.
+///
+/// A step that has nothing to look at is not told.
 pub(super) fn judge_route(
     route: &Route<'_>,
     record: &KeyRecord,
@@ -132,45 +133,26 @@ pub(super) fn judge_route(
     let restrictions = record.restrictions.as_deref();
     let key_paths = restrictions.and_then(|restrictions| restrictions.paths.as_deref());
     let path = key_paths.map(|_| PlainPath::judge(request.path()));
-    let plain = route.access != RouteAccess::MalformedPath && !matches!(path, Some(Err(_)));
-    step(Step::Path, plain, Reason::MalformedPath, &|| {
-        let path = request.path().escape_ascii();
-        format!(
-            "{path} {}",
-            if plain {
-                "may be compared"
-            } else {
-                "is not plain"
-            }
-        )
+    let malformed_for_rule = route.access == RouteAccess::MalformedPath;
+    if malformed_for_rule || path.is_some() {
+        let plain = !malformed_for_rule && !matches!(path, Some(Err(_)));
+        step(Step::Path, plain, Reason::MalformedPath, &|| {
+            wording::path(plain, route.rule.filter(|_| malformed_for_rule), request)
+        })?;
+    }
+    let open = route.access != RouteAccess::Nobody;
+    step(Step::Route, open, Reason::RouteDenied, &|| {
+        wording::route(open, route.rule, request)
     })?;
-    step(
-        Step::Route,
-        route.access != RouteAccess::Nobody,
-        Reason::RouteDenied,
-        &|| match route.access {
-            RouteAccess::Nobody => "nobody may pass".to_owned(),
-            RouteAccess::Anyone | RouteAccess::Key(_) | RouteAccess::MalformedPath => {
-                "open to keys".to_owned()
-            }
-        },
-    )?;
 
     if let Some(restrictions) = restrictions {
-        let address = policy.client_address.of(request);
-        step(
-            Step::Address,
-            restrictions.allow_ip(address),
-            Reason::IpNotAllowed,
-            &|| {
-                let address =
-                    address.map_or_else(|| "an unknown address".to_owned(), |ip| ip.to_string());
-                format!(
-                    "{address}; the key allows {}",
-                    list(restrictions.ips.as_deref())
-                )
-            },
-        )?;
+        if restrictions.ips.is_some() {
+            let address = policy.client_address.of(request);
+            let allowed = restrictions.allow_ip(address);
+            step(Step::Address, allowed, Reason::IpNotAllowed, &|| {
+                wording::address(allowed, restrictions, request, policy.client_address)
+            })?;
+        }
         let path_allowed = match (key_paths, &path) {
             (Some(patterns), Some(Ok(path))) => {
                 patterns.iter().any(|pattern| pattern.matches(path))
@@ -185,93 +167,29 @@ pub(super) fn judge_route(
             Step::Restrictions,
             allowed,
             Reason::RouteNotAllowed,
-            &|| {
-                format!(
-                    "{} {}{}; the key allows hosts {}, paths {}, methods {}",
-                    request.method.escape_ascii(),
-                    request.host.escape_ascii(),
-                    request.path().escape_ascii(),
-                    list(restrictions.hosts.as_deref()),
-                    list(key_paths),
-                    list(restrictions.methods.as_deref())
-                )
-            },
+            &|| wording::restrictions(restrictions, path_allowed, request),
         )?;
     }
 
     let RouteAccess::Key(Some(Requirement { scopes, clients })) = &route.access else {
         return Ok(());
     };
-    let is_wanted = |clients: &[ClientName]| {
-        clients
+    if let Some(clients) = clients.as_deref() {
+        let wanted = clients
             .iter()
-            .any(|client| client.as_str() == record.client())
-    };
-    step(
-        Step::Client,
-        clients.as_deref().is_none_or(is_wanted),
-        Reason::ClientNotAllowed,
-        &|| {
-            format!(
-                "the key stands for {}; the rule wants {}",
-                record.client(),
-                list(clients.as_deref())
-            )
-        },
-    )?;
+            .any(|client| client.as_str() == record.client());
+        step(Step::Client, wanted, Reason::ClientNotAllowed, &|| {
+            wording::client(wanted, record, clients)
+        })?;
+    }
+    if scopes.is_empty() {
+        return Ok(());
+    }
     let granted = |wanted: &Scope| policy.plans.scopes_of(record).any(|scope| scope == wanted);
     step(
         Step::Scopes,
         scopes.iter().all(granted),
         Reason::InsufficientScope,
-        &|| {
-            let granted: Vec<_> = policy.plans.scopes_of(record).map(Scope::as_str).collect();
-            format!(
-                "the key has [{}]; the rule wants {}",
-                granted.join(", "),
-                list(Some(scopes))
-            )
-        },
+        &|| wording::scopes(scopes, record, policy),
     )
-}
-
-fn list<T: ToString>(items: Option<&[T]>) -> String {
-    items.map_or_else(
-        || "any".to_owned(),
-        |items| {
-            format!(
-                "[{}]",
-                items
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            )
-        },
-    )
-}
-
-fn part(mismatch: Mismatch) -> &'static str {
-    match mismatch {
-        Mismatch::Host => "host",
-        Mismatch::Method => "method",
-        Mismatch::Path => "path",
-    }
-}
-
-fn describe(choice: Choice<'_>) -> String {
-    match choice {
-        Choice::Rule(rule) => format!("rule {} decides", rule.name),
-        Choice::Default(DefaultAccess::RequireKey) => {
-            "no rule matches, the default is require-key".to_owned()
-        }
-        Choice::Default(DefaultAccess::AllowAnyone) => {
-            "no rule matches, the default is allow-anyone".to_owned()
-        }
-        Choice::Default(DefaultAccess::Deny) => "no rule matches, the default is deny".to_owned(),
-        Choice::MalformedPath(rule) => {
-            format!("rule {} has paths, and the path is not plain", rule.name)
-        }
-        Choice::UnknownName => "the Envoy route names a rule that does not exist".to_owned(),
-    }
 }

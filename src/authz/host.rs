@@ -121,7 +121,8 @@ impl HostPattern {
             (PortPattern::None | PortPattern::Any, None) => true,
             (PortPattern::Any, Some(port)) => port.parse::<u16>().is_ok_and(|_| is_digits(port)),
             (PortPattern::Exactly(wanted), Some(port)) => {
-                is_digits(port) && port.parse() == Ok(*wanted)
+                // Another spelling of the number is not the authority as sent.
+                is_digits(port) && !port.starts_with('0') && port.parse() == Ok(*wanted)
             }
             (PortPattern::None, Some(_)) | (PortPattern::Exactly(_), None) => false,
         };
@@ -201,6 +202,7 @@ mod tests {
             ("api.example.com:8443", "api.example.com:8443", true, true),
             ("api.example.com:8443", "api.example.com:8444", false, true),
             ("api.example.com:8443", "api.example.com:+8443", false, true),
+            ("api.example.com:8443", "api.example.com:08443", false, true),
             ("api.example.com:8443", "api.example.com", false, true),
             ("api.example.com:*", "api.example.com:1", true, true),
             ("api.example.com:*", "api.example.com", true, true),

@@ -5,16 +5,21 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
+use hashbrown::HashTable;
+
 use super::digest::{DigestHasher, KeyDigest};
-use super::key::KeyRecord;
+use super::key::{KeyRecord, Secret};
 
 /// The keys of a file.
 #[derive(Debug, Default)]
 pub struct KeyMap {
     records: Vec<Arc<KeyRecord>>,
-    by_digest: HashMap<KeyDigest, u32, DigestHasher>,
+    /// Numbers of records, found by the digests that the records hold: those are not kept a second time.
+    by_digest: HashTable<u32>,
+    hasher: DigestHasher,
 }
 
 /// Two records share what must be one record's alone. Numbers count records from 0, in the order given.
@@ -42,45 +47,57 @@ impl KeyMap {
     /// # Errors
     /// Every id and digest that is there more than once.
     pub fn new(records: Vec<Arc<KeyRecord>>) -> Result<Self, Vec<Repeated>> {
-        let mut repeated = Vec::new();
+        let hasher = DigestHasher::default();
+        let secrets = records.iter().map(|record| record.secrets.len()).sum();
+        let mut by_digest: HashTable<u32> = HashTable::with_capacity(secrets);
         let mut ids: HashMap<&str, usize> = HashMap::with_capacity(records.len());
-        let mut by_digest =
-            HashMap::with_capacity_and_hasher(records.len(), DigestHasher::default());
-        for (number, record) in records.iter().enumerate() {
+        let mut repeated = Vec::new();
+        for (second, record) in records.iter().enumerate() {
             match ids.entry(record.id.as_str()) {
-                Entry::Vacant(free) => _ = free.insert(number),
-                Entry::Occupied(taken) => repeated.push(Repeated::Id {
-                    first: *taken.get(),
-                    second: number,
-                }),
-            }
-            let Ok(short) = u32::try_from(number) else {
-                break;
-            };
-            for (place, secret) in record.secrets.iter().enumerate() {
-                match by_digest.entry(secret.digest) {
-                    Entry::Vacant(free) => _ = free.insert(short),
-                    Entry::Occupied(taken) => {
-                        let first = usize::try_from(*taken.get()).unwrap_or(usize::MAX);
-                        repeated.push(Repeated::Digest {
-                            first,
-                            second: (number, place),
-                        });
-                    }
+                Entry::Vacant(free) => _ = free.insert(second),
+                Entry::Occupied(taken) => {
+                    let first = *taken.get();
+                    repeated.push(Repeated::Id { first, second });
                 }
             }
+            let Ok(number) = u32::try_from(second) else {
+                break;
+            };
+            for (place, Secret { digest, .. }) in record.secrets.iter().enumerate() {
+                let hash = hasher.hash_one(digest);
+                let in_another = by_digest
+                    .find(hash, |taken| {
+                        *taken != number && holds(&records, *taken, digest)
+                    })
+                    .and_then(|taken| usize::try_from(*taken).ok());
+                let mut earlier = record.secrets.iter().take(place);
+                let in_itself = earlier.any(|secret| secret.digest == *digest);
+                if let Some(first) = in_another.or(in_itself.then_some(second)) {
+                    let second = (second, place);
+                    repeated.push(Repeated::Digest { first, second });
+                    continue;
+                }
+                // There is room for every secret, so that nothing is ever hashed anew.
+                by_digest.insert_unique(hash, number, |_| hash);
+            }
         }
-        if repeated.is_empty() {
-            Ok(Self { records, by_digest })
-        } else {
-            Err(repeated)
+        drop(ids);
+        if !repeated.is_empty() {
+            return Err(repeated);
         }
+        Ok(Self {
+            records,
+            by_digest,
+            hasher,
+        })
     }
-
     /// The key that has a secret with that digest.
     pub fn get(&self, digest: &KeyDigest) -> Option<&Arc<KeyRecord>> {
-        let number = self.by_digest.get(digest)?;
-        self.records.get(usize::try_from(*number).ok()?)
+        let hash = self.hasher.hash_one(digest);
+        let found = self
+            .by_digest
+            .find(hash, |number| holds(&self.records, *number, digest));
+        self.records.get(usize::try_from(*found?).ok()?)
     }
 
     /// Every key, in the order of the file.
@@ -97,6 +114,14 @@ impl KeyMap {
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
+}
+
+/// Whether the record of that number has a secret with that digest.
+fn holds(records: &[Arc<KeyRecord>], number: u32, digest: &KeyDigest) -> bool {
+    let record = usize::try_from(number)
+        .ok()
+        .and_then(|number| records.get(number));
+    record.is_some_and(|record| record.secrets.iter().any(|secret| secret.digest == *digest))
 }
 
 #[cfg(test)]

@@ -23,9 +23,9 @@ pub(super) struct Arguments {
 pub(super) enum Command {
     /// Run the server
     Serve(ConfigFile),
-    /// Load configuration and keys as serve would, and report every problem
+    /// Load configuration, keys and certificates as serve would, and report every problem
     CheckConfig(CheckConfig),
-    /// Decide one request offline and print why, step by step
+    /// Decide one request offline and print why, step by step; exit 0 if it is allowed, 4 if not
     Explain(Explain),
     /// Manage keys in a file
     Keys {
@@ -33,7 +33,7 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: KeysCommand,
     },
-    /// Ask the admin address for /readyz, for exec probes
+    /// Ask the admin address for /readyz, for exec probes; exit 0 if it is ready
     Health(Health),
     /// Print a JSON Schema, for editors
     Schema {
@@ -50,14 +50,9 @@ pub(super) enum Command {
 /// Which configuration file to use.
 #[derive(Debug, Args)]
 pub(super) struct ConfigFile {
-    /// The configuration file [default: ./keyward.yaml, then /etc/keyward/keyward.yaml]
-    #[arg(
-        short,
-        long,
-        value_name = "FILE",
-        env = "KEYWARD_CONFIG",
-        hide_env_values = true
-    )]
+    /// The configuration file [default: `$KEYWARD_CONFIG`, then ./keyward.yaml, then
+    /// /etc/keyward/keyward.yaml]
+    #[arg(short, long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
 }
 
@@ -98,21 +93,24 @@ pub(super) struct Explain {
     /// The request's path, with its query if it has one
     #[arg(long, value_name = "P")]
     pub(super) path: String,
-    /// The request's host, with its port if it names one
-    #[arg(long, value_name = "H", default_value = "")]
+    /// The request's host, with its port if it names one; empty by default
+    #[arg(long, value_name = "H", default_value = "", hide_default_value = true)]
     pub(super) host: String,
-    /// A file that holds the secret to present, or - for standard input
+    /// A file that holds the secret to present at the first credential place, or - for standard input
     #[arg(long, value_name = "F")]
     pub(super) key_file: Option<PathBuf>,
-    /// A header of the request; may be given more than once
+    /// A header of the request, but none that holds a secret; may be given more than once
     #[arg(long = "header", value_name = "N: V")]
     pub(super) headers: Vec<String>,
-    /// The address that the request comes from
+    /// The address that the request comes from, as Envoy sees it
     #[arg(long, value_name = "IP")]
     pub(super) source_ip: Option<IpAddr>,
     /// The rule that the Envoy route names in `context_extensions`
     #[arg(long, value_name = "NAME")]
     pub(super) rule: Option<String>,
+    /// The request's body, for rules with `mcp`; not supported yet
+    #[arg(long, value_name = "F")]
+    pub(super) body: Option<PathBuf>,
     #[command(flatten)]
     pub(super) output: Output,
 }
@@ -129,7 +127,8 @@ pub(super) enum KeysCommand {
 pub(super) struct NewKey {
     #[command(flatten)]
     pub(super) config: ConfigFile,
-    /// The key file; by default the file source of the configuration
+    /// The key file or directory; by default the source of the configuration, which is still used for its pepper and
+    /// plans where -c or `$KEYWARD_CONFIG` names it
     #[arg(long, value_name = "PATH")]
     pub(super) file: Option<PathBuf>,
     /// The new key's id
@@ -147,7 +146,7 @@ pub(super) struct NewKey {
     /// The first moment at which it is valid (RFC 3339)
     #[arg(long, value_name = "T")]
     pub(super) not_before: Option<String>,
-    /// The moment from which on it is no longer valid (RFC 3339)
+    /// The moment from which on it is no longer valid (RFC 3339); may be past
     #[arg(long, value_name = "T", conflicts_with = "expires_in")]
     pub(super) expires_at: Option<String>,
     /// How long it is valid from now, such as 90d
@@ -165,7 +164,7 @@ pub(super) struct NewKey {
 pub(super) struct Health {
     #[command(flatten)]
     pub(super) config: ConfigFile,
-    /// The admin address to ask; by default that of the configuration
+    /// The admin address to ask, an IP address and a port; by default that of the configuration
     #[arg(long, value_name = "A")]
     pub(super) address: Option<SocketAddr>,
 }

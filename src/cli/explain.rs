@@ -12,7 +12,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::command::{Explain, Format};
-use super::{Error, Outcome, load_config, load_keys, unprinted};
+use super::{Error, Outcome, load_config, load_keys, print};
 use crate::authorizer::trace::{Step, Trace};
 use crate::authorizer::{Authorizer, Known};
 use crate::authz::clock::SystemClock;
@@ -23,6 +23,7 @@ use crate::authz::request::{Headers, RequestAttributes};
 use crate::authz::snapshot::{Generation, Mode, Policy, Snapshot};
 use crate::authz::token::is_token;
 use crate::keys::cache::KeyCache;
+use crate::keys::secret::{PREFIX, is_intact};
 
 /// The steps of one decision, as they were told.
 #[derive(Debug, Default)]
@@ -61,6 +62,11 @@ impl Trace for Steps {
 
 /// Decides the request that the arguments describe, and prints each step and the decision.
 pub(super) fn run(arguments: &Explain, out: &mut impl Write) -> Result<Outcome, Error> {
+    if arguments.body.is_some() {
+        return Err(Error::Usage(
+            "--body is for rules with `mcp`, which are not supported yet; leave it out".to_owned(),
+        ));
+    }
     let config = load_config(&arguments.config)?;
     let keys = load_keys(&config)?;
     let policy = config.policy;
@@ -78,13 +84,21 @@ pub(super) fn run(arguments: &Explain, out: &mut impl Write) -> Result<Outcome, 
         what: "start".to_owned(),
         source,
     })?;
+    if let Some(flaw) = request.flaw {
+        steps.noted(Step::Credential, || format!("--key-file {flaw}"));
+    }
     let attributes = request.attributes(arguments);
     let decision = runtime.block_on(authorizer.decide(&attributes, &snapshot, &mut steps));
-    let printed = match arguments.output.output {
-        Format::Text => print_text(out, &steps, &decision, &policy),
-        Format::Json => print_json(out, &steps, &decision, &policy),
+    let mut text = Vec::new();
+    let written = match arguments.output.output {
+        Format::Text => write_text(&mut text, &steps, &decision, &policy),
+        Format::Json => write_json(&mut text, &steps, &decision, &policy),
     };
-    printed.map_err(unprinted)?;
+    written.map_err(|source| Error::Io {
+        what: "write the explanation".to_owned(),
+        source,
+    })?;
+    print(out, &text)?;
     Ok(match decision {
         Decision::Allow(_) => Outcome::Success,
         Decision::Deny(_) | Decision::Unavailable(_) => Outcome::Denied,
@@ -93,21 +107,24 @@ pub(super) fn run(arguments: &Explain, out: &mut impl Write) -> Result<Outcome, 
 
 /// The request's lines, owned, so that the attributes can borrow them.
 struct Request {
-    headers: Vec<(String, Zeroizing<String>)>,
-    target: Zeroizing<String>,
+    headers: Vec<(String, Zeroizing<Vec<u8>>)>,
+    target: Zeroizing<Vec<u8>>,
+    /// What is odd about the secret, before anybody looks for its key.
+    flaw: Option<&'static str>,
 }
 
 impl Request {
     fn of(arguments: &Explain, policy: &Policy) -> Result<Self, Error> {
         let mut request = Self {
             headers: Vec::new(),
-            target: Zeroizing::new(arguments.path.clone()),
+            target: Zeroizing::new(arguments.path.clone().into_bytes()),
+            flaw: None,
         };
         for line in &arguments.headers {
             let (name, value) = header(line)?;
             request
                 .headers
-                .push((name.to_owned(), Zeroizing::new(value.to_owned())));
+                .push((name.to_owned(), Zeroizing::new(value.as_bytes().to_vec())));
         }
         // Whatever stands at a credential place now came from an argument, be it one secret or two.
         if !matches!(
@@ -123,6 +140,7 @@ impl Request {
         }
         if let Some(file) = &arguments.key_file {
             let secret = read_secret(file)?;
+            request.flaw = flaw(&secret);
             policy
                 .credentials
                 .iter()
@@ -132,31 +150,37 @@ impl Request {
         Ok(request)
     }
 
-    fn present(&mut self, place: &Place, secret: &str) {
-        let (name, value) = match place {
-            Place::Header { name } => (name, secret.to_owned()),
-            Place::Scheme { name, scheme } => (name, format!("{scheme} {secret}")),
+    fn present(&mut self, place: &Place, secret: &[u8]) {
+        let (name, before): (&str, String) = match place {
+            Place::Header { name } => (name, String::new()),
+            Place::Scheme { name, scheme } => (name, format!("{scheme} ")),
+            Place::Cookie { name } => ("cookie", format!("{name}=")),
             Place::Query { name } => {
-                let separator = if self.target.contains('?') { '&' } else { '?' };
+                let separator = if self.target.contains(&b'?') {
+                    '&'
+                } else {
+                    '?'
+                };
                 let encoded = Zeroizing::new(percent_encoded(secret));
-                self.target =
-                    Zeroizing::new(format!("{}{separator}{name}={}", *self.target, *encoded));
+                let before = format!("{separator}{name}=");
+                let parts = [&self.target, before.as_bytes(), encoded.as_bytes()];
+                self.target = Zeroizing::new(parts.concat());
                 return;
             }
-            Place::Cookie { name } => (&Box::from("cookie"), format!("{name}={secret}")),
         };
-        self.headers.push((name.to_string(), Zeroizing::new(value)));
+        let value = Zeroizing::new([before.as_bytes(), secret].concat());
+        self.headers.push((name.to_owned(), value));
     }
 
     fn attributes<'a>(&'a self, arguments: &'a Explain) -> RequestAttributes<'a> {
         let lines = self
             .headers
             .iter()
-            .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+            .map(|(name, value)| (name.as_bytes(), value.as_slice()));
         RequestAttributes {
             method: arguments.method.as_bytes(),
             host: arguments.host.as_bytes(),
-            target: self.target.as_bytes(),
+            target: &self.target,
             headers: lines.collect::<Headers<'_>>(),
             peer: arguments.source_ip,
             rule: arguments.rule.as_deref().map(str::as_bytes),
@@ -175,32 +199,43 @@ fn header(line: &str) -> Result<(&str, &str), Error> {
     Ok((name, value.trim()))
 }
 
-/// Reads a secret from a file or, for `-`, from standard input; one final newline is not part of it.
-fn read_secret(file: &Path) -> Result<Zeroizing<String>, Error> {
-    let limit = u64::try_from(SECRET_MAX_BYTES)
-        .unwrap_or(u64::MAX)
-        .saturating_mul(2);
-    let mut secret = Zeroizing::new(String::new());
+/// Reads a secret from a file or, for `-`, from standard input; line breaks at its end are not part of it. What is too long for a
+/// secret is not read to its end.
+fn read_secret(file: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let room = SECRET_MAX_BYTES.saturating_mul(2);
+    let limit = u64::try_from(room).unwrap_or(u64::MAX);
+    // All of it is there from the start, or growing would leave copies behind.
+    let mut secret = Zeroizing::new(Vec::with_capacity(room.saturating_mul(2)));
     let read = if file == Path::new("-") {
-        std::io::stdin()
-            .lock()
-            .take(limit)
-            .read_to_string(&mut secret)
+        std::io::stdin().lock().take(limit).read_to_end(&mut secret)
     } else {
-        fs::File::open(file).and_then(|file| file.take(limit).read_to_string(&mut secret))
+        fs::File::open(file).and_then(|file| file.take(limit).read_to_end(&mut secret))
     };
     read.map_err(|source| Error::Io {
         what: format!("read the secret from {}", file.display()),
         source,
     })?;
-    let kept = secret.trim_end_matches(['\r', '\n']).len();
-    secret.truncate(kept);
+    while matches!(secret.last(), Some(b'\r' | b'\n')) {
+        secret.pop();
+    }
     Ok(secret)
 }
 
+/// What an operator should know of the content of `--key-file`, whatever comes of it.
+fn flaw(secret: &[u8]) -> Option<&'static str> {
+    if secret.is_empty() {
+        return Some("is empty: no secret is presented");
+    }
+    let text = std::str::from_utf8(secret).ok()?;
+    (text.starts_with(PREFIX) && !is_intact(text)).then_some(
+        "holds what looks like a secret of keyward's, but its last characters do not fit the others: it was cut or mistyped",
+    )
+}
+
 /// Everything but the unreserved characters of RFC 3986 section 2.3, percent-encoded.
-fn percent_encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut encoded, byte| {
+fn percent_encoded(secret: &[u8]) -> String {
+    let room = String::with_capacity(secret.len().saturating_mul(3));
+    secret.iter().fold(room, |mut encoded, &byte| {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             encoded.push(char::from(byte));
         } else {
@@ -231,7 +266,7 @@ fn identity(decision: &Decision<'_, Known<()>>, policy: &Policy) -> Vec<(String,
     }
 }
 
-fn print_text(
+fn write_text(
     out: &mut impl Write,
     steps: &Steps,
     decision: &Decision<'_, Known<()>>,
@@ -266,7 +301,7 @@ fn print_text(
     Ok(())
 }
 
-fn print_json(
+fn write_json(
     out: &mut impl Write,
     steps: &Steps,
     decision: &Decision<'_, Known<()>>,

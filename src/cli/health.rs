@@ -2,18 +2,23 @@
 //!
 //! One HTTP/1.1 request by hand over a blocking socket: a probe runs every few seconds and should cost next to nothing.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::command::Health;
 use super::{Error, Outcome, load_config};
+use crate::authz::clock::{Clock, SystemClock};
 
-/// Longer than any healthy answer takes, shorter than Kubernetes' default probe timeout of one second.
+/// All the time that asking may take: longer than any healthy answer, shorter than Kubernetes' default probe timeout of one
+/// second.
 const TIMEOUT: Duration = Duration::from_millis(900);
 
 /// The status line and a body of /readyz fit many times over.
-const ANSWER_MAX_BYTES: u64 = 16 * 1024;
+const ANSWER_MAX_BYTES: usize = 16 * 1024;
+
+/// Characters of the body that are shown: the reason and the state of the source.
+const SHOWN_CHARS: usize = 500;
 
 /// Asks, and says on stderr why not where it is not ready.
 pub(super) fn run(arguments: &Health) -> Result<Outcome, Error> {
@@ -21,23 +26,49 @@ pub(super) fn run(arguments: &Health) -> Result<Outcome, Error> {
         Some(address) => address,
         None => load_config(&arguments.config)?.server.admin,
     };
+    if address.port() == 0 {
+        return Err(Error::Usage(
+            "port 0 lets the system choose the port; give --address with the one in keyward's log"
+                .to_owned(),
+        ));
+    }
     let address = reachable(address);
     let answer = ask(address).map_err(|source| Error::Io {
         what: format!("ask {address} for /readyz"),
         source,
     })?;
-    let status = answer.split_ascii_whitespace().nth(1);
-    if status == Some("200") {
-        return Ok(Outcome::Success);
+    match status(&answer) {
+        Some("200") => Ok(Outcome::Success),
+        Some("503") => Err(Error::NotReady {
+            address,
+            body: shown(&answer),
+        }),
+        Some(other) => Err(Error::Failed(format!(
+            "{address} answers /readyz with status {other}: that is not keyward's admin address"
+        ))),
+        None => Err(Error::Failed(format!(
+            "{address} does not answer with HTTP/1.1: that is not keyward's admin address"
+        ))),
     }
+}
+
+/// The status of an HTTP/1 answer (RFC 9112 section 4).
+fn status(answer: &str) -> Option<&str> {
+    let mut parts = answer.lines().next()?.split(' ');
+    parts
+        .next()
+        .filter(|version| version.starts_with("HTTP/1."))?;
+    parts.next()
+}
+
+/// The body, fit for one line of a terminal.
+fn shown(answer: &str) -> String {
     let body = answer
         .split_once("\r\n\r\n")
         .map_or("", |(_, body)| body)
         .trim();
-    Err(Error::NotReady {
-        address,
-        body: body.escape_debug().to_string(),
-    })
+    let visible = body.chars().map(|c| if c.is_control() { ' ' } else { c });
+    visible.take(SHOWN_CHARS).collect()
 }
 
 /// A wildcard address is listened on, never asked: the loopback address stands in.
@@ -50,17 +81,49 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-fn ask(address: SocketAddr) -> std::io::Result<String> {
+fn ask(address: SocketAddr) -> io::Result<String> {
+    let clock = SystemClock::new();
+    let end = clock.monotonic().saturating_add(TIMEOUT);
+    let left = || {
+        let left = end.saturating_sub(clock.monotonic());
+        // Zero would mean no timeout at all.
+        left.max(Duration::from_millis(1))
+    };
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(left()))?;
     write!(
         stream,
         "GET /readyz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
     )?;
     let mut answer = Vec::new();
-    stream.take(ANSWER_MAX_BYTES).read_to_end(&mut answer)?;
+    let mut chunk = [0; 4096];
+    while answer.len() < ANSWER_MAX_BYTES && clock.monotonic() < end {
+        stream.set_read_timeout(Some(left()))?;
+        match stream.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(length) => answer.extend_from_slice(chunk.get(..length).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if is_timeout(&error) => break,
+            // A peer that resets the connection once it has answered has answered.
+            Err(_) if !answer.is_empty() => break,
+            Err(error) => return Err(error),
+        }
+    }
+    if answer.is_empty() && clock.monotonic() >= end {
+        return Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("no answer within {} ms", TIMEOUT.as_millis()),
+        ));
+    }
     Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// What a read timeout ends with, which differs among systems.
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
 }
 
 #[cfg(test)]
@@ -75,6 +138,19 @@ mod tests {
             ("10.0.0.1:1", "10.0.0.1:1"),
         ] {
             assert_eq!(reachable(listened.parse().unwrap()).to_string(), asked);
+        }
+    }
+
+    #[test]
+    fn only_an_http_1_status_line_has_a_status() {
+        for (answer, expected) in [
+            ("HTTP/1.1 200 OK\r\n\r\n", Some("200")),
+            ("HTTP/1.0 503\r\n\r\n", Some("503")),
+            ("SSH-2.0 200 OK\r\n", None),
+            ("HTTP/1.1", None),
+            ("", None),
+        ] {
+            assert_eq!(status(answer), expected, "{answer:?}");
         }
     }
 }

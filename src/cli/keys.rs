@@ -6,9 +6,10 @@
 use std::io::Write;
 
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::command::{Format, NewKey};
-use super::{Error, Outcome, find_config, key_file, load_config, unprinted};
+use super::{Error, Outcome, key_file, load_config, named_config};
 use crate::authz::clock::{Clock, SystemClock};
 use crate::authz::digest::{DigestKind, Digester};
 use crate::keys::append::append_record;
@@ -19,14 +20,14 @@ use crate::yaml::{DurationSpec, Free, TimeSpec};
 /// Makes a key.
 pub(super) fn new(arguments: &NewKey, out: &mut impl Write) -> Result<Outcome, Error> {
     // With `--file` alone no configuration is needed; one that is named is used, for its pepper and its plans.
-    let config = match (&arguments.file, &arguments.config.config) {
-        (Some(_), None) => None,
-        (Some(_), Some(_)) | (None, _) => Some(load_config(&arguments.config)?),
+    let config = if arguments.file.is_some() && named_config(&arguments.config).is_none() {
+        None
+    } else {
+        Some(load_config(&arguments.config)?)
     };
-    let file = match (&arguments.file, &config) {
-        (Some(file), _) => file.clone(),
-        (None, Some(config)) => key_file(config).to_owned(),
-        (None, None) => find_config(&arguments.config)?,
+    let of_config = || config.as_ref().map(|config| key_file(config).to_owned());
+    let Some(file) = arguments.file.clone().or_else(of_config) else {
+        return Err(Error::NoConfig);
     };
     let secret = NewSecret::generate().map_err(|error| Error::Failed(error.to_string()))?;
     let digest = match &config {
@@ -44,8 +45,8 @@ pub(super) fn new(arguments: &NewKey, out: &mut impl Write) -> Result<Outcome, E
     let policy = config.as_ref().map(|config| &*config.policy);
     let written = append_record(&file, &record, policy)?;
 
-    let printed = match arguments.output.output {
-        Format::Text => writeln!(out, "{}", secret.expose()),
+    let text = match arguments.output.output {
+        Format::Text => format!("{}\n", secret.expose()),
         Format::Json => {
             let made = json!({
                 "id": arguments.id,
@@ -53,10 +54,17 @@ pub(super) fn new(arguments: &NewKey, out: &mut impl Write) -> Result<Outcome, E
                 "digest": digest.to_string(),
                 "file": written.display().to_string(),
             });
-            writeln!(out, "{made}")
+            format!("{made}\n")
         }
     };
-    printed.and_then(|()| out.flush()).map_err(unprinted)?;
+    let text = Zeroizing::new(text);
+    // A closed pipe is a failure here: nobody will ever see the secret.
+    let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    printed.map_err(|source| Error::SecretLost {
+        id: arguments.id.clone(),
+        file: written,
+        source,
+    })?;
     Ok(Outcome::Success)
 }
 

@@ -5,15 +5,14 @@
 use std::io::Write;
 
 use super::command::SchemaOf;
-use super::{Error, Outcome, unprinted};
-use crate::keys::record::KeysSpec;
+use super::{Error, Outcome, print};
 
 /// Prints a schema.
 pub(super) fn run(file: SchemaOf, out: &mut impl Write) -> Result<Outcome, Error> {
     let schema = match file {
         SchemaOf::Config => crate::config::schema(),
-        SchemaOf::Keys => schemars::schema_for!(KeysSpec),
+        SchemaOf::Keys => crate::keys::record::schema(),
     };
-    writeln!(out, "{:#}", schema.as_value()).map_err(unprinted)?;
+    print(out, format!("{:#}\n", schema.as_value()).as_bytes())?;
     Ok(Outcome::Success)
 }

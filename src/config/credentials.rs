@@ -24,11 +24,16 @@ const NOT_FOR_SECRETS: [&str; 9] = [
 /// The checked form.
 pub(super) fn check(specs: &[CredentialSpec], at: &Place<'_>) -> Option<CredentialPlaces> {
     let mut places: Vec<(usize, Credential)> = Vec::new();
+    let before = at.problems_so_far();
     for (index, spec) in specs.iter().enumerate() {
         let here = at.index(index);
         let Some(place) = check_one(spec, &here) else {
             continue;
         };
+        // One that lacks what it has in the file may not be the same.
+        if !here.is_known() {
+            continue;
+        }
         match places.iter().find(|(_, other)| is_same(other, &place)) {
             Some((other, _)) => here.problem_with_help(
                 format!("the same place as credentials[{other}]"),
@@ -37,26 +42,26 @@ pub(super) fn check(specs: &[CredentialSpec], at: &Place<'_>) -> Option<Credenti
             None => places.push((index, place)),
         }
     }
-    let complete = places.len() == specs.len();
     let places = CredentialPlaces::new(places.into_iter().map(|(_, place)| place).collect());
-    if places.is_none() && complete {
+    if specs.is_empty() {
         at.problem_with_help(
             "no place for a secret, so no key could ever be presented",
             "leave `credentials` out for the default",
         );
     }
-    places.filter(|_| complete)
+    places.filter(|_| at.problems_so_far() == before)
 }
 
 fn check_one(spec: &CredentialSpec, at: &Place<'_>) -> Option<Credential> {
     match (&spec.header, &spec.query, &spec.cookie) {
         (Some(header), None, None) => check_header(header, spec.scheme.as_deref(), at),
-        (None, Some(_), None) | (None, None, Some(_)) if spec.scheme.is_some() => {
+        (None, Some(_), None) | (None, None, Some(_)) if spec.scheme.is_some() && at.is_known() => {
             at.field("scheme").problem("only a header has a scheme");
             None
         }
         (None, Some(query), None) => check_query(query, &at.field("query")),
         (None, None, Some(cookie)) => check_cookie(cookie, &at.field("cookie")),
+        (None, None, None) if !at.is_known() => None,
         _ => {
             at.problem_with_help(
                 "not one place",
@@ -68,41 +73,42 @@ fn check_one(spec: &CredentialSpec, at: &Place<'_>) -> Option<Credential> {
 }
 
 fn check_header(header: &str, scheme: Option<&str>, at: &Place<'_>) -> Option<Credential> {
-    let at_header = at.field("header");
+    let name = check_header_name(header, &at.field("header"));
+    let Some(scheme) = scheme else {
+        return Some(Credential::Header { name: name? });
+    };
+    if !is_token(scheme) {
+        at.field("scheme").problem_with_help(
+            "not an authentication scheme",
+            "write one word, such as Bearer",
+        );
+        return None;
+    }
+    Some(Credential::Scheme {
+        name: name?,
+        scheme: scheme.into(),
+    })
+}
+
+fn check_header_name(header: &str, at: &Place<'_>) -> Option<Box<str>> {
     let name = header.to_ascii_lowercase();
-    if !is_token(&name) {
-        at_header.problem_with_help(
+    let (problem, help) = if !is_token(&name) {
+        (
             "not a header's name",
             "a header name is an RFC 9110 token, such as x-api-key",
-        );
-        return None;
-    }
-    if name == "cookie" {
-        at_header.problem_with_help("cookies are looked at one by one", "write `cookie: NAME`");
-        return None;
-    }
-    if NOT_FOR_SECRETS.contains(&name.as_str()) {
-        at_header.problem_with_help(
+        )
+    } else if name == "cookie" {
+        ("cookies are looked at one by one", "write `cookie: NAME`")
+    } else if NOT_FOR_SECRETS.contains(&name.as_str()) {
+        (
             "this header has a meaning of its own to HTTP",
             "choose another, such as x-api-key",
-        );
-        return None;
-    }
-    let name = name.into_boxed_str();
-    match scheme {
-        None => Some(Credential::Header { name }),
-        Some(scheme) if is_token(scheme) => Some(Credential::Scheme {
-            name,
-            scheme: scheme.into(),
-        }),
-        Some(_) => {
-            at.field("scheme").problem_with_help(
-                "not an authentication scheme",
-                "write one word, such as Bearer",
-            );
-            None
-        }
-    }
+        )
+    } else {
+        return Some(name.into_boxed_str());
+    };
+    at.problem_with_help(problem, help);
+    None
 }
 
 /// A name is compared undecoded with what stands between `?` or `&` and `=`.

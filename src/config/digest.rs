@@ -53,20 +53,33 @@ pub(super) fn check(spec: &DigestSpec, at: &Place<'_>, base: &Path) -> Option<(D
             DigestKindSpec::Blake3Keyed => DigestKind::Blake3Keyed,
         })
         .collect();
-    let (pepper, hash) = pepper?;
+    if !at.field("accept").is_known() {
+        return None;
+    }
+    let Some((pepper, hash)) = pepper.filter(|_| at.field("pepper_file").is_known()) else {
+        // What is wrong with the kinds is wrong under any pepper, but for the lack of one.
+        let result = Digester::new(kinds, None);
+        if let Err(error @ (InvalidDigester::Empty | InvalidDigester::Repeated(_))) = result {
+            note(error, &at.field("accept"));
+        }
+        return None;
+    };
     match Digester::new(kinds, pepper) {
         Ok(digester) => Some((digester, Pepper(hash))),
         Err(error) => {
-            let help = match error {
-                InvalidDigester::NoPepper => "set `digest.pepper_file`, or accept `blake3`",
-                InvalidDigester::Empty => "name at least one kind, or leave `accept` out",
-                InvalidDigester::Repeated(_) => "name each kind once",
-            };
-            at.field("accept")
-                .problem_with_help(error.to_string(), help);
+            note(error, &at.field("accept"));
             None
         }
     }
+}
+
+fn note(error: InvalidDigester, at: &Place<'_>) {
+    let help = match error {
+        InvalidDigester::NoPepper => "set `digest.pepper_file`, or accept `blake3`",
+        InvalidDigester::Empty => "name at least one kind, or leave `accept` out",
+        InvalidDigester::Repeated(_) => "name each kind once",
+    };
+    at.problem_with_help(error.to_string(), help);
 }
 
 fn read_pepper(path: &str, at: &Place<'_>, base: &Path) -> Option<(digest::Pepper, blake3::Hash)> {

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use super::digest::accepted;
 use super::spec::{ConfigSpec, DigestSpec};
-use crate::yaml::{Document, Segment, YamlPath};
+use crate::yaml::{Segment, YamlPath};
 
-/// The document with its defaults, and `${NAME}` where a value came from the environment: any of them may be a secret.
-pub(super) fn write(document: &Document<'_, ConfigSpec>) -> Value {
-    let spec = &document.value;
+/// The document with its defaults, and `${NAME}` where a value came from the environment, as `substituted` has them: any of
+/// them may be a secret.
+pub(super) fn write(spec: &ConfigSpec, substituted: Vec<(YamlPath, String)>) -> Value {
     let digest = DigestSpec {
         accept: Some(accepted(&spec.digest)),
         ..spec.digest.clone()
@@ -23,7 +23,7 @@ pub(super) fn write(document: &Document<'_, ConfigSpec>) -> Value {
     };
     // Its members are strings, numbers and lists of them, which JSON always has.
     let mut value = serde_json::to_value(whole).unwrap_or_default();
-    for (path, written) in document.source.substituted() {
+    for (path, written) in substituted {
         if let Some(place) = find(&mut value, &path) {
             *place = Value::String(written);
         }

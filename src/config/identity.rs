@@ -12,8 +12,10 @@ use crate::yaml::Place;
 pub(super) fn check(
     spec: &IdentitySpec,
     credentials: &[CredentialSpec],
-    at: &Place<'_>,
+    top: &Place<'_>,
 ) -> Option<IdentityHeaders> {
+    let at_credentials = top.field("credentials");
+    let at = top.field("identity");
     let at = at.field("headers");
     let before = at.problems_so_far();
     let mut headers: Vec<(IdentityName, IdentityField)> = Vec::new();
@@ -34,7 +36,9 @@ pub(super) fn check(
         names.push(name);
         let mut credential_headers = credentials
             .iter()
-            .filter_map(|credential| credential.header.as_deref());
+            .enumerate()
+            .filter(|(index, _)| at_credentials.index(*index).field("header").is_known())
+            .filter_map(|(_, credential)| credential.header.as_deref());
         if let Some(header) =
             credential_headers.find(|header| is_alias(header.as_bytes(), name.as_bytes()))
         {

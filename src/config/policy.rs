@@ -18,7 +18,7 @@ pub(super) fn check(spec: &ConfigSpec, at: &Place<'_>, base: &Path) -> Option<(P
     let digester = digest::check(&spec.digest, &at.field("digest"), base);
     let plans = rules::check_plans(&spec.plans, &at.field("plans"));
     let list = rules::check(&spec.rules, &at.field("rules"));
-    let headers = identity::check(&spec.identity, &spec.credentials, &at.field("identity"));
+    let headers = identity::check(&spec.identity, &spec.credentials, at);
     let (digester, pepper) = digester?;
     let policy = Policy {
         credentials: places?,

@@ -59,12 +59,14 @@ pub(super) fn check(specs: &[RuleSpec], at: &Place<'_>) -> Option<Vec<Rule>> {
     for (index, spec) in specs.iter().enumerate() {
         let here = at.index(index);
         check_name(&spec.name, &here.field("name"));
-        let first = *first_of_name.entry(spec.name.as_str()).or_insert(index);
-        if first != index {
-            here.field("name").problem_with_help(
-                format!("rules[{first}] has this name too"),
-                "give each rule its own",
-            );
+        if here.field("name").is_known() {
+            let first = *first_of_name.entry(spec.name.as_str()).or_insert(index);
+            if first != index {
+                here.field("name").problem_with_help(
+                    format!("rules[{first}] has this name too"),
+                    "give each rule its own",
+                );
+            }
         }
         let matches = match &spec.matches {
             Some(matches) => check_match(matches, &here.field("match")).ok(),
@@ -107,6 +109,7 @@ fn check_access(spec: &RuleSpec, at: &Place<'_>) -> Option<Access> {
             );
             None
         }
+        (None, None) if !at.is_known() => None,
         (None, None) => {
             at.problem_with_help(
                 "the rule does not say what it wants",

@@ -80,9 +80,12 @@ pub(super) fn check(spec: &ServerSpec, at: &Place<'_>, base: &Path) -> Option<Se
         Some(tls) => check_tls(tls, &at.field("grpc").field("tls"), base).map(Some),
         None => Some(None),
     };
-    let admin = check_admin(&spec.admin.address, address.as_ref(), &at.field("admin"));
+    let other = address
+        .as_ref()
+        .filter(|_| at.field("grpc").field("address").is_known());
+    let admin = check_admin(&spec.admin.address, other, &at.field("admin"));
     let (drain, deadline) = (spec.drain.0, spec.deadline.0);
-    if deadline <= drain {
+    if deadline <= drain && at.field("drain").is_known() {
         let help = format!(
             "it counts from the signal on; make it longer than `drain`, {}",
             spec.drain

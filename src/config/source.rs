@@ -51,7 +51,11 @@ pub(super) fn check(spec: &SourceSpec, at: &Place<'_>, base: &Path) -> Option<So
         spec.http.is_some(),
         spec.redis.is_some(),
     ];
-    if sources.into_iter().filter(|given| *given).count() != 1 {
+    let count = sources.into_iter().filter(|given| *given).count();
+    if count == 0 && !at.is_known() {
+        return None;
+    }
+    if count != 1 {
         at.problem_with_help(
             "not one source",
             "name exactly one of `file`, `http`, `redis`",

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::defaults;
-use crate::yaml::{DurationSpec, Members};
+use crate::yaml::{DurationSpec, Members, text};
 
 mod remote;
 mod rules;
@@ -30,6 +30,7 @@ pub struct ConfigSpec {
     /// Where a request may carry its secret; all are looked at.
     pub credentials: Vec<CredentialSpec>,
     /// The realm in `WWW-Authenticate`.
+    #[serde(deserialize_with = "text")]
     pub realm: String,
     /// How digests of secrets are made.
     pub digest: DigestSpec,
@@ -161,6 +162,7 @@ pub struct SourceSpec {
 #[serde(deny_unknown_fields, default)]
 pub struct FileSpec {
     /// Relative to the configuration; a directory means every `*.yaml`, `*.yml` and `*.json` in it.
+    #[serde(deserialize_with = "text")]
     pub path: String,
 }
 

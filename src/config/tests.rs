@@ -11,6 +11,7 @@ use crate::authz::rule::DefaultAccess;
 use crate::authz::snapshot::{ClientAddress, Mode};
 use problems::CASES;
 
+mod mixed;
 mod problems;
 
 fn env(name: &str) -> Option<String> {

@@ -12,7 +12,7 @@ use super::source::{KeySource, LookupFuture, SourceAnswer};
 use super::stillness::Sighting;
 use crate::authz::digest::KeyDigest;
 use crate::authz::key::KeyRecord;
-use crate::authz::key_map::KeyMap;
+use crate::authz::key_map::{KeyMap, Repeated};
 use crate::authz::snapshot::Policy;
 use crate::yaml::{self, Problems};
 
@@ -164,19 +164,36 @@ impl Texts {
                 add(&mut problems, found);
             }
         }
-        if let Some(problems) = problems {
+        if let Some(mut problems) = problems {
+            if let Some(repeated) = self.repeated() {
+                problems.extend(repeated);
+                problems.sort();
+            }
             return Err(problems);
         }
         records.shrink_to_fit();
-        KeyMap::new(records).map_err(|repeated| {
-            let files: Vec<_> = self
-                .files
-                .iter()
-                .zip(starts)
-                .map(|(file, start)| (&*file.path, &*file.text, start))
-                .collect();
-            repeated::problems(&repeated, &files)
-        })
+        KeyMap::new(records).map_err(|repeated| self.problems(&repeated, &starts))
+    }
+
+    /// What is there more than once among files of which something else is wrong.
+    fn repeated(&self) -> Option<Problems> {
+        let mut names = Vec::new();
+        let mut starts = Vec::with_capacity(self.files.len());
+        for Text { path, text } in &self.files {
+            starts.push(names.len());
+            names.extend(parse::read_names(path, text, parse::CHUNK_BYTES));
+        }
+        let repeated = repeated::among(&names);
+        (!repeated.is_empty()).then(|| self.problems(&repeated, &starts))
+    }
+
+    /// What is repeated, in words; each file's first record has the number in `starts`.
+    fn problems(&self, repeated: &[Repeated], starts: &[usize]) -> Problems {
+        let files = self.files.iter().zip(starts);
+        let files: Vec<_> = files
+            .map(|(file, start)| (&*file.path, &*file.text, *start))
+            .collect();
+        repeated::problems(repeated, &files)
     }
 }
 

@@ -37,6 +37,7 @@ pub struct KeysSpec {
 #[serde(deny_unknown_fields)]
 pub struct KeySpec {
     /// The key's public name, unique among all keys; it survives rotation.
+    #[serde(deserialize_with = "yaml::text")]
     #[schemars(regex(pattern = r"^[A-Za-z0-9.-][A-Za-z0-9._-]{0,63}$"))]
     pub id: String,
     /// Whom the key stands for; the id where absent.
@@ -112,6 +113,7 @@ pub struct KeySpec {
 #[serde(deny_unknown_fields)]
 pub struct SecretSpec {
     /// The digest of the secret, never the secret.
+    #[serde(deserialize_with = "yaml::text")]
     #[schemars(regex(pattern = r"^blake3(-keyed)?:[0-9A-Fa-f]{64}$"))]
     pub digest: String,
     /// The first moment at which this secret is valid.
@@ -221,18 +223,12 @@ pub(super) fn prove(
 
 /// Reads a text that holds one record.
 fn read_alone(text: &str, policy: Option<&Policy>) -> Result<Arc<KeyRecord>, InvalidRecord> {
-    let read = || {
-        let document = yaml::parse::<KeySpec>(Path::new("record"), text)?;
-        let checker = document.source.checker();
-        let record = document.value.check(&checker.top(), policy);
-        checker.finish()?;
-        Ok(record)
-    };
-    match read() {
-        Ok(Some(record)) => Ok(Arc::new(record)),
-        Ok(None) => Err(InvalidRecord::new("it cannot be used")),
-        Err(problems) => Err(InvalidRecord::new(told(&problems))),
-    }
+    let record = yaml::convert(Path::new("record"), text, |spec: KeySpec, top| {
+        spec.check(top, policy)
+    });
+    record
+        .map(Arc::new)
+        .map_err(|problems| InvalidRecord::new(told(&problems)))
 }
 
 /// The problems of a record without file and line, which a remote record does not have.

@@ -137,7 +137,13 @@ mod tests {
                 "at {place}"
             );
         }
-        for other in ["", "kw_", &text[..40], &format!("{text}0"), "kw_ä"] {
+        for other in [
+            "",
+            "kw_",
+            text.get(..40).unwrap(),
+            &format!("{text}0"),
+            "kw_ä",
+        ] {
             assert!(!is_intact(other), "{other}");
         }
     }

@@ -10,6 +10,9 @@ use std::sync::Arc;
 use crate::authz::digest::KeyDigest;
 use crate::authz::key::KeyRecord;
 
+#[cfg(test)]
+pub(crate) mod contract;
+
 /// What a source knows of a digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceAnswer {

@@ -121,3 +121,52 @@ fn is_of_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::Interrupted
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::net::TcpStream;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::config::ListenAddress;
+
+    #[tokio::test]
+    async fn a_connection_waits_for_the_place_of_another() {
+        let address = ListenAddress::Tcp((Ipv4Addr::LOCALHOST, 0).into());
+        let listener = Listener::bind(&address).await.unwrap();
+        for (name, room) in [
+            ("connections", Room::new(1, 9)),
+            ("handshakes", Room::new(9, 1)),
+        ] {
+            let open = room.open();
+            let _first = TcpStream::connect(listener.address()).await.unwrap();
+            let _second = TcpStream::connect(listener.address()).await.unwrap();
+            let mut first = room.accept(&listener).await;
+            // Not a wait for something to happen: there is nothing that could let it in.
+            let next = timeout(Duration::ZERO, room.accept(&listener)).await;
+            assert!(next.is_err(), "{name}");
+            assert_eq!(*open.borrow(), 1, "{name}");
+            if name == "handshakes" {
+                first.place.shook_hands();
+                room.accept(&listener).await;
+            }
+            drop(first);
+            assert_eq!(*open.borrow(), 0, "{name}");
+            if name == "connections" {
+                room.accept(&listener).await;
+            }
+        }
+    }
+
+    #[test]
+    fn only_errors_of_one_connection_are_passed_over_without_a_pause() {
+        const EMFILE: i32 = 24;
+        const ECONNABORTED: i32 = 103;
+        for (number, passed_over) in [(ECONNABORTED, true), (EMFILE, false)] {
+            let error = io::Error::from_raw_os_error(number);
+            assert_eq!(is_of_one_connection(&error), passed_over, "{error}");
+        }
+    }
+}

@@ -1,4 +1,8 @@
 //! The end of a server: everyone is told, then nobody new is taken in, then what is in flight finishes.
+//!
+//! Envoy keeps sending for as long as it has not noticed, so listeners stay open for the drain, or until nobody is connected.
+//! Only then connections get their GOAWAY. The deadline counts from the signal and cuts off what is left: an orchestrator
+//! would do so anyway, without saying so in the log.
 
 use std::time::Duration;
 
@@ -8,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::error::ServeError;
 use super::orders::Orders;
 use super::phase::{Lifecycle, Phase};
-use super::tasks::{ADMIN, Ended, GRPC, Tasks};
+use super::tasks::{ADMIN, Ended, GRPC, RELOAD, Tasks};
 
 /// The admin listener's time to finish what it has begun, after everything else: a scrape's.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
@@ -56,11 +60,15 @@ pub(crate) async fn drain(
     };
     lifecycle.enter(Phase::Over).await;
     if outcome.is_ok() {
-        // Dropping the tasks cuts off what is left of them, and whatever this leaves of the admin listener's answers.
-        _ = timeout(LAST_ANSWERS, async {
-            while tasks.next_end().await.name != ADMIN {}
-        })
-        .await;
+        // Dropping the tasks cuts off what is left of them.
+        let rest = async {
+            let mut left = vec![ADMIN, RELOAD];
+            while !left.is_empty() {
+                let ended = tasks.next_end().await;
+                left.retain(|name| *name != ended.name);
+            }
+        };
+        _ = timeout(LAST_ANSWERS, rest).await;
         tracing::info!("stopped");
     }
     outcome

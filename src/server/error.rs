@@ -1,4 +1,7 @@
-//! Why serving failed.
+//! Why serving failed, at start or later.
+//!
+//! One enum for `keyward serve`, so that the command line can tell what the operator has to mend (exit code 3) from what
+//! went wrong while running (exit code 1). Whoever returns one of these has not logged it.
 
 use std::io;
 

@@ -1,4 +1,7 @@
 //! A file or directory that is followed: when it is to be read, and whether what it says has been told already.
+//!
+//! Joins what events tell (something was moved here) with what a look shows, for the judgement of `keys::stillness`. It
+//! reads no content; whoever does tells it what became of that.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -39,7 +39,7 @@ const MAX_HEADER_LIST_BYTES: u32 = 16 * 1024;
 /// once where this process was starved, and must not lose the connection for it: as many as there may be streams.
 const MAX_RESET_STREAMS: usize = 1024;
 /// How often an idle peer is asked whether it is there: well within the minutes after which firewalls forget a connection.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_mins(1);
 /// How long it may take to answer: many times what a busy peer needs.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 

@@ -1,4 +1,7 @@
 //! The log's settings, from what the configuration says of it.
+//!
+//! The configuration has words of its own for what operators write, and the log for what it does. This is the one place
+//! that knows both, at start and at each reload.
 
 use crate::config::{Config, LogFormat, LogLevel, LoggedDecisions};
 use crate::observe::decision_log::Decisions;

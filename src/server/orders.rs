@@ -1,4 +1,7 @@
 //! What tells the server to stop or to reload: the process's signals, or in tests a channel.
+//!
+//! A test that raised real signals would stop every other test in its process, so the server is given a source of
+//! orders and does not know which one it has.
 
 use std::io;
 

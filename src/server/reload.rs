@@ -127,13 +127,19 @@ impl Reloader {
             loop {
                 let rest = self.follow();
                 tokio::select! {
+                    // In this order, for nothing else may be waited for once the runtime is going away.
+                    biased;
                     () = phase.reached(Phase::Over) => return,
+                    Some(()) = orders.recv() => self.is_ordered = true,
                     happened = self.watch.next() => {
                         self.note(&happened);
                         // One change makes several events, and a busy directory makes many that are none of ours.
-                        tokio::time::sleep(BREATH).await;
+                        tokio::select! {
+                            biased;
+                            () = phase.reached(Phase::Over) => return,
+                            () = tokio::time::sleep(BREATH) => {}
+                        }
                     }
-                    Some(()) = orders.recv() => self.is_ordered = true,
                     () = tokio::time::sleep(rest) => self.watch.renew(),
                 }
             }

@@ -65,11 +65,15 @@ pub enum BindError {
 impl BindError {
     fn of(address: &ListenAddress, cause: io::Error) -> Self {
         let address = address.to_string();
-        match cause.kind() {
-            io::ErrorKind::AddrInUse => Self::InUse { address },
-            io::ErrorKind::PermissionDenied => Self::Denied { address },
-            io::ErrorKind::AddrNotAvailable => Self::NotLocal { address },
-            _ => Self::Failed { address, cause },
+        let kind = cause.kind();
+        if kind == io::ErrorKind::AddrInUse {
+            Self::InUse { address }
+        } else if kind == io::ErrorKind::PermissionDenied {
+            Self::Denied { address }
+        } else if kind == io::ErrorKind::AddrNotAvailable {
+            Self::NotLocal { address }
+        } else {
+            Self::Failed { address, cause }
         }
     }
 }

@@ -126,3 +126,61 @@ fn judge(event: &Event) -> Option<Happened> {
         moved: moved.cloned(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{CreateKind, DataChange};
+
+    use super::*;
+
+    #[test]
+    fn a_file_came_by_rename_if_it_or_kubernetes_link_beside_it_did() {
+        let to = EventKind::Modify(ModifyKind::Name(RenameMode::To));
+        let both = EventKind::Modify(ModifyKind::Name(RenameMode::Both));
+        let from = EventKind::Modify(ModifyKind::Name(RenameMode::From));
+        let written = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+        for (kind, paths, watched, moved) in [
+            (to, &["/d/keys.yaml"][..], "/d/keys.yaml", true),
+            (both, &["/d/draft", "/d/keys.yaml"], "/d/keys.yaml", true),
+            (both, &["/d/keys.yaml", "/d/old"], "/d/keys.yaml", false),
+            (from, &["/d/keys.yaml"], "/d/keys.yaml", false),
+            (to, &["/d/..data"], "/d/keys.yaml", true),
+            (to, &["/e/..data"], "/d/keys.yaml", false),
+            (to, &["/d/other.yaml"], "/d/keys.yaml", false),
+            (to, &["/keys.d/a.yaml"], "/keys.d", true),
+            (written, &["/d/keys.yaml"], "/d/keys.yaml", false),
+            (
+                EventKind::Create(CreateKind::File),
+                &["/d/keys.yaml"],
+                "/d/keys.yaml",
+                false,
+            ),
+        ] {
+            let event = paths
+                .iter()
+                .fold(Event::new(kind), |event, path| event.add_path(path.into()));
+            let happened = judge(&event).unwrap();
+            assert_eq!(
+                happened.moved_into(Path::new(watched)),
+                moved,
+                "{kind:?} {paths:?} {watched}"
+            );
+        }
+    }
+
+    #[test]
+    fn reading_a_file_is_nothing_that_happened() {
+        for kind in [
+            AccessKind::Open(AccessMode::Any),
+            AccessKind::Close(AccessMode::Read),
+        ] {
+            assert_eq!(
+                judge(&Event::new(EventKind::Access(kind))),
+                None,
+                "{kind:?}"
+            );
+        }
+        let written = AccessKind::Close(AccessMode::Write);
+        assert!(judge(&Event::new(EventKind::Access(written))).is_some());
+    }
+}

@@ -1,5 +1,6 @@
-//! Collects what is wrong with a document's values, after its shape was found right.
+//! Collects what is wrong with a document's values.
 //!
+//! Where the shape of some was wrong, the values checked are not all the file's; what is said about the others is dropped here.
 //! A [`Checker`] is the basket, a [`Place`] knows where one is. A place costs no allocation, so 100 000 keys
 //! can be checked with one each; only a problem pays for its path and for finding its line.
 
@@ -7,12 +8,16 @@ use std::cell::{Cell, RefCell};
 
 use super::Source;
 use super::problem::{MAX_PROBLEMS, Problem, Problems, Segment, YamlPath};
+use super::shape::Doubts;
 
 /// The basket of problems of one document.
 pub struct Checker<'s, 't> {
     source: &'s Source<'t>,
+    doubts: Option<Doubts>,
     found: RefCell<Vec<(YamlPath, String, Option<String>)>>,
     omitted: Cell<usize>,
+    /// How many were told of values that are not the file's.
+    unfounded: Cell<usize>,
 }
 
 /// A place in the document being checked.
@@ -33,16 +38,19 @@ enum Step<'c> {
 trait Sink {
     fn put(&self, path: YamlPath, message: String, help: Option<String>);
     fn count(&self) -> usize;
+    fn is_known(&self, place: &Place<'_>) -> bool;
 }
 
 // === impl Checker ===
 
 impl<'s, 't> Checker<'s, 't> {
-    pub(super) fn new(source: &'s Source<'t>) -> Self {
+    pub(super) fn new(source: &'s Source<'t>, doubts: Option<Doubts>) -> Self {
         Self {
             source,
+            doubts,
             found: RefCell::default(),
             omitted: Cell::new(0),
+            unfounded: Cell::new(0),
         }
     }
 
@@ -60,7 +68,16 @@ impl<'s, 't> Checker<'s, 't> {
     /// # Errors
     /// The problems, when there was one.
     pub fn finish(self) -> Result<(), Problems> {
-        let problems = self
+        self.finish_with(Vec::new(), 0)
+    }
+
+    /// As [`Self::finish`], with what was found before.
+    pub(super) fn finish_with(
+        self,
+        mut problems: Vec<Problem>,
+        omitted: usize,
+    ) -> Result<(), Problems> {
+        let found = self
             .found
             .into_inner()
             .into_iter()
@@ -70,9 +87,9 @@ impl<'s, 't> Checker<'s, 't> {
                 path,
                 message,
                 help,
-            })
-            .collect();
-        match Problems::sorted(problems, self.omitted.get()) {
+            });
+        problems.extend(found);
+        match Problems::sorted(problems, self.omitted.get() + omitted) {
             Some(problems) => Err(problems),
             None => Ok(()),
         }
@@ -81,6 +98,12 @@ impl<'s, 't> Checker<'s, 't> {
 
 impl Sink for Checker<'_, '_> {
     fn put(&self, path: YamlPath, message: String, help: Option<String>) {
+        if let (Some(doubts), Some(tree)) = (&self.doubts, self.source.tree())
+            && doubts.is_doubtful(tree, &path)
+        {
+            self.unfounded.set(self.unfounded.get() + 1);
+            return;
+        }
         let mut found = self.found.borrow_mut();
         if found.len() < MAX_PROBLEMS {
             found.push((path, message, help));
@@ -90,7 +113,14 @@ impl Sink for Checker<'_, '_> {
     }
 
     fn count(&self) -> usize {
-        self.found.borrow().len() + self.omitted.get()
+        self.found.borrow().len() + self.omitted.get() + self.unfounded.get()
+    }
+
+    fn is_known(&self, place: &Place<'_>) -> bool {
+        match (&self.doubts, self.source.tree()) {
+            (Some(doubts), Some(tree)) => doubts.is_known(tree, &place.path()),
+            (None, _) | (_, None) => true,
+        }
     }
 }
 
@@ -127,6 +157,12 @@ impl Place<'_> {
                 None
             }
         }
+    }
+
+    /// Whether what is here is all that the file has here. If it is not, for the shape of something was wrong, then a problem here is
+    /// dropped anyway; ask before comparing this with what is elsewhere, and before telling that something is absent.
+    pub fn is_known(&self) -> bool {
+        self.sink.is_known(self)
     }
 
     /// How many problems were noted so far, anywhere in the document: equal before and after means that nothing was.

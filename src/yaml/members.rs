@@ -243,3 +243,11 @@ where
         )),
     }
 }
+
+/// For a string that must say something: `#[serde(deserialize_with = "yaml::text")]`. Any scalar is a string where one is asked
+/// for, and null and a blank would be the strings `null` and none.
+pub fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Option::deserialize(deserializer)?.ok_or_else(|| {
+        de::Error::custom("null says nothing here; give a value, in quotes if it is the word")
+    })
+}

@@ -143,7 +143,21 @@ impl Problems {
     /// The problems found, sorted by position within a file; `None` when there are none.
     pub(super) fn sorted(mut list: Vec<Problem>, omitted: usize) -> Option<Self> {
         list.sort_by_key(|problem| problem.position);
-        (!list.is_empty()).then_some(Self { list, omitted })
+        let too_many = list.len().saturating_sub(MAX_PROBLEMS);
+        list.truncate(MAX_PROBLEMS);
+        (!list.is_empty()).then_some(Self {
+            list,
+            omitted: omitted + too_many,
+        })
+    }
+
+    /// Sorts the problems of several files by file and, in each, by position; what is about a file as a whole comes last.
+    pub fn sort(&mut self) {
+        let in_file = |problem: &Problem| (problem.position.is_none(), problem.position);
+        self.list.sort_by(|one, other| {
+            let by_file = one.file.cmp(&other.file);
+            by_file.then_with(|| in_file(one).cmp(&in_file(other)))
+        });
     }
 
     /// Each problem, in the order in which to print them.

@@ -2,8 +2,9 @@
 //!
 //! serde stops at the first error, so the tree is read over and over: what was wrong is noted and left out
 //! next time, a missing member is noted and filled in, until the rest passes. List elements that passed are
-//! not read again, so a list of 100 000 with a hundred errors takes the time of two readings and not of a
-//! hundred. What was read that way is thrown away: a value comes from a first reading without any error.
+//! not read again, so a list of 100 000 with a hundred errors takes the time of a few readings and not of a
+//! hundred. One more reading, of everything, then gives a value in spite of it all, with [`Doubts`] that know
+//! what in it is not the file's; a value without doubts comes from a first reading without any error.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -12,10 +13,12 @@ use serde::de::DeserializeOwned;
 
 use super::problem::MAX_PROBLEMS;
 use super::tree::{Flaw, Tree, visit_budget};
+pub(super) use doubts::Doubts;
 use fault::{Fault, Kind, Site};
 use reader::Reader;
 
 mod access;
+mod doubts;
 mod fault;
 mod filler;
 mod reader;
@@ -26,12 +29,26 @@ struct Session {
     marks: Vec<Cell<Mark>>,
     /// Members to make up, by the number of their mapping.
     fillings: RefCell<HashMap<usize, Vec<&'static str>>>,
+    /// Members that a made-up value of a type must have.
+    required: RefCell<HashMap<StructType, Vec<&'static str>>>,
     flaws: RefCell<Vec<Flaw>>,
     omitted: Cell<usize>,
-    /// Whether this is a second or later reading.
-    again: Cell<bool>,
+    stage: Cell<Stage>,
     /// How many more values may be visited in this reading.
     budget: Cell<usize>,
+}
+
+/// A type, by its name and those of its members.
+type StructType = (&'static str, &'static [&'static str]);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Everything is read for the first time.
+    First,
+    /// What passed is left out, for it is not wanted.
+    Again,
+    /// All is read that can be, and the rest is made up, so that each list element keeps its number.
+    Last,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,37 +58,60 @@ enum Mark {
     Passed,
     /// Left out, for what is wrong with it is noted.
     Dropped,
+    /// A member of a name that its type does not know; left out.
+    Unknown,
 }
 
-/// Reads a `T` from the tree, or tells all that is wrong, `flaws` included, and how much more there is.
+/// A document of another shape than its type's.
+pub(super) struct Misshapen<T> {
+    /// What could be read, where all that is wrong is known; not for use, but to find what else is wrong.
+    pub(super) partial: Option<T>,
+    /// What of it is not the file's.
+    pub(super) doubts: Doubts,
+    /// At least one.
+    pub(super) flaws: Vec<Flaw>,
+    /// How many more there are.
+    pub(super) omitted: usize,
+}
+
+/// Reads a `T` from the tree, or tells all that is wrong, `flaws` included.
 pub(super) fn read<T: DeserializeOwned>(
     tree: &Tree<'_>,
     flaws: Vec<Flaw>,
-) -> Result<T, (Vec<Flaw>, usize)> {
+) -> Result<T, Misshapen<T>> {
     let session = Session {
         marks: vec![Cell::new(Mark::Unread); tree.count],
         fillings: RefCell::default(),
+        required: RefCell::default(),
         flaws: RefCell::new(flaws),
         omitted: Cell::new(0),
-        again: Cell::new(false),
+        stage: Cell::new(Stage::First),
         budget: Cell::new(0),
     };
     // Without its top nothing is left to read.
     session.set_mark(tree.root.number, Mark::Dropped);
-    loop {
+    let partial = loop {
         session.budget.set(visit_budget(tree.count));
         match T::deserialize(Reader::top(&session, &tree.root)) {
             Ok(value) if session.flaws.borrow().is_empty() => return Ok(value),
-            Ok(_) => break,
+            Ok(value) if session.stage.get() == Stage::Last => break Some(value),
+            Ok(_) => session.stage.set(Stage::Last),
             Err(fault) => {
                 if !session.learn(fault) {
-                    break;
+                    break None;
+                }
+                if session.stage.get() == Stage::First {
+                    session.stage.set(Stage::Again);
                 }
             }
         }
-        session.again.set(true);
-    }
-    Err((session.flaws.into_inner(), session.omitted.get()))
+    };
+    Err(Misshapen {
+        partial,
+        doubts: Doubts::new(session.marks, session.fillings.into_inner()),
+        flaws: session.flaws.into_inner(),
+        omitted: session.omitted.get(),
+    })
 }
 
 impl Session {
@@ -93,6 +133,11 @@ impl Session {
         } else {
             self.omitted.set(self.omitted.get() + 1);
         }
+    }
+
+    /// The members without which no value of that type can be made up.
+    fn required(&self, of: StructType) -> Vec<&'static str> {
+        self.required.borrow().get(&of).cloned().unwrap_or_default()
     }
 
     /// Notes the fault and sees to it that the next reading gets past it; false when there is no getting past.
@@ -124,6 +169,13 @@ impl Session {
                 }
                 names.push(name);
                 true
+            }
+            Kind::Required { of, name } => {
+                let mut required = self.required.borrow_mut();
+                let names = required.entry(of).or_default();
+                let is_news = !names.contains(&name);
+                names.push(name);
+                is_news
             }
             Kind::Unfillable => self.set_mark(number, Mark::Dropped),
             Kind::TooMuch => {

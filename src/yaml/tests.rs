@@ -10,6 +10,7 @@ use problems::CASES;
 
 mod agreement;
 mod problems;
+pub(crate) mod spoiling;
 
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -89,8 +90,20 @@ fn env(name: &str) -> Option<String> {
     }
 }
 
+fn parse_with_env(text: &str) -> Result<Document<'_, FileSpec>, Problems> {
+    let whole = |spec, _: &Place<'_>| Some(spec);
+    let (value, source) = convert_with_env(Path::new("f.yaml"), text, &env, whole)?;
+    Ok(Document { value, source })
+}
+
+/// Reads the text the slow way.
+fn read_slowly(text: &str) -> Result<FileSpec, Problems> {
+    let document = Source::new(Path::new("f.yaml"), text).read_tree::<FileSpec>(None)?;
+    Ok(document.whole()?.value)
+}
+
 fn lines(text: &str) -> Vec<String> {
-    match parse_with_env::<FileSpec>(Path::new("f.yaml"), text, &env) {
+    match parse_with_env(text) {
         Ok(_) => Vec::new(),
         Err(problems) => problems.to_string().lines().map(str::to_owned).collect(),
     }
@@ -124,7 +137,7 @@ fn a_value_from_the_environment_may_become_a_number_and_shows_where_it_came_from
         ["f.yaml:2:8: server.tls: expected a mapping, found a string"]
     );
     let text = "server:\n  port: ${PORT}\n  level: \"${LEVEL:--3}\"\nplans: {a: &a {scopes: [\"${WORD}\", x]}, b: *a}\n";
-    let document = parse_with_env::<FileSpec>(Path::new("f.yaml"), text, &env).unwrap();
+    let document = parse_with_env(text).unwrap();
     assert_eq!(document.value.server.port, 8080);
     assert_eq!(document.value.server.level, -3);
     assert_eq!(
@@ -153,10 +166,7 @@ fn a_value_from_the_environment_may_become_a_number_and_shows_where_it_came_from
 fn both_ways_of_reading_give_the_same() {
     let text = "\u{feff}server: {port: 0x10, tls: ~, drain: }\r\nkeys:\r\n- id: 42\r\n  secrets: [{digest: 'x', until: 2026-11-01T00:00:00Z}]\r\n  metadata: {a: 1, b: -2, c: 1.5, d: [yes, true, null], e: '7', f: !!str 8, g: 0123}\r\nplans:\r\n";
     let fast = parse::<FileSpec>(Path::new("f"), text).unwrap().value;
-    let slow = Source::new(Path::new("f"), text)
-        .read_tree::<FileSpec>(None)
-        .unwrap()
-        .value;
+    let slow = read_slowly(text).unwrap();
     assert_eq!(fast, slow);
     assert_eq!(fast.keys[0].id, "42");
     let json = serde_json::to_string(&fast.keys[0].metadata).unwrap();

@@ -49,6 +49,8 @@ pub(super) struct Member<'t> {
     pub(super) name: Cow<'t, str>,
     pub(super) position: Position,
     pub(super) number: usize,
+    /// Whether its name comes again later, with a value that is left out.
+    pub(super) repeated: bool,
     pub(super) value: Arc<Node<'t>>,
 }
 

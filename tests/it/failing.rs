@@ -176,3 +176,18 @@ async fn the_shipped_envoy_waits_for_an_answer_longer_than_it_pauses_before_a_re
     assert_eq!(reply.status, 403, "{reply:?}");
     assert_eq!(authz.take().len(), 1, "asked once");
 }
+
+#[tokio::test]
+async fn a_route_that_keyward_is_not_asked_about_passes_no_forged_identity() {
+    let upstream = Upstream::start().await;
+    let authz = ScriptedAuthz::start(Script::Hang).await;
+    let bootstrap = Bootstrap::new(&Address::Tcp(authz.address), upstream.address)
+        .listener("unasked", |l| l.route("{prefix: /}", "{disabled: true}"));
+    let envoy = Envoy::start(&bootstrap).await;
+    let ask = with_key().header("x-keyward-client", "forged");
+    let reply = http1::send(envoy.at("unasked"), &ask).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert!(authz.take().is_empty(), "nobody was asked");
+    let received = upstream.take_one();
+    assert!(received.all("x-keyward-client").is_empty(), "{received:#?}");
+}

@@ -23,6 +23,7 @@
 mod admin;
 mod architecture;
 mod canary;
+mod cli;
 mod credentials;
 mod decisions;
 mod draining;

@@ -173,3 +173,20 @@ async fn hosts_that_let_in_are_strict_and_hosts_that_restrict_are_broad() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_shipped_envoy_takes_port_and_final_dot_off_a_host_before_anyone_is_asked() {
+    let keys = scene::keys_without_plans();
+    let stack = Stack::start(HOST_RULES, &keys, both_shapes).await;
+    for host in [
+        "open.example.com:1",
+        "open.example.com.",
+        "OPEN.example.com.:1",
+    ] {
+        for shape in SHAPES {
+            let ask = Ask::get("/x").host(host);
+            let reply = http1::send(stack.envoy.at(shape), &ask).await;
+            assert_eq!(reply.status, 200, "{host}, {shape}: {reply:?}");
+        }
+    }
+}

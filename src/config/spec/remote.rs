@@ -7,13 +7,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::defaults;
-use crate::yaml::DurationSpec;
+use crate::yaml::{DurationSpec, text};
 
 /// Keys from an HTTP service.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpSpec {
     /// Where a key is asked for, with `{digest}` and `{kind}`.
+    #[serde(deserialize_with = "text")]
     pub url: String,
     /// How long one lookup may take.
     #[serde(default = "http_timeout")]
@@ -57,6 +58,7 @@ pub struct RedisSpec {
     /// Certificates.
     pub tls: Option<TlsClientSpec>,
     /// What every Redis key begins with.
+    #[serde(deserialize_with = "text")]
     pub prefix: String,
     /// How long one lookup may take.
     pub timeout: DurationSpec,
@@ -82,6 +84,7 @@ impl Default for RedisSpec {
 #[serde(deny_unknown_fields)]
 pub struct SentinelSpec {
     /// The master's name.
+    #[serde(deserialize_with = "text")]
     pub master: String,
     /// Some sentinels.
     pub nodes: Vec<String>,

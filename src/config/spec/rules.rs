@@ -6,13 +6,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::yaml::not_null;
+use crate::yaml::{not_null, text};
 
 /// One rule: what the requests that it matches must present. It has `allow`, or `require` and `mcp` or one of them.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RuleSpec {
     /// In logs and dynamic metadata; unique.
+    #[serde(deserialize_with = "text")]
     pub name: String,
     /// Which requests it is for; absent: all.
     #[serde(
@@ -133,6 +134,7 @@ pub struct PlanSpec {
 #[serde(deny_unknown_fields)]
 pub struct LimitSpec {
     /// Its name in answers.
+    #[serde(deserialize_with = "text")]
     pub name: String,
     /// A number per `s`, `m` or `h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::defaults;
-use crate::yaml::DurationSpec;
+use crate::yaml::{DurationSpec, text};
 
 /// Listeners, and how they end.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -38,8 +38,10 @@ impl Default for ServerSpec {
 #[serde(deny_unknown_fields, default)]
 pub struct GrpcSpec {
     /// An IP address and port, or `unix:` and a path.
+    #[serde(deserialize_with = "text")]
     pub address: String,
     /// Permissions of the Unix socket, in octal.
+    #[serde(deserialize_with = "text")]
     pub socket_mode: String,
     /// TLS; null for none.
     pub tls: Option<TlsServerSpec>,
@@ -60,8 +62,10 @@ impl Default for GrpcSpec {
 #[serde(deny_unknown_fields)]
 pub struct TlsServerSpec {
     /// The certificate chain, PEM.
+    #[serde(deserialize_with = "text")]
     pub cert_file: String,
     /// Its private key, PEM.
+    #[serde(deserialize_with = "text")]
     pub key_file: String,
     /// Demands a client certificate that one of these authorities signed.
     #[serde(default)]
@@ -73,6 +77,7 @@ pub struct TlsServerSpec {
 #[serde(deny_unknown_fields, default)]
 pub struct AdminSpec {
     /// An IP address and port.
+    #[serde(deserialize_with = "text")]
     pub address: String,
 }
 

@@ -101,7 +101,10 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
     (
         "a source for later, whose shape is checked",
         "source: {http: {url: \"https://a/{digest}\", time: 1s}}",
-        &["etc/keyward.yaml:1:44: source.http.time: unknown field `time`; did you mean `timeout`?"],
+        &[
+            "etc/keyward.yaml:1:16: source.http: not supported yet; use `file`",
+            "etc/keyward.yaml:1:44: source.http.time: unknown field `time`; did you mean `timeout`?",
+        ],
     ),
     (
         "limits and MCP are for later",
@@ -174,6 +177,7 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         "a cache of nothing",
         "cache: {capacity: 0, negative_capacity: -1}",
         &[
+            "etc/keyward.yaml:1:19: cache.capacity: a cache of nothing; write 1 or more",
             "etc/keyward.yaml:1:41: cache.negative_capacity: out of range; expected a whole number from 0",
         ],
     ),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::super::record::{KeySpec, KeysSpec};
 use super::chunks::{Chunk, plain_list};
+use super::repeated::Names;
 use crate::authz::key::KeyRecord;
 use crate::authz::snapshot::Policy;
 use crate::yaml::{self, MAX_PROBLEMS, Place, Problem, Problems, Segment, YamlPath};
@@ -37,26 +38,16 @@ pub(super) fn read_records(
         return done;
     }
     records.truncate(start);
-    let document = yaml::parse::<KeysSpec>(path, text)?;
-    let checker = document.source.checker();
-    convert(
-        document.value.keys,
-        &checker.top().field("keys"),
-        policy,
-        records,
-    );
-    checker.finish()
+    records.extend(yaml::convert(path, text, |spec: KeysSpec, top| {
+        Some(check(&spec.keys, &top.field("keys"), policy))
+    })?);
+    Ok(())
 }
 
-fn convert(
-    specs: Vec<KeySpec>,
-    at: &Place<'_>,
-    policy: Option<&Policy>,
-    records: &mut Vec<Arc<KeyRecord>>,
-) {
-    for (index, spec) in specs.into_iter().enumerate() {
-        records.extend(spec.check(&at.index(index), policy).map(Arc::new));
-    }
+fn check(specs: &[KeySpec], at: &Place<'_>, policy: Option<&Policy>) -> Vec<Arc<KeyRecord>> {
+    let check = |(index, spec): (usize, &KeySpec)| spec.check(&at.index(index), policy);
+    let records = specs.iter().enumerate().filter_map(check);
+    records.map(Arc::new).collect()
 }
 
 fn in_chunks(
@@ -103,17 +94,16 @@ fn read_chunk(
     policy: Option<&Policy>,
     records: &mut Vec<Arc<KeyRecord>>,
 ) -> Result<Result<(), Problems>, NotInChunks> {
-    let document = match yaml::parse::<Vec<KeySpec>>(path, text) {
-        Ok(document) => document,
-        Err(problems) => return Ok(Err(problems)),
-    };
+    let mut items = None;
+    let result = yaml::convert(path, text, |specs: Vec<KeySpec>, top| {
+        items = Some(specs.len());
+        Some(check(&specs, top, policy))
+    });
     // Items that are only the lines of some text would put all numbers after them in disorder.
-    if document.value.len() != chunk.items {
+    if items.is_some_and(|items| items != chunk.items) {
         return Err(NotInChunks);
     }
-    let checker = document.source.checker();
-    convert(document.value, &checker.top(), policy, records);
-    Ok(checker.finish())
+    Ok(result.map(|checked| records.extend(checked)))
 }
 
 /// The problem with its path in the whole file. One of no item's is of syntax.
@@ -130,4 +120,39 @@ fn in_whole(problem: &Problem, chunk: &Chunk<'_>) -> Result<Problem, NotInChunks
         path: YamlPath(path),
         ..problem.clone()
     })
+}
+
+/// What must be there once of each key in a file's text, as far as it can be told.
+pub(super) fn read_names(path: &Path, text: &str, chunk_bytes: usize) -> Vec<Names> {
+    names_in_chunks(path, text, chunk_bytes).unwrap_or_else(|| {
+        let mut names = Vec::new();
+        // What is wrong with the text is told already.
+        _ = yaml::convert(path, text, |spec: KeysSpec, top| {
+            names = names_of(&spec.keys, &top.field("keys"));
+            Some(())
+        });
+        names
+    })
+}
+
+fn names_in_chunks(path: &Path, text: &str, chunk_bytes: usize) -> Option<Vec<Names>> {
+    let list = plain_list(text.strip_prefix('\u{feff}').unwrap_or(text), chunk_bytes)?;
+    let mut names = Vec::new();
+    for chunk in list.chunks {
+        _ = yaml::convert(path, chunk.text, |specs: Vec<KeySpec>, top| {
+            names.extend(names_of(&specs, top));
+            Some(())
+        });
+        if names.len() != chunk.items_before + chunk.items {
+            return None;
+        }
+    }
+    Some(names)
+}
+
+fn names_of(specs: &[KeySpec], at: &Place<'_>) -> Vec<Names> {
+    let names = specs.iter().enumerate();
+    names
+        .map(|(index, spec)| Names::of(spec, &at.index(index)))
+        .collect()
 }

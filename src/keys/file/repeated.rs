@@ -3,14 +3,66 @@
 //! Only here does anyone want to know in which file and line a record stands, so it is looked up again: in the plain layout by
 //! reading the one item, else by reading the whole text.
 
+use std::collections::HashMap;
 use std::path::Path;
 
-use serde::de::IgnoredAny;
-
-use super::super::record::KeysSpec;
+use super::super::record::KeySpec;
 use super::chunks::plain_list;
+use crate::authz::digest::KeyDigest;
+use crate::authz::key::KeyId;
 use crate::authz::key_map::Repeated;
-use crate::yaml::{self, MAX_PROBLEMS, Position, Problem, Problems, Segment, YamlPath};
+use crate::yaml::{self, MAX_PROBLEMS, Place, Position, Problem, Problems, Segment, YamlPath};
+
+/// What must be there once of a key that may have something else wrong: only what is right.
+pub(super) struct Names {
+    id: Option<KeyId>,
+    digests: Vec<Option<KeyDigest>>,
+}
+
+impl Names {
+    pub(super) fn of(spec: &KeySpec, at: &Place<'_>) -> Self {
+        let at_secrets = at.field("secrets");
+        let digest = |index, text: &str| {
+            let at = at_secrets.index(index);
+            let digest = text.parse().ok();
+            digest.filter(|_| at.field("digest").is_known())
+        };
+        let secrets = spec.secrets.iter().enumerate();
+        Self {
+            id: spec.id.parse().ok().filter(|_| at.field("id").is_known()),
+            digests: secrets
+                .map(|(index, secret)| digest(index, &secret.digest))
+                .collect(),
+        }
+    }
+}
+
+/// What is there more than once, as the map of keys would tell it if nothing else were wrong.
+pub(super) fn among(names: &[Names]) -> Vec<Repeated> {
+    let mut repeated = Vec::new();
+    let mut ids = HashMap::new();
+    let mut digests = HashMap::new();
+    for (number, names) in names.iter().enumerate() {
+        if let Some(id) = &names.id {
+            let first = *ids.entry(id.as_str()).or_insert(number);
+            if first != number {
+                let second = number;
+                repeated.push(Repeated::Id { first, second });
+            }
+        }
+        for (place, digest) in names.digests.iter().enumerate() {
+            let Some(digest) = digest else { continue };
+            let first = *digests.entry(*digest).or_insert((number, place));
+            if first != (number, place) {
+                repeated.push(Repeated::Digest {
+                    first: first.0,
+                    second: (number, place),
+                });
+            }
+        }
+    }
+    repeated
+}
 
 /// A file's path and text, and the number of records in the files before it.
 pub(super) type NumberedFile<'f> = (&'f Path, &'f str, usize);
@@ -115,18 +167,12 @@ struct LocatedFile<'f> {
 enum Layout<'f> {
     /// Each item's text, and the number of lines in front of it.
     Items(Vec<(&'f str, usize)>),
-    Whole(Option<yaml::Source<'f>>),
+    Whole(yaml::Source<'f>),
 }
 
 impl<'f> LocatedFile<'f> {
     fn new((path, text, start): &NumberedFile<'f>) -> Self {
-        let whole = || {
-            Layout::Whole(
-                yaml::parse::<KeysSpec>(path, text)
-                    .ok()
-                    .map(|document| document.source),
-            )
-        };
+        let whole = || Layout::Whole(yaml::Source::new(path, text));
         let layout = plain_list(text.strip_prefix('\u{feff}').unwrap_or(text), 0).map_or_else(
             whole,
             |list| {
@@ -149,16 +195,15 @@ impl<'f> LocatedFile<'f> {
         match (&self.layout, path.0.get(1), path.0.get(2..)) {
             (Layout::Items(items), Some(Segment::Index(index)), Some(member)) => {
                 let (text, lines_before) = items.get(*index)?;
-                let document = yaml::parse::<IgnoredAny>(self.path, text).ok()?;
                 let mut inside = vec![Segment::Index(0)];
                 inside.extend_from_slice(member);
-                let at = document.source.locate(&YamlPath(inside))?;
+                let at = yaml::Source::new(self.path, text).locate(&YamlPath(inside))?;
                 Some(Position {
                     line: at.line + lines_before,
                     column: at.column,
                 })
             }
-            (Layout::Whole(source), ..) => source.as_ref()?.locate(path),
+            (Layout::Whole(source), ..) => source.locate(path),
             (Layout::Items(_), ..) => None,
         }
     }

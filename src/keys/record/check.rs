@@ -40,21 +40,18 @@ impl KeySpec {
         let restrictions = self.check_restrictions(at);
         if !self.limits.is_empty() {
             at.field("limits")
-                .problem_with_help("limits are not supported yet", "leave them out");
+                .problem_with_help("not supported yet", "leave `limits` out");
         }
         if self.mcp.is_some() {
             at.field("mcp")
-                .problem_with_help("rules for MCP are not supported yet", "leave them out");
-        }
-        if at.problems_so_far() != before {
-            return None;
+                .problem_with_help("not supported yet", "leave `mcp` out");
         }
         let record = KeyRecord {
             id: id?,
             client,
             secrets,
             enabled: self.enabled,
-            revoked_at: self.revoked_at.map(|time| time.0),
+            revoked_at: self.revoked_at.map(|time| time.0.into()),
             validity,
             plan,
             scopes,
@@ -69,9 +66,8 @@ impl KeySpec {
             && let Err(invalid) = policy.identity.check(&record, &policy.plans)
         {
             note_identity(&invalid, at);
-            return None;
         }
-        Some(record)
+        (at.problems_so_far() == before).then_some(record)
     }
 
     fn check_restrictions(&self, at: &Place<'_>) -> Option<Box<Restrictions>> {
@@ -147,8 +143,8 @@ fn check_validity(
     expires_at: Option<TimeSpec>,
 ) -> Validity {
     let validity = Validity {
-        not_before: not_before.map(|time| time.0),
-        expires_at: expires_at.map(|time| time.0),
+        not_before: not_before.map(|time| time.0.into()),
+        expires_at: expires_at.map(|time| time.0.into()),
     };
     if let (Some(first), Some(end)) = (validity.not_before, validity.expires_at)
         && end <= first
@@ -205,10 +201,7 @@ fn check_list<T>(
 ) -> Option<Box<[T]>> {
     let list = list?;
     if list.is_empty() {
-        at.problem_with_help(
-            "an empty list would allow nothing",
-            "leave it out to allow any",
-        );
+        at.problem_with_help("the list is empty", "leave it out for any");
     }
     let items = list.iter().enumerate();
     Some(
@@ -265,12 +258,12 @@ fn check_method(text: &str, at: &Place<'_>) -> Option<Box<str>> {
     {
         at.problem_with_help(
             "methods are compared to the letter",
-            format!("write {meant}"),
+            format!("write `{meant}`"),
         );
         return None;
     }
     if !is_token(text) {
-        at.problem_with_help("not a method", "a method is an RFC 9110 token such as GET");
+        at.problem_with_help("not a method", "write a name such as GET");
         return None;
     }
     Some(text.into())

@@ -3,6 +3,8 @@ use std::path::Path;
 use super::*;
 use crate::authz::digest::{DigestKind, Digester};
 use crate::authz::key::{MetadataValue, PlanName};
+use crate::authz::moment::Moment;
+use crate::authz::scope::Scope;
 use crate::authz::snapshot::Plan;
 use crate::authz::snapshot::tests::policy;
 
@@ -34,12 +36,9 @@ pub(crate) fn policy_with_plans() -> Policy {
 /// The record that a text of a single record says, or what is wrong with it.
 fn check(text: &str) -> Result<KeyRecord, String> {
     let read = || {
-        let document = yaml::parse::<KeySpec>(Path::new("k"), text)?;
-        let checker = document.source.checker();
-        let record = document
-            .value
-            .check(&checker.top(), Some(&policy_with_plans()));
-        checker.finish().map(|()| record.unwrap())
+        yaml::convert(Path::new("k"), text, |spec: KeySpec, top| {
+            spec.check(top, Some(&policy_with_plans()))
+        })
     };
     read().map_err(|problems: yaml::Problems| problems.to_string())
 }
@@ -70,6 +69,10 @@ limits: []
 metadata: {org: 42, tier: gold, on: true, list: [1], none: null}
 "#;
 
+fn moment(text: &str) -> Moment {
+    text.parse::<jiff::Timestamp>().unwrap().into()
+}
+
 #[test]
 fn every_member_of_the_contract_reaches_the_record() {
     let record = check(&WHOLE.replace("DIGEST", &digest("s"))).unwrap();
@@ -78,25 +81,22 @@ fn every_member_of_the_contract_reaches_the_record() {
     assert_eq!(record.secrets[0].digest.to_string(), digest("s"));
     assert_eq!(
         record.secrets[0].validity.not_before,
-        Some("2026-11-01T00:00:00Z".parse().unwrap())
+        Some(moment("2026-11-01T00:00:00Z"))
     );
     assert_eq!(
         record.secrets[0].validity.expires_at,
-        Some("2027-02-01T00:00:00Z".parse().unwrap())
+        Some(moment("2027-02-01T00:00:00Z"))
     );
     assert!(!record.enabled);
-    assert_eq!(
-        record.revoked_at,
-        Some("2026-12-01T00:00:00Z".parse().unwrap())
-    );
+    assert_eq!(record.revoked_at, Some(moment("2026-12-01T00:00:00Z")));
     assert_eq!(record.validity.not_before, None);
     assert_eq!(
         record.validity.expires_at,
-        Some("2027-12-31T23:00:00Z".parse().unwrap())
+        Some(moment("2027-12-31T23:00:00Z"))
     );
     assert_eq!(record.plan.unwrap().as_str(), "gold");
     assert_eq!(
-        record.scopes.iter().map(|s| s.as_str()).collect::<Vec<_>>(),
+        record.scopes.iter().map(Scope::as_str).collect::<Vec<_>>(),
         ["invoices:read", "a"]
     );
     let restrictions = record.restrictions.unwrap();
@@ -140,9 +140,9 @@ fn what_is_wrong_is_said_with_its_place_and_what_would_be_right() {
     for (lines, want) in [
         (
             "allow_ips: []",
-            "k:3:12: allow_ips: an empty list would allow nothing; leave it out to allow any",
+            "k:3:12: allow_ips: the list is empty; leave it out for any",
         ),
-        ("allow_hosts: []", "allow_hosts: an empty list"),
+        ("allow_hosts: []", "allow_hosts: the list is empty"),
         ("allow_paths:", "allow_paths: null says nothing here"),
         (
             "allow_methods: null",
@@ -163,7 +163,7 @@ fn what_is_wrong_is_said_with_its_place_and_what_would_be_right() {
         ),
         (
             "allow_methods: [get]",
-            "allow_methods[0]: methods are compared to the letter; write GET",
+            "allow_methods[0]: methods are compared to the letter; write `GET`",
         ),
         ("allow_methods: ['a b']", "allow_methods[0]: not a method"),
         (
@@ -179,9 +179,9 @@ fn what_is_wrong_is_said_with_its_place_and_what_would_be_right() {
         ("client: _a", "client: a client has"),
         (
             "limits: [{name: a}]",
-            "limits: limits are not supported yet",
+            "limits: not supported yet; leave `limits` out",
         ),
-        ("mcp: {}", "mcp: rules for MCP are not supported yet"),
+        ("mcp: {}", "mcp: not supported yet; leave `mcp` out"),
         (
             "not_before: 2027-01-01T00:00:00Z\nexpires_at: 2027-01-01T00:00:00Z",
             "k:4:13: expires_at: it expires before it begins",

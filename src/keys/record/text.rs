@@ -43,9 +43,14 @@ fn write_members(
                     write_item(text, item, indent + 2);
                 }
             }
-            other => {
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_)
+            | Value::Object(_) => {
                 text.push(' ');
-                write_flow(text, other);
+                write_flow(text, value);
                 text.push('\n');
             }
         }
@@ -57,10 +62,15 @@ fn write_item(text: &mut String, item: &Value, indent: usize) {
     text.push_str("- ");
     match item {
         Value::Object(members) if !members.is_empty() => {
-            write_members(text, members, indent + 2, true)
+            write_members(text, members, indent + 2, true);
         }
-        other => {
-            write_flow(text, other);
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => {
+            write_flow(text, item);
             text.push('\n');
         }
     }
@@ -79,7 +89,7 @@ fn write_flow(text: &mut String, value: &Value) {
         }
         // Writing to a String cannot fail.
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
-            _ = write!(text, "{value}")
+            _ = write!(text, "{value}");
         }
     }
 }

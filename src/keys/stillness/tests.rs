@@ -47,13 +47,15 @@ fn old() -> FileFacts {
     file(1, 10, 100, 100)
 }
 
-#[test]
-fn what_came_whole_is_read_at_once_and_what_is_written_in_place_when_it_is_still() {
+/// What was read, what is seen then, whether an event told of a rename, and whether it is read at once.
+type Case = (&'static str, Sighting, Sighting, bool, bool);
+
+fn cases() -> Vec<Case> {
     let linked = |to: &str, inode| FileFacts {
         resolved: Some(to.into()),
         ..file(inode, 10, 100, 100)
     };
-    for (name, before, now, moved, at_once) in [
+    vec![
         (
             "another file that was renamed",
             seen(old()),
@@ -145,7 +147,12 @@ fn what_came_whole_is_read_at_once_and_what_is_written_in_place_when_it_is_still
             false,
             false,
         ),
-    ] {
+    ]
+}
+
+#[test]
+fn what_came_whole_is_read_at_once_and_what_is_written_in_place_when_it_is_still() {
+    for (name, before, now, moved, at_once) in cases() {
         let mut stillness = settled(&before);
         let want = if at_once {
             Advice::Read

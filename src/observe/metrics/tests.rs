@@ -13,7 +13,7 @@ fn at(second: i64) -> Timestamp {
 
 fn expiring(id: &str, second: i64) -> KeyRecord {
     let mut record = record(id);
-    record.validity.expires_at = Some(at(second));
+    record.validity.expires_at = Some(at(second).into());
     record
 }
 

@@ -1,4 +1,7 @@
 //! Why a new configuration is not put in force.
+//!
+//! Apart from a file with mistakes there are two reasons: it changes what only a restart changes, or the keys that are
+//! there cannot be used with it. The latter is tried again when the keys change.
 
 use crate::config::{ConfigError, FixedPart};
 use crate::keys::file::LoadError;

@@ -127,7 +127,7 @@ impl Cradle {
                 fs::remove_dir(&path)?;
                 make()?;
             }
-            made => made?,
+            result => result?,
         }
         Ok(Self(path))
     }

@@ -210,7 +210,7 @@ async fn a_rotated_certificate_is_shown_to_whoever_connects_next() {
 async fn what_is_wrong_at_start_is_told_apart() {
     for (config, keys, is_bad_configuration) in [
         ("default: maybe".to_owned(), "keys: []", true),
-        ("".to_owned(), "keys: [", true),
+        (String::new(), "keys: [", true),
         (with_tls(""), "keys: []", true),
         (
             "server: {grpc: {address: \"203.0.113.7:1\"}}".to_owned(),

@@ -28,25 +28,20 @@ async fn keys_put_in_place_by_rename_are_in_force_at_once() {
 async fn a_bad_file_changes_nothing_and_the_next_good_one_heals_it() {
     let server = Home::new("", &["alice"]).start().await;
     let channel = server.connect().await;
-    for (turn, bad) in ["", "keys: [", "keys: 7"].into_iter().enumerate() {
+    for bad in ["", "keys: [", "keys: 7"] {
+        let before = reloads(&server, "keys", "failure").await;
         server.home.place("keys.yaml", bad);
         until("it is noticed", async || {
-            reloads(&server, "keys", "failure").await > turn as f64
+            reloads(&server, "keys", "failure").await > before
         })
         .await;
         assert!(allows(&channel, "alice").await, "{bad:?}");
     }
-    assert_eq!(
-        server.metric("keyward_source_up{source=\"file\"}").await,
-        0.0
-    );
+    assert!(server.metric("keyward_source_up{source=\"file\"}").await < 0.5);
     assert!(server.get("/readyz").await.starts_with("HTTP/1.1 200"));
     server.home.place("keys.yaml", &keys(&["bob"]));
     until("bob is known", async || allows(&channel, "bob").await).await;
-    assert_eq!(
-        server.metric("keyward_source_up{source=\"file\"}").await,
-        1.0
-    );
+    assert!(server.metric("keyward_source_up{source=\"file\"}").await > 0.5);
 }
 
 #[tokio::test]
@@ -91,8 +86,11 @@ async fn a_new_configuration_is_in_force_with_the_keys_that_fit_it() {
     })
     .await;
     server.home.configure("plans: {gold: {scopes: [a]}}");
-    until("carol is known", async || allows(&channel, "carol").await).await;
-    assert!(!allows(&channel, "nobody").await);
+    until("a key is asked for", async || {
+        !allows(&channel, "nobody").await
+    })
+    .await;
+    assert!(allows(&channel, "carol").await);
     // The plan goes before the key that refers to it: refused until the key has gone too.
     server.home.configure("realm: other");
     until("the plan is missed", async || {

@@ -181,7 +181,12 @@ pub(super) fn keys(ids: &[&str]) -> String {
             digest_of(id)
         )
     };
-    format!("keys:\n{}", ids.iter().map(key).collect::<String>())
+    let list = if ids.is_empty() {
+        "keys: []\n"
+    } else {
+        "keys:\n"
+    };
+    format!("{list}{}", ids.iter().map(key).collect::<String>())
 }
 
 /// The code of Envoy's status for a request with that secret: 0 is an allow.

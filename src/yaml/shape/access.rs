@@ -1,6 +1,7 @@
 //! What is inside a list or mapping, element by element.
 //!
-//! Here is skipped what earlier readings found wrong or saw pass, and made up what they missed.
+//! Here is skipped what earlier readings found wrong or saw pass, and made up what they missed. In the last reading no
+//! list element is skipped: what is not read is made up, so that those after it keep their numbers.
 
 use std::sync::Arc;
 
@@ -8,11 +9,11 @@ use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeSeed, IntoDeserializer};
 
 use super::super::tree::{Member, Node};
-use super::fault::{Fault, Kind};
+use super::fault::Fault;
 use super::filler::Filler;
 use super::reader::Reader;
 use super::trail::Step;
-use super::{Mark, Session};
+use super::{Mark, Session, Stage};
 
 /// The elements of a list.
 pub(super) struct ListAccess<'r, 's> {
@@ -28,15 +29,21 @@ impl<'de> de::SeqAccess<'de> for ListAccess<'_, '_> {
         seed: T,
     ) -> Result<Option<T::Value>, Fault> {
         let session: &Session = self.reader.session;
+        let stage = session.stage.get();
         for (index, node) in self.nodes.by_ref() {
-            if node.is_unset() || session.mark(node.number) != Mark::Unread {
-                continue;
+            let mark = session.mark(node.number);
+            match stage {
+                Stage::Last if node.is_unset() || mark == Mark::Dropped => {
+                    return Filler { session }.fill(seed).map(Some);
+                }
+                Stage::First | Stage::Again if node.is_unset() || mark != Mark::Unread => continue,
+                Stage::First | Stage::Again | Stage::Last => {}
             }
             let value = self
                 .reader
                 .inside(Step::Index(index), node.number, node)
                 .read(seed)?;
-            if session.again.get() {
+            if stage == Stage::Again {
                 session.set_mark(node.number, Mark::Passed);
             }
             return Ok(Some(value));
@@ -63,7 +70,8 @@ impl<'de> de::MapAccess<'de> for MappingAccess<'_, '_> {
     ) -> Result<Option<K::Value>, Fault> {
         let session: &Session = self.reader.session;
         self.value = self.members.by_ref().find(|member| {
-            !member.value.is_unset() && session.mark(member.number) != Mark::Dropped
+            let is_left_out = matches!(session.mark(member.number), Mark::Dropped | Mark::Unknown);
+            !member.value.is_unset() && !is_left_out
         });
         let name = match self.value {
             Some(member) => member.name.as_ref(),
@@ -77,14 +85,12 @@ impl<'de> de::MapAccess<'de> for MappingAccess<'_, '_> {
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
-        match self.value {
-            Some(member) => self
-                .reader
-                .inside(Step::Field(&member.name), member.number, &member.value)
-                .read(seed),
-            None => seed
-                .deserialize(Filler)
-                .map_err(|_| Fault::of(Kind::Unfillable)),
-        }
+        let Some(member) = self.value else {
+            let session = self.reader.session;
+            return Filler { session }.fill(seed);
+        };
+        self.reader
+            .inside(Step::Field(&member.name), member.number, &member.value)
+            .read(seed)
     }
 }

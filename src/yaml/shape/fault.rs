@@ -7,6 +7,7 @@ use std::fmt::{self, Display};
 use serde::de::{self, Expected, Unexpected};
 
 use super::super::problem::{Position, YamlPath};
+use super::StructType;
 
 /// Something wrong and, once the reader has added it, where.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(super) enum Kind {
     },
     /// A member that must be there is not; `dropped` when it was left out for a fault of its own.
     Missing { name: &'static str, dropped: bool },
+    /// A value that is made up needs that member.
+    Required { of: StructType, name: &'static str },
     /// No made-up value passes for a missing member.
     Unfillable,
     /// More values than aliases should make.
@@ -77,7 +80,9 @@ impl Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             Kind::Wrong { message, .. } => f.write_str(message),
-            Kind::Missing { name, .. } => write!(f, "missing member `{name}`"),
+            Kind::Missing { name, .. } | Kind::Required { name, .. } => {
+                write!(f, "missing member `{name}`")
+            }
             Kind::Unfillable => f.write_str("no value can be made up"),
             Kind::TooMuch => f.write_str("aliases repeat too much"),
         }

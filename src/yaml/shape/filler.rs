@@ -1,21 +1,38 @@
-//! A value that becomes whatever is asked for, in the place of a member that is missing.
+//! A value that becomes whatever is asked for, in the place of one that is missing or wrong.
 //!
-//! It lets the reading go on to what else is wrong. What is read from it never leaves this room.
+//! It lets the reading go on to what else is wrong. It has the members that its type cannot do without, which are
+//! learnt as they are missed; the others are left to their defaults. Whatever is read from it is in doubt.
 
 use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
 
+use super::Session;
 use super::fault::{Fault, Kind};
 
 /// Any value.
 #[derive(Clone, Copy)]
-pub(super) struct Filler;
+pub(super) struct Filler<'s> {
+    pub(super) session: &'s Session,
+}
 
 struct Nothing;
 
 /// A member for each of the names.
-struct Each {
-    names: std::slice::Iter<'static, &'static str>,
+struct Each<'s> {
+    filler: Filler<'s>,
+    names: std::vec::IntoIter<&'static str>,
+}
+
+impl Filler<'_> {
+    /// Makes up a value.
+    pub(super) fn fill<'de, T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Fault> {
+        seed.deserialize(self).map_err(|fault| match fault.kind {
+            Kind::Required { .. } => fault,
+            Kind::Wrong { .. } | Kind::Missing { .. } | Kind::Unfillable | Kind::TooMuch => {
+                Fault::of(Kind::Unfillable)
+            }
+        })
+    }
 }
 
 macro_rules! fill {
@@ -26,7 +43,7 @@ macro_rules! fill {
     };
 }
 
-impl<'de> Deserializer<'de> for Filler {
+impl<'de> Deserializer<'de> for Filler<'_> {
     type Error = Fault;
 
     fill!(
@@ -63,8 +80,9 @@ impl<'de> Deserializer<'de> for Filler {
         visitor.visit_unit()
     }
 
+    /// What may be absent is not made up: where this is asked for, null would be wrong.
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_none()
+        visitor.visit_some(self)
     }
 
     fn deserialize_unit_struct<V: Visitor<'de>>(
@@ -98,12 +116,18 @@ impl<'de> Deserializer<'de> for Filler {
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        visitor.visit_map(Each {
-            names: fields.iter(),
+        let of = (name, fields);
+        let each = Each {
+            filler: self,
+            names: self.session.required(of).into_iter(),
+        };
+        visitor.visit_map(each).map_err(|fault| match fault.kind {
+            Kind::Missing { name, .. } => Fault::of(Kind::Required { of, name }),
+            Kind::Wrong { .. } | Kind::Required { .. } | Kind::Unfillable | Kind::TooMuch => fault,
         })
     }
 
@@ -137,12 +161,12 @@ impl<'de> de::MapAccess<'de> for Nothing {
         Ok(None)
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
-        seed.deserialize(Filler)
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, _: V) -> Result<V::Value, Fault> {
+        Err(Fault::of(Kind::Unfillable))
     }
 }
 
-impl<'de> de::MapAccess<'de> for Each {
+impl<'de> de::MapAccess<'de> for Each<'_> {
     type Error = Fault;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
@@ -152,11 +176,11 @@ impl<'de> de::MapAccess<'de> for Each {
         let Some(name) = self.names.next() else {
             return Ok(None);
         };
-        let name: StrDeserializer<'_, Fault> = (*name).into_deserializer();
+        let name: StrDeserializer<'_, Fault> = name.into_deserializer();
         seed.deserialize(name).map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
-        seed.deserialize(Filler)
+        seed.deserialize(self.filler)
     }
 }

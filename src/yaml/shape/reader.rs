@@ -151,7 +151,7 @@ impl<'s> Reader<'s> {
     fn drop_unknown(&self, members: &[Member<'_>], fields: &[&str]) {
         for member in members {
             if fields.contains(&member.name.as_ref())
-                || !self.session.set_mark(member.number, Mark::Dropped)
+                || !self.session.set_mark(member.number, Mark::Unknown)
             {
                 continue;
             }

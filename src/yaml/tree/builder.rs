@@ -214,6 +214,9 @@ impl<'t, 'e> Builder<'t, 'e> {
                     return Ok(());
                 };
                 if let Some(line) = lines.get(&name) {
+                    if let Some(first) = members.iter_mut().find(|member| member.name == name) {
+                        first.repeated = true;
+                    }
                     self.flaws.push(Flaw {
                         path,
                         position,
@@ -227,6 +230,7 @@ impl<'t, 'e> Builder<'t, 'e> {
                     name,
                     position,
                     number,
+                    repeated: false,
                     value: node,
                 });
             }

@@ -36,7 +36,7 @@ impl Drop for Ending<'_> {
 fn a_key_is_counted_under_its_id_and_its_client() {
     let metrics = Metrics::new(2).unwrap();
     let mut key = of_client("k", "acme");
-    key.validity.expires_at = Some(at(500));
+    key.validity.expires_at = Some(at(500).into());
     let series = metrics.key_series(&key, FIRST);
     series.record(Reason::Allowed, at(100));
     series.record(Reason::Allowed, at(101));
@@ -201,7 +201,7 @@ fn without_room_every_key_is_other() {
 #[test]
 fn keys_that_expire_are_told_of_before_they_are_used() {
     let revoked = KeyRecord {
-        revoked_at: Some(at(1)),
+        revoked_at: Some(at(1).into()),
         ..expiring("revoked", 70)
     };
     let keys = [

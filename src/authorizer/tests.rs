@@ -1,0 +1,156 @@
+//! The pipeline as a whole: held to an oracle, to the order of the contract, to the clock and to reloads.
+//!
+//! `naive` is the data, `oracle`, `losses` and `texts` read it on their own, `random` and `callers` make it up.
+
+use std::collections::BTreeSet;
+use std::pin::pin;
+use std::sync::Mutex;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::trace::{Step, Untraced};
+use super::*;
+use crate::authz::decision::Basis;
+use crate::authz::edits::{CookieEdit, Edits};
+
+mod callers;
+mod losses;
+mod naive;
+mod oracle;
+mod order;
+mod properties;
+mod random;
+mod secrecy;
+mod texts;
+mod time;
+
+/// A clock that stands until it is moved.
+struct Standing(Mutex<Timestamp>);
+
+impl Standing {
+    fn at(offset: i64) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(naive::moment(offset))))
+    }
+
+    fn move_to(&self, offset: i64) {
+        *self.0.lock().unwrap() = naive::moment(offset);
+    }
+}
+
+impl Clock for Standing {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+/// The outcome of what never waits: a file's keys are always at hand.
+fn ready<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(outcome) => outcome,
+        Poll::Pending => panic!("a decision by a file's keys waits for nothing"),
+    }
+}
+
+/// An authorizer that prepares nothing but the generation under which it was asked to.
+fn authorizer(snapshot: Arc<Snapshot>, clock: Arc<Standing>) -> Authorizer<u64> {
+    let cache = KeyCache::for_file(100, Box::new(|_, snapshot| snapshot.generation.0));
+    Authorizer::new(snapshot, cache, clock)
+}
+
+/// What a decision says, without what it borrows from.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    allowed: bool,
+    reason: &'static str,
+    verdict: &'static str,
+    key: Option<String>,
+    rule: Option<String>,
+    moment: Option<Timestamp>,
+    /// The identity headers that go upstream.
+    identity: Vec<(String, String)>,
+    losses: Option<losses::Losses>,
+}
+
+fn outcome(world: &naive::World, request: &naive::NaiveRequest) -> Outcome {
+    let snapshot = world.snapshot(1);
+    let authorizer = authorizer(Arc::clone(&snapshot), Standing::at(0));
+    let attributes = request.attributes();
+    let decision = ready(authorizer.decide(&attributes, &snapshot, &mut Untraced));
+    told(&decision, &snapshot)
+}
+
+fn told(decision: &Decision<'_, Known<u64>>, snapshot: &Snapshot) -> Outcome {
+    let policy = &snapshot.policy;
+    let mut identity = Vec::new();
+    let mut losses = None;
+    if let Decision::Allow(grant) = decision {
+        losses = Some(lost(&grant.edits, &snapshot.policy));
+        if let Basis::Key(key) = &grant.basis {
+            for (name, value) in policy.identity.values(&key.record, &policy.plans) {
+                identity.extend(value.map(|value| (name.as_str().to_owned(), value.into_owned())));
+            }
+        }
+    }
+    Outcome {
+        allowed: matches!(decision, Decision::Allow(_)),
+        reason: decision.reason().as_str(),
+        verdict: decision.verdict().as_str(),
+        key: decision.key().map(|key| key.record.id.to_string()),
+        rule: decision.rule().map(|rule| rule.name.to_string()),
+        moment: decision.refusal().and_then(|refusal| refusal.moment),
+        identity,
+        losses,
+    }
+}
+
+fn lost(edits: &Edits<'_>, policy: &Policy) -> losses::Losses {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_ascii_lowercase()).unwrap();
+    let always = policy.always_removed().map(str::to_owned);
+    let found = edits.remove_headers.iter().map(|name| text(name));
+    let query: BTreeSet<String> = edits
+        .remove_query
+        .iter()
+        .map(|name| (*name).to_owned())
+        .collect();
+    assert_eq!(
+        query.len(),
+        edits.remove_query.len(),
+        "a parameter is named once"
+    );
+    losses::Losses {
+        headers: always.chain(found).collect(),
+        query,
+        cookies: match &edits.cookie {
+            CookieEdit::Keep => None,
+            CookieEdit::Remove => Some(vec![]),
+            CookieEdit::Replace(left) => {
+                let left = String::from_utf8(left.clone()).unwrap();
+                Some(left.split("; ").map(str::to_owned).collect())
+            }
+        },
+    }
+}
+
+/// Hears every step, and everything that is said of it.
+#[derive(Default)]
+struct Listening(Vec<(&'static str, Step, String)>);
+
+impl Trace for Listening {
+    fn passed(&mut self, step: Step, seen: impl FnOnce() -> String) {
+        self.0.push(("passed", step, seen()));
+    }
+
+    fn noted(&mut self, step: Step, seen: impl FnOnce() -> String) {
+        self.0.push(("noted", step, seen()));
+    }
+
+    fn failed(&mut self, step: Step, seen: impl FnOnce() -> String) {
+        self.0.push(("failed", step, seen()));
+    }
+}

@@ -1,0 +1,75 @@
+//! The oracle of what an allowed request loses on its way upstream.
+
+use std::collections::BTreeSet;
+
+use super::naive::{NaivePlace, NaiveRequest, World};
+use super::oracle::query_of;
+use super::texts;
+
+/// What goes, and what stays of the cookies.
+#[derive(Debug, PartialEq)]
+pub(super) struct Losses {
+    /// Header names in lower case, without the cookie header.
+    pub(super) headers: BTreeSet<String>,
+    /// Names of query parameters, undecoded.
+    pub(super) query: BTreeSet<String>,
+    /// `None`: the cookie header stays as it is; empty: it goes.
+    pub(super) cookies: Option<Vec<String>>,
+}
+
+pub(super) fn of(world: &World, request: &NaiveRequest) -> Losses {
+    let mut losses = Losses {
+        headers: BTreeSet::new(),
+        query: BTreeSet::new(),
+        cookies: None,
+    };
+    let like = |name: &str| name.to_ascii_lowercase().replace('_', "-");
+    for (name, _) in &request.lines {
+        let lower = name.to_ascii_lowercase();
+        let named = world
+            .identity
+            .iter()
+            .any(|(identity, _)| lower == *identity);
+        let alike = world
+            .identity
+            .iter()
+            .any(|(identity, _)| like(name) == like(identity));
+        if alike && !named {
+            losses.headers.insert(lower);
+        }
+    }
+    if !world.strip {
+        return losses;
+    }
+    let cookies = texts::cookies(&request.lines);
+    let mut gone = Vec::new();
+    for place in &world.places {
+        match *place {
+            NaivePlace::Header(name) => _ = losses.headers.insert(name.to_owned()),
+            NaivePlace::Scheme(name, scheme) => {
+                let value = texts::joined(&request.lines, name).unwrap_or_default();
+                let mut parts = value.split(',').map(str::trim_start);
+                if parts.any(|part| texts::after_scheme(part, scheme).is_some()) {
+                    losses.headers.insert(name.to_owned());
+                }
+            }
+            NaivePlace::Query(name) => {
+                let parameters = texts::parameters(query_of(&request.target));
+                if parameters.iter().any(|(raw, _)| raw == name.as_bytes()) {
+                    losses.query.insert(name.to_owned());
+                }
+            }
+            NaivePlace::Cookie(name) => gone.push(name),
+        }
+    }
+    if cookies
+        .iter()
+        .any(|(name, _, _)| gone.contains(&name.as_str()))
+    {
+        let left = cookies
+            .iter()
+            .filter(|(name, _, _)| !gone.contains(&name.as_str()));
+        losses.cookies = Some(left.map(|(_, _, whole)| whole.clone()).collect());
+    }
+    losses
+}

@@ -1,0 +1,332 @@
+//! The words in which each step is told to `explain`: what was looked at, what was wanted, and what is lacking.
+//!
+//! Only a `Trace` that listens runs these. They name members as the configuration and the keys file do, so that the
+//! operator knows where to look next, and never show a query or a header, where secrets stand.
+
+use jiff::Timestamp;
+
+use crate::authz::digest::KeyDigest;
+use crate::authz::key::{ClientName, KeyRecord, NotValid, Restrictions, Validity};
+use crate::authz::reason::Reason;
+use crate::authz::request::RequestAttributes;
+use crate::authz::rule::{Access, Choice, DefaultAccess, Mismatch, Requirement, Rule};
+use crate::authz::scope::Scope;
+use crate::authz::snapshot::{ClientAddress, Policy};
+
+/// What a path has to be before it can be compared.
+const PLAIN: &str = "a plain path begins with `/` and has no `.`, `..` or empty segment, no backslash, `;`, `#`, \
+    control or non-ASCII byte, and no percent-encoded `.`, `/`, `\\`, `;`, `%` or control byte";
+
+/// Why a rule was passed over.
+pub(super) fn passed_over(
+    rule: &Rule,
+    mismatch: Mismatch,
+    request: &RequestAttributes<'_>,
+) -> String {
+    let (members, wanted, part, sent) = match mismatch {
+        Mismatch::Host => (
+            "hosts",
+            list(rule.matches.hosts.as_deref()),
+            "host",
+            request.host,
+        ),
+        Mismatch::Method => (
+            "methods",
+            list(rule.matches.methods.as_deref()),
+            "method",
+            request.method,
+        ),
+        Mismatch::Path => (
+            "paths",
+            list(rule.matches.paths.as_deref()),
+            "path",
+            request.path(),
+        ),
+    };
+    let hint = match (mismatch, &rule.access) {
+        (Mismatch::Host, Access::Anyone) => {
+            "; a rule that lets anyone in compares the host as sent, port included"
+        }
+        (Mismatch::Host | Mismatch::Method | Mismatch::Path, _) => "",
+    };
+    format!(
+        "rule {} does not match: the {part} is {}, and its {members} are {wanted}{hint}",
+        rule.name,
+        shown(sent)
+    )
+}
+
+/// Which rule decides, and what it wants.
+pub(super) fn choice(choice: Choice<'_>, request: &RequestAttributes<'_>) -> String {
+    match choice {
+        Choice::Rule(rule) => {
+            let how = if request.rule.is_some() {
+                "is named by the Envoy route, so that its match is not looked at"
+            } else {
+                "matches and decides"
+            };
+            format!("rule {} {how}: {}", rule.name, wanted(&rule.access))
+        }
+        Choice::Default(default) => {
+            let wanted = match default {
+                DefaultAccess::RequireKey => "require-key: any valid key may pass",
+                DefaultAccess::AllowAnyone => "allow-anyone: anyone may pass, no key is asked for",
+                DefaultAccess::Deny => "deny: nobody may pass",
+            };
+            format!("no rule matches; the default decides, {wanted}")
+        }
+        Choice::MalformedPath(rule) => format!(
+            "rule {} has paths, and the path {} is not plain, so that no pattern may be compared with it; the request \
+             is refused once its key has proved valid",
+            rule.name,
+            shown(request.path())
+        ),
+        Choice::UnknownName => format!(
+            "the Envoy route names rule {}, and there is none; the request is refused once its key has proved valid",
+            shown(request.rule.unwrap_or_default())
+        ),
+    }
+}
+
+fn wanted(access: &Access) -> String {
+    match access {
+        Access::Anyone => "anyone may pass, no key is asked for".to_owned(),
+        Access::Nobody => "nobody may pass".to_owned(),
+        Access::Key(Requirement { scopes, clients }) => {
+            let mut text = "any valid key".to_owned();
+            if let Some(clients) = clients {
+                text.push_str(" of the clients ");
+                text.push_str(&list(Some(clients)));
+            }
+            if !scopes.is_empty() {
+                text.push_str(" with all the scopes ");
+                text.push_str(&list(Some(scopes)));
+            }
+            text.push_str(" may pass");
+            text
+        }
+    }
+}
+
+/// How the search for a secret ended.
+pub(super) fn presented(outcome: Result<(), Reason>, policy: &Policy) -> String {
+    let found = match outcome {
+        Ok(()) => "one secret is presented",
+        Err(Reason::MissingKey) => "no secret is presented",
+        Err(Reason::AmbiguousKey) => {
+            "more than one secret is presented: a place is filled twice, a comma in a header counting as two, or two \
+             places differ"
+        }
+        Err(Reason::MalformedKey) => {
+            "what is presented cannot be a secret: it is longer than 512 bytes or holds a space, a line break or \
+             another byte that is not visible ASCII"
+        }
+        Err(other) => other.as_str(),
+    };
+    let places: Vec<String> = policy.credentials.iter().map(ToString::to_string).collect();
+    format!("{found}; looked at {}", places.join(", "))
+}
+
+/// Until when a key that counts now does so.
+pub(super) fn valid(record: &KeyRecord, digest: &KeyDigest, now: Timestamp) -> String {
+    let secret = validity_of(record, digest).expires_at;
+    let end = match (record.validity.expires_at, secret) {
+        (None, None) => "neither the key nor this secret expires".to_owned(),
+        (Some(key), Some(secret)) if secret < key => format!("this secret expires at {secret}"),
+        (Some(key), _) => format!("the key expires at {key}"),
+        (None, Some(secret)) => format!("this secret expires at {secret}"),
+    };
+    format!("enabled, not revoked and valid at {now:.0}; {end}")
+}
+
+/// Why a key does not count now.
+pub(super) fn not_valid(
+    not_valid: NotValid,
+    record: &KeyRecord,
+    digest: &KeyDigest,
+    now: Timestamp,
+) -> String {
+    let NotValid { reason, moment } = not_valid;
+    let secret = validity_of(record, digest);
+    let whose = |of_secret: Option<Timestamp>| {
+        if moment == of_secret {
+            "this secret"
+        } else {
+            "the key"
+        }
+    };
+    match (reason, moment) {
+        (Reason::KeyRevoked, Some(at)) => {
+            format!("the key was revoked at {at} (revoked_at), for ever")
+        }
+        (Reason::KeyDisabled, _) => "the key is switched off (enabled: false)".to_owned(),
+        (Reason::KeyNotYetValid, Some(at)) => format!(
+            "{} is not valid before {at} (not_before); it is {now:.0}",
+            whose(secret.not_before.map(Into::into))
+        ),
+        (Reason::KeyExpired, Some(at)) => {
+            format!(
+                "{} expired at {at} (expires_at); it is {now:.0}",
+                whose(secret.expires_at.map(Into::into))
+            )
+        }
+        (other, _) => format!("{other}; it is {now:.0}"),
+    }
+}
+
+fn validity_of(record: &KeyRecord, digest: &KeyDigest) -> Validity {
+    let mut secrets = record.secrets.iter();
+    secrets
+        .find(|secret| secret.digest == *digest)
+        .map_or_else(Validity::default, |secret| secret.validity)
+}
+
+/// Whether the path may be compared; `rule` is the one that wants to, else the key does.
+pub(super) fn path(is_plain: bool, rule: Option<&Rule>, request: &RequestAttributes<'_>) -> String {
+    let path = shown(request.path());
+    match (is_plain, rule) {
+        (true, _) => {
+            format!("{path} is plain, so that the key's allow_paths may be compared with it")
+        }
+        (false, Some(rule)) => {
+            format!(
+                "{path} is not plain, and rule {} would have to compare it; {PLAIN}",
+                rule.name
+            )
+        }
+        (false, None) => {
+            format!(
+                "{path} is not plain, and the key's allow_paths would have to be compared with it; {PLAIN}"
+            )
+        }
+    }
+}
+
+/// Whether the route is open to keys at all.
+pub(super) fn route(is_open: bool, rule: Option<&Rule>, request: &RequestAttributes<'_>) -> String {
+    match (is_open, rule, request.rule) {
+        (true, Some(rule), _) => format!("rule {} is open to keys", rule.name),
+        (true, None, _) => "the default is open to keys".to_owned(),
+        (false, Some(rule), _) => format!("rule {} has allow: nobody", rule.name),
+        (false, None, Some(name)) => {
+            format!(
+                "the Envoy route names rule {}, and there is none",
+                shown(name)
+            )
+        }
+        (false, None, None) => "no rule matches, and the default is deny".to_owned(),
+    }
+}
+
+/// Whether the client's address is one of the key's.
+pub(super) fn address(
+    is_allowed: bool,
+    restrictions: &Restrictions,
+    request: &RequestAttributes<'_>,
+    from: ClientAddress,
+) -> String {
+    let source = match from {
+        ClientAddress::Peer => "Envoy's peer",
+        ClientAddress::ExternalAddress => "the header x-envoy-external-address",
+    };
+    let seen = match from.of(request) {
+        Some(address) => format!("the client's address, by {source}, is {address}"),
+        None => format!("the client's address is not known: {source} does not tell it"),
+    };
+    let verb = if is_allowed {
+        "has it in"
+    } else {
+        "does not have it in"
+    };
+    format!(
+        "{seen}; the key {verb} its allow_ips {}",
+        list(restrictions.ips.as_deref())
+    )
+}
+
+/// Which of host, path and method are not the key's.
+pub(super) fn restrictions(
+    of_key: &Restrictions,
+    is_path_allowed: bool,
+    request: &RequestAttributes<'_>,
+) -> String {
+    let parts = [
+        (
+            of_key.allow_host(request.host),
+            "host",
+            request.host,
+            list(of_key.hosts.as_deref()),
+        ),
+        (
+            is_path_allowed,
+            "path",
+            request.path(),
+            list(of_key.paths.as_deref()),
+        ),
+        (
+            of_key.allow_method(request.method),
+            "method",
+            request.method,
+            list(of_key.methods.as_deref()),
+        ),
+    ];
+    let told = parts.map(|(is_allowed, part, sent, wanted)| {
+        let verb = if is_allowed { "is in" } else { "is NOT in" };
+        format!(
+            "{part} {} {verb} the key's allow_{part}s {wanted}",
+            shown(sent)
+        )
+    });
+    told.join("; ")
+}
+
+/// Whether the key's client is one of the rule's.
+pub(super) fn client(is_wanted: bool, record: &KeyRecord, clients: &[ClientName]) -> String {
+    let verb = if is_wanted { "is" } else { "is not" };
+    format!(
+        "the key stands for client {}, which {verb} one of the rule's clients {}",
+        record.client(),
+        list(Some(clients))
+    )
+}
+
+/// Which of the rule's scopes the key has, from itself or its plan, and which it lacks.
+pub(super) fn scopes(wanted: &[Scope], record: &KeyRecord, policy: &Policy) -> String {
+    let granted: Vec<&Scope> = policy.plans.scopes_of(record).collect();
+    let lacking: Vec<&Scope> = wanted
+        .iter()
+        .filter(|scope| !granted.contains(scope))
+        .collect();
+    let from = match &record.plan {
+        Some(plan) => format!("itself and through plan {plan}"),
+        None => "itself, without a plan".to_owned(),
+    };
+    let verdict = if lacking.is_empty() {
+        "has them all".to_owned()
+    } else {
+        format!("lacks {}", list(Some(&lacking)))
+    };
+    format!(
+        "the rule wants the scopes {}; the key {verdict}: it has {} by {from}",
+        list(Some(wanted)),
+        list(Some(&granted))
+    )
+}
+
+fn list<T: ToString>(items: Option<&[T]>) -> String {
+    items.map_or_else(
+        || "(any)".to_owned(),
+        |items| {
+            let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+            format!("[{}]", items.join(", "))
+        },
+    )
+}
+
+/// What a client sent, fit for a terminal.
+fn shown(bytes: &[u8]) -> String {
+    if bytes.is_empty() {
+        return "(empty)".to_owned();
+    }
+    bytes.escape_ascii().to_string()
+}

@@ -1,0 +1,120 @@
+//! The command line as operators and scripts meet it: exit codes, what goes to stdout and what to stderr, and that
+//! no secret shows where it was not asked for. Nothing here starts a server.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+mod errors;
+mod explain;
+mod health;
+mod keys;
+mod output;
+mod presenting;
+mod schema;
+
+/// A directory that commands are run in.
+struct Desk(TempDir);
+
+/// How a command ended.
+#[derive(Debug)]
+struct Run {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Desk {
+    /// An empty directory.
+    fn empty() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    /// One with `keyward.yaml` and `keys.yaml`.
+    fn new(config: &str, keys: &str) -> Self {
+        let desk = Self::empty();
+        desk.write("keyward.yaml", config);
+        desk.write("keys.yaml", keys);
+        desk
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        std::fs::write(self.path(name), content).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// `keyward` with these arguments, not started yet.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
+        command
+            .args(arguments)
+            .current_dir(self.0.path())
+            .env_remove("KEYWARD_CONFIG")
+            .env_remove("NO_COLOR")
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Run {
+        Run::of(&mut self.command(arguments))
+    }
+
+    /// Runs with `input` on standard input.
+    fn run_with(&self, arguments: &[&str], input: &str) -> Run {
+        let mut command = self.command(arguments);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(input.as_bytes()).unwrap();
+        drop(stdin);
+        child.wait_with_output().unwrap().into()
+    }
+}
+
+impl Run {
+    fn of(command: &mut Command) -> Self {
+        command.output().unwrap().into()
+    }
+
+    /// What was printed, of a command that succeeded in silence.
+    fn data(self) -> String {
+        assert_eq!((self.code, &*self.stderr), (Some(0), ""), "{self:?}");
+        self.stdout
+    }
+
+    /// The complaint, of a command that printed nothing else.
+    fn complaint(self, code: i32) -> String {
+        assert_eq!((self.code, &*self.stdout), (Some(code), ""), "{self:?}");
+        self.stderr
+    }
+
+    fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+impl From<std::process::Output> for Run {
+    fn from(output: std::process::Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}

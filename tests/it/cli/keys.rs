@@ -1,0 +1,244 @@
+//! `keys new`: the secret on stdout and nowhere else, its digest in the file, and a key that works at once.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::process::Stdio;
+
+use super::{Desk, Run, text};
+use crate::support::keyfile::{digest, keyed_digest};
+
+const CONFIG: &str = "plans: {gold: {scopes: [\"plan:read\"]}}\n";
+
+/// The exit code and outcome of a GET with this secret.
+fn explained(desk: &Desk, secret: &str) -> (Option<i32>, serde_json::Value) {
+    let arguments = [
+        "explain",
+        "--method",
+        "GET",
+        "--path",
+        "/",
+        "--key-file",
+        "-",
+        "--output",
+        "json",
+    ];
+    let run = desk.run_with(&arguments, secret);
+    (run.code, run.json())
+}
+
+#[test]
+fn a_new_key_works_at_once_and_its_secret_is_printed_once() {
+    let desk = Desk::new(CONFIG, "# ours\nkeys: []\n");
+    let printed = desk
+        .run(&[
+            "keys",
+            "new",
+            "--id",
+            "bot",
+            "--client",
+            "acme",
+            "--plan",
+            "gold",
+            "--scope",
+            "a:b",
+            "--scope",
+            "c",
+            "--metadata",
+            "org=42",
+            "--metadata",
+            "note=a=b",
+            "--not-before",
+            "2020-01-01T00:00:00Z",
+            "--expires-in",
+            "90d",
+        ])
+        .data();
+    let secret = printed.strip_suffix('\n').unwrap();
+    assert!(
+        secret.starts_with("kw_") && !secret.contains(char::is_whitespace),
+        "{printed:?}"
+    );
+    let file = desk.read("keys.yaml");
+    assert!(file.starts_with("# ours\n"), "{file}");
+    assert!(
+        file.contains(&digest(secret)) && !file.contains(secret),
+        "{file}"
+    );
+    for written in [
+        "client: acme",
+        "plan: gold",
+        "a:b",
+        "note: \"a=b\"",
+        "2020-01-01T00:00:00Z",
+    ] {
+        assert!(file.contains(written), "{written}: {file}");
+    }
+    let (code, decision) = explained(&desk, secret);
+    assert_eq!((code, &decision["reason"]), (Some(0), &"allowed".into()));
+    assert_eq!(decision["identity"]["x-keyward-scopes"], "plan:read a:b c");
+}
+
+#[test]
+fn json_has_id_secret_and_digest() {
+    let desk = Desk::new(CONFIG, "keys: []\n");
+    let made: serde_json::Value = serde_json::from_str(
+        &desk
+            .run(&["keys", "new", "--id", "a", "--output", "json"])
+            .data(),
+    )
+    .unwrap();
+    let secret = made["secret"].as_str().unwrap();
+    assert_eq!(made["id"], "a");
+    assert_eq!(made["digest"], digest(secret));
+    assert!(desk.read("keys.yaml").contains(&digest(secret)));
+}
+
+#[test]
+fn a_key_may_be_made_that_has_expired() {
+    let desk = Desk::new(CONFIG, "keys: []\n");
+    let secret = desk
+        .run(&[
+            "keys",
+            "new",
+            "--id",
+            "old",
+            "--expires-at",
+            "2020-01-01T00:00:00Z",
+        ])
+        .data();
+    assert_eq!(explained(&desk, &secret).1["reason"], "key_expired");
+}
+
+#[test]
+fn a_pepper_makes_a_keyed_digest_even_where_the_file_is_named() {
+    let pepper = "0123456789abcdef0123456789abcdef";
+    let desk = Desk::new("digest: {pepper_file: pepper}\n", "keys: []\n");
+    desk.write("pepper", pepper);
+    for (id, rest) in [
+        ("a", &[][..]),
+        ("b", &["--file", "keys.yaml", "-c", "keyward.yaml"]),
+    ] {
+        let secret = desk
+            .run(&[&["keys", "new", "--id", id], rest].concat())
+            .data();
+        let keyed = keyed_digest(secret.trim_end(), pepper.as_bytes());
+        assert!(desk.read("keys.yaml").contains(&keyed));
+        assert_eq!(explained(&desk, &secret).0, Some(0));
+    }
+}
+
+#[test]
+fn no_configuration_is_needed_where_the_file_is_named() {
+    let desk = Desk::empty();
+    fs::create_dir(desk.path("directory")).unwrap();
+    desk.write("real.yaml", "keys: []\n");
+    symlink("real.yaml", desk.path("link.yaml")).unwrap();
+    for (named, written) in [
+        ("new.yaml", "new.yaml"),
+        ("directory", "directory/keys.yaml"),
+        ("link.yaml", "real.yaml"),
+    ] {
+        let file = desk.path(named);
+        let secret = desk
+            .run(&["keys", "new", "--id", "a", "--file", text(&file)])
+            .data();
+        assert!(
+            desk.read(written).contains(&digest(secret.trim_end())),
+            "{named}"
+        );
+    }
+    assert!(desk.path("link.yaml").is_symlink(), "the link stays one");
+    let mode = fs::metadata(desk.path("new.yaml"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o022, 0, "nobody else may write it: {mode:o}");
+}
+
+#[test]
+fn what_cannot_be_added_leaves_the_file_as_it_was() {
+    let before = "keys:\n- id: a\n  secrets: [{digest: \"blake3:0000000000000000000000000000000000000000000000000000000000000000\"}]\n";
+    let desk = Desk::new(CONFIG, before);
+    for (rest, code, hint) in [
+        (&["--id", "a"][..], 1, "another id"),
+        (&["--id", "_a"], 2, "id: "),
+        (&["--id", "b", "--plan", "silver"], 2, "`gold`"),
+        (&["--id", "b", "--scope", "a b"], 2, "scopes[0]"),
+        (&["--id", "b", "--expires-at", "tomorrow"], 2, "RFC 3339"),
+        (&["--id", "b", "--expires-in", "90"], 2, "30d"),
+        (
+            &["--id", "b", "--expires-in", "99999999d"],
+            2,
+            "--expires-in",
+        ),
+        (
+            &[
+                "--id",
+                "b",
+                "--expires-in",
+                "1d",
+                "--expires-at",
+                "2099-01-01T00:00:00Z",
+            ],
+            2,
+            "cannot be used with",
+        ),
+        (&["--id", "b", "--metadata", "org"], 2, "org=42"),
+        (
+            &["--id", "b", "--metadata", "a=1", "--metadata", "a=2"],
+            2,
+            "twice",
+        ),
+        (
+            &["--id", "b", "--file", "keyward.yaml"],
+            3,
+            "keyward.yaml:1:1",
+        ),
+        (&["--id", "b", "--file", "no/such/keys.yaml"], 1, "no/such"),
+        (&[], 2, "--id"),
+    ] {
+        let complaint = desk.run(&[&["keys", "new"], rest].concat()).complaint(code);
+        assert!(complaint.contains(hint), "{rest:?}: {complaint}");
+        assert_eq!(desk.read("keys.yaml"), before, "{rest:?}");
+        assert_eq!(desk.read("keyward.yaml"), CONFIG, "{rest:?}");
+    }
+    desk.write("keys.yaml", "keys:\n- id: a\n");
+    let broken = desk.run(&["keys", "new", "--id", "b"]).complaint(3);
+    assert!(broken.contains("keys.yaml:2:3: keys[0]"), "{broken}");
+}
+
+#[test]
+fn keys_that_are_made_at_the_same_time_are_all_there() {
+    let desk = Desk::new(CONFIG, "keys: []\n");
+    let ids: Vec<String> = (0..8).map(|number| format!("key-{number}")).collect();
+    let started: Vec<_> = ids
+        .iter()
+        .map(|id| {
+            let mut command = desk.command(&["keys", "new", "--id", id]);
+            command
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for (child, id) in started.into_iter().zip(&ids) {
+        let secret = Run::from(child.wait_with_output().unwrap()).data();
+        assert_eq!(explained(&desk, &secret).1["key_id"], **id);
+    }
+}
+
+#[test]
+fn a_secret_that_nobody_could_read_is_a_failure_that_names_the_key() {
+    let desk = Desk::new(CONFIG, "keys: []\n");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = desk.command(&["keys", "new", "--id", "lost"]);
+    let run = Run::of(command.stdout(writer).stderr(Stdio::piped()));
+    assert_eq!(run.code, Some(1));
+    assert!(
+        run.stderr.contains("`lost`") && run.stderr.contains("make another"),
+        "{run:?}"
+    );
+    assert!(!run.stderr.contains("kw_"), "{run:?}");
+}

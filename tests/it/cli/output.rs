@@ -1,0 +1,70 @@
+//! What commands print on stdout where nothing is wrong.
+
+use std::process::Stdio;
+
+use super::{Desk, Run};
+
+#[test]
+fn check_config_says_what_it_found() {
+    let desk = Desk::new("plans: {gold: {scopes: [a]}}\n", "keys: []\n");
+    assert_eq!(
+        desk.run(&["check-config"]).data(),
+        "./keyward.yaml: valid; 0 rules, 1 plans, 0 keys in ./keys.yaml\n"
+    );
+    let found = desk.run(&["check-config", "--output", "json"]).json();
+    assert_eq!(
+        found,
+        serde_json::json!({"config": "./keyward.yaml", "source": "./keys.yaml", "rules": 0, "plans": 1, "keys": 0})
+    );
+}
+
+#[test]
+fn version_help_and_completions_go_to_stdout() {
+    let desk = Desk::empty();
+    let version = desk.run(&["--version"]).data();
+    assert_eq!(version, format!("keyward {}\n", env!("CARGO_PKG_VERSION")));
+    let help = desk.run(&["--help"]).data();
+    for command in [
+        "serve",
+        "check-config",
+        "explain",
+        "keys",
+        "health",
+        "schema",
+        "completions",
+    ] {
+        assert!(help.contains(command), "{command}: {help}");
+        let own = desk.run(&[command, "--help"]).data();
+        assert!(own.contains("Usage: keyward "), "{own}");
+    }
+    for (shell, mark) in [
+        ("bash", "complete -F _keyward"),
+        ("zsh", "#compdef keyward"),
+        ("fish", "complete -c keyward"),
+    ] {
+        let script = desk.run(&["completions", shell]).data();
+        assert!(script.contains(mark), "{shell}");
+        assert!(script.contains("check-config"), "{shell}");
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_early_changes_no_exit_code() {
+    let desk = Desk::new("{}\n", "keys: []\n");
+    let explain = ["explain", "--method", "GET", "--path", "/"];
+    for (arguments, code) in [
+        (&["schema", "config"][..], 0),
+        (&["completions", "bash"], 0),
+        (&["check-config"], 0),
+        (&explain, 4),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let run = Run::of(
+            desk.command(arguments)
+                .stdout(Stdio::from(writer))
+                .stderr(Stdio::piped()),
+        );
+        assert_eq!((run.code, &*run.stderr), (Some(code), ""), "{arguments:?}");
+    }
+}
