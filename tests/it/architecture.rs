@@ -104,13 +104,10 @@ fn every_room_imports_only_what_it_may() {
             _ => MAY_IMPORT
                 .iter()
                 .find(|(name, _)| *name == room)
-                .map(|(_, allowed)| *allowed)
-                .unwrap_or_else(|| {
-                    panic!(
-                        "{} is in a room that the plan does not know",
-                        path.display()
-                    );
-                }),
+                .map_or_else(
+                    || panic!("{} is in no room", path.display()),
+                    |(_, allowed)| *allowed,
+                ),
         };
         for import in imports(&text) {
             if import != room && !allowed.contains(&import.as_str()) {

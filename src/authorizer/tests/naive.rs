@@ -181,8 +181,8 @@ fn boxed(list: &Texts) -> Box<[Box<str>]> {
 
 fn validity(from: Option<i64>, until: Option<i64>) -> Validity {
     Validity {
-        not_before: from.map(moment),
-        expires_at: until.map(moment),
+        not_before: from.map(moment).map(Into::into),
+        expires_at: until.map(moment).map(Into::into),
     }
 }
 
@@ -247,7 +247,7 @@ impl NaiveKey {
             client: self.client.as_ref().map(|name| name.parse().unwrap()),
             secrets: secrets.collect(),
             enabled: self.enabled,
-            revoked_at: self.revoked.map(moment),
+            revoked_at: self.revoked.map(moment).map(Into::into),
             validity: validity(self.from, self.until),
             plan: self.plan.as_ref().map(|name| name.parse().unwrap()),
             scopes: parsed(&self.scopes),

@@ -104,10 +104,10 @@ impl RemoteSource {
     fn on_shelf<P: Send + Sync + 'static>(
         &self,
         digest: &KeyDigest,
-        shelf: &Shelf<P>,
+        kept: &Shelf<P>,
         now: Duration,
     ) -> Option<(SourceAnswer, Duration)> {
-        if let Some(Learnt { what, at }) = shelf.known(digest)
+        if let Some(Learnt { what, at }) = kept.known(digest)
             && now.saturating_sub(at) < self.ttl
         {
             let record = match what {
@@ -116,7 +116,7 @@ impl RemoteSource {
             };
             return Some((SourceAnswer::Found(record), at));
         }
-        let Learnt { what, at } = shelf.unknown(digest)?;
+        let Learnt { what, at } = kept.unknown(digest)?;
         let answer = what.map_or(SourceAnswer::NotFound, SourceAnswer::Invalid);
         (now.saturating_sub(at) < self.negative_ttl).then_some((answer, at))
     }
