@@ -77,13 +77,12 @@ pub fn run(config_file: &Path, env: Environment) -> Result<(), ServeError> {
 
     // Only on a terminal, and never with NO_COLOR.
     let colour = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
-    let started = Log::start(
+    let (log, _flush) = Log::start(
         logging::settings(&config),
         colour,
         Arc::clone(&clock),
         std::io::stderr(),
     );
-    let (log, _flush) = started.map_err(ServeError::Start)?;
     log.install().map_err(|_| ServeError::LogTaken)?;
     // Fails where there is one already, which is as good.
     _ = rustls::crypto::ring::default_provider().install_default();

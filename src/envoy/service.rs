@@ -1,9 +1,9 @@
 //! The service `envoy.service.auth.v3.Authorization`: the bytes of a check in, the bytes of its answer out.
 //!
-//! Written by hand in place of tonic's generated code, so that a request reaches [`view`] as it came. Whatever goes
-//! wrong here is a gRPC error, which Envoy counts as one and which its `failure_mode_allow` governs: never an answer,
-//! for a wrong one may be an allow. A client that goes away drops the call's future, which holds nothing that would
-//! need an end.
+//! Written by hand in place of tonic's generated code, so that a request reaches [`view`] as it came. What a caller
+//! could bring about is answered as a refusal, a panic included: a gRPC error would be one to Envoy, and an Envoy that
+//! fails open (`failure_mode_allow`) lets those through. A client that goes away drops the call's future, which holds
+//! nothing that would need an end.
 
 mod unwind;
 
@@ -24,7 +24,8 @@ use super::view;
 use crate::authorizer::trace::Untraced;
 use crate::authorizer::{Authorizer, Known};
 use crate::authz::clock::Clock;
-use crate::authz::decision::Decision;
+use crate::authz::decision::{Decision, Refusal};
+use crate::authz::reason::Reason;
 use crate::authz::request::RequestAttributes;
 use crate::authz::snapshot::Policy;
 
@@ -41,7 +42,7 @@ const CHECK_MAX_BYTES: usize = 32 * 1024 * 1024;
 /// One check, decided and answered.
 #[derive(Debug)]
 pub struct Checked<'c, P> {
-    /// What Envoy told of the request; `None` where it sent no HTTP attributes.
+    /// What Envoy told of the request; `None` where it sent no HTTP attributes, and where the check panicked.
     pub request: Option<&'c RequestAttributes<'c>>,
     /// The decision.
     pub decision: &'c Decision<'c, Known<P>>,
@@ -65,29 +66,43 @@ struct Checks<P> {
     authorizer: Arc<Authorizer<P>>,
     observe: Observe<P>,
     clock: Arc<dyn Clock>,
+    /// The answer to a check that panicked: ready, so that nothing is left that could panic again. No policy changes it.
+    fault: Bytes,
 }
 
 impl<P: Keyed + Send + Sync + 'static> AuthorizationService<P> {
     /// A service that asks this authorizer and tells `observe`.
     pub fn new(authorizer: Arc<Authorizer<P>>, observe: Observe<P>, clock: Arc<dyn Clock>) -> Self {
+        let fault = convert::encode(&fault::<P>(), &authorizer.snapshot().policy, None);
         Self {
             checks: Arc::new(Checks {
                 authorizer,
                 observe,
                 clock,
+                fault,
             }),
         }
     }
 }
 
 impl<P: Keyed + Send + Sync + 'static> Checks<P> {
-    /// Answers the bytes of a `CheckRequest` with those of a `CheckResponse`.
-    async fn check(&self, message: &[u8]) -> Result<Bytes, Status> {
+    /// Answers a check, whatever comes.
+    async fn answer(&self, message: &[u8]) -> Bytes {
         let begun = self.clock.monotonic();
-        let request = view::read(message).map_err(|malformed| {
+        if let Ok(answer) = unwind::caught(self.check(message, begun)).await {
+            return answer;
+        }
+        // Telling of it may be what panicked.
+        _ = unwind::caught(async { self.tell_fault(begun) }).await;
+        self.fault.clone()
+    }
+
+    /// Answers the bytes of a `CheckRequest` with those of a `CheckResponse`.
+    async fn check(&self, message: &[u8], begun: Duration) -> Bytes {
+        let request = view::read(message).unwrap_or_else(|malformed| {
             tracing::warn!(error = %malformed, "refused a check that is not a CheckRequest");
-            Status::invalid_argument("the message is not a CheckRequest")
-        })?;
+            None
+        });
         let snapshot = self.authorizer.snapshot();
         let decision = match &request {
             Some(request) => {
@@ -105,8 +120,25 @@ impl<P: Keyed + Send + Sync + 'static> Checks<P> {
             policy: &snapshot.policy,
             duration,
         });
-        Ok(answer)
+        answer
     }
+
+    /// Counts a check that panicked. The panic hook has told where.
+    fn tell_fault(&self, begun: Duration) {
+        let snapshot = self.authorizer.snapshot();
+        (self.observe)(&Checked {
+            request: None,
+            decision: &fault(),
+            policy: &snapshot.policy,
+            duration: self.clock.monotonic().saturating_sub(begun),
+        });
+    }
+}
+
+/// The decision on a request at which keyward panicked. In observe mode too it is refused: what of the request an allow
+/// would have to strip is not known, and a caller's secret must not go upstream.
+fn fault<'r, P>() -> Decision<'r, Known<P>> {
+    Decision::refuse(Refusal::new(Reason::InternalError))
 }
 
 impl<P> Clone for AuthorizationService<P> {
@@ -167,12 +199,7 @@ impl<P: Keyed + Send + Sync + 'static> codegen::Service<Request<Bytes>> for Chec
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
         let checks = Arc::clone(&self.0);
         let message = request.into_inner();
-        Box::pin(async move {
-            let outcome = unwind::caught(async { checks.check(&message).await }).await;
-            outcome
-                .unwrap_or_else(|unwind::Panicked| Err(Status::internal("the check failed")))
-                .map(Response::new)
-        })
+        Box::pin(async move { Ok(Response::new(checks.answer(&message).await)) })
     }
 }
 

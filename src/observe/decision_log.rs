@@ -1,16 +1,20 @@
 //! The line that a decision leaves in the log.
 //!
-//! Written straight into its bytes rather than through `tracing`, whose fields cost more than the check itself. What
-//! the client sent is cut to a length and made safe; members that are not known are left out.
+//! An event of `tracing` with a target of its own, so that no level keeps it from being written. What the client sent is
+//! cut to a length; members that are not known are left out.
+
+use std::borrow::Cow;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tracing::Level;
 
 use super::CheckRecord;
-use super::log::line::Line;
-use super::log::{LogFormat, LogLevel};
-use crate::authz::key::PlanName;
+use crate::authz::key::{KeyRecord, PlanName};
 use crate::authz::reason::Verdict;
+
+/// The target of decisions.
+pub(super) const TARGET: &str = module_path!();
 
 /// Bytes of a method that are shown: the longest registered one, `UPDATEREDIRECTREF`, has 17.
 const MAX_METHOD: usize = 32;
@@ -48,48 +52,53 @@ impl Decisions {
     }
 }
 
-/// The line, with its line feed.
-pub(super) fn line(record: &CheckRecord<'_>, format: LogFormat, colour: bool) -> String {
-    let level = match record.verdict {
-        Verdict::Allow | Verdict::Deny => LogLevel::Info,
-        Verdict::Error => LogLevel::Warn,
-    };
-    let mut line = Line::begin(format, colour, record.now, level, "decision");
-    line.text("decision", record.verdict.as_str());
-    line.text("reason", record.reason.as_str());
-    line.plain("status", record.status);
-    if let Some(key) = record.key {
-        line.text("key_id", key.id.as_str());
-        line.text("client", key.client());
-        if let Some(plan) = key.plan.as_ref().map(PlanName::as_str) {
-            line.text("plan", plan);
-        }
-    }
-    if let Some(rule) = record.rule {
-        line.text("rule", rule);
-    }
-    line.bytes("method", record.method, MAX_METHOD);
-    line.bytes("host", record.host, MAX_HOST);
+/// Tells of a decision.
+pub(super) fn tell(record: &CheckRecord<'_>) {
     // The path comes without its query; a caller that forgets must not spill what may be a credential.
-    line.bytes(
-        "path",
-        record
-            .path
-            .split(|byte| *byte == b'?')
-            .next()
-            .unwrap_or_default(),
-        MAX_PATH,
-    );
-    line.bytes(
-        "request_id",
-        record.request_id.unwrap_or_default(),
-        MAX_REQUEST_ID,
-    );
-    if let Some(source_ip) = record.source_ip {
-        line.display("source_ip", source_ip);
+    let path = record.path.split(|byte| *byte == b'?').next();
+    let method = shown(record.method, MAX_METHOD);
+    let host = shown(record.host, MAX_HOST);
+    let path = shown(path.unwrap_or_default(), MAX_PATH);
+    let request_id = shown(record.request_id.unwrap_or_default(), MAX_REQUEST_ID);
+    // The level of an event is part of where it is told, so that each has a place of its own.
+    macro_rules! tell_at {
+        ($level:expr) => {
+            tracing::event!(
+                $level,
+                decision = record.verdict.as_str(),
+                reason = record.reason.as_str(),
+                status = record.status,
+                key_id = record.key.map(|key| key.id.as_str()),
+                client = record.key.map(KeyRecord::client),
+                plan = record
+                    .key
+                    .and_then(|key| key.plan.as_ref())
+                    .map(PlanName::as_str),
+                rule = record.rule,
+                method = method.as_deref(),
+                host = host.as_deref(),
+                path = path.as_deref(),
+                request_id = request_id.as_deref(),
+                source_ip = record.source_ip.map(tracing::field::display),
+                duration_us = u64::try_from(record.duration.as_micros()).unwrap_or(u64::MAX),
+                "decision"
+            )
+        };
     }
-    line.plain("duration_us", record.duration.as_micros());
-    line.end()
+    match record.verdict {
+        Verdict::Allow | Verdict::Deny => tell_at!(Level::INFO),
+        Verdict::Error => tell_at!(Level::WARN),
+    }
+}
+
+/// What is shown of bytes that a client sent: the first `limit`; nothing where there are none.
+fn shown(bytes: &[u8], limit: usize) -> Option<Cow<'_, str>> {
+    match bytes.get(..limit) {
+        Some(first) if bytes.len() > limit => {
+            Some(format!("{}…", String::from_utf8_lossy(first)).into())
+        }
+        Some(_) | None => (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes)),
+    }
 }
 
 #[cfg(test)]

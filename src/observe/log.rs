@@ -1,29 +1,38 @@
-//! Where lines go: one JSON object a line, or text for people, through a thread of its own to standard error.
+//! Where lines go: everything that is told through `tracing`, by way of a thread of its own to standard error.
 //!
-//! `Log` is both the sink of `tracing` and of the decision log, so that lines stand in the order in which they were
-//! written. Whatever the level, dependencies are heard from `warn` on only and without their fields: at `trace` the
-//! HTTP/2 stack prints whole frames, and with them the secrets that callers present.
+//! Decisions are events like all others, so that lines stand in the order in which they were written. Nobody who serves
+//! waits for whoever reads: when the reader stalls, lines are lost and counted. Whatever the level, dependencies are heard
+//! from `warn` on only and without their fields: at `trace` the HTTP/2 stack prints whole frames, and with them the secrets
+//! that callers present.
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use arc_swap::ArcSwap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tracing::subscriber::SetGlobalDefaultError;
+use tracing::Dispatch;
+use tracing::dispatcher::SetGlobalDefaultError;
+use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::{Registry, fmt as lines, registry, reload};
 
-use self::line::Line;
-use self::subscriber::LogSubscriber;
-pub use self::writer::Flush;
-use self::writer::Sink;
+use self::line::LineFormat;
 use super::CheckRecord;
 use super::decision_log::{self, Decisions};
 use crate::authz::clock::Clock;
 
 pub(super) mod line;
-mod subscriber;
-mod writer;
+
+/// The first part of the target of keyward's own events.
+const OURS: &str = env!("CARGO_CRATE_NAME");
+
+/// Lines that may wait to be written: some 2 MiB of usual decisions. The queue takes 128 KiB while it is empty.
+const MAX_WAITING_LINES: usize = 4096;
 
 /// How a line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
@@ -56,15 +65,22 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
-    /// The value of the member `level`.
-    pub const fn as_str(self) -> &'static str {
+    const fn filter(self) -> LevelFilter {
         match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
+            Self::Error => LevelFilter::ERROR,
+            Self::Warn => LevelFilter::WARN,
+            Self::Info => LevelFilter::INFO,
+            Self::Debug => LevelFilter::DEBUG,
+            Self::Trace => LevelFilter::TRACE,
         }
+    }
+
+    /// What is heard at this level.
+    fn targets(self) -> Targets {
+        Targets::new()
+            .with_default(self.filter().min(LevelFilter::WARN))
+            .with_target(OURS, self.filter())
+            .with_target(decision_log::TARGET, LevelFilter::INFO)
     }
 }
 
@@ -82,57 +98,48 @@ pub struct LogSettings {
 /// The log. A cheap handle; all clones are one log.
 #[derive(Clone)]
 pub struct Log {
-    inner: Arc<Inner>,
+    settings: Arc<ArcSwap<LogSettings>>,
+    targets: reload::Handle<Targets, Registry>,
+    dispatch: Dispatch,
 }
 
-struct Inner {
-    settings: Arc<ArcSwap<LogSettings>>,
-    /// Whether text is coloured.
-    colour: bool,
-    clock: Arc<dyn Clock>,
-    sink: Sink,
-}
+/// Writes what is still under way when it is dropped, unless the reader stalls for a second.
+#[derive(Debug)]
+#[must_use = "lines that are under way are lost when it is not kept to the end"]
+pub struct Flush(#[expect(dead_code, reason = "kept for its end")] WorkerGuard);
 
 impl Log {
     /// Starts the thread that writes to `output`. Lines that are still under way are written when `Flush` is dropped,
     /// which the caller does last. `colour` is for text: the caller knows whether `output` is a terminal.
-    ///
-    /// # Errors
-    /// When no thread can be started.
     pub fn start(
         settings: LogSettings,
         colour: bool,
         clock: Arc<dyn Clock>,
         output: impl io::Write + Send + 'static,
-    ) -> io::Result<(Self, Flush)> {
+    ) -> (Self, Flush) {
+        // Lines that wait together are written together.
+        let (writer, guard) = NonBlockingBuilder::default()
+            .buffered_lines_limit(MAX_WAITING_LINES)
+            .thread_name("log")
+            .finish(io::BufWriter::new(output));
+        let (targets, handle) = reload::Layer::new(settings.level.targets());
         let settings = Arc::new(ArcSwap::from_pointee(settings));
-        let lost_line = {
-            let (settings, clock) = (Arc::clone(&settings), Arc::clone(&clock));
-            move |lines: u64| {
-                let format = settings.load().format;
-                let mut line = Line::begin(
-                    format,
-                    colour,
-                    clock.now(),
-                    LogLevel::Warn,
-                    "log lines were lost",
-                );
-                line.plain("lines", lines);
-                line.end()
-            }
+        let format = LineFormat {
+            settings: Arc::clone(&settings),
+            clock,
+            lost: writer.error_counter(),
+            told_lost: AtomicUsize::new(0),
         };
-        let (sink, flush) = writer::start(output, lost_line)?;
-        Ok((
-            Self {
-                inner: Arc::new(Inner {
-                    settings,
-                    colour,
-                    clock,
-                    sink,
-                }),
-            },
-            flush,
-        ))
+        let layer = lines::layer()
+            .event_format(format)
+            .with_ansi(colour)
+            .with_writer(writer);
+        let log = Self {
+            settings,
+            targets: handle,
+            dispatch: Dispatch::new(registry().with(targets).with(layer)),
+        };
+        (log, Flush(guard))
     }
 
     /// Makes this the process's log: of all that is told through `tracing`, and of panics, of which it tells where they
@@ -141,7 +148,7 @@ impl Log {
     /// # Errors
     /// When the process has one already.
     pub fn install(&self) -> Result<(), SetGlobalDefaultError> {
-        tracing::subscriber::set_global_default(self.subscriber())?;
+        tracing::dispatcher::set_global_default(self.dispatch.clone())?;
         std::panic::set_hook(Box::new(|panic| {
             let location = panic.location().map(tracing::field::display);
             tracing::error!(location, "panicked");
@@ -151,47 +158,21 @@ impl Log {
 
     /// Puts other settings in force, for the next line.
     pub fn reconfigure(&self, settings: LogSettings) {
-        self.inner.settings.store(Arc::new(settings));
-        // Which lines are not even formatted is cached where they come from.
-        tracing::callsite::rebuild_interest_cache();
+        self.settings.store(Arc::new(settings));
+        // Fails where the subscriber is gone or poisoned: then there is no log to configure.
+        _ = self.targets.reload(settings.level.targets());
     }
 
     /// The settings in force.
     pub fn settings(&self) -> LogSettings {
-        **self.inner.settings.load()
+        **self.settings.load()
     }
 
-    /// Writes the line of a decision, if such decisions are to be written.
+    /// Tells of a decision, if such decisions are to be told of.
     pub fn decision(&self, record: &CheckRecord<'_>) {
-        let settings = self.settings();
-        if settings.decisions.include(record.verdict) {
-            self.inner.sink.write(&decision_log::line(
-                record,
-                settings.format,
-                self.inner.colour,
-            ));
+        if self.settings().decisions.include(record.verdict) {
+            decision_log::tell(record);
         }
-    }
-
-    /// This log as a subscriber of `tracing`.
-    pub fn subscriber(&self) -> impl tracing::Subscriber + Send + Sync + 'static {
-        LogSubscriber::new(self.clone())
-    }
-
-    /// A line that begins now.
-    fn begin(&self, level: LogLevel, message: &str) -> Line {
-        let settings = self.settings();
-        Line::begin(
-            settings.format,
-            self.inner.colour,
-            self.inner.clock.now(),
-            level,
-            message,
-        )
-    }
-
-    fn write(&self, line: Line) {
-        self.inner.sink.write(&line.end());
     }
 }
 
@@ -202,4 +183,4 @@ impl fmt::Debug for Log {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

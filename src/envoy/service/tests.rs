@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use envoy_types::pb::envoy::service::auth::v3 as their_auth;
 use jiff::Timestamp;
+use prost::Message as _;
 use their_auth::attribute_context::{HttpRequest, Request as AttributeRequest};
 use their_auth::authorization_client::AuthorizationClient;
 use their_auth::check_response::HttpResponse;
@@ -165,8 +166,8 @@ async fn a_check_without_http_attributes_is_a_bad_request() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_check_are_an_error_and_never_an_answer() {
-    for mode in [Mode::Enforce, Mode::Observe] {
+async fn bytes_that_are_no_check_are_a_bad_request() {
+    for (mode, code) in [(Mode::Enforce, 3), (Mode::Observe, 0)] {
         let (service, seen) = service(mode);
         for message in [
             &b"\xff"[..],
@@ -175,22 +176,49 @@ async fn bytes_that_are_no_check_are_an_error_and_never_an_answer() {
             b"\x08\x01",
             b"GET / HTTP/1.1",
         ] {
-            let error = ask_bytes(&service, CHECK_PATH, message).await.unwrap_err();
-            assert_eq!(error.code(), Code::InvalidArgument, "{message:?}");
+            let answer = ask_bytes(&service, CHECK_PATH, message).await.unwrap();
+            let response = CheckResponse::decode(answer).unwrap();
+            assert_eq!(response.status.unwrap().code, code, "{mode:?} {message:?}");
         }
-        assert!(seen.lock().unwrap().is_empty());
+        let seen = seen.lock().unwrap();
+        assert_eq!(seen.len(), 5);
+        assert!(
+            seen.iter()
+                .all(|(reason, path, _)| *reason == Reason::BadRequest && path.is_none())
+        );
     }
 }
 
 #[tokio::test]
-async fn a_panic_costs_its_own_check_alone() {
-    let (service, _) = service(Mode::Observe);
-    let error = ask(&service, request("/panic", Some("k1")))
-        .await
-        .unwrap_err();
-    assert_eq!(error.code(), Code::Internal);
-    assert_eq!(error.message(), "the check failed");
-    assert!(ask(&service, request("/", Some("k1"))).await.is_ok());
+async fn a_panic_refuses_its_own_check_and_is_no_error_to_envoy() {
+    for mode in [Mode::Enforce, Mode::Observe] {
+        let (service, seen) = service(mode);
+        let response = ask(&service, request("/panic", Some("k1"))).await.unwrap();
+        assert_eq!(response.status.unwrap().code, 13, "{mode:?}");
+        let Some(HttpResponse::DeniedResponse(denied)) = response.http_response else {
+            panic!("{mode:?}: an error response would open an Envoy that fails open")
+        };
+        assert_eq!(denied.status.unwrap().code, 500, "{mode:?}");
+        assert!(denied.body.contains("internal_error"), "{}", denied.body);
+        let counted = [(Reason::InternalError, None, Duration::from_secs(2))];
+        assert_eq!(*seen.lock().unwrap(), counted, "{mode:?}");
+
+        let next = ask(&service, request("/", Some("k1"))).await.unwrap();
+        assert_eq!(next.status.unwrap().code, 0, "{mode:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_check_whose_panic_cannot_be_told_of_is_refused_all_the_same() {
+    let (told, _) = service(Mode::Enforce);
+    let checks = Arc::into_inner(told.checks).unwrap();
+    let untold = AuthorizationService::new(
+        checks.authorizer,
+        Box::new(|_: &Checked<'_, KeyWire>| panic!("the panic that this test asks for")),
+        checks.clock,
+    );
+    let response = ask(&untold, request("/", Some("k1"))).await.unwrap();
+    assert_eq!(response.status.unwrap().code, 13);
 }
 
 #[tokio::test]

@@ -1,147 +1,155 @@
-//! One line of the log, written member by member, in either format.
+//! How an event of `tracing` becomes a line: one flat JSON object, or text for people.
 //!
 //! Whatever a value holds, it stays in its place: no control character, line separator or character that turns the
-//! direction of writing gets out as itself, so that a client can neither forge a line nor speak to a terminal.
+//! direction of writing gets out as itself, so that a client can neither forge a line nor speak to a terminal. Spans are
+//! not told of: what they would hold is either in the decision or a dependency's.
 
-use std::fmt::{Display, Write};
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anstyle::{AnsiColor, Effects, Style};
-use jiff::Timestamp;
+use arc_swap::ArcSwap;
+use serde::Serialize;
+use serde_json::ser::{Formatter, Serializer};
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_appender::non_blocking::ErrorCounter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
 
-use super::{LogFormat, LogLevel};
+use super::{LogFormat, LogSettings};
+use crate::authz::clock::Clock;
 
-/// A line being written. Writing to a String cannot fail, which is why no result is looked at.
-#[derive(Debug)]
-pub(in crate::observe) struct Line {
-    format: LogFormat,
-    colour: bool,
-    out: String,
+/// The field in which `tracing` keeps an event's message.
+const MESSAGE: &str = "message";
+
+/// Writes events as the settings say.
+pub(super) struct LineFormat {
+    pub(super) settings: Arc<ArcSwap<LogSettings>>,
+    pub(super) clock: Arc<dyn Clock>,
+    /// Lines that found no room since the start.
+    pub(super) lost: ErrorCounter,
+    /// How many of them were told of.
+    pub(super) told_lost: AtomicUsize,
 }
 
-impl Line {
-    /// Begins with what every line has. A message is ours, not a client's.
-    pub(in crate::observe) fn begin(
-        format: LogFormat,
-        colour: bool,
-        now: Timestamp,
-        level: LogLevel,
-        message: &str,
-    ) -> Self {
-        let mut line = Self {
-            format,
-            colour,
-            out: String::with_capacity(512),
-        };
-        match format {
+impl<S, N> FormatEvent<S, N> for LineFormat
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut told = Told::default();
+        event.record(&mut told);
+        if !is_ours(event.metadata()) {
+            // What a dependency puts into fields may be what it was sent.
+            told.members = Map::new();
+            told.put("target", event.metadata().target());
+        }
+        let lost = self.lost.dropped_lines();
+        if self.told_lost.swap(lost, Ordering::Relaxed) != lost {
+            told.put("lines_lost", lost);
+        }
+        let level = *event.metadata().level();
+        let now = format!("{:.6}", self.clock.now());
+        match self.settings.load().format {
             LogFormat::Json => {
-                let _ = write!(
-                    line.out,
-                    "{{\"ts\":\"{now:.6}\",\"level\":\"{}\",\"msg\":\"",
-                    level.as_str()
-                );
-                line.escape(message);
-                line.out.push('"');
+                let mut line = Map::new();
+                line.insert("ts".to_owned(), now.into());
+                line.insert("level".to_owned(), level.as_str().to_lowercase().into());
+                line.insert("msg".to_owned(), told.message.into());
+                line.append(&mut told.members);
+                writeln!(writer, "{}", safe(&line)?)
             }
             LogFormat::Text => {
-                let (dim, style) = (line.style(Effects::DIMMED.into()), line.style(style(level)));
-                let _ = write!(
-                    line.out,
-                    "{dim}{now:.6}{dim:#} {style}{:>5}{style:#} ",
-                    level.as_str().to_uppercase()
-                );
-                line.escape(message);
-            }
-        }
-        line
-    }
-
-    /// A member that is text.
-    pub(in crate::observe) fn text(&mut self, name: &str, value: &str) {
-        self.name(name);
-        // Text is quoted where it could be taken for more than one value.
-        let is_word = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'=');
-        if self.format == LogFormat::Text && !value.is_empty() && value.bytes().all(is_word) {
-            self.out.push_str(value);
-            return;
-        }
-        self.out.push('"');
-        self.escape(value);
-        self.out.push('"');
-    }
-
-    /// A member that is written as text.
-    pub(in crate::observe) fn display(&mut self, name: &str, value: impl Display) {
-        self.text(name, &value.to_string());
-    }
-
-    /// A member that is a number or a boolean.
-    pub(in crate::observe) fn plain(&mut self, name: &str, value: impl Display) {
-        self.name(name);
-        let _ = write!(self.out, "{value}");
-    }
-
-    /// A member that a client sent: bytes of any kind, of which `limit` are shown. Left out if empty.
-    pub(in crate::observe) fn bytes(&mut self, name: &str, value: &[u8], limit: usize) {
-        match value.get(..limit) {
-            Some(shown) if value.len() > limit => {
-                self.text(name, &format!("{}…", String::from_utf8_lossy(shown)));
-            }
-            Some(_) | None if !value.is_empty() => self.text(name, &String::from_utf8_lossy(value)),
-            Some(_) | None => {}
-        }
-    }
-
-    /// The line with its line feed.
-    pub(in crate::observe) fn end(mut self) -> String {
-        self.out.push_str(match self.format {
-            LogFormat::Json => "}\n",
-            LogFormat::Text => "\n",
-        });
-        self.out
-    }
-
-    /// Names are ours: identifiers, no word of which needs escaping.
-    fn name(&mut self, name: &str) {
-        let _ = match self.format {
-            LogFormat::Json => write!(self.out, ",\"{name}\":"),
-            LogFormat::Text => {
-                let dim = self.style(Effects::DIMMED.into());
-                write!(self.out, " {dim}{name}={dim:#}")
-            }
-        };
-    }
-
-    fn escape(&mut self, text: &str) {
-        for character in text.chars() {
-            let _ = match (character, self.format) {
-                ('"', _) => self.out.write_str("\\\""),
-                ('\\', _) => self.out.write_str("\\\\"),
-                ('\n', _) => self.out.write_str("\\n"),
-                ('\r', _) => self.out.write_str("\\r"),
-                ('\t', _) => self.out.write_str("\\t"),
-                (unsafe_one, LogFormat::Json) if is_unsafe(unsafe_one) => {
-                    write!(self.out, "\\u{:04x}", u32::from(unsafe_one))
+                let in_colour = |style| {
+                    if writer.has_ansi_escapes() {
+                        style
+                    } else {
+                        Style::new()
+                    }
+                };
+                let (dim, loud) = (in_colour(Effects::DIMMED.into()), in_colour(colour(level)));
+                let quoted = safe(&told.message)?;
+                let message = quoted
+                    .strip_prefix('"')
+                    .and_then(|rest| rest.strip_suffix('"'));
+                let message = message.unwrap_or(&quoted);
+                write!(
+                    writer,
+                    "{dim}{now}{dim:#} {loud}{level:>5}{loud:#} {message}"
+                )?;
+                for (name, value) in &told.members {
+                    write!(writer, " {dim}{name}={dim:#}")?;
+                    match value.as_str().filter(|text| is_word(text)) {
+                        Some(word) => writer.write_str(word)?,
+                        None => writer.write_str(&safe(value)?)?,
+                    }
                 }
-                (unsafe_one, LogFormat::Text) if is_unsafe(unsafe_one) => {
-                    write!(self.out, "\\u{{{:x}}}", u32::from(unsafe_one))
-                }
-                (other, _) => self.out.write_char(other),
-            };
+                writeln!(writer)
+            }
         }
-    }
-
-    fn style(&self, style: Style) -> Style {
-        if self.colour { style } else { Style::new() }
     }
 }
 
-fn style(level: LogLevel) -> Style {
+/// Whether the event is keyward's own.
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    let path = metadata.target().split_once("::");
+    path.map_or(metadata.target(), |(name, _)| name) == super::OURS
+}
+
+fn colour(level: Level) -> Style {
     match level {
-        LogLevel::Error => AnsiColor::Red.on_default().bold(),
-        LogLevel::Warn => AnsiColor::Yellow.on_default(),
-        LogLevel::Info => AnsiColor::Green.on_default(),
-        LogLevel::Debug => AnsiColor::Blue.on_default(),
-        LogLevel::Trace => AnsiColor::Magenta.on_default(),
+        Level::ERROR => AnsiColor::Red.on_default().bold(),
+        Level::WARN => AnsiColor::Yellow.on_default(),
+        Level::INFO => AnsiColor::Green.on_default(),
+        Level::DEBUG => AnsiColor::Blue.on_default(),
+        Level::TRACE => AnsiColor::Magenta.on_default(),
+    }
+}
+
+/// Whether text needs no quotes, for it could be taken for one value alone.
+fn is_word(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'=');
+    !text.is_empty() && text.bytes().all(is_plain)
+}
+
+/// The value as JSON, in which every unsafe character is escaped.
+fn safe(value: &impl Serialize) -> Result<String, fmt::Error> {
+    let mut json = Vec::with_capacity(512);
+    value
+        .serialize(&mut Serializer::with_formatter(&mut json, Safe))
+        .map_err(|_| fmt::Error)?;
+    String::from_utf8(json).map_err(|_| fmt::Error)
+}
+
+/// Escapes more than JSON asks for.
+struct Safe;
+
+impl Formatter for Safe {
+    fn write_string_fragment<W>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()>
+    where
+        W: io::Write + ?Sized,
+    {
+        for part in fragment.split_inclusive(is_unsafe) {
+            let last = part.chars().next_back().filter(|last| is_unsafe(*last));
+            let shown = last.map_or(part, |last| part.strip_suffix(last).unwrap_or(part));
+            writer.write_all(shown.as_bytes())?;
+            if let Some(last) = last {
+                write!(writer, "\\u{:04x}", u32::from(last))?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -151,4 +159,64 @@ pub(in crate::observe) fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// What an event says: its message, and the rest in the order in which it stands there.
+#[derive(Default)]
+struct Told {
+    message: String,
+    members: Map<String, Value>,
+}
+
+impl Told {
+    fn put(&mut self, name: &str, value: impl Into<Value>) {
+        self.members.insert(name.to_owned(), value.into());
+    }
+}
+
+impl Visit for Told {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.record_str(field, &format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == MESSAGE {
+            value.clone_into(&mut self.message);
+        } else {
+            self.put(field.name(), value);
+        }
+    }
+
+    /// An error with its causes, as one text.
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        let mut chain = value.to_string();
+        let mut cause = value.source();
+        while let Some(error) = cause {
+            chain.push_str(": ");
+            chain.push_str(&error.to_string());
+            cause = error.source();
+        }
+        self.put(field.name(), chain);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field.name(), value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field.name(), value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field.name(), value);
+    }
+
+    /// As text where it is no number of JSON's.
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        if value.is_finite() {
+            self.put(field.name(), value);
+        } else {
+            self.put(field.name(), value.to_string());
+        }
+    }
 }

@@ -76,8 +76,7 @@ impl Home {
             false,
             clock.clone(),
             std::io::sink(),
-        )
-        .unwrap();
+        );
         let bound = Bound::new(Launch {
             config,
             config_file,

@@ -39,6 +39,7 @@ fn statuses_are_those_that_grpc_has_for_them() {
         (Reason::RouteDenied, 7),
         (Reason::InvalidRecord, 13),
         (Reason::Overloaded, 14),
+        (Reason::InternalError, 13),
     ] {
         let response = refuse(Refusal::new(reason), &policy(), &[]);
         let status = response.status.unwrap();
@@ -148,6 +149,7 @@ fn refusals_have_the_headers_of_their_status() {
         (Reason::SourceUnavailable, &bearer, None, Some("1")),
         (Reason::LimitsUnavailable, &bearer, None, Some("1")),
         (Reason::Overloaded, &bearer, None, Some("1")),
+        (Reason::InternalError, &bearer, None, None),
     ] {
         let refusal = Refusal {
             scopes: &scopes,
