@@ -41,10 +41,21 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
             "etc/keyward.yaml:4:22: credentials[2].scheme: only a header has a scheme",
             "etc/keyward.yaml:5:11: credentials[3].header: not a header's name; a header name is an RFC 9110 token, such as x-api-key",
             "etc/keyward.yaml:6:11: credentials[4].header: cookies are looked at one by one; write `cookie: NAME`",
-            "etc/keyward.yaml:7:11: credentials[5].header: this header has a meaning of its own to HTTP; choose another, such as x-api-key",
+            "etc/keyward.yaml:7:11: credentials[5].header: this header has a meaning of its own to Envoy or HTTP; choose another, such as x-api-key",
             "etc/keyward.yaml:8:25: credentials[6].scheme: not an authentication scheme; write one word, such as Bearer",
             "etc/keyward.yaml:9:10: credentials[7].query: not a query parameter's name; write it as it stands in a URL, such as api_key",
             "etc/keyward.yaml:10:11: credentials[8].cookie: not a cookie's name; a cookie name is an RFC 6265 token, such as api_key",
+        ],
+    ),
+    (
+        "credentials in headers that are logged, or that Envoy or a hop sets",
+        "credentials:\n- header: X-Request-Id\n- header: x-envoy-original-path\n- header: x_forwarded_for\n- {header: content_type, scheme: Key}\n- header: proxy-connection\n",
+        &[
+            "etc/keyward.yaml:2:11: credentials[0].header: this header has a meaning of its own to Envoy or HTTP; choose another, such as x-api-key",
+            "etc/keyward.yaml:3:11: credentials[1].header: this header has a meaning of its own to Envoy or HTTP; choose another, such as x-api-key",
+            "etc/keyward.yaml:4:11: credentials[2].header: this header has a meaning of its own to Envoy or HTTP; choose another, such as x-api-key",
+            "etc/keyward.yaml:5:12: credentials[3].header: this header has a meaning of its own to Envoy or HTTP; choose another, such as x-api-key",
+            "etc/keyward.yaml:6:11: credentials[4].header: this header has a meaning of its own to Envoy or HTTP; choose another, such as x-api-key",
         ],
     ),
     (
