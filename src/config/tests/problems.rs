@@ -158,7 +158,7 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
             "etc/keyward.yaml:3:58: rules[0].match.methods[1]: not a method; write a name such as GET",
             "etc/keyward.yaml:4:22: rules[0].require.scopes[0]: a scope is one or more visible ASCII characters other than `\"` and `\\` (RFC 6749 section 3.3)",
             "etc/keyward.yaml:4:40: rules[0].require.clients[0]: a client has 1 to 128 characters of `A-Za-z0-9._:@/-` and does not begin with `_`",
-            "etc/keyward.yaml:6:19: rules[1].match.hosts[0]: `*` stands for names below a host, as in `*.example.org`, and only in front; leave `hosts` out to match any",
+            "etc/keyward.yaml:6:19: rules[1].match.hosts[0]: `*` stands for names below a host, as in `*.example.org`, and only in front; leave the list out to match any",
             "etc/keyward.yaml:7:21: rules[1].require.scopes: the list is empty; leave it out for any",
             "etc/keyward.yaml:7:34: rules[1].require.clients: the list is empty; leave it out for any",
         ],
@@ -174,6 +174,18 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
     (
         "identity headers",
         "identity:\n  headers:\n    host: key.id\n    x-a: key.secret\n    X_A: key.id\n    x_api_key: key.id\n    \"x b\": key.id\n    x-forwarded-user: key.id\n    authorization: key.id\n",
+    (
+        "patterns that no request could match, so that a rule for nobody would let everybody in",
+        "rules:\n- {name: a, match: {paths: [/caf%C3%A9, '/a;b', \"/a\\n\"], hosts: [.example.com, a..b, 'a:080']}, allow: nobody}\n",
+        &[
+            "etc/keyward.yaml:2:29: rules[0].match.paths[0]: paths are percent-decoded before they are compared: write the decoded character instead of `%`",
+            "etc/keyward.yaml:2:41: rules[0].match.paths[1]: a path pattern holds no ';'; `*` stands for any text within a segment",
+            "etc/keyward.yaml:2:49: rules[0].match.paths[2]: a path pattern holds no '\\n'; `*` stands for any text within a segment",
+            "etc/keyward.yaml:2:66: rules[0].match.hosts[0]: a host has something before and between its dots",
+            "etc/keyward.yaml:2:80: rules[0].match.hosts[1]: a host has something before and between its dots",
+            "etc/keyward.yaml:2:86: rules[0].match.hosts[2]: a port has no leading zeros",
+        ],
+    ),
         &[
             "etc/keyward.yaml:3:11: identity.headers.host: this header has a meaning of its own to Envoy or HTTP; choose another name, such as one that begins with `x-keyward-`",
             "etc/keyward.yaml:4:10: identity.headers.x-a: there are `key.id`, `key.client`, `key.scopes`, `key.plan` and `key.metadata.NAME`",
