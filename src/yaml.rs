@@ -213,6 +213,16 @@ fn read_document<'t, T: DeserializeOwned>(
 }
 
 /// Whether brackets may nest deeper than anyone means.
+/// Whether the text holds no document: nothing but comments and marks. It is an error wherever a document is read.
+pub fn is_empty(text: &str) -> bool {
+    let is_nothing = |line: &str| {
+        let line = line.strip_prefix("---").unwrap_or(line).trim();
+        line.is_empty() || line == "..." || line.starts_with(['#', '%'])
+    };
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    text.lines().all(is_nothing)
+}
+
 ///
 /// `serde_yaml` takes time by the square of their depth before it refuses them, so the tree, which counts as it goes, has the first
 /// look then. Brackets in strings count too: a false alarm costs one more reading.
@@ -272,11 +282,7 @@ impl<'t> Source<'t> {
     }
 
     fn refuse_empty(&self) -> Result<(), Problems> {
-        let is_nothing = |line: &str| {
-            let line = line.strip_prefix("---").unwrap_or(line).trim();
-            line.is_empty() || line == "..." || line.starts_with(['#', '%'])
-        };
-        if self.text.lines().all(is_nothing) {
+        if is_empty(self.text) {
             return Err(Problems::one(
                 &self.file,
                 None,
