@@ -57,6 +57,7 @@ mod parsed;
 mod problem;
 mod scalar;
 mod shape;
+mod strict;
 mod substitute;
 mod tree;
 mod units;
@@ -206,13 +207,12 @@ fn read_document<'t, T: DeserializeOwned>(
     if may_nest_deep(source.text) {
         Tree::read(source.text, None).map_err(|flaw| Problems::from(source.problem(flaw)))?;
     }
-    match serde_yaml::from_str(source.text) {
+    match strict::read(source.text) {
         Ok(value) => Ok(Parsed::Whole(Document { value, source })),
         Err(_) => source.read_tree(None),
     }
 }
 
-/// Whether brackets may nest deeper than anyone means.
 /// Whether the text holds no document: nothing but comments and marks. It is an error wherever a document is read.
 pub fn is_empty(text: &str) -> bool {
     let is_nothing = |line: &str| {
@@ -223,6 +223,7 @@ pub fn is_empty(text: &str) -> bool {
     text.lines().all(is_nothing)
 }
 
+/// Whether brackets may nest deeper than anyone means.
 ///
 /// `serde_yaml` takes time by the square of their depth before it refuses them, so the tree, which counts as it goes, has the first
 /// look then. Brackets in strings count too: a false alarm costs one more reading.

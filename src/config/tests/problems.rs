@@ -138,6 +138,17 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
+        "a blank mapping or list, as in a file cut short",
+        "server:\nrules:\ndefault: allow-anyone\ncredentials:\nplans:\n  gold:\nidentity:\n  headers:\n",
+        &[
+            "etc/keyward.yaml:1:7: server: holds nothing; write {} for an empty mapping, or leave it out",
+            "etc/keyward.yaml:2:6: rules: holds nothing; write [] for an empty list, or leave it out",
+            "etc/keyward.yaml:4:12: credentials: holds nothing; write [] for an empty list, or leave it out",
+            "etc/keyward.yaml:6:7: plans.gold: holds nothing; write {} for an empty mapping, or leave it out",
+            "etc/keyward.yaml:8:10: identity.headers: holds nothing; write {} for an empty mapping, or leave it out",
+        ],
+    ),
+    (
         "rules that do not mean one thing",
         "rules:\n- {name: a}\n- {name: a, allow: anyone, require: {}}\n- {name: \"\", allow: nobody}\n",
         &[
@@ -164,17 +175,6 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
-        "plans",
-        "plans: {_a: {}, b: {scopes: [\"\"]}}",
-        &[
-            "etc/keyward.yaml:1:13: plans._a: a plan name has 1 to 128 characters of `A-Za-z0-9._:@/-` and does not begin with `_`",
-            "etc/keyward.yaml:1:30: plans.b.scopes[0]: a scope is one or more visible ASCII characters other than `\"` and `\\` (RFC 6749 section 3.3)",
-        ],
-    ),
-    (
-        "identity headers",
-        "identity:\n  headers:\n    host: key.id\n    x-a: key.secret\n    X_A: key.id\n    x_api_key: key.id\n    \"x b\": key.id\n    x-forwarded-user: key.id\n    authorization: key.id\n",
-    (
         "patterns that no request could match, so that a rule for nobody would let everybody in",
         "rules:\n- {name: a, match: {paths: [/caf%C3%A9, '/a;b', \"/a\\n\"], hosts: [.example.com, a..b, 'a:080']}, allow: nobody}\n",
         &[
@@ -186,6 +186,17 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
             "etc/keyward.yaml:2:86: rules[0].match.hosts[2]: a port has no leading zeros",
         ],
     ),
+    (
+        "plans",
+        "plans: {_a: {}, b: {scopes: [\"\"]}}",
+        &[
+            "etc/keyward.yaml:1:13: plans._a: a plan name has 1 to 128 characters of `A-Za-z0-9._:@/-` and does not begin with `_`",
+            "etc/keyward.yaml:1:30: plans.b.scopes[0]: a scope is one or more visible ASCII characters other than `\"` and `\\` (RFC 6749 section 3.3)",
+        ],
+    ),
+    (
+        "identity headers",
+        "identity:\n  headers:\n    host: key.id\n    x-a: key.secret\n    X_A: key.id\n    x_api_key: key.id\n    \"x b\": key.id\n    x-forwarded-user: key.id\n    authorization: key.id\n",
         &[
             "etc/keyward.yaml:3:11: identity.headers.host: this header has a meaning of its own to Envoy or HTTP; choose another name, such as one that begins with `x-keyward-`",
             "etc/keyward.yaml:4:10: identity.headers.x-a: there are `key.id`, `key.client`, `key.scopes`, `key.plan` and `key.metadata.NAME`",

@@ -202,6 +202,9 @@ fn what_is_wrong_is_said_with_its_place_and_what_would_be_right() {
             "metadata.org: `key.metadata.org` goes into an identity header",
         ),
         ("metadata: {a: 1, a: 2}", "repeated member `a`"),
+        ("scopes:", "scopes: holds nothing; write [] for"),
+        ("limits:", "limits: holds nothing; write [] for"),
+        ("metadata:", "metadata: holds nothing; write {} for"),
         ("id: b", "repeated member `id`"),
     ] {
         let problems = check(&with(lines)).unwrap_err();
