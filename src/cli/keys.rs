@@ -4,6 +4,7 @@
 //! works. The record is written first: a secret that was printed is one that works.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -12,19 +13,15 @@ use super::command::{Format, NewKey};
 use super::{Error, Outcome, key_file, load_config, named_config};
 use crate::authz::clock::{Clock, SystemClock};
 use crate::authz::digest::{DigestKind, Digester};
-use crate::keys::append::append_record;
+use crate::config::Config;
+use crate::keys::append::{append_record, written_to};
 use crate::keys::record::{KeySpec, SecretSpec};
 use crate::keys::secret::NewSecret;
 use crate::yaml::{DurationSpec, Free, TimeSpec};
 
 /// Makes a key.
 pub(super) fn new(arguments: &NewKey, out: &mut impl Write) -> Result<Outcome, Error> {
-    // With `--file` alone no configuration is needed; one that is named is used, for its pepper and its plans.
-    let config = if arguments.file.is_some() && named_config(&arguments.config).is_none() {
-        None
-    } else {
-        Some(load_config(&arguments.config)?)
-    };
+    let config = config_for(arguments)?;
     let of_config = || config.as_ref().map(|config| key_file(config).to_owned());
     let Some(file) = arguments.file.clone().or_else(of_config) else {
         return Err(Error::NoConfig);
@@ -66,6 +63,52 @@ pub(super) fn new(arguments: &NewKey, out: &mut impl Write) -> Result<Outcome, E
         source,
     })?;
     Ok(Outcome::Success)
+}
+
+/// The configuration whose pepper and plans the key is made by.
+///
+/// With `--file` none is needed, but one that is named is used, and so is one at a usual place if the file is among its keys:
+/// whoever serves by it would refuse a digest that was made without its pepper. One with a problem is an error,
+/// for nobody can tell whether it is the file's.
+fn config_for(arguments: &NewKey) -> Result<Option<Config>, Error> {
+    let Some(file) = &arguments.file else {
+        return load_config(&arguments.config).map(Some);
+    };
+    let is_named = named_config(&arguments.config).is_some();
+    match load_config(&arguments.config) {
+        Err(Error::NoConfig) => Ok(None),
+        Ok(config) => {
+            Ok(Some(config).filter(|config| is_named || is_among(file, key_file(config))))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a record added to `file` is one of `source`'s; each may be a directory, and neither need be there yet.
+fn is_among(file: &Path, source: &Path) -> bool {
+    let written = written_to(file);
+    let inside = written.parent().map(or_here).and_then(resolved);
+    let places = [resolved(&written), inside];
+    resolved(source).is_some_and(|source| places.contains(&Some(source)))
+}
+
+/// The path without links, as far as it is there.
+fn resolved(path: impl AsRef<Path>) -> Option<PathBuf> {
+    let path = path.as_ref();
+    let of_directory = || {
+        let directory = or_here(path.parent()?).canonicalize().ok()?;
+        Some(directory.join(path.file_name()?))
+    };
+    path.canonicalize().ok().or_else(of_directory)
+}
+
+/// The parent of a bare name is the directory that we are in.
+fn or_here(parent: &Path) -> &Path {
+    if parent.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        parent
+    }
 }
 
 /// What is used where no configuration says otherwise.

@@ -81,6 +81,15 @@ impl AppendError {
     }
 }
 
+/// The file that a record added to `path` goes into: a directory's `keys.yaml`, or the file itself.
+pub fn written_to(path: &Path) -> PathBuf {
+    if path.is_dir() {
+        path.join(FILE_IN_DIRECTORY)
+    } else {
+        path.to_owned()
+    }
+}
+
 /// Adds the record to the keys file, which is made if it does not exist; in a directory, to its `keys.yaml`. Gives the path
 /// of the file that was written. Without a policy what only it can tell is not checked.
 ///
@@ -93,11 +102,7 @@ pub fn append_record(
 ) -> Result<PathBuf, AppendError> {
     let record = super::record::prove(spec, policy)?;
     let is_directory = path.is_dir();
-    let named = if is_directory {
-        path.join(FILE_IN_DIRECTORY)
-    } else {
-        path.to_owned()
-    };
+    let named = written_to(path);
     // The file behind a symlink is replaced, so that the link stays one.
     let target = std::fs::canonicalize(&named).unwrap_or(named);
     let failed = |what| {

@@ -128,6 +128,58 @@ fn a_pepper_makes_a_keyed_digest_even_where_the_file_is_named() {
 }
 
 #[test]
+fn the_usual_configuration_is_used_where_the_named_file_is_its_source_and_only_there() {
+    let pepper = "0123456789abcdef0123456789abcdef";
+    let config = |source: &str| {
+        format!(
+            "digest: {{pepper_file: pepper}}\nplans: {{gold: {{}}}}\nsource: {{file: {{path: {source}}}}}\n"
+        )
+    };
+    for (source, file, is_source) in [
+        ("keys.yaml", "keys.yaml", true),
+        ("keys.yaml", "./keys.yaml", true),
+        ("keys.yaml", "link.yaml", true),
+        ("link.yaml", "keys.yaml", true),
+        ("new.yaml", "new.yaml", true),
+        ("directory", "directory", true),
+        ("directory", "directory/new.yaml", true),
+        ("directory/keys.yaml", "directory", true),
+        ("directory", "directory/link.yaml", true),
+        ("keys.yaml", "other.yaml", false),
+        ("directory", "keys.yaml", false),
+        ("no/such.yaml", "keys.yaml", false),
+    ] {
+        let desk = Desk::new(&config(source), "keys: []\n");
+        desk.write("pepper", pepper);
+        fs::create_dir(desk.path("directory")).unwrap();
+        desk.write("beside.yaml", "keys: []\n");
+        symlink("keys.yaml", desk.path("link.yaml")).unwrap();
+        symlink("../beside.yaml", desk.path("directory/link.yaml")).unwrap();
+        let made = desk.run(&[
+            "keys", "new", "--id", "a", "--file", file, "--output", "json",
+        ]);
+        let digest = made.json()["digest"].as_str().unwrap().to_owned();
+        let kind = if is_source {
+            "blake3-keyed:"
+        } else {
+            "blake3:"
+        };
+        assert!(digest.starts_with(kind), "{source}, {file}: {digest}");
+        let unknown_plan = ["keys", "new", "--id", "b", "--plan", "none", "--file", file];
+        let want = if is_source { 2 } else { 0 };
+        assert_eq!(desk.run(&unknown_plan).code, Some(want), "{source}, {file}");
+    }
+}
+
+#[test]
+fn a_usual_configuration_with_a_problem_is_told_where_the_file_is_named() {
+    let desk = Desk::new("digest: {pepper_file: gone}\n", "keys: []\n");
+    let arguments = ["keys", "new", "--id", "a", "--file", "keys.yaml"];
+    assert!(desk.run(&arguments).complaint(3).contains("pepper_file"));
+    assert_eq!(desk.read("keys.yaml"), "keys: []\n");
+}
+
+#[test]
 fn no_configuration_is_needed_where_the_file_is_named() {
     let desk = Desk::empty();
     fs::create_dir(desk.path("directory")).unwrap();
