@@ -2,8 +2,8 @@
 //!
 //! A [`Problem`] is one line for an operator: file, line, column, the path inside the document, what is
 //! wrong, what would be right. Problems travel together in a [`Problems`], so that a file is mended in one
-//! go. No message repeats a value of the file, for that value may be a pasted secret; names of members are
-//! shown, cut to a sane length.
+//! go. No message repeats a value of the file, for that value may be a pasted secret, and so may be a name that the
+//! operator gave to a member: names are shown where they are short and plain.
 
 use std::fmt;
 use std::path::Path;
@@ -12,8 +12,11 @@ use std::sync::Arc;
 /// How many problems of one file are kept; the others are counted. A file with more has one cause, and it shows in the first few.
 pub const MAX_PROBLEMS: usize = 100;
 
-/// Longest member name shown in full, in characters.
-const MAX_NAME_CHARS: usize = 64;
+/// Longest member name that is shown, in bytes: all of ours, and no good secret.
+const MAX_NAME_BYTES: usize = 20;
+
+/// What every secret made by keyward begins with.
+const SECRET_PREFIX: &str = "kw_";
 
 /// A step from a mapping or list to what it holds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -66,39 +69,30 @@ impl fmt::Display for YamlPath {
         for (place, segment) in self.0.iter().enumerate() {
             match segment {
                 Segment::Index(index) => write!(f, "[{index}]")?,
-                Segment::Field(name) if is_simple(name) => {
+                Segment::Field(name) if is_showable(name) => {
                     if place > 0 {
                         f.write_str(".")?;
                     }
                     f.write_str(name)?;
                 }
-                Segment::Field(name) => write!(f, "[\"{}\"]", shown(name))?,
+                Segment::Field(_) => f.write_str("[…]")?,
             }
         }
         Ok(())
     }
 }
 
-fn is_simple(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= MAX_NAME_CHARS
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+/// Whether a member's name may be told: it is plain, and neither long nor like a secret.
+pub(super) fn is_showable(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    (1..=MAX_NAME_BYTES).contains(&name.len())
+        && name.bytes().all(is_plain)
+        && !is_like_secret(name)
 }
 
-/// A member name fit for one line of a terminal: escaped and cut.
-pub(super) fn shown(name: &str) -> String {
-    let mut chars = name.chars();
-    let mut text: String = chars
-        .by_ref()
-        .take(MAX_NAME_CHARS)
-        .flat_map(char::escape_debug)
-        .collect();
-    if chars.next().is_some() {
-        text.push('…');
-    }
-    text
+/// Whether the text may be a secret that keyward made.
+pub(super) fn is_like_secret(text: &str) -> bool {
+    text.to_ascii_lowercase().contains(SECRET_PREFIX)
 }
 
 // === impl Problem ===

@@ -3,7 +3,7 @@
 //! Values come from a function, not from the process, so that tests give their own. What is put in is not
 //! read again, and it cannot add structure: it stays within its string. A `$` without `{` is itself.
 
-use super::problem::shown;
+use super::problem::{is_like_secret, is_showable};
 
 /// The environment: the value of a name, if set.
 pub type Environment<'e> = dyn Fn(&str) -> Option<String> + 'e;
@@ -13,6 +13,8 @@ pub type Environment<'e> = dyn Fn(&str) -> Option<String> + 'e;
 pub(super) enum InvalidReference {
     #[error("environment variable `{0}` is not set")]
     Unset(String),
+    #[error("an environment variable is not set")]
+    UnsetAndUnnamed,
     #[error("`${{` does not begin a reference to the environment")]
     Malformed,
 }
@@ -20,7 +22,7 @@ pub(super) enum InvalidReference {
 impl InvalidReference {
     pub(super) fn help(&self) -> &'static str {
         match self {
-            Self::Unset(_) => "set it, or write ${NAME:-default}",
+            Self::Unset(_) | Self::UnsetAndUnnamed => "set it, or write ${NAME:-default}",
             Self::Malformed => "write ${NAME} or ${NAME:-default}",
         }
     }
@@ -48,7 +50,7 @@ pub(super) fn substitute(
             (Some(value), None) => value,
             (Some(value), Some(_)) if !value.is_empty() => value,
             (_, Some(default)) => default.to_owned(),
-            (None, None) => return Err(InvalidReference::Unset(shown(name))),
+            (None, None) => return Err(unset(name)),
         };
         let text = replaced.get_or_insert_default();
         text.push_str(before);
@@ -59,6 +61,16 @@ pub(super) fn substitute(
         text.push_str(rest);
     }
     Ok(replaced)
+}
+
+/// Variables have names in upper case as a rule; any other may be a secret in the wrong place.
+fn unset(name: &str) -> InvalidReference {
+    let is_upper = !name.bytes().any(|byte| byte.is_ascii_lowercase());
+    if is_showable(name) || (is_upper && !is_like_secret(name)) {
+        InvalidReference::Unset(name.to_owned())
+    } else {
+        InvalidReference::UnsetAndUnnamed
+    }
 }
 
 fn is_name(name: &str) -> bool {
@@ -95,6 +107,15 @@ mod tests {
             ("${NEST}", Ok(Some("${A}"))),
             ("$${A}", Ok(Some("$one"))),
             ("${B}", unset("B")),
+            (
+                "${A_NAME_THAT_IS_RATHER_LONG}",
+                unset("A_NAME_THAT_IS_RATHER_LONG"),
+            ),
+            ("${kw_canary}", Err(InvalidReference::UnsetAndUnnamed)),
+            (
+                "${sk_live_canary_0123456789}",
+                Err(InvalidReference::UnsetAndUnnamed),
+            ),
             ("${A", Err(InvalidReference::Malformed)),
             ("${}", Err(InvalidReference::Malformed)),
             ("${A-b}", Err(InvalidReference::Malformed)),

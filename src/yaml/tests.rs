@@ -201,6 +201,40 @@ fn no_problem_repeats_a_value_of_the_file() {
 }
 
 #[test]
+fn no_problem_repeats_a_name_that_may_be_a_secret() {
+    for canary in [
+        "kw_canary_5f3a",
+        "sk_live_canary_0123456789",
+        "canary with space",
+        "Canary+/==",
+        "server_kw_canary",
+    ] {
+        for text in [
+            "\"C\": 1\n",
+            "server: {\"C\": 1}\nkeys: [{\"C\": 1}]\n",
+            "server: {\"C\": 1, \"C\": 2}\n",
+            "\"C\": {a: 1, a: 2, b: \"${NOPE}\"}\n",
+            "plans: {\"C\": {x: 1}, \"C\": {}}\n",
+            "keys: [{metadata: {\"C\": {a: 1, a: 2}, \"C\": 1}}]\n",
+        ] {
+            let problems = lines(&text.replace('C', canary));
+            assert!(!problems.is_empty(), "{text}");
+            for problem in problems {
+                assert!(!problem.contains("anary"), "{text}: {problem}");
+                assert!(problem.starts_with("f.yaml:"), "{text}: {problem}");
+            }
+        }
+    }
+    assert_eq!(
+        lines("kw_canary: 1\n\"server \": {}\n"),
+        [
+            "f.yaml:1:1: […]: an unknown field; expected one of `server`, `keys`, `plans`",
+            "f.yaml:2:1: […]: unknown field `server `; did you mean `server`?",
+        ]
+    );
+}
+
+#[test]
 fn what_would_exhaust_memory_or_stack_is_refused() {
     let mut bomb = "plans:\n  a0: &a0 {scopes: [x, x, x, x, x, x, x, x, x, x]}\n".to_owned();
     for level in 1..12 {

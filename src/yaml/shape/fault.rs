@@ -155,12 +155,8 @@ impl de::Error for Fault {
     }
 }
 
-/// What would be right instead of a name that is not known: the one meant, or all there are.
-pub(super) fn suggestion(found: &str, known: &[&str]) -> String {
-    nearest(found, known).unwrap_or_else(|| one_of(known))
-}
-
-fn nearest(found: &str, known: &[&str]) -> Option<String> {
+/// The one of the names that was meant, if one is near.
+pub(super) fn nearest(found: &str, known: &[&str]) -> Option<String> {
     let found = found.to_lowercase();
     let by_letters = known
         .iter()
@@ -180,7 +176,8 @@ fn nearest(found: &str, known: &[&str]) -> Option<String> {
         .map(|name| format!("did you mean `{name}`?"))
 }
 
-fn one_of(known: &[&str]) -> String {
+/// All names that there are.
+pub(super) fn one_of(known: &[&str]) -> String {
     let quoted: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
     match quoted.as_slice() {
         [] => "expected nothing here".to_owned(),

@@ -5,11 +5,11 @@
 use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
 
-use super::super::problem::shown;
+use super::super::problem::{is_like_secret, is_showable};
 use super::super::scalar::Scalar;
 use super::super::tree::{Content, Flaw, Member, Node, Origin};
 use super::access::{ListAccess, MappingAccess};
-use super::fault::{Fault, Kind, Site, suggestion};
+use super::fault::{Fault, Kind, Site, nearest, one_of};
 use super::trail::{Step, Trail};
 use super::{Mark, Session};
 
@@ -170,11 +170,19 @@ impl<'s> Reader<'s> {
             {
                 continue;
             }
+            let name = &member.name;
+            let meant = nearest(name, fields).filter(|_| !is_like_secret(name));
+            // A name that is no typo may be anything, and even a secret.
+            let message = if meant.is_some() || is_showable(name) {
+                format!("unknown field `{}`", name.escape_debug())
+            } else {
+                "an unknown field".to_owned()
+            };
             self.session.note(Flaw {
-                path: self.trail.path(Some(&member.name)),
+                path: self.trail.path(Some(name)),
                 position: member.position,
-                message: format!("unknown field `{}`", shown(&member.name)),
-                help: Some(suggestion(&member.name, fields)),
+                message,
+                help: meant.or_else(|| Some(one_of(fields))),
             });
         }
     }
@@ -371,7 +379,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
                 visitor.visit_enum(variant)
             }
             Content::List(_) | Content::Mapping(_) => {
-                Err(self.mismatch(suggestion("", variants).trim_start_matches("expected ")))
+                Err(self.mismatch(one_of(variants).trim_start_matches("expected ")))
             }
         })
     }

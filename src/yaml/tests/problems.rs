@@ -132,9 +132,9 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         &["f.yaml:1:3: a list or mapping stands where a name should"],
     ),
     (
-        "a name with odd letters is quoted and cannot draw on a terminal",
+        "a name with odd letters is not told and cannot draw on a terminal",
         "plans:\n  \"a b\\e\": {x: 1}\n",
-        &["f.yaml:2:13: plans[\"a b\\u{1b}\"].x: unknown field `x`; expected `scopes`"],
+        &["f.yaml:2:13: plans[…].x: unknown field `x`; expected `scopes`"],
     ),
     (
         "an unset name is an error, with its place",

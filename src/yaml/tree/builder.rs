@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use saphyr_parser::{Event, ScalarStyle, Tag};
 
-use super::super::problem::{Position, Segment, YamlPath, shown};
+use super::super::problem::{Position, Segment, YamlPath, is_showable};
 use super::super::substitute::{Environment, substitute};
 use super::{Content, Flaw, Member, Node, Origin, Tree};
 
@@ -217,10 +217,15 @@ impl<'t, 'e> Builder<'t, 'e> {
                     if let Some(first) = members.iter_mut().find(|member| member.name == name) {
                         first.repeated = true;
                     }
+                    let message = if is_showable(&name) {
+                        format!("repeated member `{name}`")
+                    } else {
+                        "a repeated member".to_owned()
+                    };
                     self.flaws.push(Flaw {
                         path,
                         position,
-                        message: format!("repeated member `{}`", shown(&name)),
+                        message,
                         help: Some(format!("it is already in line {line}; keep one")),
                     });
                     return Ok(());
