@@ -1,7 +1,8 @@
 //! A moment in eight bytes, and so is one that may be absent.
 //!
 //! Every key in a file has five of them, most of them absent; as timestamps they would be half of what a key takes in
-//! memory. Microseconds are kept and what is finer is cut off, so that nothing is valid for longer than it says.
+//! memory. Microseconds are kept and what is finer is cut off: nothing ends later than it says, and nothing begins over
+//! a microsecond early.
 
 use std::fmt;
 use std::num::NonZeroU64;

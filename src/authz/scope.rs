@@ -1,4 +1,7 @@
 //! Scope tokens (RFC 6749 section 3.3): what a rule asks for and a key or its plan grants.
+//!
+//! A token is checked when it is read, so that a challenge can name it in a quoted string and an identity header can
+//! carry several, separated by spaces.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,7 @@
 //! Puts another content in a file's place, at one stroke.
+//!
+//! A file beside it is written, synced and renamed over it, so that whoever reads sees the old content or the new one
+//! and never a part; mode and owner are kept, and a symlink stays one.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};

@@ -1,3 +1,5 @@
+//! Adding records to files of every layout, and files that must not be touched.
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 

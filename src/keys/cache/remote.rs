@@ -1,4 +1,7 @@
 //! A source that has to be asked, and the rules by which its answers are kept.
+//!
+//! Takes a digest and gives how its lookup ended, for all who wait for it. What was learnt is on the shelf before the
+//! flight ends; a failure is given to those who waited and kept for nobody.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! What the cache keeps of a file and of a source that is slow, fails and changes, with a clock that the test moves.
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,3 +1,5 @@
+//! Files and directories of keys: what is read, what is refused and how, and files cut at every byte.
+
 use std::fs;
 
 use proptest::prelude::*;

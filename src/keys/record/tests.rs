@@ -1,3 +1,5 @@
+//! Records as files and sources write them: what each member becomes, and what is refused in which words.
+
 use std::path::Path;
 
 use super::*;

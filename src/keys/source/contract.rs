@@ -1,4 +1,7 @@
-//! What every `KeySource` must keep to, as tests that run over each, and a source for tests that is slow and fails at command.
+//! What every `KeySource` must keep to, as tests that run over each, and a source that is slow and fails at command.
+//!
+//! A source is held to answers, never to how it finds them: found, not found and failed are three things, the same
+//! question gets the same answer, and a digest that nobody has is no error.
 
 use std::collections::HashMap;
 use std::sync::Mutex;

@@ -1,4 +1,7 @@
 //! What a look at a path shows: which files there are, and of each enough to tell whether it changed, and how.
+//!
+//! The only calls to the file system in this part of the room; what is made of two sightings is decided in
+//! `stillness`, which is pure.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;

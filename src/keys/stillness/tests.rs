@@ -1,3 +1,5 @@
+//! When a file that changed is read: at once after a rename, else once it has stood still.
+
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;

@@ -16,6 +16,7 @@ fn all_problems_of_a_configuration_come_at_once_each_on_its_line() {
     let expected = [
         ("1:1", "rulez", "rules"),
         ("3:10", "server.drain", "250ms"),
+        ("6:19", "rules[0].match.paths[0]", "`*`"),
         ("7:10", "rules[0].allow", "nobody"),
         ("8:7", "mode", "enforce"),
     ];

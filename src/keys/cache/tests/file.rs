@@ -1,3 +1,5 @@
+//! A file's keys: the map decides, the cache keeps what was prepared under its generation.
+
 use super::*;
 
 fn map(ids: &[&str]) -> KeyMap {

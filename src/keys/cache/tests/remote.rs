@@ -1,3 +1,5 @@
+//! A remote source's keys: one lookup for all who wait, fresh for a time, nothing kept of a failure.
+
 use super::*;
 
 /// A cache in front of a source that holds `records()`, with a clock and room for 100 known and 10 unknown digests. Known ones are
