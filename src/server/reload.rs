@@ -335,6 +335,8 @@ impl Reloader {
             policy: Arc::clone(&self.config.policy),
             keys: Some(Arc::new(keys)),
         }));
+        // What was prepared under the generation before would else stay in memory.
+        authorizer.cache().forget_all();
     }
 
     fn keys_succeeded(&mut self) {
