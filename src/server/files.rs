@@ -20,6 +20,13 @@ pub type Environment = fn(&str) -> Option<String>;
 pub(crate) struct Taken<T> {
     /// What came of it.
     pub(crate) outcome: T,
+    /// What was seen of it meanwhile.
+    pub(crate) facts: Facts,
+}
+
+/// What is seen of a file or directory while it is read.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
     /// What it looked like before it was read.
     pub(crate) sighting: Sighting,
     /// The hash of its content; `None` where it could not be read.
@@ -45,9 +52,11 @@ pub(crate) fn read_config(path: &Path, env: Environment) -> Taken<Result<Config,
     let changing = Sighting::of(path) != sighting;
     Taken {
         outcome,
-        sighting,
-        hash,
-        changing,
+        facts: Facts {
+            sighting,
+            hash,
+            changing,
+        },
     }
 }
 
@@ -55,25 +64,22 @@ pub(crate) fn read_config(path: &Path, env: Environment) -> Taken<Result<Config,
 pub(crate) fn read_keys(path: &Path, policy: &Policy) -> Taken<Result<KeyMap, LoadError>> {
     let before = Sighting::of(path);
     match file::read(path) {
-        Ok(texts) => {
-            let (sighting, hash) = (texts.sighting().clone(), texts.hash());
-            let outcome = texts.keys(Some(policy)).map_err(LoadError::from);
-            Taken {
-                outcome,
-                sighting,
-                hash: Some(hash),
+        Ok(texts) => Taken {
+            facts: Facts {
+                sighting: texts.sighting().clone(),
+                hash: Some(texts.hash()),
                 changing: false,
-            }
-        }
-        Err(error) => {
-            let changing = matches!(error, LoadError::Changing { .. });
-            Taken {
-                outcome: Err(error),
+            },
+            outcome: texts.keys(Some(policy)).map_err(LoadError::from),
+        },
+        Err(error) => Taken {
+            facts: Facts {
                 sighting: before,
                 hash: None,
-                changing,
-            }
-        }
+                changing: matches!(error, LoadError::Changing { .. }),
+            },
+            outcome: Err(error),
+        },
     }
 }
 

@@ -194,8 +194,8 @@ impl Reloader {
     }
 
     fn reload_config(&mut self, ordered: bool) -> Done {
-        let taken = files::read_config(self.config_file.path(), self.env);
-        let news = self.config_file.was_read(&taken, self.clock.monotonic());
+        let Taken { outcome, facts } = files::read_config(self.config_file.path(), self.env);
+        let news = self.config_file.was_read(facts, self.clock.monotonic());
         match news {
             News::Unknown => {
                 return Done {
@@ -212,8 +212,7 @@ impl Reloader {
             News::Same | News::New => {}
         }
         self.config_waits_for_keys = false;
-        let adopted = taken
-            .outcome
+        let adopted = outcome
             .map_err(Refusal::from)
             .and_then(|config| self.adopt(config, ordered));
         let reloads = &self.in_force.observer.metrics.reloads;
@@ -251,23 +250,9 @@ impl Reloader {
         if !fixed.is_empty() {
             return Err(Refusal::NeedsRestart(fixed));
         }
-        let taken = files::read_keys(self.key_file.path(), &config.policy);
-        let Taken {
-            outcome,
-            sighting,
-            hash,
-            changing,
-        } = taken;
+        let Taken { outcome, facts } = files::read_keys(self.key_file.path(), &config.policy);
         let keys = outcome.map_err(Refusal::KeysDoNotFit)?;
-        let news = self.key_file.was_read(
-            &Taken {
-                outcome: (),
-                sighting,
-                hash,
-                changing,
-            },
-            self.clock.monotonic(),
-        );
+        let news = self.key_file.was_read(facts, self.clock.monotonic());
         self.config = config;
         self.install(keys);
         self.in_force
@@ -285,21 +270,8 @@ impl Reloader {
     }
 
     fn reload_keys(&mut self, ordered: bool) -> News {
-        let Taken {
-            outcome,
-            sighting,
-            hash,
-            changing,
-        } = files::read_keys(self.key_file.path(), &self.config.policy);
-        let news = self.key_file.was_read(
-            &Taken {
-                outcome: (),
-                sighting,
-                hash,
-                changing,
-            },
-            self.clock.monotonic(),
-        );
+        let Taken { outcome, facts } = files::read_keys(self.key_file.path(), &self.config.policy);
+        let news = self.key_file.was_read(facts, self.clock.monotonic());
         if news == News::Unknown || (news == News::Same && !ordered) {
             return news;
         }
