@@ -74,6 +74,19 @@ pub enum ConfigError {
     Invalid(#[from] Problems),
 }
 
+impl ConfigError {
+    /// Why the configuration in `file` could not be read.
+    pub fn of_read(file: &Path, error: ReadError) -> Self {
+        match error {
+            ReadError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Self::Missing(file.to_owned())
+            }
+            ReadError::Problems(problems) => Self::Invalid(problems),
+            error @ ReadError::Io { .. } => Self::Read(error),
+        }
+    }
+}
+
 /// A part of the configuration that is in force until a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FixedPart {
@@ -115,13 +128,7 @@ impl Config {
     /// # Errors
     /// When the file is missing or unreadable, or with all that is wrong in it.
     pub fn load(file: &Path, env: &Environment<'_>) -> Result<Self, ConfigError> {
-        let text = yaml::read(file).map_err(|error| match error {
-            ReadError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                ConfigError::Missing(file.to_owned())
-            }
-            ReadError::Problems(problems) => ConfigError::Invalid(problems),
-            error @ ReadError::Io { .. } => ConfigError::Read(error),
-        })?;
+        let text = yaml::read(file).map_err(|error| ConfigError::of_read(file, error))?;
         Ok(Self::parse(file, &text, env)?)
     }
 

@@ -212,7 +212,7 @@ async fn load_keys(
     tasks: &mut Tasks,
     orders: &mut Orders,
 ) -> Result<Option<(KeyMap, Followed)>, ServeError> {
-    let (path, policy) = (files::key_path(config), Arc::clone(&config.policy));
+    let (path, policy) = (config.source.path().to_owned(), Arc::clone(&config.policy));
     let loading = tokio::task::spawn_blocking(move || {
         let taken: Taken<_> = files::read_keys(&path, &policy);
         split(&path, taken)

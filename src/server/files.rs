@@ -3,14 +3,14 @@
 //! Plain functions that block, for threads that do not serve. Each tells, beside what it read, what the files looked
 //! like and a hash of their content, so that whoever watches them knows what has been dealt with.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::authz::key_map::KeyMap;
 use crate::authz::snapshot::Policy;
-use crate::config::{Config, ConfigError, SourceConfig};
+use crate::config::{Config, ConfigError};
 use crate::keys::file::{self, LoadError};
 use crate::keys::stillness::Sighting;
-use crate::yaml::{self, ReadError};
+use crate::yaml;
 
 /// Gives the value of an environment variable.
 pub type Environment = fn(&str) -> Option<String>;
@@ -46,8 +46,7 @@ pub(crate) fn read_config(path: &Path, env: Environment) -> Taken<Result<Config,
                 Config::parse(path, &text, &env).map_err(ConfigError::from),
             )
         }
-        // Asked once more for its own words on a file that cannot be read.
-        Err(ReadError::Io { .. } | ReadError::Problems(_)) => (None, Config::load(path, &env)),
+        Err(error) => (None, Err(ConfigError::of_read(path, error))),
     };
     let changing = Sighting::of(path) != sighting;
     Taken {
@@ -80,12 +79,5 @@ pub(crate) fn read_keys(path: &Path, policy: &Policy) -> Taken<Result<KeyMap, Lo
             },
             outcome: Err(error),
         },
-    }
-}
-
-/// Where the keys of a configuration are.
-pub(crate) fn key_path(config: &Config) -> PathBuf {
-    match &config.source {
-        SourceConfig::File { path } => path.clone(),
     }
 }
