@@ -14,6 +14,7 @@ use std::sync::Arc;
 use schemars::Schema;
 
 use crate::authz::snapshot::Policy;
+use crate::observe::log::LogSettings;
 use crate::yaml::{self, Environment, Place, Problems, ReadError};
 
 pub mod defaults;
@@ -33,7 +34,6 @@ mod tests;
 
 pub use server::{GrpcConfig, ListenAddress, ServerConfig, TlsFiles};
 pub use source::{CacheConfig, SourceConfig};
-pub use spec::{LogFormat, LogLevel, LogSpec, LoggedDecisions};
 
 use spec::ConfigSpec;
 
@@ -52,7 +52,7 @@ pub struct Config {
     /// Keys with series of their own; the rest share one.
     pub metrics_max_keys: usize,
     /// What is logged.
-    pub log: LogSpec,
+    pub log: LogSettings,
     /// How requests are decided.
     pub policy: Arc<Policy>,
     spec: ConfigSpec,
@@ -145,7 +145,7 @@ impl Config {
             source: parts.source,
             cache: parts.cache,
             metrics_max_keys: parts.spec.metrics.max_keys,
-            log: parts.spec.log.clone(),
+            log: parts.spec.log.settings(),
             policy: Arc::new(parts.policy),
             effective: effective::write(&parts.spec, source.substituted()),
             spec: parts.spec,

@@ -16,7 +16,6 @@ use self::refusal::Refusal;
 use super::admin::{Admin, SourceState};
 use super::files::{self, Environment, Taken};
 use super::followed::{Followed, News};
-use super::logging;
 use super::phase::{Phase, PhaseWatch};
 use super::record::PreparedKey;
 use super::rotation::Rotation;
@@ -255,10 +254,7 @@ impl Reloader {
         let news = self.key_file.was_read(facts, self.clock.monotonic());
         self.config = config;
         self.install(keys);
-        self.in_force
-            .observer
-            .log
-            .reconfigure(logging::settings(&self.config));
+        self.in_force.observer.log.reconfigure(self.config.log);
         self.in_force
             .admin
             .config
