@@ -44,7 +44,7 @@ async fn health_paths_and_the_health_command_agree() {
     let health = async |address: String| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
         let mut process = Process::start(command.args(["health", "--address", &address]));
-        process.end().await.0.code()
+        process.end().await.code()
     };
     let address = keyward.admin.to_string();
     assert_eq!(health(address.clone()).await, Some(0));
