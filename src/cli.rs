@@ -13,7 +13,7 @@ mod schema;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue};
@@ -21,7 +21,7 @@ use clap::{CommandFactory, Parser};
 
 use self::command::{Arguments, Command, ConfigFile, KeysCommand};
 use crate::authz::key_map::KeyMap;
-use crate::config::{Config, ConfigError, SourceConfig};
+use crate::config::{Config, ConfigError};
 use crate::keys::append::AppendError;
 use crate::keys::file::LoadError;
 use crate::server::{self, ServeError, TlsError};
@@ -235,13 +235,10 @@ fn load_config(arguments: &ConfigFile) -> Result<Config, Error> {
 
 /// The keys of the configuration's file source.
 fn load_keys(config: &Config) -> Result<KeyMap, Error> {
-    Ok(crate::keys::file::load(key_file(config), &config.policy)?)
-}
-
-/// Where the configuration's keys are.
-fn key_file(config: &Config) -> &Path {
-    let SourceConfig::File { path } = &config.source;
-    path
+    Ok(crate::keys::file::load(
+        config.source.path(),
+        &config.policy,
+    )?)
 }
 
 /// Prints data. Whoever reads it may have heard enough, as in `keyward schema config | head`: that is no failure.

@@ -12,7 +12,6 @@ mod error;
 mod files;
 mod followed;
 mod grpc;
-mod logging;
 mod orders;
 mod phase;
 mod record;
@@ -77,12 +76,7 @@ pub fn run(config_file: &Path, env: Environment) -> Result<(), ServeError> {
 
     // Only on a terminal, and never with NO_COLOR.
     let colour = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
-    let (log, _flush) = Log::start(
-        logging::settings(&config),
-        colour,
-        Arc::clone(&clock),
-        std::io::stderr(),
-    );
+    let (log, _flush) = Log::start(config.log, colour, Arc::clone(&clock), std::io::stderr());
     log.install().map_err(|_| ServeError::LogTaken)?;
     // Fails where there is one already, which is as good.
     _ = rustls::crypto::ring::default_provider().install_default();

@@ -9,7 +9,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::command::{Format, NewKey};
-use super::{Error, Outcome, key_file, load_config, named_config};
+use super::{Error, Outcome, load_config, named_config};
 use crate::authz::clock::{Clock, SystemClock};
 use crate::authz::digest::{DigestKind, Digester};
 use crate::keys::append::append_record;
@@ -25,7 +25,11 @@ pub(super) fn new(arguments: &NewKey, out: &mut impl Write) -> Result<Outcome, E
     } else {
         Some(load_config(&arguments.config)?)
     };
-    let of_config = || config.as_ref().map(|config| key_file(config).to_owned());
+    let of_config = || {
+        config
+            .as_ref()
+            .map(|config| config.source.path().to_owned())
+    };
     let Some(file) = arguments.file.clone().or_else(of_config) else {
         return Err(Error::NoConfig);
     };

@@ -9,6 +9,8 @@ use crate::authz::digest::DigestKind;
 use crate::authz::identity::IdentityName;
 use crate::authz::rule::DefaultAccess;
 use crate::authz::snapshot::{ClientAddress, Mode};
+use crate::observe::decision_log::Decisions;
+use crate::observe::log::{LogFormat, LogLevel};
 use problems::CASES;
 
 mod mixed;
@@ -57,7 +59,7 @@ fn an_empty_mapping_is_the_configuration_of_defaults() {
         (config.log.format, config.log.level),
         (LogFormat::Json, LogLevel::Info)
     );
-    assert_eq!(config.log.decisions, LoggedDecisions::Denied);
+    assert_eq!(config.log.decisions, Decisions::Denied);
     let policy = &config.policy;
     let places: Vec<_> = policy.credentials.iter().map(ToString::to_string).collect();
     assert_eq!(

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::files::Taken;
+use super::files::{Facts, Taken};
 use super::watch::Happened;
 use crate::keys::stillness::{Advice, Sighting, Stillness};
 
@@ -26,8 +26,7 @@ pub(crate) struct Followed {
 
 /// Parts what was read from what follows it.
 pub(crate) fn split<T>(path: &Path, taken: Taken<T>) -> (T, Followed) {
-    let followed = Followed::new(path, &taken);
-    (taken.outcome, followed)
+    (taken.outcome, Followed::new(path, taken.facts))
 }
 
 /// What a look at it tells.
@@ -52,13 +51,13 @@ pub(crate) enum News {
 
 impl Followed {
     /// Follows a path that was just read.
-    fn new<T>(path: &Path, taken: &Taken<T>) -> Self {
+    fn new(path: &Path, facts: Facts) -> Self {
         Self {
             path: path.to_owned(),
             absolute: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
-            stillness: Stillness::new(taken.sighting.clone()),
-            read: taken.sighting.clone(),
-            hash: taken.hash,
+            stillness: Stillness::new(facts.sighting.clone()),
+            read: facts.sighting,
+            hash: facts.hash,
             moved: false,
             told: None,
         }
@@ -92,16 +91,16 @@ impl Followed {
     }
 
     /// Notes that it was read.
-    pub(crate) fn was_read<T>(&mut self, taken: &Taken<T>, now: Duration) -> News {
-        if taken.changing {
+    pub(crate) fn was_read(&mut self, facts: Facts, now: Duration) -> News {
+        if facts.changing {
             self.stillness.was_changing();
             return News::Unknown;
         }
-        let untouched = taken.sighting == self.read;
-        let same = untouched && taken.hash == self.hash;
-        self.stillness.was_read(taken.sighting.clone(), now);
-        self.read = taken.sighting.clone();
-        self.hash = taken.hash;
+        let untouched = facts.sighting == self.read;
+        let same = untouched && facts.hash == self.hash;
+        self.stillness.was_read(facts.sighting.clone(), now);
+        self.read = facts.sighting;
+        self.hash = facts.hash;
         if same { News::Same } else { News::New }
     }
 

@@ -16,7 +16,6 @@ use self::refusal::Refusal;
 use super::admin::{Admin, SourceState};
 use super::files::{self, Environment, Taken};
 use super::followed::{Followed, News};
-use super::logging;
 use super::phase::{Phase, PhaseWatch};
 use super::record::PreparedKey;
 use super::rotation::Rotation;
@@ -194,8 +193,8 @@ impl Reloader {
     }
 
     fn reload_config(&mut self, ordered: bool) -> Done {
-        let taken = files::read_config(self.config_file.path(), self.env);
-        let news = self.config_file.was_read(&taken, self.clock.monotonic());
+        let Taken { outcome, facts } = files::read_config(self.config_file.path(), self.env);
+        let news = self.config_file.was_read(facts, self.clock.monotonic());
         match news {
             News::Unknown => {
                 return Done {
@@ -212,8 +211,7 @@ impl Reloader {
             News::Same | News::New => {}
         }
         self.config_waits_for_keys = false;
-        let adopted = taken
-            .outcome
+        let adopted = outcome
             .map_err(Refusal::from)
             .and_then(|config| self.adopt(config, ordered));
         let reloads = &self.in_force.observer.metrics.reloads;
@@ -251,29 +249,12 @@ impl Reloader {
         if !fixed.is_empty() {
             return Err(Refusal::NeedsRestart(fixed));
         }
-        let taken = files::read_keys(self.key_file.path(), &config.policy);
-        let Taken {
-            outcome,
-            sighting,
-            hash,
-            changing,
-        } = taken;
+        let Taken { outcome, facts } = files::read_keys(self.key_file.path(), &config.policy);
         let keys = outcome.map_err(Refusal::KeysDoNotFit)?;
-        let news = self.key_file.was_read(
-            &Taken {
-                outcome: (),
-                sighting,
-                hash,
-                changing,
-            },
-            self.clock.monotonic(),
-        );
+        let news = self.key_file.was_read(facts, self.clock.monotonic());
         self.config = config;
         self.install(keys);
-        self.in_force
-            .observer
-            .log
-            .reconfigure(logging::settings(&self.config));
+        self.in_force.observer.log.reconfigure(self.config.log);
         self.in_force
             .admin
             .config
@@ -285,21 +266,8 @@ impl Reloader {
     }
 
     fn reload_keys(&mut self, ordered: bool) -> News {
-        let Taken {
-            outcome,
-            sighting,
-            hash,
-            changing,
-        } = files::read_keys(self.key_file.path(), &self.config.policy);
-        let news = self.key_file.was_read(
-            &Taken {
-                outcome: (),
-                sighting,
-                hash,
-                changing,
-            },
-            self.clock.monotonic(),
-        );
+        let Taken { outcome, facts } = files::read_keys(self.key_file.path(), &self.config.policy);
+        let news = self.key_file.was_read(facts, self.clock.monotonic());
         if news == News::Unknown || (news == News::Same && !ordered) {
             return news;
         }
@@ -335,6 +303,8 @@ impl Reloader {
             policy: Arc::clone(&self.config.policy),
             keys: Some(Arc::new(keys)),
         }));
+        // What was prepared under the generation before would else stay in memory.
+        authorizer.cache().forget_all();
     }
 
     fn keys_succeeded(&mut self) {

@@ -329,6 +329,8 @@ fn a_file_cut_at_any_byte_is_an_error_or_whole_records_but_for_the_last() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     /// Whatever a text looks like, chunks give the records that the whole gives, or an error where it gives one.
     #[test]
     fn chunks_agree_with_the_whole_on_texts_of_any_kind(

@@ -206,6 +206,8 @@ fn what_a_client_sent_is_cut_and_made_safe() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn any_bytes_make_one_line_that_holds_no_digest(
         method in any::<Vec<u8>>(),
