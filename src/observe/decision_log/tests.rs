@@ -1,3 +1,5 @@
+//! Decisions as they stand in the log, and what a client can do to them.
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! Lines as they are written: their shape, who is heard, and what becomes of them when nobody reads.
+
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
