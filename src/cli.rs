@@ -86,7 +86,7 @@ enum Error {
 }
 
 impl Error {
-    /// The exit code of section 2 of the contract.
+    /// What the shell sees: 1 for a failure, 2 for arguments, 3 for files that cannot be used.
     fn exit_code(&self) -> u8 {
         let bad_file = |is_bad| if is_bad { 3 } else { 1 };
         match self {

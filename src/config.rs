@@ -37,7 +37,7 @@ pub use source::{CacheConfig, SourceConfig};
 
 use spec::ConfigSpec;
 
-/// What is said of members that the contract knows and this version does not.
+/// What is said of members that the configuration has and this version does nothing with.
 const NOT_SUPPORTED_YET: &str = "not supported yet";
 
 /// A configuration, checked.

@@ -1,4 +1,4 @@
-//! The YAML shape of a configuration: section 3 of the contract, member by member.
+//! The YAML shape of a configuration, member by member.
 //!
 //! Nothing is judged here but names and types. A default stands where a member is absent, so that what is
 //! written out again is the configuration in force.

@@ -62,7 +62,7 @@ fn full(key: &KeyRecord) -> CheckRecord<'_> {
 }
 
 #[test]
-fn a_decision_has_the_members_of_the_contract() {
+fn a_decision_has_these_members_in_this_order() {
     let expected = concat!(
         r#"{"ts":"2026-09-21T14:13:20.250000Z","level":"info","msg":"decision","decision":"deny","#,
         r#""reason":"insufficient_scope","status":403,"key_id":"bot","client":"acme","plan":"gold","rule":"admin area","#,
