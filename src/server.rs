@@ -64,7 +64,8 @@ pub fn check_certificates(config: &Config) -> Result<(), TlsError> {
 
 /// Serves as the configuration in that file says until a signal stops it.
 ///
-/// SIGTERM and SIGINT drain; a second one ends at once, as a failure, for checks may have been cut off. SIGHUP reloads.
+/// SIGTERM and SIGINT drain; a SIGINT during the drain ends it at once, as a failure, for checks may have been cut off.
+/// SIGHUP reloads.
 ///
 /// # Errors
 /// When the configuration or the keys cannot be used, an address cannot be listened on, or a part of the server fails.
