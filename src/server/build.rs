@@ -173,7 +173,7 @@ impl Bound {
             tokio::select! {
                 ended = tasks.next_end() => return drain::failed(ended),
                 order = orders.next() => match order {
-                    Order::Stop => break,
+                    Order::Stop | Order::Interrupt => break,
                     // Full: one that has not begun yet will do.
                     Order::Reload => _ = order_reload.try_send(()),
                 },

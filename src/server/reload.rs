@@ -62,6 +62,8 @@ pub(crate) struct Reloader {
     watch: Watch,
     /// The last configuration was refused because the keys do not fit it.
     config_waits_for_keys: bool,
+    /// A configuration was read and the keys were being written: both are to be read when those stand still.
+    config_is_due: bool,
     /// Everything is to be read, whether it changed or not.
     is_ordered: bool,
 }
@@ -111,6 +113,7 @@ impl Reloader {
             rotation,
             watch,
             config_waits_for_keys: false,
+            config_is_due: false,
             is_ordered: false,
         }
     }
@@ -174,8 +177,8 @@ impl Reloader {
         let ordered = std::mem::take(&mut self.is_ordered);
         let keys_to_read = keys.advice == Advice::Read;
         let mut settling = None;
-        if ordered || config.advice == Advice::Read || (self.config_waits_for_keys && keys_to_read)
-        {
+        let config_to_read = config.advice == Advice::Read || self.config_is_due;
+        if ordered || config_to_read || (self.config_waits_for_keys && keys_to_read) {
             settling = Some(self.reload_config(ordered));
         }
         if (ordered || keys_to_read) && settling.is_none_or(|done| !done.keys_taken) {
@@ -202,7 +205,7 @@ impl Reloader {
                     is_known: false,
                 };
             }
-            News::Same if !ordered && !self.config_waits_for_keys => {
+            News::Same if !ordered && !self.config_waits_for_keys && !self.config_is_due => {
                 return Done {
                     keys_taken: false,
                     is_known: true,
@@ -211,6 +214,7 @@ impl Reloader {
             News::Same | News::New => {}
         }
         self.config_waits_for_keys = false;
+        self.config_is_due = false;
         let adopted = outcome
             .map_err(Refusal::from)
             .and_then(|config| self.adopt(config, ordered));
@@ -223,6 +227,13 @@ impl Reloader {
                 Done {
                     keys_taken: true,
                     is_known: true,
+                }
+            }
+            Err(Refusal::KeysInFlux) => {
+                self.config_is_due = true;
+                Done {
+                    keys_taken: true,
+                    is_known: false,
                 }
             }
             Err(refusal) => {
@@ -250,6 +261,9 @@ impl Reloader {
             return Err(Refusal::NeedsRestart(fixed));
         }
         let Taken { outcome, facts } = files::read_keys(self.key_file.path(), &config.policy);
+        if !self.key_file.is_as_judged(&facts) {
+            return Err(Refusal::KeysInFlux);
+        }
         let keys = outcome.map_err(Refusal::KeysDoNotFit)?;
         let news = self.key_file.was_read(facts, self.clock.monotonic());
         self.config = config;
