@@ -151,9 +151,11 @@ async fn a_peer_that_never_lets_go_is_cut_off_at_the_deadline() {
     let Address::Tcp(address) = keyward.grpc.clone() else {
         panic!("on TCP");
     };
-    // Half a connection preface: a peer that neither speaks nor hangs up.
+    // A connection preface and nothing after it: a peer that neither answers a GOAWAY nor hangs up.
     let mut silent = http1::Connection::open(address).await;
-    silent.write(b"PRI * HTTP/2.0\r\n").await;
+    silent.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    // keyward's first frame: from here on the connection is served, and must be ended.
+    assert_eq!(silent.exactly(9).await.len(), 9);
     keyward.process.signal("TERM");
     let status = keyward.process.end().await;
     let output = keyward.process.output();
