@@ -57,6 +57,7 @@ mod parsed;
 mod problem;
 mod scalar;
 mod shape;
+mod strict;
 mod substitute;
 mod tree;
 mod units;
@@ -209,10 +210,20 @@ fn read_document<'t, T: DeserializeOwned>(
     if may_nest_deep(source.text) {
         Tree::read(source.text, None).map_err(|flaw| Problems::from(source.problem(flaw)))?;
     }
-    match serde_yaml::from_str(source.text) {
+    match strict::read(source.text) {
         Ok(value) => Ok(Parsed::Whole(Document { value, source })),
         Err(_) => source.read_tree(None),
     }
+}
+
+/// Whether the text holds no document: nothing but comments and marks. It is an error wherever a document is read.
+pub fn is_empty(text: &str) -> bool {
+    let is_nothing = |line: &str| {
+        let line = line.strip_prefix("---").unwrap_or(line).trim();
+        line.is_empty() || line == "..." || line.starts_with(['#', '%'])
+    };
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    text.lines().all(is_nothing)
 }
 
 /// Whether brackets may nest deeper than anyone means.
@@ -275,11 +286,7 @@ impl<'t> Source<'t> {
     }
 
     fn refuse_empty(&self) -> Result<(), Problems> {
-        let is_nothing = |line: &str| {
-            let line = line.strip_prefix("---").unwrap_or(line).trim();
-            line.is_empty() || line == "..." || line.starts_with(['#', '%'])
-        };
-        if self.text.lines().all(is_nothing) {
+        if is_empty(self.text) {
             return Err(Problems::one(
                 &self.file,
                 None,

@@ -29,16 +29,22 @@ enum PortPattern {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidHostPattern {
     /// Nothing, or nothing after `*.`.
-    #[error("a host is missing; leave `hosts` out to match any")]
+    #[error("a host is missing; leave the list out to match any")]
     Empty,
     /// `*` elsewhere than as the first label.
     #[error(
-        "`*` stands for names below a host, as in `*.example.org`, and only in front; leave `hosts` out to match any"
+        "`*` stands for names below a host, as in `*.example.org`, and only in front; leave the list out to match any"
     )]
     Star,
     /// What follows the colon is neither a port nor `*`.
     #[error("after the colon comes a port from 1 to 65535, or `*` for any")]
     Port,
+    /// A port as no request is matched with it.
+    #[error("a port has no leading zeros")]
+    LeadingZero,
+    /// Two dots in a row, or one in front.
+    #[error("a host has something before and between its dots")]
+    EmptyLabel,
     /// A character that no host has.
     #[error("`{0}` cannot stand in a host")]
     Character(char),
@@ -57,7 +63,11 @@ impl FromStr for HostPattern {
             Some("*") => PortPattern::Any,
             Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
                 let number = digits.parse().ok().filter(|number| *number != 0);
-                PortPattern::Exactly(number.ok_or(InvalidHostPattern::Port)?)
+                let number = number.ok_or(InvalidHostPattern::Port)?;
+                if digits.starts_with('0') {
+                    return Err(InvalidHostPattern::LeadingZero);
+                }
+                PortPattern::Exactly(number)
             }
             Some(_) => return Err(InvalidHostPattern::Port),
         };
@@ -81,6 +91,9 @@ impl FromStr for HostPattern {
         }
         if name.ends_with('.') {
             return Err(InvalidHostPattern::FinalDot);
+        }
+        if name.split('.').any(str::is_empty) {
+            return Err(InvalidHostPattern::EmptyLabel);
         }
         Ok(Self {
             name: name.to_ascii_lowercase().into(),
@@ -249,6 +262,11 @@ mod tests {
             ("a/b", InvalidHostPattern::Character('/')),
             ("ä.example", InvalidHostPattern::Character('ä')),
             ("a.", InvalidHostPattern::FinalDot),
+            (".example.com", InvalidHostPattern::EmptyLabel),
+            ("a..b", InvalidHostPattern::EmptyLabel),
+            ("*..b", InvalidHostPattern::EmptyLabel),
+            ("a:080", InvalidHostPattern::LeadingZero),
+            ("[::1]:00001", InvalidHostPattern::LeadingZero),
         ] {
             assert_eq!(text.parse::<HostPattern>(), Err(error), "{text}");
         }

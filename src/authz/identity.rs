@@ -105,18 +105,21 @@ impl FromStr for IdentityName {
         if !is_token(text) {
             return Err(InvalidIdentityName::NotAToken);
         }
-        let name = text.to_ascii_lowercase();
-        // An upstream that reads `_` as `-` would take `content_length` for the real one.
-        let plain = name.replace('_', "-");
-        if RESERVED.contains(&plain.as_str())
-            || RESERVED_PREFIXES
-                .iter()
-                .any(|prefix| plain.starts_with(prefix))
-        {
+        if is_reserved(text) {
             return Err(InvalidIdentityName::Reserved);
         }
-        Ok(Self(name.into()))
+        Ok(Self(text.to_ascii_lowercase().into()))
     }
+}
+
+/// Whether Envoy, HTTP itself or a later hop gives meaning to a header of that name, in any case.
+pub fn is_reserved(name: &str) -> bool {
+    // An upstream that reads `_` as `-` would take `content_length` for the real one.
+    let plain = name.to_ascii_lowercase().replace('_', "-");
+    RESERVED.contains(&plain.as_str())
+        || RESERVED_PREFIXES
+            .iter()
+            .any(|prefix| plain.starts_with(prefix))
 }
 
 impl IdentityName {

@@ -129,6 +129,14 @@ pub enum InvalidPathPattern {
     /// `**` with something beside it.
     #[error("`**` stands alone between slashes; within a segment use `*`")]
     NotAlone,
+    /// A percent sign, which no decoded path has.
+    #[error(
+        "paths are percent-decoded before they are compared: write the decoded character instead of `%`"
+    )]
+    Encoded,
+    /// A character that is not looked for in paths.
+    #[error("a path pattern holds no {0:?}; `*` stands for any text within a segment")]
+    NeverInPath(char),
     /// A segment that no plain path has.
     #[error("no path that is matched has a segment `{0}`")]
     NeverMatches(String),
@@ -144,6 +152,13 @@ impl FromStr for PathPattern {
             .find(|c| matches!(c, '?' | '[' | ']' | '{' | '}' | '\\'))
         {
             return Err(InvalidPathPattern::Special(special));
+        }
+        if text.contains('%') {
+            return Err(InvalidPathPattern::Encoded);
+        }
+        let never = |c: &char| c.is_control() || matches!(c, ';' | '#');
+        if let Some(never) = text.chars().find(never) {
+            return Err(InvalidPathPattern::NeverInPath(never));
         }
         let inner = inner.strip_suffix('/').unwrap_or(inner);
         let segments = if inner.is_empty() {
@@ -370,6 +385,12 @@ mod tests {
             ("/{a,b}", InvalidPathPattern::Special('{')),
             ("/a\\", InvalidPathPattern::Special('\\')),
             ("/a**", InvalidPathPattern::NotAlone),
+            ("/a%2fb", InvalidPathPattern::Encoded),
+            ("/caf%C3%A9", InvalidPathPattern::Encoded),
+            ("/a;b", InvalidPathPattern::NeverInPath(';')),
+            ("/a#b", InvalidPathPattern::NeverInPath('#')),
+            ("/a\n", InvalidPathPattern::NeverInPath('\n')),
+            ("/a\u{7f}b", InvalidPathPattern::NeverInPath('\u{7f}')),
             ("/a//b", InvalidPathPattern::NeverMatches(String::new())),
             ("/a/../b", InvalidPathPattern::NeverMatches("..".to_owned())),
         ] {

@@ -5,21 +5,9 @@
 
 use super::spec::CredentialSpec;
 use crate::authz::credential::{CredentialPlaces, Place as Credential};
+use crate::authz::identity::is_reserved;
 use crate::authz::token::{is_alias, is_token};
 use crate::yaml::Place;
-
-/// Headers that carry no secret or that a request cannot do without: credentials are removed from what goes upstream.
-const NOT_FOR_SECRETS: [&str; 9] = [
-    "host",
-    "content-length",
-    "content-type",
-    "transfer-encoding",
-    "connection",
-    "te",
-    "trailer",
-    "upgrade",
-    "keep-alive",
-];
 
 /// The checked form.
 pub(super) fn check(specs: &[CredentialSpec], at: &Place<'_>) -> Option<CredentialPlaces> {
@@ -99,9 +87,9 @@ fn check_header_name(header: &str, at: &Place<'_>) -> Option<Box<str>> {
         )
     } else if name == "cookie" {
         ("cookies are looked at one by one", "write `cookie: NAME`")
-    } else if NOT_FOR_SECRETS.contains(&name.as_str()) {
+    } else if is_not_for_secrets(&name) {
         (
-            "this header has a meaning of its own to HTTP",
+            "this header has a meaning of its own to Envoy or HTTP",
             "choose another, such as x-api-key",
         )
     } else {
@@ -109,6 +97,12 @@ fn check_header_name(header: &str, at: &Place<'_>) -> Option<Box<str>> {
     };
     at.problem_with_help(problem, help);
     None
+}
+
+/// Whether the header carries no secret, is logged, or is one that a request cannot do without: credentials are removed from what
+/// goes upstream.
+fn is_not_for_secrets(name: &str) -> bool {
+    is_reserved(name) || is_alias(name.as_bytes(), b"content-type")
 }
 
 /// A name is compared undecoded with what stands between `?` or `&` and `=`.

@@ -328,3 +328,37 @@ fn the_schema_names_every_member_and_takes_references_to_the_environment() {
     assert!(schema["properties"]["server"].get("anyOf").is_none());
     assert_eq!(schema["additionalProperties"], false);
 }
+
+#[test]
+fn null_stands_for_the_default_where_the_contract_has_null_and_each_blank_mapping_or_list_is_refused()
+ {
+    let nulls = "{server: {grpc: {tls: null}}, digest: {pepper_file: null}, limits: {redis: null}}";
+    assert!(load(nulls).is_ok());
+    let blank = |text: String| load(&text).is_err();
+    for name in [
+        "server",
+        "credentials",
+        "digest",
+        "source",
+        "cache",
+        "plans",
+        "rules",
+        "identity",
+        "responses",
+        "limits",
+        "metrics",
+        "log",
+    ] {
+        assert!(blank(format!("{name}:\n")), "{name}");
+        // And where a value from the environment has the tree read first.
+        assert!(blank(format!("realm: ${{PORT}}\n{name}:\n")), "{name}");
+    }
+    for (outer, name) in [
+        ("server", "grpc"),
+        ("server", "admin"),
+        ("identity", "headers"),
+        ("plans", "gold"),
+    ] {
+        assert!(blank(format!("{outer}:\n  {name}:\n")), "{outer}.{name}");
+    }
+}

@@ -164,7 +164,7 @@ fn a_value_from_the_environment_may_become_a_number_and_shows_where_it_came_from
 
 #[test]
 fn both_ways_of_reading_give_the_same() {
-    let text = "\u{feff}server: {port: 0x10, tls: ~, drain: }\r\nkeys:\r\n- id: 42\r\n  secrets: [{digest: 'x', until: 2026-11-01T00:00:00Z}]\r\n  metadata: {a: 1, b: -2, c: 1.5, d: [yes, true, null], e: '7', f: !!str 8, g: 0123}\r\nplans:\r\n";
+    let text = "\u{feff}server: {port: 0x10, tls: ~, drain: }\r\nkeys:\r\n- id: 42\r\n  secrets: [{digest: 'x', until: 2026-11-01T00:00:00Z}]\r\n  metadata: {a: 1, b: -2, c: 1.5, d: [yes, true, null], e: '7', f: !!str 8, g: 0123}\r\nplans: {}\r\n";
     let fast = parse::<FileSpec>(Path::new("f"), text).unwrap().value;
     let slow = read_slowly(text).unwrap();
     assert_eq!(fast, slow);

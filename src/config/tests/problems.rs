@@ -41,10 +41,21 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
             "etc/keyward.yaml:4:22: credentials[2].scheme: only a header has a scheme",
             "etc/keyward.yaml:5:11: credentials[3].header: not a header's name; a header name is an RFC 9110 token, such as x-api-key",
             "etc/keyward.yaml:6:11: credentials[4].header: cookies are looked at one by one; write `cookie: NAME`",
-            "etc/keyward.yaml:7:11: credentials[5].header: this header has a meaning of its own to HTTP; choose another, such as x-api-key",
+            "etc/keyward.yaml:7:11: credentials[5].header: this header has a meaning of its own to Envoy or HTTP; choose another, such as x-api-key",
             "etc/keyward.yaml:8:25: credentials[6].scheme: not an authentication scheme; write one word, such as Bearer",
             "etc/keyward.yaml:9:10: credentials[7].query: not a query parameter's name; write it as it stands in a URL, such as api_key",
             "etc/keyward.yaml:10:11: credentials[8].cookie: not a cookie's name; a cookie name is an RFC 6265 token, such as api_key",
+        ],
+    ),
+    (
+        "credentials in headers that are logged, or that Envoy or a hop sets",
+        "credentials:\n- header: X-Request-Id\n- header: x-envoy-original-path\n- header: x_forwarded_for\n- {header: content_type, scheme: Key}\n- header: proxy-connection\n",
+        &[
+            "etc/keyward.yaml:2:11: credentials[0].header: this header has a meaning of its own to Envoy or HTTP; choose another, such as x-api-key",
+            "etc/keyward.yaml:3:11: credentials[1].header: this header has a meaning of its own to Envoy or HTTP; choose another, such as x-api-key",
+            "etc/keyward.yaml:4:11: credentials[2].header: this header has a meaning of its own to Envoy or HTTP; choose another, such as x-api-key",
+            "etc/keyward.yaml:5:12: credentials[3].header: this header has a meaning of its own to Envoy or HTTP; choose another, such as x-api-key",
+            "etc/keyward.yaml:6:11: credentials[4].header: this header has a meaning of its own to Envoy or HTTP; choose another, such as x-api-key",
         ],
     ),
     (
@@ -127,6 +138,17 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
+        "a blank mapping or list, as in a file cut short",
+        "server:\nrules:\ndefault: allow-anyone\ncredentials:\nplans:\n  gold:\nidentity:\n  headers:\n",
+        &[
+            "etc/keyward.yaml:1:7: server: holds nothing; write {} for an empty mapping, or leave it out",
+            "etc/keyward.yaml:2:6: rules: holds nothing; write [] for an empty list, or leave it out",
+            "etc/keyward.yaml:4:12: credentials: holds nothing; write [] for an empty list, or leave it out",
+            "etc/keyward.yaml:6:7: plans.gold: holds nothing; write {} for an empty mapping, or leave it out",
+            "etc/keyward.yaml:8:10: identity.headers: holds nothing; write {} for an empty mapping, or leave it out",
+        ],
+    ),
+    (
         "rules that do not mean one thing",
         "rules:\n- {name: a}\n- {name: a, allow: anyone, require: {}}\n- {name: \"\", allow: nobody}\n",
         &[
@@ -147,9 +169,21 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
             "etc/keyward.yaml:3:58: rules[0].match.methods[1]: not a method; write a name such as GET",
             "etc/keyward.yaml:4:22: rules[0].require.scopes[0]: a scope is one or more visible ASCII characters other than `\"` and `\\` (RFC 6749 section 3.3)",
             "etc/keyward.yaml:4:40: rules[0].require.clients[0]: a client has 1 to 128 characters of `A-Za-z0-9._:@/-` and does not begin with `_`",
-            "etc/keyward.yaml:6:19: rules[1].match.hosts[0]: `*` stands for names below a host, as in `*.example.org`, and only in front; leave `hosts` out to match any",
+            "etc/keyward.yaml:6:19: rules[1].match.hosts[0]: `*` stands for names below a host, as in `*.example.org`, and only in front; leave the list out to match any",
             "etc/keyward.yaml:7:21: rules[1].require.scopes: the list is empty; leave it out for any",
             "etc/keyward.yaml:7:34: rules[1].require.clients: the list is empty; leave it out for any",
+        ],
+    ),
+    (
+        "patterns that no request could match, so that a rule for nobody would let everybody in",
+        "rules:\n- {name: a, match: {paths: [/caf%C3%A9, '/a;b', \"/a\\n\"], hosts: [.example.com, a..b, 'a:080']}, allow: nobody}\n",
+        &[
+            "etc/keyward.yaml:2:29: rules[0].match.paths[0]: paths are percent-decoded before they are compared: write the decoded character instead of `%`",
+            "etc/keyward.yaml:2:41: rules[0].match.paths[1]: a path pattern holds no ';'; `*` stands for any text within a segment",
+            "etc/keyward.yaml:2:49: rules[0].match.paths[2]: a path pattern holds no '\\n'; `*` stands for any text within a segment",
+            "etc/keyward.yaml:2:66: rules[0].match.hosts[0]: a host has something before and between its dots",
+            "etc/keyward.yaml:2:80: rules[0].match.hosts[1]: a host has something before and between its dots",
+            "etc/keyward.yaml:2:86: rules[0].match.hosts[2]: a port has no leading zeros",
         ],
     ),
     (

@@ -31,6 +31,10 @@ pub(super) fn read_records(
     chunk_bytes: usize,
     records: &mut Vec<Arc<KeyRecord>>,
 ) -> Result<(), Problems> {
+    if yaml::is_empty(text) {
+        let help = "write `keys: []` for no keys";
+        return Err(Problems::one(path, None, "the file is empty", Some(help)));
+    }
     let start = records.len();
     if text.len() > chunk_bytes
         && let Ok(done) = in_chunks(path, text, policy, chunk_bytes, records)

@@ -89,11 +89,11 @@ fn a_file_without_keys_is_an_error_and_an_empty_list_is_none() {
         ("{keys: []}", Ok(Vec::new())),
         (
             "",
-            Err("keys.yaml: the file is empty; write {} for an empty mapping"),
+            Err("keys.yaml: the file is empty; write `keys: []` for no keys"),
         ),
         (
             "# nothing\n",
-            Err("keys.yaml: the file is empty; write {} for an empty mapping"),
+            Err("keys.yaml: the file is empty; write `keys: []` for no keys"),
         ),
         ("{}", Err("keys.yaml:1:1: missing member `keys`")),
         (

@@ -32,6 +32,9 @@ impl KeySpec {
             .and_then(|text| at.field("client").note(text.parse()));
         let secrets = check_secrets(&self.secrets, &at.field("secrets"), policy);
         let validity = check_validity(at, self.not_before, self.expires_at);
+        if at.field("not_before").is_known() && at.field("expires_at").is_known() {
+            self.check_overlaps(&validity, &at.field("secrets"));
+        }
         let plan = self
             .plan
             .as_deref()
@@ -68,6 +71,27 @@ impl KeySpec {
             note_identity(&invalid, at);
         }
         (at.problems_so_far() == before).then_some(record)
+    }
+
+    /// Notes each secret whose time and the key's have no moment in common.
+    fn check_overlaps(&self, key: &Validity, at: &Place<'_>) {
+        if is_never(key) {
+            return;
+        }
+        for (index, secret) in self.secrets.iter().enumerate() {
+            let own = validity(secret.not_before, secret.expires_at);
+            let ends = [key.expires_at, own.expires_at];
+            let together = Validity {
+                not_before: key.not_before.max(own.not_before),
+                expires_at: ends.into_iter().flatten().min(),
+            };
+            if !is_never(&own) && is_never(&together) && at.index(index).is_known() {
+                at.index(index).problem_with_help(
+                    "it is never valid: its time and the key's have no moment in common",
+                    "both its and the key's `not_before` and `expires_at` hold",
+                );
+            }
+        }
     }
 
     fn check_restrictions(&self, at: &Place<'_>) -> Option<Box<Restrictions>> {
@@ -137,18 +161,25 @@ fn check_secrets(secrets: &[SecretSpec], at: &Place<'_>, policy: Option<&Policy>
     secrets.iter().enumerate().filter_map(check).collect()
 }
 
+fn validity(not_before: Option<TimeSpec>, expires_at: Option<TimeSpec>) -> Validity {
+    Validity {
+        not_before: not_before.map(|time| time.0.into()),
+        expires_at: expires_at.map(|time| time.0.into()),
+    }
+}
+
+fn is_never(validity: &Validity) -> bool {
+    let times = validity.not_before.zip(validity.expires_at);
+    times.is_some_and(|(first, end)| end <= first)
+}
+
 fn check_validity(
     at: &Place<'_>,
     not_before: Option<TimeSpec>,
     expires_at: Option<TimeSpec>,
 ) -> Validity {
-    let validity = Validity {
-        not_before: not_before.map(|time| time.0.into()),
-        expires_at: expires_at.map(|time| time.0.into()),
-    };
-    if let (Some(first), Some(end)) = (validity.not_before, validity.expires_at)
-        && end <= first
-    {
+    let validity = validity(not_before, expires_at);
+    if is_never(&validity) {
         at.field("expires_at").problem_with_help(
             "it expires before it begins",
             "`expires_at` is after `not_before`",

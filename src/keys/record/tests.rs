@@ -202,6 +202,9 @@ fn what_is_wrong_is_said_with_its_place_and_what_would_be_right() {
             "metadata.org: `key.metadata.org` goes into an identity header",
         ),
         ("metadata: {a: 1, a: 2}", "repeated member `a`"),
+        ("scopes:", "scopes: holds nothing; write [] for"),
+        ("limits:", "limits: holds nothing; write [] for"),
+        ("metadata:", "metadata: holds nothing; write {} for"),
         ("id: b", "repeated member `id`"),
     ] {
         let problems = check(&with(lines)).unwrap_err();
@@ -347,4 +350,65 @@ fn the_schema_knows_every_member_and_no_other() {
     assert_eq!(key["additionalProperties"], false);
     assert_eq!(key["properties"].as_object().unwrap().len(), 16);
     assert_eq!(key["required"], serde_json::json!(["id", "secrets"]));
+}
+
+#[test]
+fn a_secret_is_refused_where_its_time_and_the_keys_have_no_moment_in_common() {
+    let never = "secrets[0]: it is never valid: ";
+    for (secret, key, want) in [
+        (
+            "expires_at: 2026-01-01T00:00:00Z",
+            "not_before: 2026-01-01T00:00:00Z",
+            Some(never),
+        ),
+        (
+            "not_before: 2026-01-02T00:00:00Z",
+            "expires_at: 2026-01-01T00:00:00Z",
+            Some(never),
+        ),
+        (
+            "not_before: 2026-01-02T00:00:00Z",
+            "expires_at: 2026-01-02T00:00:01Z",
+            None,
+        ),
+        (
+            "expires_at: 2026-01-02T00:00:00Z",
+            "expires_at: 2026-01-01T00:00:00Z",
+            None,
+        ),
+        (
+            "not_before: 2026-01-02T00:00:00Z",
+            "not_before: 2026-01-01T00:00:00Z",
+            None,
+        ),
+        // One problem, though nothing overlaps with a time that does not exist.
+        (
+            "not_before: 2026-01-02T00:00:00Z, expires_at: 2026-01-01T00:00:00Z",
+            "expires_at: 2025-01-01T00:00:00Z",
+            Some("secrets[0].expires_at: it expires before it begins"),
+        ),
+        (
+            "not_before: 2026-01-02T00:00:00Z",
+            "expires_at: soon",
+            Some("expires_at: not a time"),
+        ),
+        (
+            "expires_at: soon",
+            "not_before: 2026-01-02T00:00:00Z",
+            Some("secrets[0].expires_at: not a time"),
+        ),
+    ] {
+        let digest = digest("s");
+        let checked = check(&format!(
+            "id: a\nsecrets: [{{digest: {digest}, {secret}}}]\n{key}\n"
+        ));
+        match want {
+            None => assert!(checked.is_ok(), "{secret}, {key}"),
+            Some(want) => {
+                let problems = checked.unwrap_err();
+                assert!(problems.contains(want), "{problems}");
+                assert_eq!(problems.lines().count(), 1, "{problems}");
+            }
+        }
+    }
 }

@@ -109,7 +109,7 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// Nothing at all, which `serde_yaml` takes for an empty list or mapping.
+    /// Nothing at all: what was to be there may be lost, so it is neither an empty list nor an empty mapping.
     fn is_blank(&self) -> bool {
         matches!(&self.node.content, Content::Scalar { text, plain: true, .. } if text.is_empty())
     }
@@ -123,6 +123,21 @@ impl<'s> Reader<'s> {
             (Content::Scalar { .. }, None) => "another value",
         };
         Fault::found(expected, found)
+    }
+
+    fn not_a_mapping(&self) -> Fault {
+        self.not_a("a mapping", "write {} for an empty mapping")
+    }
+
+    /// As [`Self::mismatch`]; of nothing at all it tells how to write what is empty.
+    fn not_a(&self, expected: &str, empty: &str) -> Fault {
+        if !self.is_blank() {
+            return self.mismatch(expected);
+        }
+        Fault::of(Kind::Wrong {
+            message: "holds nothing".to_owned(),
+            help: Some(format!("{empty}, or leave it out")),
+        })
     }
 
     fn mapping<'de, V: Visitor<'de>>(
@@ -300,9 +315,8 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         let nodes = match &self.node.content {
             Content::List(nodes) => nodes.as_slice(),
-            Content::Scalar { .. } | Content::Mapping(_) if self.is_blank() => &[],
             Content::Scalar { .. } | Content::Mapping(_) => {
-                return self.here(|| Err(self.mismatch("a list")));
+                return self.here(|| Err(self.not_a("a list", "write [] for an empty list")));
             }
         };
         self.here(|| {
@@ -329,10 +343,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         self.here(|| match &self.node.content {
             Content::Mapping(members) => self.mapping(members, None, visitor),
-            Content::Scalar { .. } | Content::List(_) if self.is_blank() => {
-                self.mapping(&[], None, visitor)
-            }
-            Content::Scalar { .. } | Content::List(_) => Err(self.mismatch("a mapping")),
+            Content::Scalar { .. } | Content::List(_) => Err(self.not_a_mapping()),
         })
     }
 
@@ -344,10 +355,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     ) -> Result<V::Value, Fault> {
         self.here(|| match &self.node.content {
             Content::Mapping(members) => self.mapping(members, Some(fields), visitor),
-            Content::Scalar { .. } | Content::List(_) if self.is_blank() => {
-                self.mapping(&[], Some(fields), visitor)
-            }
-            Content::Scalar { .. } | Content::List(_) => Err(self.mismatch("a mapping")),
+            Content::Scalar { .. } | Content::List(_) => Err(self.not_a_mapping()),
         })
     }
 

@@ -23,7 +23,7 @@ plans:
 
 /// Whether each way accepts the text, the fast one first.
 fn read_both_ways(text: &str) -> (bool, bool) {
-    let fast = serde_yaml::from_str::<FileSpec>(text);
+    let fast = strict::read::<FileSpec>(text);
     let slow = read_slowly(text);
     if let (Ok(fast), Ok(slow)) = (&fast, &slow) {
         assert_eq!(fast, slow, "{text}");

@@ -63,6 +63,18 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
+        "a blank is neither an empty mapping nor an empty list",
+        "server:\nplans:\n  gold:\n  silver: {scopes: }\nkeys:\n- id: a\n  secrets: # lost\n  metadata: !lost\n-\n",
+        &[
+            "f.yaml:1:7: server: holds nothing; write {} for an empty mapping, or leave it out",
+            "f.yaml:3:7: plans.gold: holds nothing; write {} for an empty mapping, or leave it out",
+            "f.yaml:4:18: plans.silver.scopes: holds nothing; write [] for an empty list, or leave it out",
+            "f.yaml:7:10: keys[0].secrets: holds nothing; write [] for an empty list, or leave it out",
+            "f.yaml:8:13: keys[0].metadata: holds nothing; write {} for an empty mapping, or leave it out",
+            "f.yaml:9:2: keys[1]: holds nothing; write {} for an empty mapping, or leave it out",
+        ],
+    ),
+    (
         "a repeated member is an error at any depth",
         "server: {port: 1, port: 2}\nkeys:\n- id: a\n  secrets: []\n  metadata:\n    x: {y: [{z: 1, z: 1}]}\nplans:\n  gold: {}\n  gold: {}\n",
         &[
