@@ -13,7 +13,7 @@ mod schema;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue};
@@ -21,7 +21,7 @@ use clap::{CommandFactory, Parser};
 
 use self::command::{Arguments, Command, ConfigFile, KeysCommand};
 use crate::authz::key_map::KeyMap;
-use crate::config::{Config, ConfigError, SourceConfig};
+use crate::config::{Config, ConfigError};
 use crate::keys::append::AppendError;
 use crate::keys::file::LoadError;
 use crate::server::{self, ServeError, TlsError};
@@ -86,7 +86,7 @@ enum Error {
 }
 
 impl Error {
-    /// The exit code of section 2 of the contract.
+    /// What the shell sees: 1 for a failure, 2 for arguments, 3 for files that cannot be used.
     fn exit_code(&self) -> u8 {
         let bad_file = |is_bad| if is_bad { 3 } else { 1 };
         match self {
@@ -235,13 +235,10 @@ fn load_config(arguments: &ConfigFile) -> Result<Config, Error> {
 
 /// The keys of the configuration's file source.
 fn load_keys(config: &Config) -> Result<KeyMap, Error> {
-    Ok(crate::keys::file::load(key_file(config), &config.policy)?)
-}
-
-/// Where the configuration's keys are.
-fn key_file(config: &Config) -> &Path {
-    let SourceConfig::File { path } = &config.source;
-    path
+    Ok(crate::keys::file::load(
+        config.source.path(),
+        &config.policy,
+    )?)
 }
 
 /// Prints data. Whoever reads it may have heard enough, as in `keyward schema config | head`: that is no failure.

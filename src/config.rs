@@ -14,6 +14,7 @@ use std::sync::Arc;
 use schemars::Schema;
 
 use crate::authz::snapshot::Policy;
+use crate::observe::log::LogSettings;
 use crate::yaml::{self, Environment, Place, Problems, ReadError};
 
 pub mod defaults;
@@ -33,11 +34,10 @@ mod tests;
 
 pub use server::{GrpcConfig, ListenAddress, ServerConfig, TlsFiles};
 pub use source::{CacheConfig, SourceConfig};
-pub use spec::{LogFormat, LogLevel, LogSpec, LoggedDecisions};
 
 use spec::ConfigSpec;
 
-/// What is said of members that the contract knows and this version does not.
+/// What is said of members that the configuration has and this version does nothing with.
 const NOT_SUPPORTED_YET: &str = "not supported yet";
 
 /// A configuration, checked.
@@ -52,7 +52,7 @@ pub struct Config {
     /// Keys with series of their own; the rest share one.
     pub metrics_max_keys: usize,
     /// What is logged.
-    pub log: LogSpec,
+    pub log: LogSettings,
     /// How requests are decided.
     pub policy: Arc<Policy>,
     spec: ConfigSpec,
@@ -72,6 +72,19 @@ pub enum ConfigError {
     /// It has these problems.
     #[error(transparent)]
     Invalid(#[from] Problems),
+}
+
+impl ConfigError {
+    /// Why the configuration in `file` could not be read.
+    pub fn of_read(file: &Path, error: ReadError) -> Self {
+        match error {
+            ReadError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Self::Missing(file.to_owned())
+            }
+            ReadError::Problems(problems) => Self::Invalid(problems),
+            error @ ReadError::Io { .. } => Self::Read(error),
+        }
+    }
 }
 
 /// A part of the configuration that is in force until a restart.
@@ -115,13 +128,7 @@ impl Config {
     /// # Errors
     /// When the file is missing or unreadable, or with all that is wrong in it.
     pub fn load(file: &Path, env: &Environment<'_>) -> Result<Self, ConfigError> {
-        let text = yaml::read(file).map_err(|error| match error {
-            ReadError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                ConfigError::Missing(file.to_owned())
-            }
-            ReadError::Problems(problems) => ConfigError::Invalid(problems),
-            error @ ReadError::Io { .. } => ConfigError::Read(error),
-        })?;
+        let text = yaml::read(file).map_err(|error| ConfigError::of_read(file, error))?;
         Ok(Self::parse(file, &text, env)?)
     }
 
@@ -138,7 +145,7 @@ impl Config {
             source: parts.source,
             cache: parts.cache,
             metrics_max_keys: parts.spec.metrics.max_keys,
-            log: parts.spec.log.clone(),
+            log: parts.spec.log.settings(),
             policy: Arc::new(parts.policy),
             effective: effective::write(&parts.spec, source.substituted()),
             spec: parts.spec,

@@ -1,7 +1,7 @@
 //! The command line, and nothing else: arguments to an exit code.
 //!
-//! What a command does is in the library's `cli` room. This file gives it the process's arguments, environment and
-//! standard streams, and turns its outcome into what the shell sees.
+//! What a command does, and what it takes of the environment and writes to the standard streams, is in the library's `cli`
+//! room. This file gives it the process's arguments, and the shell its exit code.
 
 use std::process::ExitCode;
 

@@ -12,7 +12,6 @@ mod error;
 mod files;
 mod followed;
 mod grpc;
-mod logging;
 mod orders;
 mod phase;
 mod record;
@@ -65,7 +64,8 @@ pub fn check_certificates(config: &Config) -> Result<(), TlsError> {
 
 /// Serves as the configuration in that file says until a signal stops it.
 ///
-/// SIGTERM and SIGINT drain; a second one ends at once, as a failure, for checks may have been cut off. SIGHUP reloads.
+/// SIGTERM and SIGINT drain; a SIGINT during the drain ends it at once, as a failure, for checks may have been cut off.
+/// SIGHUP reloads.
 ///
 /// # Errors
 /// When the configuration or the keys cannot be used, an address cannot be listened on, or a part of the server fails.
@@ -77,12 +77,7 @@ pub fn run(config_file: &Path, env: Environment) -> Result<(), ServeError> {
 
     // Only on a terminal, and never with NO_COLOR.
     let colour = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
-    let (log, _flush) = Log::start(
-        logging::settings(&config),
-        colour,
-        Arc::clone(&clock),
-        std::io::stderr(),
-    );
+    let (log, _flush) = Log::start(config.log, colour, Arc::clone(&clock), std::io::stderr());
     log.install().map_err(|_| ServeError::LogTaken)?;
     // Fails where there is one already, which is as good.
     _ = rustls::crypto::ring::default_provider().install_default();

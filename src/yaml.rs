@@ -118,9 +118,12 @@ pub fn read(file: &Path) -> Result<String, ReadError> {
         file: file.display().to_string(),
         source,
     };
-    let mut bytes = Vec::new();
-    File::open(file)
-        .map_err(io)?
+    let opened = File::open(file).map_err(io)?;
+    let size = opened.metadata().map_or(0, |data| data.len());
+    // The exact size from the start: growing by doubling would leave half of it unused, and twice the peak.
+    let capacity = size.min(MAX_FILE_BYTES).saturating_add(1);
+    let mut bytes = Vec::with_capacity(usize::try_from(capacity).unwrap_or(0));
+    opened
         .take(MAX_FILE_BYTES + 1)
         .read_to_end(&mut bytes)
         .map_err(io)?;

@@ -1,6 +1,6 @@
 //! What the rules say of a request, and whether a valid key may make it.
 //!
-//! The steps of section 5 of the contract that look at the route, in its order. Each is told to the trace with what it
+//! The steps of a decision that look at the route, in its order. Each is told to the trace with what it
 //! looked at; nothing is described where nobody listens.
 
 use jiff::Timestamp;
@@ -44,7 +44,7 @@ impl<'r> Route<'r> {
         let seen = || wording::choice(choice, request);
         match choice {
             Choice::Rule(_) | Choice::Default(_) => trace.passed(Step::Rule, seen),
-            // Not the step that refuses: section 5 has the key come first.
+            // Not the step that refuses: the key comes first.
             Choice::MalformedPath(_) | Choice::UnknownName => trace.noted(Step::Rule, seen),
         }
         Self::of(choice)

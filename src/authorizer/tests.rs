@@ -1,4 +1,4 @@
-//! The pipeline as a whole: held to an oracle, to the order of the contract, to the clock and to reloads.
+//! The pipeline as a whole: held to an oracle, to the order of a decision, to the clock and to reloads.
 //!
 //! `naive` is the data, `oracle`, `losses` and `texts` read it on their own, `random` and `callers` make it up.
 

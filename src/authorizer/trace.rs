@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-/// A step of a decision, in the order of section 5 of the contract.
+/// A step of a decision, in their order (the table in the README).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// Which rule decides.

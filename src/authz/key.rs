@@ -195,7 +195,7 @@ impl KeyRecord {
     /// Whether the key counts at that moment, presented as the secret with that digest.
     ///
     /// # Errors
-    /// The first reason against it, in the order of section 5 of the contract.
+    /// The first reason against it, in the order of a decision (the table in the README).
     pub fn judge(&self, digest: &KeyDigest, now: Timestamp) -> Result<(), NotValid> {
         let now = Moment::from(now);
         if let Some(revoked_at) = self.revoked_at.filter(|at| *at <= now) {

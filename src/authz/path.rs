@@ -2,7 +2,7 @@
 //!
 //! A path that two programs could read in two ways must not be matched: Envoy forwards `/a/../b`, `%2f` or `;` as
 //! sent, and what the upstream makes of it is its own affair. Such a path is not *plain* and is refused where a
-//! decision has to look at it (section 3 of the contract).
+//! decision has to look at it.
 
 use std::borrow::Cow;
 use std::fmt;

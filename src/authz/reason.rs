@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_statuses_of_the_contract_are_ever_sent() {
+    fn only_these_statuses_are_ever_sent() {
         for reason in Reason::ALL {
             match reason.verdict() {
                 Verdict::Allow => assert_eq!(reason.http_status(), 200, "{reason}"),

@@ -162,7 +162,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::authz::digest::DigestKind;
 
-    /// A policy with the contract's defaults.
+    /// A policy with the configuration's defaults.
     pub(crate) fn policy() -> Policy {
         Policy {
             credentials: CredentialPlaces::new(vec![

@@ -8,7 +8,7 @@ use std::io::Write;
 use serde_json::json;
 
 use super::command::{CheckConfig, Format};
-use super::{Error, Outcome, find_config, key_file, load_config, load_keys, print};
+use super::{Error, Outcome, find_config, load_config, load_keys, print};
 use crate::server;
 
 /// Loads them, and says in a line what they hold.
@@ -25,7 +25,7 @@ pub(super) fn run(arguments: &CheckConfig, out: &mut impl Write) -> Result<Outco
         }
     };
     let (rules, plans) = (config.policy.rules.list.len(), config.policy.plans.0.len());
-    let source = key_file(&config).display();
+    let source = config.source.path().display();
     let text = match arguments.output.output {
         Format::Text => format!(
             "{}: valid; {rules} rules, {plans} plans, {} keys in {source}",

@@ -10,7 +10,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::command::{Format, NewKey};
-use super::{Error, Outcome, key_file, load_config, named_config};
+use super::{Error, Outcome, load_config, named_config};
 use crate::authz::clock::{Clock, SystemClock};
 use crate::authz::digest::{DigestKind, Digester};
 use crate::config::Config;
@@ -22,7 +22,11 @@ use crate::yaml::{DurationSpec, Free, TimeSpec};
 /// Makes a key.
 pub(super) fn new(arguments: &NewKey, out: &mut impl Write) -> Result<Outcome, Error> {
     let config = config_for(arguments)?;
-    let of_config = || config.as_ref().map(|config| key_file(config).to_owned());
+    let of_config = || {
+        config
+            .as_ref()
+            .map(|config| config.source.path().to_owned())
+    };
     let Some(file) = arguments.file.clone().or_else(of_config) else {
         return Err(Error::NoConfig);
     };
@@ -78,7 +82,7 @@ fn config_for(arguments: &NewKey) -> Result<Option<Config>, Error> {
     match load_config(&arguments.config) {
         Err(Error::NoConfig) => Ok(None),
         Ok(config) => {
-            Ok(Some(config).filter(|config| is_named || is_among(file, key_file(config))))
+            Ok(Some(config).filter(|config| is_named || is_among(file, config.source.path())))
         }
         Err(error) => Err(error),
     }

@@ -1,6 +1,6 @@
 //! What holds where the configuration says nothing.
 //!
-//! Each value of the contract's section 3 is a constant with its unit and its reason, named nowhere else.
+//! Each value is a constant with its unit and its reason, named nowhere else.
 
 use std::time::Duration;
 

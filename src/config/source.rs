@@ -21,6 +21,15 @@ pub enum SourceConfig {
     },
 }
 
+impl SourceConfig {
+    /// Where the keys are.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::File { path } => path,
+        }
+    }
+}
+
 /// What is kept prepared for the keys in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheConfig {

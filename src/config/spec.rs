@@ -1,4 +1,4 @@
-//! The YAML shape of a configuration: section 3 of the contract, member by member.
+//! The YAML shape of a configuration, member by member.
 //!
 //! Nothing is judged here but names and types. A default stands where a member is absent, so that what is
 //! written out again is the configuration in force.
@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::defaults;
+use crate::observe::decision_log::Decisions;
+use crate::observe::log::{LogFormat, LogLevel, LogSettings};
 use crate::yaml::{DurationSpec, Members, text};
 
 mod remote;
@@ -316,48 +318,18 @@ pub struct LogSpec {
     /// The least important that is logged.
     pub level: LogLevel,
     /// Which decisions are logged.
-    pub decisions: LoggedDecisions,
+    pub decisions: Decisions,
 }
 
-/// How a log line looks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogFormat {
-    /// One JSON object a line.
-    #[default]
-    Json,
-    /// For people.
-    Text,
-}
-
-/// The least important that is logged.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogLevel {
-    /// What needs someone's attention now.
-    Error,
-    /// What will need it.
-    Warn,
-    /// What changed.
-    #[default]
-    Info,
-    /// How things went.
-    Debug,
-    /// Everything.
-    Trace,
-}
-
-/// Which decisions are logged.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum LoggedDecisions {
-    /// Every one.
-    All,
-    /// All but what was allowed.
-    #[default]
-    Denied,
-    /// None.
-    None,
+impl LogSpec {
+    /// The log's settings.
+    pub(super) fn settings(&self) -> LogSettings {
+        LogSettings {
+            format: self.format,
+            level: self.level,
+            decisions: self.decisions,
+        }
+    }
 }
 
 /// Whether refusals are enforced, or only told.

@@ -1,4 +1,4 @@
-//! The contract's section 3, taken whole, and what each mistake in it makes an operator read.
+//! Every member of a configuration, and what each mistake in it makes an operator read.
 
 use std::time::Duration;
 
@@ -9,6 +9,8 @@ use crate::authz::digest::DigestKind;
 use crate::authz::identity::IdentityName;
 use crate::authz::rule::DefaultAccess;
 use crate::authz::snapshot::{ClientAddress, Mode};
+use crate::observe::decision_log::Decisions;
+use crate::observe::log::{LogFormat, LogLevel};
 use problems::CASES;
 
 mod mixed;
@@ -57,7 +59,7 @@ fn an_empty_mapping_is_the_configuration_of_defaults() {
         (config.log.format, config.log.level),
         (LogFormat::Json, LogLevel::Info)
     );
-    assert_eq!(config.log.decisions, LoggedDecisions::Denied);
+    assert_eq!(config.log.decisions, Decisions::Denied);
     let policy = &config.policy;
     let places: Vec<_> = policy.credentials.iter().map(ToString::to_string).collect();
     assert_eq!(
@@ -89,7 +91,7 @@ fn an_empty_mapping_is_the_configuration_of_defaults() {
     );
 }
 
-/// Section 3 of the contract, written out, with what is not a default taken along.
+/// Every member of a configuration, written out, with what is not a default taken along.
 const WHOLE: &str = r#"
 server:
   grpc:
@@ -132,7 +134,7 @@ mode: observe
 "#;
 
 #[test]
-fn every_member_of_the_contract_is_taken() {
+fn every_member_is_taken() {
     let config = load(WHOLE).unwrap();
     assert_eq!(
         config.server.grpc,

@@ -20,6 +20,7 @@ use crate::authz::decision::{Basis, Decision, Grant, Refusal};
 use crate::authz::reason::Reason;
 use crate::authz::request::RequestAttributes;
 use crate::authz::snapshot::Policy;
+use crate::envoy::proto::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
 
 pub use self::key_wire::{KeyWire, Keyed};
 
@@ -109,6 +110,19 @@ fn answer(status: &[u8], response_field: u8, parts: [&[u8]; 2], metadata: &Metad
     metadata.put(&mut message);
     debug_assert_eq!(message.len(), len, "a length was foretold wrong");
     message.into()
+}
+
+/// A header that replaces all lines of its name. It is `append` that Envoy goes by here, not `append_action`.
+fn header(name: &str, value: String) -> HeaderValueOption {
+    let value = HeaderValue {
+        key: name.to_owned(),
+        value,
+        raw_value: Bytes::new(),
+    };
+    HeaderValueOption {
+        header: Some(value),
+        append: Some(false),
+    }
 }
 
 /// Field numbers of `CheckResponse`.

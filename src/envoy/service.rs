@@ -5,14 +5,14 @@
 //! fails open (`failure_mode_allow`) lets those through. A client that goes away drops the call's future, which holds
 //! nothing that would need an end.
 
-mod unwind;
-
 use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use tonic::body::Body;
 use tonic::codegen::{self, BoxFuture, StdError, http};
 use tonic::server::{Grpc, NamedService};
@@ -89,11 +89,14 @@ impl<P: Keyed + Send + Sync + 'static> Checks<P> {
     /// Answers a check, whatever comes.
     async fn answer(&self, message: &[u8]) -> Bytes {
         let begun = self.clock.monotonic();
-        if let Ok(answer) = unwind::caught(self.check(message, begun)).await {
+        // A panic may cost the check that met it, not the connection, over which Envoy sends everybody's. What is left in
+        // the middle bears it: a check only reads, but for caches and counters that are whole between any two operations.
+        let checked = AssertUnwindSafe(self.check(message, begun)).catch_unwind();
+        if let Ok(answer) = checked.await {
             return answer;
         }
         // Telling of it may be what panicked.
-        _ = unwind::caught(async { self.tell_fault(begun) }).await;
+        _ = catch_unwind(AssertUnwindSafe(|| self.tell_fault(begun)));
         self.fault.clone()
     }
 

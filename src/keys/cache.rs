@@ -3,7 +3,8 @@
 //! A known key is held with what was prepared for it under one generation of the configuration. For a file, whose map is
 //! always at hand in the snapshot, the map decides and the cache only keeps what is prepared for the keys in use. For a remote
 //! source it keeps what was learnt for as long as it is fresh by our clock; moka only bounds the memory. An error is
-//! never kept, and nobody waits with a lock in hand.
+//! never kept, and nobody waits with a lock in hand. The server builds `for_file` alone as yet; `for_source` is what remote
+//! sources will use.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,7 +73,7 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
         }
     }
 
-    /// A cache in front of a source that has to be asked.
+    /// A cache in front of a source that has to be asked, as remote ones will be.
     pub fn for_source(source: RemoteSource, prepare: Prepare<P>) -> Self {
         let shelf = Shelf::new(
             source.capacity,

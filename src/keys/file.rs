@@ -4,7 +4,6 @@
 //! of it is taken or nothing. Reading ([`read`]) and checking ([`Texts::keys`]) are two steps, so that a watcher can tell a changed
 //! file from a touched one. Neither blocks less than it takes: call them off the threads that serve.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use crate::authz::digest::KeyDigest;
 use crate::authz::key::KeyRecord;
 use crate::authz::key_map::{KeyMap, Repeated};
 use crate::authz::snapshot::Policy;
-use crate::yaml::{self, Problems};
+use crate::yaml::{self, Problems, ReadError};
 
 pub(super) mod chunks;
 mod listing;
@@ -103,20 +102,12 @@ pub fn read(path: &Path) -> Result<Texts, LoadError> {
 }
 
 pub(super) fn read_text(path: &Path) -> Result<String, Problems> {
-    let failed =
-        |error: std::io::Error| Problems::one(path, None, format!("cannot be read: {error}"), None);
-    let file = std::fs::File::open(path).map_err(failed)?;
-    let size = file
-        .metadata()
-        .map_or(0, |data| data.len())
-        .min(yaml::MAX_FILE_BYTES);
-    // The exact size from the start: growing by doubling would leave half of it unused, and twice the peak.
-    let mut bytes =
-        Vec::with_capacity(usize::try_from(size).map_or(0, |size| size.saturating_add(1)));
-    file.take(yaml::MAX_FILE_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    yaml::decode(path, bytes)
+    yaml::read(path).map_err(|error| match error {
+        ReadError::Io { source, .. } => {
+            Problems::one(path, None, format!("cannot be read: {source}"), None)
+        }
+        ReadError::Problems(problems) => problems,
+    })
 }
 
 /// The records of a file's text.

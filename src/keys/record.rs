@@ -1,6 +1,6 @@
 //! A key's record as it is written: in a keys file, in an answer of a remote source, in Redis.
 //!
-//! One shape for all three (section 4 of the contract), read strictly: unknown and repeated members are errors. What it
+//! One shape for all three, read strictly: unknown and repeated members are errors. What it
 //! says is checked in `check`, which turns it into a `KeyRecord`. Nothing here prints a value that was read, for a secret
 //! may have been pasted where its digest, or anything else, belongs.
 

@@ -2,7 +2,7 @@
 //!
 //! Half a YAML file can be a valid one, with a key whose restrictions have not been written yet. So a file that came whole, by
 //! a rename or a swapped symlink, is read at once, and one that is being written in place only after it has stood still for a
-//! second (section 4 of the contract). [`Sighting`] is what a look at the path shows; [`Stillness`] judges sightings, and touches
+//! second. [`Sighting`] is what a look at the path shows; [`Stillness`] judges sightings, and touches
 //! no file and no clock. It serves for the configuration file as well.
 
 use std::time::Duration;

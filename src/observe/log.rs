@@ -38,14 +38,14 @@ const MAX_WAITING_LINES: usize = 4096;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// One JSON object.
+    /// One JSON object a line.
     #[default]
     Json,
     /// Words for people.
     Text,
 }
 
-/// Down to which level lines are written. Decisions are written as `Decisions` says, whatever the level.
+/// Down to which level lines are written. Decisions are written as `decisions` says, whatever the level.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, Serialize, JsonSchema,
 )]

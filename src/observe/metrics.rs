@@ -28,7 +28,7 @@ use crate::authz::reason::{Reason, Verdict};
 use crate::authz::snapshot::Generation;
 
 /// The media type of `Metrics::render`.
-pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Seconds. A check from memory takes less than the first; 200 ms is Envoy's default timeout of a check, so that what
 /// is above it was in vain; a check that takes a second has met a remote source at its worst.

@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use super::accept::{Accepted, Room};
 use super::phase::{Phase, PhaseWatch};
 use super::socket::Listener;
+use crate::observe::metrics;
 
 /// Connections at once: some scrapers, a probe, a person.
 const MAX_CONNECTIONS: usize = 64;
@@ -35,7 +36,7 @@ const MAX_HEADERS: usize = 64;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+const METRICS: HeaderValue = HeaderValue::from_static(metrics::CONTENT_TYPE);
 
 /// Writes the metrics in Prometheus' text form.
 pub(crate) type Render = Box<dyn Fn() -> String + Send + Sync>;

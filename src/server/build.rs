@@ -4,7 +4,7 @@
 //! and only then answer checks. What connects meanwhile waits in the listener's queue.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
@@ -115,14 +115,9 @@ impl Bound {
         let (reporter, health) = tonic_health::server::health_reporter();
         let mut lifecycle = Lifecycle::new(reporter).await;
         let mut tasks = Tasks::default();
-        let (admin_listener, admin) = (
-            admin,
-            Arc::new(teller(&config, &metrics, lifecycle.watch())),
-        );
-        tasks.spawn(
-            ADMIN,
-            Arc::clone(&admin).run(admin_listener, lifecycle.watch()),
-        );
+        let measured = Arc::new(OnceLock::new());
+        let teller = Arc::new(teller(&config, &metrics, &measured, lifecycle.watch()));
+        tasks.spawn(ADMIN, Arc::clone(&teller).run(admin, lifecycle.watch()));
 
         let Some((keys, key_file)) = load_keys(&config, &mut tasks, &mut orders).await? else {
             return Ok(());
@@ -132,12 +127,13 @@ impl Bound {
         metrics.reloads.loaded(What::Config, clock.now());
         metrics.reloads.loaded(What::Keys, clock.now());
         source.set_up(true);
-        admin.source.store(Arc::new(SourceState {
+        teller.source.store(Arc::new(SourceState {
             keys: keys.len(),
             failure: None,
         }));
 
         let authorizer = Arc::new(authorizer(&config, keys, &metrics, &clock));
+        _ = measured.set(Arc::clone(&authorizer));
         let observer = Observer { metrics, log };
         let observe = observe_with(observer.clone(), Arc::clone(&clock));
         let checks =
@@ -156,7 +152,7 @@ impl Bound {
             authorizer,
             observer,
             source,
-            admin,
+            admin: teller,
         };
         let start = Start {
             config,
@@ -177,7 +173,7 @@ impl Bound {
             tokio::select! {
                 ended = tasks.next_end() => return drain::failed(ended),
                 order = orders.next() => match order {
-                    Order::Stop => break,
+                    Order::Stop | Order::Interrupt => break,
                     // Full: one that has not begun yet will do.
                     Order::Reload => _ = order_reload.try_send(()),
                 },
@@ -187,12 +183,24 @@ impl Bound {
     }
 }
 
-/// The admin listener's side of a server that is loading.
-fn teller(config: &Config, metrics: &Arc<Metrics>, phase: PhaseWatch) -> Admin {
-    let metrics = Arc::clone(metrics);
+/// The admin listener's side of a server that is loading. Its metrics measure the cache of what is `measured`, once that
+/// is there.
+fn teller(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    measured: &Arc<OnceLock<Arc<Authorizer<PreparedKey>>>>,
+    phase: PhaseWatch,
+) -> Admin {
+    let (metrics, measured) = (Arc::clone(metrics), Arc::clone(measured));
+    let render = move || {
+        if let Some(authorizer) = measured.get() {
+            authorizer.cache().measure();
+        }
+        metrics.render()
+    };
     Admin {
         phase,
-        metrics: Box::new(move || metrics.render()),
+        metrics: Box::new(render),
         config: ArcSwap::from_pointee(shown(config)),
         source: ArcSwap::from_pointee(SourceState::default()),
     }
@@ -204,7 +212,7 @@ async fn load_keys(
     tasks: &mut Tasks,
     orders: &mut Orders,
 ) -> Result<Option<(KeyMap, Followed)>, ServeError> {
-    let (path, policy) = (files::key_path(config), Arc::clone(&config.policy));
+    let (path, policy) = (config.source.path().to_owned(), Arc::clone(&config.policy));
     let loading = tokio::task::spawn_blocking(move || {
         let taken: Taken<_> = files::read_keys(&path, &policy);
         split(&path, taken)
@@ -229,12 +237,14 @@ fn authorizer(
     metrics: &Arc<Metrics>,
     clock: &Arc<dyn Clock>,
 ) -> Authorizer<PreparedKey> {
+    let counted_by = metrics.cache.clone();
     let metrics = Arc::clone(metrics);
     let capacity = u64::try_from(config.cache.capacity).unwrap_or(u64::MAX);
     let cache = KeyCache::for_file(
         capacity,
         Box::new(move |record, snapshot| PreparedKey::new(record, snapshot, &metrics)),
-    );
+    )
+    .counted_by(counted_by);
     let keys = Some(Arc::new(keys));
     let snapshot = Snapshot {
         generation: FIRST,

@@ -56,7 +56,7 @@ pub(crate) async fn drain(
             tracing::warn!(connections = *open.borrow(), "the deadline has come; what is left is cut off");
             Ok(())
         }
-        () = orders.stop() => Err(ServeError::DrainCutShort),
+        () = orders.interrupt() => Err(ServeError::DrainCutShort),
     };
     lifecycle.enter(Phase::Over).await;
     if outcome.is_ok() {

@@ -3,14 +3,14 @@
 //! Plain functions that block, for threads that do not serve. Each tells, beside what it read, what the files looked
 //! like and a hash of their content, so that whoever watches them knows what has been dealt with.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::authz::key_map::KeyMap;
 use crate::authz::snapshot::Policy;
-use crate::config::{Config, ConfigError, SourceConfig};
+use crate::config::{Config, ConfigError};
 use crate::keys::file::{self, LoadError};
 use crate::keys::stillness::Sighting;
-use crate::yaml::{self, ReadError};
+use crate::yaml;
 
 /// Gives the value of an environment variable.
 pub type Environment = fn(&str) -> Option<String>;
@@ -20,6 +20,13 @@ pub type Environment = fn(&str) -> Option<String>;
 pub(crate) struct Taken<T> {
     /// What came of it.
     pub(crate) outcome: T,
+    /// What was seen of it meanwhile.
+    pub(crate) facts: Facts,
+}
+
+/// What is seen of a file or directory while it is read.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
     /// What it looked like before it was read.
     pub(crate) sighting: Sighting,
     /// The hash of its content; `None` where it could not be read.
@@ -39,15 +46,16 @@ pub(crate) fn read_config(path: &Path, env: Environment) -> Taken<Result<Config,
                 Config::parse(path, &text, &env).map_err(ConfigError::from),
             )
         }
-        // Asked once more for its own words on a file that cannot be read.
-        Err(ReadError::Io { .. } | ReadError::Problems(_)) => (None, Config::load(path, &env)),
+        Err(error) => (None, Err(ConfigError::of_read(path, error))),
     };
     let changing = Sighting::of(path) != sighting;
     Taken {
         outcome,
-        sighting,
-        hash,
-        changing,
+        facts: Facts {
+            sighting,
+            hash,
+            changing,
+        },
     }
 }
 
@@ -55,31 +63,21 @@ pub(crate) fn read_config(path: &Path, env: Environment) -> Taken<Result<Config,
 pub(crate) fn read_keys(path: &Path, policy: &Policy) -> Taken<Result<KeyMap, LoadError>> {
     let before = Sighting::of(path);
     match file::read(path) {
-        Ok(texts) => {
-            let (sighting, hash) = (texts.sighting().clone(), texts.hash());
-            let outcome = texts.keys(Some(policy)).map_err(LoadError::from);
-            Taken {
-                outcome,
-                sighting,
-                hash: Some(hash),
+        Ok(texts) => Taken {
+            facts: Facts {
+                sighting: texts.sighting().clone(),
+                hash: Some(texts.hash()),
                 changing: false,
-            }
-        }
-        Err(error) => {
-            let changing = matches!(error, LoadError::Changing { .. });
-            Taken {
-                outcome: Err(error),
+            },
+            outcome: texts.keys(Some(policy)).map_err(LoadError::from),
+        },
+        Err(error) => Taken {
+            facts: Facts {
                 sighting: before,
                 hash: None,
-                changing,
-            }
-        }
-    }
-}
-
-/// Where the keys of a configuration are.
-pub(crate) fn key_path(config: &Config) -> PathBuf {
-    match &config.source {
-        SourceConfig::File { path } => path.clone(),
+                changing: matches!(error, LoadError::Changing { .. }),
+            },
+            outcome: Err(error),
+        },
     }
 }

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::files::Taken;
+use super::files::{Facts, Taken};
 use super::watch::Happened;
 use crate::keys::stillness::{Advice, Sighting, Stillness};
 
@@ -19,6 +19,8 @@ pub(crate) struct Followed {
     absolute: PathBuf,
     stillness: Stillness,
     read: Sighting,
+    /// What the last look saw and judged.
+    seen: Sighting,
     hash: Option<blake3::Hash>,
     moved: bool,
     told: Option<String>,
@@ -26,8 +28,7 @@ pub(crate) struct Followed {
 
 /// Parts what was read from what follows it.
 pub(crate) fn split<T>(path: &Path, taken: Taken<T>) -> (T, Followed) {
-    let followed = Followed::new(path, &taken);
-    (taken.outcome, followed)
+    (taken.outcome, Followed::new(path, taken.facts))
 }
 
 /// What a look at it tells.
@@ -52,13 +53,14 @@ pub(crate) enum News {
 
 impl Followed {
     /// Follows a path that was just read.
-    fn new<T>(path: &Path, taken: &Taken<T>) -> Self {
+    fn new(path: &Path, facts: Facts) -> Self {
         Self {
             path: path.to_owned(),
             absolute: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
-            stillness: Stillness::new(taken.sighting.clone()),
-            read: taken.sighting.clone(),
-            hash: taken.hash,
+            stillness: Stillness::new(facts.sighting.clone()),
+            seen: facts.sighting.clone(),
+            read: facts.sighting,
+            hash: facts.hash,
             moved: false,
             told: None,
         }
@@ -88,20 +90,26 @@ impl Followed {
         let seen = Sighting::of(&self.path);
         let advice = self.stillness.judge(&seen, moved, now);
         let in_flux = matches!(advice, Advice::Wait(_)) && seen != self.read;
+        self.seen = seen;
         Look { advice, in_flux }
     }
 
+    /// Whether what was read is what the last look judged: nobody began to write it since.
+    pub(crate) fn is_as_judged(&self, facts: &Facts) -> bool {
+        !facts.changing && facts.sighting == self.seen
+    }
+
     /// Notes that it was read.
-    pub(crate) fn was_read<T>(&mut self, taken: &Taken<T>, now: Duration) -> News {
-        if taken.changing {
+    pub(crate) fn was_read(&mut self, facts: Facts, now: Duration) -> News {
+        if !self.is_as_judged(&facts) {
             self.stillness.was_changing();
             return News::Unknown;
         }
-        let untouched = taken.sighting == self.read;
-        let same = untouched && taken.hash == self.hash;
-        self.stillness.was_read(taken.sighting.clone(), now);
-        self.read = taken.sighting.clone();
-        self.hash = taken.hash;
+        let untouched = facts.sighting == self.read;
+        let same = untouched && facts.hash == self.hash;
+        self.stillness.was_read(facts.sighting.clone(), now);
+        self.read = facts.sighting;
+        self.hash = facts.hash;
         if same { News::Same } else { News::New }
     }
 
@@ -117,5 +125,42 @@ impl Followed {
     /// Forgets what was told: all is well again.
     pub(crate) fn is_well(&mut self) {
         self.told = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(path: &Path) -> Facts {
+        Facts {
+            sighting: Sighting::of(path),
+            hash: std::fs::read(path)
+                .ok()
+                .map(|content| blake3::hash(&content)),
+            changing: false,
+        }
+    }
+
+    #[test]
+    fn what_began_to_be_written_after_the_look_is_not_known() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keys.yaml");
+        std::fs::write(&path, "keys: []").unwrap();
+        let taken = Taken {
+            outcome: (),
+            facts: facts(&path),
+        };
+        let ((), mut followed) = split(&path, taken);
+        followed.look(Duration::ZERO);
+        std::fs::write(&path, "keys: [] # and half of mo").unwrap();
+        assert!(!followed.is_as_judged(&facts(&path)));
+        assert_eq!(
+            followed.was_read(facts(&path), Duration::ZERO),
+            News::Unknown
+        );
+        followed.look(Duration::ZERO);
+        assert!(followed.is_as_judged(&facts(&path)));
+        assert_eq!(followed.was_read(facts(&path), Duration::ZERO), News::New);
     }
 }

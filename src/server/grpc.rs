@@ -175,8 +175,8 @@ where
 
     async fn greet(&self, socket: Socket) -> std::io::Result<Greeted> {
         let stream = match &self.tls {
-            None => Stream::Plain(socket),
-            Some(tls) => Stream::Tls(Box::new(tls.acceptor().accept(socket).await?)),
+            None => Stream::Left(socket),
+            Some(tls) => Stream::Right(Box::new(tls.acceptor().accept(socket).await?)),
         };
         Greeted::new(stream).await
     }

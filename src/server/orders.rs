@@ -14,6 +14,8 @@ use tokio::sync::mpsc;
 pub(crate) enum Order {
     /// Drain and end.
     Stop,
+    /// The same, from somebody at a keyboard: given during the drain, it ends at once.
+    Interrupt,
     /// Read configuration and keys anew.
     Reload,
 }
@@ -54,7 +56,7 @@ impl Orders {
                 hangup,
             } => tokio::select! {
                 Some(()) = terminate.recv() => Order::Stop,
-                Some(()) = interrupt.recv() => Order::Stop,
+                Some(()) = interrupt.recv() => Order::Interrupt,
                 Some(()) = hangup.recv() => Order::Reload,
             },
             #[cfg(test)]
@@ -67,6 +69,11 @@ impl Orders {
 
     /// Waits for the next order to stop; others are passed over.
     pub(crate) async fn stop(&mut self) {
-        while self.next().await != Order::Stop {}
+        while self.next().await == Order::Reload {}
+    }
+
+    /// Waits for an interrupt; others are passed over, for whoever sends SIGTERM twice wants the same thing twice.
+    pub(crate) async fn interrupt(&mut self) {
+        while self.next().await != Order::Interrupt {}
     }
 }

@@ -16,7 +16,6 @@ use self::refusal::Refusal;
 use super::admin::{Admin, SourceState};
 use super::files::{self, Environment, Taken};
 use super::followed::{Followed, News};
-use super::logging;
 use super::phase::{Phase, PhaseWatch};
 use super::record::PreparedKey;
 use super::rotation::Rotation;
@@ -63,6 +62,8 @@ pub(crate) struct Reloader {
     watch: Watch,
     /// The last configuration was refused because the keys do not fit it.
     config_waits_for_keys: bool,
+    /// A configuration was read and the keys were being written: both are to be read when those stand still.
+    config_is_due: bool,
     /// Everything is to be read, whether it changed or not.
     is_ordered: bool,
 }
@@ -112,6 +113,7 @@ impl Reloader {
             rotation,
             watch,
             config_waits_for_keys: false,
+            config_is_due: false,
             is_ordered: false,
         }
     }
@@ -175,8 +177,8 @@ impl Reloader {
         let ordered = std::mem::take(&mut self.is_ordered);
         let keys_to_read = keys.advice == Advice::Read;
         let mut settling = None;
-        if ordered || config.advice == Advice::Read || (self.config_waits_for_keys && keys_to_read)
-        {
+        let config_to_read = config.advice == Advice::Read || self.config_is_due;
+        if ordered || config_to_read || (self.config_waits_for_keys && keys_to_read) {
             settling = Some(self.reload_config(ordered));
         }
         if (ordered || keys_to_read) && settling.is_none_or(|done| !done.keys_taken) {
@@ -194,8 +196,8 @@ impl Reloader {
     }
 
     fn reload_config(&mut self, ordered: bool) -> Done {
-        let taken = files::read_config(self.config_file.path(), self.env);
-        let news = self.config_file.was_read(&taken, self.clock.monotonic());
+        let Taken { outcome, facts } = files::read_config(self.config_file.path(), self.env);
+        let news = self.config_file.was_read(facts, self.clock.monotonic());
         match news {
             News::Unknown => {
                 return Done {
@@ -203,7 +205,7 @@ impl Reloader {
                     is_known: false,
                 };
             }
-            News::Same if !ordered && !self.config_waits_for_keys => {
+            News::Same if !ordered && !self.config_waits_for_keys && !self.config_is_due => {
                 return Done {
                     keys_taken: false,
                     is_known: true,
@@ -212,8 +214,8 @@ impl Reloader {
             News::Same | News::New => {}
         }
         self.config_waits_for_keys = false;
-        let adopted = taken
-            .outcome
+        self.config_is_due = false;
+        let adopted = outcome
             .map_err(Refusal::from)
             .and_then(|config| self.adopt(config, ordered));
         let reloads = &self.in_force.observer.metrics.reloads;
@@ -225,6 +227,13 @@ impl Reloader {
                 Done {
                     keys_taken: true,
                     is_known: true,
+                }
+            }
+            Err(Refusal::KeysInFlux) => {
+                self.config_is_due = true;
+                Done {
+                    keys_taken: true,
+                    is_known: false,
                 }
             }
             Err(refusal) => {
@@ -251,29 +260,15 @@ impl Reloader {
         if !fixed.is_empty() {
             return Err(Refusal::NeedsRestart(fixed));
         }
-        let taken = files::read_keys(self.key_file.path(), &config.policy);
-        let Taken {
-            outcome,
-            sighting,
-            hash,
-            changing,
-        } = taken;
+        let Taken { outcome, facts } = files::read_keys(self.key_file.path(), &config.policy);
+        if !self.key_file.is_as_judged(&facts) {
+            return Err(Refusal::KeysInFlux);
+        }
         let keys = outcome.map_err(Refusal::KeysDoNotFit)?;
-        let news = self.key_file.was_read(
-            &Taken {
-                outcome: (),
-                sighting,
-                hash,
-                changing,
-            },
-            self.clock.monotonic(),
-        );
+        let news = self.key_file.was_read(facts, self.clock.monotonic());
         self.config = config;
         self.install(keys);
-        self.in_force
-            .observer
-            .log
-            .reconfigure(logging::settings(&self.config));
+        self.in_force.observer.log.reconfigure(self.config.log);
         self.in_force
             .admin
             .config
@@ -285,21 +280,8 @@ impl Reloader {
     }
 
     fn reload_keys(&mut self, ordered: bool) -> News {
-        let Taken {
-            outcome,
-            sighting,
-            hash,
-            changing,
-        } = files::read_keys(self.key_file.path(), &self.config.policy);
-        let news = self.key_file.was_read(
-            &Taken {
-                outcome: (),
-                sighting,
-                hash,
-                changing,
-            },
-            self.clock.monotonic(),
-        );
+        let Taken { outcome, facts } = files::read_keys(self.key_file.path(), &self.config.policy);
+        let news = self.key_file.was_read(facts, self.clock.monotonic());
         if news == News::Unknown || (news == News::Same && !ordered) {
             return news;
         }
@@ -335,6 +317,8 @@ impl Reloader {
             policy: Arc::clone(&self.config.policy),
             keys: Some(Arc::new(keys)),
         }));
+        // What was prepared under the generation before would else stay in memory.
+        authorizer.cache().forget_all();
     }
 
     fn keys_succeeded(&mut self) {

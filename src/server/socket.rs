@@ -122,11 +122,11 @@ impl Listener {
                 // Checks are small and waited for; without this an answer waits for the peer's acknowledgement. Fails where
                 // the peer has gone already, of which the next read will tell.
                 _ = stream.set_nodelay(true);
-                Ok((Socket::Tcp(stream), Some(peer)))
+                Ok((Socket::Left(stream), Some(peer)))
             }
             Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Socket::Unix(stream), None))
+                Ok((Socket::Right(stream), None))
             }
         }
     }

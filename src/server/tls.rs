@@ -14,18 +14,26 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
+use zeroize::Zeroizing;
 
 use crate::config::TlsFiles;
 
 /// What is spoken inside: gRPC is HTTP/2.
 const ALPN: &[u8] = b"h2";
 
+/// The members of `server.grpc.tls` that name files.
+const CERT: &str = "cert_file";
+const KEY: &str = "key_file";
+const CLIENT_CA: &str = "client_ca_file";
+
 /// The files of TLS could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
-    #[error("{} cannot be read", path.display())]
+    #[error("server.grpc.tls.{member}: {} cannot be read", path.display())]
     Read {
+        /// Who names it.
+        member: &'static str,
         /// The file.
         path: PathBuf,
         /// What the system says.
@@ -33,15 +41,17 @@ pub enum TlsError {
         cause: io::Error,
     },
     /// A file is not PEM, or lacks what it is to hold.
-    #[error("{} holds no {wanted} in PEM form", path.display())]
+    #[error("server.grpc.tls.{member}: {} holds no {wanted} in PEM form", path.display())]
     Pem {
+        /// Who names it.
+        member: &'static str,
         /// The file.
         path: PathBuf,
         /// What it is to hold.
         wanted: &'static str,
     },
     /// The key does not belong to the certificate, or is of a kind that is not supported.
-    #[error("the key of {} cannot be used with the certificate of {}", key.display(), cert.display())]
+    #[error("server.grpc.tls.key_file: the key of {} cannot be used with the certificate of {}", key.display(), cert.display())]
     Pair {
         /// The certificate's file.
         cert: PathBuf,
@@ -52,7 +62,7 @@ pub enum TlsError {
         cause: rustls::Error,
     },
     /// A certificate authority cannot be used.
-    #[error("the certificate authorities of {} cannot be used", path.display())]
+    #[error("server.grpc.tls.client_ca_file: the certificate authorities of {} cannot be used", path.display())]
     ClientCa {
         /// The file.
         path: PathBuf,
@@ -107,9 +117,10 @@ fn read(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
         key,
         client_ca,
     } = files;
-    let chain = certificates(cert)?;
-    let key_bytes = read_file(key)?;
+    let chain = certificates(CERT, cert)?;
+    let key_bytes = Zeroizing::new(read_file(KEY, key)?);
     let private = PrivateKeyDer::from_pem_slice(&key_bytes).map_err(|_| TlsError::Pem {
+        member: KEY,
         path: key.clone(),
         wanted: "private key",
     })?;
@@ -126,9 +137,10 @@ fn read(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
         None => builder.with_no_client_auth(),
         Some(path) => {
             let mut roots = RootCertStore::empty();
-            for authority in certificates(path)? {
+            for authority in certificates(CLIENT_CA, path)? {
                 let added = roots.add(authority);
                 added.map_err(|_| TlsError::Pem {
+                    member: CLIENT_CA,
                     path: path.clone(),
                     wanted: "certificate",
                 })?;
@@ -146,20 +158,25 @@ fn read(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
     Ok(config)
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let bytes = read_file(path)?;
+fn certificates(
+    member: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let bytes = read_file(member, path)?;
     let found: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&bytes).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
         Ok(_) | Err(_) => Err(TlsError::Pem {
+            member,
             path: path.to_owned(),
             wanted: "certificate",
         }),
     }
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, TlsError> {
+fn read_file(member: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
     std::fs::read(path).map_err(|cause| TlsError::Read {
+        member,
         path: path.to_owned(),
         cause,
     })

@@ -10,6 +10,7 @@ use crate::support::keyward::{Home, Keyward};
 use crate::support::message::Reply;
 use crate::support::process::Process;
 use crate::support::scene::{self, key, keys_without_plans, secret};
+use crate::support::wait;
 
 async fn ask(keyward: &Keyward, id: &str) {
     let channel = check::channel(&keyward.grpc).await;
@@ -43,7 +44,7 @@ async fn health_paths_and_the_health_command_agree() {
     let health = async |address: String| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
         let mut process = Process::start(command.args(["health", "--address", &address]));
-        process.end().await.0.code()
+        process.end().await.code()
     };
     let address = keyward.admin.to_string();
     assert_eq!(health(address.clone()).await, Some(0));
@@ -58,6 +59,7 @@ async fn decisions_are_counted_by_reason_and_by_key() {
     for id in ["full", "full", "revoked", "nobody-at-all"] {
         ask(&keyward, id).await;
     }
+    // The first use of a key and every unknown one are misses.
     let metrics = keyward.fetch("/metrics").await;
     for (name, labels, value) in [
         (
@@ -101,6 +103,10 @@ async fn decisions_are_counted_by_reason_and_by_key() {
             1.0,
         ),
         ("keyward_keys_loaded", &[], 19.0),
+        ("keyward_cache_lookups_total", &["result=\"hit\""], 1.0),
+        ("keyward_cache_lookups_total", &["result=\"miss\""], 3.0),
+        ("keyward_cache_entries", &["kind=\"key\""], 2.0),
+        ("keyward_cache_entries", &["kind=\"negative\""], 0.0),
         ("keyward_source_up", &["source=\"file\""], 1.0),
         (
             "keyward_key_expiry_timestamp_seconds",
@@ -130,6 +136,31 @@ async fn decisions_are_counted_by_reason_and_by_key() {
         assert!(text.contains(name), "{name} in:\n{text}");
     }
     assert!(!text.contains("nobody"), "an unknown key makes no series");
+}
+
+#[tokio::test]
+async fn the_cache_counts_its_hits_and_holds_nothing_of_before_a_reload() {
+    let keys = key(KeyFile::new(), "steady", &[]);
+    let keyward = Keyward::start("{}", &keys).await;
+    let hits = async || {
+        let metrics = keyward.fetch("/metrics").await;
+        sample(&metrics, "keyward_cache_lookups_total", &["result=\"hit\""]).unwrap()
+    };
+    let kept = async || {
+        let metrics = keyward.fetch("/metrics").await;
+        sample(&metrics, "keyward_cache_entries", &["kind=\"key\""])
+    };
+    ask(&keyward, "steady").await;
+    let mut before = hits().await;
+    for _ in 0..3 {
+        ask(&keyward, "steady").await;
+        let now = hits().await;
+        assert!(now > before, "{now} after {before}");
+        before = now;
+    }
+    assert_eq!(kept().await, Some(1.0));
+    keyward.reload(&key(keys, "another", &[])).await;
+    wait::until("the cache is empty", async || kept().await == Some(0.0)).await;
 }
 
 #[tokio::test]

@@ -129,7 +129,7 @@ async fn a_secret_that_was_put_where_a_digest_belongs_is_not_repeated() {
                     .arg("-c")
                     .arg(home.config()),
             );
-            let (status, _) = process.end().await;
+            let status = process.end().await;
             assert_eq!(status.code(), Some(3), "{command} {digest}");
             assert!(
                 !process.output().contains(CANARY),

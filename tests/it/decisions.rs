@@ -1,4 +1,4 @@
-//! The decision table of the contract, row by row, as seen from both ends: what the caller gets and what the
+//! The README's table of decisions, row by row, as seen from both ends: what the caller gets and what the
 //! upstream receives, for every caller and both shapes in which Envoy sends headers.
 
 mod cases;

@@ -1,7 +1,7 @@
 //! keyward from outside: the real binary, a real Envoy 1.40 in front of it, an upstream that says what
 //! reached it, and callers that speak HTTP/1.1 byte by byte, HTTP/2 and gRPC. One module per behaviour;
 //! `support` starts and stops the parts. Nothing here knows keyward's insides: what is asserted is what
-//! contract.md promises and what envoy.md warns of. Every wait polls with a deadline.
+//! operators and callers are promised, and what an Envoy does that is not obvious. Every wait polls with a deadline.
 #![allow(
     clippy::disallowed_methods,
     reason = "tests watch real processes, in real time, with the real environment"

@@ -15,7 +15,7 @@ async fn run(command: &str, home: &Home) -> (Option<i32>, String) {
             .arg(home.config())
             .current_dir(home.dir.path()),
     );
-    let (status, _) = process.end().await;
+    let status = process.end().await;
     (status.code(), process.output())
 }
 

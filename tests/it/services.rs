@@ -113,7 +113,7 @@ async fn a_file_that_is_no_socket_is_not_replaced() {
     on_socket(&home, "");
     fs::write(home.path("keyward.sock"), "precious").unwrap();
     let mut process = home.launch();
-    let (status, _) = process.end().await;
+    let status = process.end().await;
     assert!(!status.success(), "{}", process.output());
     assert_eq!(
         fs::read_to_string(home.path("keyward.sock")).unwrap(),

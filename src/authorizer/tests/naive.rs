@@ -130,7 +130,7 @@ pub(super) fn key(id: &str, secret: &str) -> NaiveKey {
     }
 }
 
-/// A configuration with the contract's defaults and these keys.
+/// A configuration with the defaults and these keys.
 pub(super) fn world(keys: Vec<NaiveKey>) -> World {
     World {
         places: vec![

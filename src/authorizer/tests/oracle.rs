@@ -1,6 +1,6 @@
-//! The oracle: sections 3, 4 and 5 of the contract once more, slowly and over strings.
+//! The oracle: what configuration, keys and a request mean for the decision, once more, slowly and over strings.
 //!
-//! Written from the contract alone and apart from the pipeline; it shares no code with it. Where the two differ, one of
+//! Written from what is promised to operators alone and apart from the pipeline; it shares no code with it. Where the two differ, one of
 //! them is wrong.
 
 use std::net::IpAddr;

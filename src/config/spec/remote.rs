@@ -1,4 +1,4 @@
-//! The YAML shape of remote sources: section 8 of the contract.
+//! The YAML shape of remote sources.
 //!
 //! Names and types are checked, so that a file written for them is told its mistakes; asking for one is refused until
 //! they are built.

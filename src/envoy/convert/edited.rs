@@ -6,13 +6,11 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
-
+use super::header;
 use crate::authz::edits::{CookieEdit, Edits};
 use crate::authz::key::KeyRecord;
 use crate::authz::snapshot::Policy;
 use crate::authz::token::is_visible_or_space;
-use crate::envoy::proto::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
 use crate::envoy::proto::envoy::service::auth::v3::OkHttpResponse;
 
 /// The key's identity headers, each set or removed, and the credential headers removed.
@@ -21,7 +19,7 @@ pub(super) fn by_key(record: &KeyRecord, policy: &Policy) -> OkHttpResponse {
     for (name, value) in policy.identity.values(record, &policy.plans) {
         // Records whose values cannot stand in a header line were refused before; none may pass even so.
         match value.filter(|value| is_visible_or_space(value)) {
-            Some(value) => headers.push(set(name.as_str(), value.into_owned())),
+            Some(value) => headers.push(header(name.as_str(), value.into_owned())),
             None => removed.push(name.as_str().to_owned()),
         }
     }
@@ -63,7 +61,7 @@ pub(super) fn by_request(edits: &Edits<'_>, policy: &Policy) -> OkHttpResponse {
     match &edits.cookie {
         CookieEdit::Remove if !is_removed(COOKIE.as_bytes()) => removed.push(COOKIE.to_owned()),
         CookieEdit::Replace(left) if !is_removed(COOKIE.as_bytes()) => {
-            headers.push(set(COOKIE, header_text(left).into()));
+            headers.push(header(COOKIE, header_text(left).into()));
         }
         CookieEdit::Keep | CookieEdit::Remove | CookieEdit::Replace(_) => {}
     }
@@ -86,19 +84,6 @@ fn remove_credentials(removed: &mut Vec<String>, policy: &Policy) {
         if !removed.iter().any(|other| other.eq_ignore_ascii_case(name)) {
             removed.push(name.to_owned());
         }
-    }
-}
-
-/// A header that replaces all lines of its name. It is `append` that Envoy goes by here, not `append_action`.
-fn set(name: &str, value: String) -> HeaderValueOption {
-    let header = HeaderValue {
-        key: name.to_owned(),
-        value,
-        raw_value: Bytes::new(),
-    };
-    HeaderValueOption {
-        header: Some(header),
-        append: Some(false),
     }
 }
 

@@ -3,16 +3,14 @@
 //! Nothing of the request is echoed, so that nothing in it can break out of a header line or a document; what varies
 //! are moments and the operator's scopes and realm, which were checked when they were read.
 
-use bytes::Bytes;
 use serde_json::json;
 use tonic::Code;
 
-use super::Caller;
+use super::{Caller, header};
 use crate::authz::decision::Refusal;
 use crate::authz::reason::{Reason, Verdict};
 use crate::authz::scope::Scope;
 use crate::authz::snapshot::Policy;
-use crate::envoy::proto::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
 use crate::envoy::proto::envoy::service::auth::v3::DeniedHttpResponse;
 use crate::envoy::proto::envoy::r#type::v3::HttpStatus;
 use crate::envoy::proto::google::rpc::Status;
@@ -119,16 +117,4 @@ fn title(code: u16) -> &'static str {
     status
         .and_then(|status| status.canonical_reason())
         .unwrap_or("Error")
-}
-
-fn header(name: &str, value: String) -> HeaderValueOption {
-    let header = HeaderValue {
-        key: name.to_owned(),
-        value,
-        raw_value: Bytes::new(),
-    };
-    HeaderValueOption {
-        header: Some(header),
-        append: Some(false),
-    }
 }

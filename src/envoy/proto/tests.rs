@@ -138,6 +138,8 @@ fn nothing_of_ours_is_lost_on_the_way_through_envoys_own_types() {
 
 #[test]
 fn a_request_means_the_same_by_name_to_envoys_own_types() {
+    use their_core::address::Address;
+
     let [socket, pipe, internal] = our_addresses().map(|address| {
         let bytes = our_request(address).encode_to_vec();
         let attributes = their_auth::CheckRequest::decode(&*bytes)
@@ -146,7 +148,6 @@ fn a_request_means_the_same_by_name_to_envoys_own_types() {
             .unwrap();
         attributes.source.unwrap().address.unwrap().address.unwrap()
     });
-    use their_core::address::Address;
     assert!(matches!(socket, Address::SocketAddress(found) if found.address == "10.0.0.1"));
     assert!(matches!(pipe, Address::Pipe(found) if found.path == "@p"));
     assert!(matches!(internal, Address::EnvoyInternalAddress(found) if found.endpoint_id == "i"));
@@ -174,6 +175,8 @@ fn a_request_means_the_same_by_name_to_envoys_own_types() {
 
 #[test]
 fn an_answer_means_the_same_by_name_to_envoys_own_types() {
+    use their_auth::check_response::HttpResponse as Answer;
+
     let read =
         |answer| their_auth::CheckResponse::decode(&*our_response(answer).encode_to_vec()).unwrap();
     let headers = |options: &[their_core::HeaderValueOption]| {
@@ -186,7 +189,6 @@ fn an_answer_means_the_same_by_name_to_envoys_own_types() {
         )
     };
     let expected = |key: &str| (key.to_owned(), "v".to_owned(), b"raw".to_vec(), Some(true));
-    use their_auth::check_response::HttpResponse as Answer;
     for (ours, is_error) in our_answers().into_iter().zip([false, true]) {
         let response = read(ours);
         let status = response.status.unwrap();
@@ -194,7 +196,9 @@ fn an_answer_means_the_same_by_name_to_envoys_own_types() {
         let denial = match response.http_response.unwrap() {
             Answer::DeniedResponse(denial) if !is_error => denial,
             Answer::ErrorResponse(denial) if is_error => denial,
-            other => panic!("{other:?}"),
+            other @ (Answer::DeniedResponse(_)
+            | Answer::ErrorResponse(_)
+            | Answer::OkResponse(_)) => panic!("{other:?}"),
         };
         assert_eq!((denial.status.unwrap().code, &*denial.body), (401, "b"));
         assert_eq!(headers(&denial.headers), expected("h"));

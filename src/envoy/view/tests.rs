@@ -227,6 +227,8 @@ fn shape() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn what_envoys_own_types_encode_is_read_as_they_mean_it(request in request()) {
         let expected = facts!(request, their_core::address::Address::SocketAddress);

@@ -20,7 +20,7 @@ pub(crate) fn digest(text: &str) -> String {
         .to_string()
 }
 
-/// The contract's defaults with the plans `gold` and `silver`, and `key.metadata.org` among the identity headers.
+/// The configuration's defaults with the plans `gold` and `silver`, and `key.metadata.org` among the identity headers.
 pub(crate) fn policy_with_plans() -> Policy {
     let mut policy = policy();
     for name in ["gold", "silver"] {
@@ -78,7 +78,7 @@ fn moment(text: &str) -> Moment {
 }
 
 #[test]
-fn every_member_of_the_contract_reaches_the_record() {
+fn every_member_reaches_the_record() {
     let record = check(&WHOLE.replace("DIGEST", &digest("s"))).unwrap();
     assert_eq!(record.id.as_str(), "invoices-bot");
     assert_eq!(record.client(), "acme");

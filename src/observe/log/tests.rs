@@ -1,3 +1,5 @@
+//! Lines as they are written: their shape, who is heard, and what becomes of them when nobody reads.
+
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -278,6 +280,8 @@ fn what_is_under_way_at_the_end_is_written() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn any_text_stays_in_its_place(value in any::<String>(), message in any::<String>()) {
         for format in [LogFormat::Json, LogFormat::Text] {

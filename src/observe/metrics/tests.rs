@@ -1,3 +1,5 @@
+//! Metrics as a scrape shows them.
+
 use std::collections::BTreeSet;
 
 use super::*;

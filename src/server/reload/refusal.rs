@@ -18,6 +18,9 @@ pub(super) enum Refusal {
     /// The keys cannot be used with it.
     #[error("the keys do not fit the new configuration: {0}")]
     KeysDoNotFit(LoadError),
+    /// The keys changed since they were judged fit to be read.
+    #[error("the keys are being written")]
+    KeysInFlux,
 }
 
 impl Refusal {

@@ -2,34 +2,23 @@
 //!
 //! What was read of it to see which protocol is spoken is given again to the next reader.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
 /// What every HTTP/2 client sends first (RFC 9113, section 3.4).
 const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A connected socket.
-#[derive(Debug)]
-pub(crate) enum Socket {
-    /// Over TCP.
-    Tcp(TcpStream),
-    /// Over a Unix socket.
-    Unix(UnixStream),
-}
+/// A connected socket, over TCP or a Unix socket.
+pub(crate) type Socket = Either<TcpStream, UnixStream>;
 
-/// A connected socket, plain or with TLS.
-#[derive(Debug)]
-pub(crate) enum Stream {
-    /// As it is.
-    Plain(Socket),
-    /// With TLS, after the handshake.
-    Tls(Box<TlsStream<Socket>>),
-}
+/// A connected socket, as it is or with TLS after the handshake.
+pub(crate) type Stream = Either<Socket, Box<TlsStream<Socket>>>;
 
 /// A stream on which the client's first bytes have come: an HTTP/2 client's.
 #[derive(Debug)]
@@ -79,89 +68,22 @@ impl AsyncRead for Greeted {
     }
 }
 
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
+/// Not vectored, on purpose: on a vectored stream h2 keeps every answer of 256 bytes or more apart from its frame's head and
+/// writes the two one after the other, which costs an allow a second system call.
+impl AsyncWrite for Greeted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(inner) => Pin::new(inner).poll_read(cx, buffer),
-            Self::Tls(inner) => Pin::new(inner.as_mut()).poll_read(cx, buffer),
-        }
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
-}
 
-impl AsyncRead for Socket {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(inner) => Pin::new(inner).poll_read(cx, buffer),
-            Self::Unix(inner) => Pin::new(inner).poll_read(cx, buffer),
-        }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
-}
 
-/// Passes writing on to whichever inner stream there is.
-macro_rules! write_through {
-    ($outer:ty, $self:ident => $inner:expr) => {
-        impl AsyncWrite for $outer {
-            fn poll_write(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                bytes: &[u8],
-            ) -> Poll<io::Result<usize>> {
-                let $self = self.get_mut();
-                $inner.poll_write(cx, bytes)
-            }
-
-            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                let $self = self.get_mut();
-                $inner.poll_flush(cx)
-            }
-
-            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                let $self = self.get_mut();
-                $inner.poll_shutdown(cx)
-            }
-
-            fn poll_write_vectored(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                parts: &[IoSlice<'_>],
-            ) -> Poll<io::Result<usize>> {
-                let $self = self.get_mut();
-                $inner.poll_write_vectored(cx, parts)
-            }
-
-            fn is_write_vectored(&self) -> bool {
-                true
-            }
-        }
-    };
-}
-
-write_through!(Greeted, outer => Pin::new(&mut outer.stream));
-write_through!(Stream, outer => outer.writer());
-write_through!(Socket, outer => outer.writer());
-
-impl Stream {
-    fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Send + Unpin)> {
-        match self {
-            Self::Plain(inner) => inner.writer(),
-            Self::Tls(inner) => Pin::new(inner.as_mut()),
-        }
-    }
-}
-
-impl Socket {
-    fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Send + Unpin)> {
-        match self {
-            Self::Tcp(inner) => Pin::new(inner),
-            Self::Unix(inner) => Pin::new(inner),
-        }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -88,13 +88,23 @@ async fn what_never_ends_is_cut_off_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_second_order_to_stop_ends_at_once_and_as_a_failure() {
+async fn an_interrupt_during_the_drain_ends_it_at_once_and_as_a_failure() {
     let mut server = patient("1h", "2h").start().await;
     let _channel = server.connect().await;
     server.order(Order::Stop).await;
-    server.order(Order::Stop).await;
+    server.order(Order::Interrupt).await;
     let ended = server.ended().await;
     assert!(matches!(ended, Err(ServeError::DrainCutShort)), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_second_order_to_stop_changes_nothing() {
+    let mut server = patient("1h", "2h").start().await;
+    let channel = server.connect().await;
+    server.order(Order::Stop).await;
+    server.order(Order::Stop).await;
+    drop(channel);
+    server.ended().await.unwrap();
 }
 
 #[tokio::test]

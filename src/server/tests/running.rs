@@ -27,7 +27,7 @@ use crate::observe::log::{Flush, Log};
 use crate::server::build::{Bound, Launch};
 use crate::server::error::ServeError;
 use crate::server::orders::{Order, Orders};
-use crate::server::{files, followed, logging};
+use crate::server::{files, followed};
 
 /// When a wait gives up: far longer than anything takes, on a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -71,12 +71,7 @@ impl Home {
         let (config, config_file) = followed::split(&path, files::read_config(&path, |_| None));
         let config = config?;
         let clock = Arc::new(SystemClock::new());
-        let (log, flush) = Log::start(
-            logging::settings(&config),
-            false,
-            clock.clone(),
-            std::io::sink(),
-        );
+        let (log, flush) = Log::start(config.log, false, clock.clone(), std::io::sink());
         let bound = Bound::new(Launch {
             config,
             config_file,

@@ -9,7 +9,7 @@ pub fn digest(secret: &str) -> String {
     format!("blake3:{}", blake3::hash(secret.as_bytes()).to_hex())
 }
 
-/// The digest under a pepper, as section 1 of the contract defines it.
+/// The digest under a pepper, made apart from keyward: its key is derived from the pepper.
 pub fn keyed_digest(secret: &str, pepper: &[u8]) -> String {
     let key = blake3::derive_key("keyward api key digest v1", pepper);
     format!(

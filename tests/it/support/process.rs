@@ -4,7 +4,6 @@ use std::io::Read;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use super::wait;
 
@@ -72,14 +71,13 @@ impl Process {
         self.child.try_wait().unwrap()
     }
 
-    /// Waits for the end of the process and of its output; how it ended and how long that took.
-    pub async fn end(&mut self) -> (ExitStatus, Duration) {
-        let since = Instant::now();
+    /// Waits for the end of the process and of its output; how it ended.
+    pub async fn end(&mut self) -> ExitStatus {
         let status = wait::until_some("the process has ended", async || self.exited()).await;
         for reader in self.readers.drain(..) {
             reader.join().unwrap();
         }
-        (status, since.elapsed())
+        status
     }
 
     pub fn output(&self) -> String {

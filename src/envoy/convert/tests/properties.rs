@@ -58,6 +58,8 @@ fn is_clean(options: &[HeaderValueOption]) -> bool {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn no_header_breaks_its_line_and_none_is_named_twice(
         places in places(),

@@ -146,7 +146,7 @@ async fn a_thousand_first_requests_make_one_lookup_and_prepare_once() {
     let scene = Scene::new();
     scene.source.hold();
     let release = async { scene.source.let_pass() };
-    let (found, ()) = futures_util::join!(join_all((0..1000).map(|_| scene.find("a"))), release);
+    let (found, ()) = join(join_all((0..1000).map(|_| scene.find("a"))), release).await;
     assert!(found.iter().all(|id| id == "a"));
     assert_eq!(scene.source.asked(), 1);
     assert_eq!(scene.prepared.load(Ordering::SeqCst), 1);
@@ -159,7 +159,7 @@ async fn a_failure_answers_all_who_wait_for_it() {
     scene.source.hold();
     scene.source.answer(digest_of("a"), down());
     let release = async { scene.source.let_pass() };
-    let (found, ()) = futures_util::join!(join_all((0..100).map(|_| scene.find("a"))), release);
+    let (found, ()) = join(join_all((0..100).map(|_| scene.find("a"))), release).await;
     assert!(found.iter().all(|text| text == FAILED));
     assert_eq!(scene.source.asked(), 1);
 }

@@ -291,6 +291,8 @@ fn scrapes_while_keys_come_and_go_see_whole_numbers() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn no_label_holds_a_digest_or_metadata(canary in "[a-z]{24}", id in "[A-Za-z0-9._-]{1,64}") {
         let metrics = Metrics::new(1).unwrap();
