@@ -156,7 +156,7 @@ impl FromStr for PathPattern {
         if text.contains('%') {
             return Err(InvalidPathPattern::Encoded);
         }
-        let never = |c: &char| c.is_control() || matches!(c, ';' | '#');
+        let never = |c: &char| c.is_control() || *c == ';';
         if let Some(never) = text.chars().find(never) {
             return Err(InvalidPathPattern::NeverInPath(never));
         }

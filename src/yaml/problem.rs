@@ -12,8 +12,11 @@ use std::sync::Arc;
 /// How many problems of one file are kept; the others are counted. A file with more has one cause, and it shows in the first few.
 pub const MAX_PROBLEMS: usize = 100;
 
-/// Longest member name that is shown, in bytes: all of ours, and no good secret.
+/// Longest member name that is shown whatever its letters, in bytes: all of ours, and no good secret.
 const MAX_NAME_BYTES: usize = 20;
+
+/// Longest member name that is shown if it is made of lower-case words, as names are and random secrets are not.
+const MAX_WORDS_BYTES: usize = 64;
 
 /// What every secret made by keyward begins with.
 const SECRET_PREFIX: &str = "kw_";
@@ -82,12 +85,13 @@ impl fmt::Display for YamlPath {
     }
 }
 
-/// Whether a member's name may be told: it is plain, and neither long nor like a secret.
+/// Whether a member's name may be told: it is plain, and neither like a secret nor long, unless it is made of words.
 pub(super) fn is_showable(name: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    (1..=MAX_NAME_BYTES).contains(&name.len())
-        && name.bytes().all(is_plain)
-        && !is_like_secret(name)
+    let is_word = |byte: u8| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'-');
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    let is_short = (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(is_plain);
+    let is_words = (1..=MAX_WORDS_BYTES).contains(&name.len()) && name.bytes().all(is_word);
+    (is_short || is_words) && !is_like_secret(name)
 }
 
 /// Whether the text may be a secret that keyward made.
