@@ -41,10 +41,8 @@ use crate::authz::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::observe::log::Log;
 
-/// Threads that serve, at least: so that one long task does not hold up a probe.
-const MIN_WORKERS: usize = 2;
 /// Threads that serve, at most: a sidecar's share of a machine. Beyond a few, checks cost more for being spread than they
-/// gain.
+/// gain. Never more than there are cores: two on one take turns of milliseconds, which checks wait for.
 const MAX_WORKERS: usize = 4;
 /// Threads for what blocks: one follows the files, one loads or looks a name up meanwhile.
 const MAX_BLOCKING_THREADS: usize = 4;
@@ -84,7 +82,7 @@ pub fn run(config_file: &Path, env: Environment) -> Result<(), ServeError> {
 
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cores.clamp(MIN_WORKERS, MAX_WORKERS))
+        .worker_threads(cores.min(MAX_WORKERS))
         .max_blocking_threads(MAX_BLOCKING_THREADS)
         .thread_name("keyward")
         .enable_all()
