@@ -1,10 +1,11 @@
-//! Compiles `proto/` to Rust types and to the descriptor set that reflection serves.
+//! Compiles `proto/` to Rust types and to the descriptor set that reflection serves, and notes the revision of the sources.
 //!
 //! protox is a compiler of protobuf written in Rust, so that a build needs no `protoc` on the machine. No service
 //! code is generated: `envoy::service` takes the bytes of a request as they came, which generated code cannot.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{env, fs};
 
 use prost::Message as _;
@@ -12,7 +13,33 @@ use prost::Message as _;
 const ROOT: &str = "proto";
 const SERVICE: &str = "envoy/service/auth/v3/external_auth.proto";
 
+/// Changes with every commit and checkout.
+const GIT_LOG: &str = ".git/logs/HEAD";
+
 fn main() -> Result<(), Box<dyn Error>> {
+    note_revision();
+    compile_protos()
+}
+
+/// Gives the crate `KEYWARD_REVISION`: that of the environment, for builds without git, else that of the checkout.
+fn note_revision() {
+    println!("cargo:rerun-if-env-changed=KEYWARD_REVISION");
+    if env::var_os("KEYWARD_REVISION").is_some() || !Path::new(GIT_LOG).exists() {
+        return;
+    }
+    println!("cargo:rerun-if-changed={GIT_LOG}");
+    let head = Command::new("git")
+        .args(["rev-parse", "--short=12", "HEAD"])
+        .output();
+    if let Ok(head) = head
+        && head.status.success()
+        && let Ok(revision) = String::from_utf8(head.stdout)
+    {
+        println!("cargo:rustc-env=KEYWARD_REVISION={}", revision.trim());
+    }
+}
+
+fn compile_protos() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={ROOT}");
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
     let descriptors = protox::compile([SERVICE], [ROOT])?;
