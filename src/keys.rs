@@ -6,7 +6,11 @@
 pub mod append;
 pub mod cache;
 pub mod file;
+pub mod http;
+pub mod push;
 pub mod record;
+pub mod redis;
 pub mod secret;
 pub mod source;
 pub mod stillness;
+pub mod tls;

@@ -205,6 +205,6 @@ impl KeySource for KeyMap {
         let answer = self.get(digest).map_or(SourceAnswer::NotFound, |record| {
             SourceAnswer::Found(Arc::clone(record))
         });
-        Box::pin(std::future::ready(Ok(answer)))
+        Box::pin(std::future::ready(Ok(answer.into())))
     }
 }

@@ -11,13 +11,17 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::source::InvalidRecord;
-use crate::authz::key::KeyRecord;
+use super::source::{InvalidRecord, SourceAnswer};
+use crate::authz::digest::KeyDigest;
+use crate::authz::key::{KeyId, KeyRecord};
 use crate::authz::snapshot::Policy;
 use crate::yaml::{self, Free, Members, TimeSpec};
 
 mod check;
+mod fit;
 mod text;
+
+pub use fit::fits;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -194,11 +198,26 @@ pub fn schema() -> schemars::Schema {
     schemars::schema_for!(KeysSpec)
 }
 
-/// The record that a remote source holds as JSON.
+/// What a remote source's record, as JSON, answers to whoever asked for that digest. What depends on a policy is left to
+/// [`fits`].
 ///
-/// # Errors
-/// When `json` is not a valid record under that policy; says all that is wrong with it, by the names of its members.
-pub fn from_json(json: &str, policy: &Policy) -> Result<Arc<KeyRecord>, InvalidRecord> {
+/// A text that is no valid record is `Invalid`, with all that is wrong with it by the names of its members, and so is a record
+/// that lacks the digest.
+pub fn answer(json: &str, asked: &KeyDigest) -> SourceAnswer {
+    match from_json(json) {
+        Err(invalid) => SourceAnswer::Invalid(invalid),
+        Ok(record) if record.secrets.iter().any(|secret| secret.digest == *asked) => {
+            SourceAnswer::Found(record)
+        }
+        Ok(record) => SourceAnswer::Invalid(InvalidRecord::new(format!(
+            "key `{}`: secrets: the digest that was asked for is not among them",
+            record.id
+        ))),
+    }
+}
+
+/// The record that a text says, but for what only a policy can tell.
+fn from_json(json: &str) -> Result<Arc<KeyRecord>, InvalidRecord> {
     // YAML knows no surrogate pairs, which JSON writers are free to use: the text is written anew without them.
     let value: Free = serde_json::from_str(json).map_err(|error| {
         let (line, column) = (error.line(), error.column());
@@ -206,7 +225,12 @@ pub fn from_json(json: &str, policy: &Policy) -> Result<Arc<KeyRecord>, InvalidR
             "not JSON, or a repeated member, at line {line} column {column}"
         ))
     })?;
-    read_alone(&value.0.to_string(), Some(policy))
+    // Which key it is helps whoever mends it, where it says so.
+    let id: Option<KeyId> = value.0.get("id").and_then(|id| id.as_str()?.parse().ok());
+    read_alone(&value.0.to_string(), None).map_err(|invalid| match id {
+        Some(id) => InvalidRecord::new(format!("key `{id}`: {}", invalid.problem)),
+        None => invalid,
+    })
 }
 
 /// The record that a shape made by this program says.

@@ -6,7 +6,9 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::push::Pushes;
 use crate::authz::digest::KeyDigest;
 use crate::authz::key::KeyRecord;
 
@@ -22,6 +24,25 @@ pub enum SourceAnswer {
     NotFound,
     /// There is a record and it is not valid; says what is wrong with it.
     Invalid(InvalidRecord),
+}
+
+/// An answer, and for how long it may be kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceReply {
+    /// What the source knows.
+    pub answer: SourceAnswer,
+    /// The source's own bound on how long that holds, such as `max-age` of `Cache-Control` (RFC 9111 section 5.2.2.1); zero
+    /// is for whoever asked alone. `None` where it names none.
+    pub max_age: Option<Duration>,
+}
+
+impl From<SourceAnswer> for SourceReply {
+    fn from(answer: SourceAnswer) -> Self {
+        Self {
+            answer,
+            max_age: None,
+        }
+    }
 }
 
 /// A record of a remote source that is not valid.
@@ -57,16 +78,31 @@ pub enum SourceError {
 
 /// A lookup under way.
 pub type LookupFuture<'a> =
-    Pin<Box<dyn Future<Output = Result<SourceAnswer, SourceError>> + Send + 'a>>;
+    Pin<Box<dyn Future<Output = Result<SourceReply, SourceError>> + Send + 'a>>;
+
+/// A task that ends with what it borrows.
+pub type FollowFuture<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// Where keys come from.
 pub trait KeySource: Send + Sync {
     /// The `source` label: file, http or redis.
     fn name(&self) -> &'static str;
 
-    /// Looks a digest up.
+    /// Looks a digest up, within the source's own timeout, whether or not `follow` runs.
     ///
     /// # Errors
     /// When the source cannot say whether there is such a key.
     fn lookup<'a>(&'a self, digest: &'a KeyDigest) -> LookupFuture<'a>;
+
+    /// Whether changes are pushed, so that nothing may be believed while they are not.
+    fn is_pushing(&self) -> bool {
+        false
+    }
+
+    /// What the source does by itself while it is served from: hears of changes, keeps connections, follows its files. Never
+    /// ends.
+    fn follow(&self, pushes: Pushes) -> FollowFuture<'_> {
+        drop(pushes);
+        Box::pin(std::future::pending())
+    }
 }

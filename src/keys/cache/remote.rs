@@ -131,7 +131,8 @@ impl RemoteSource {
         let answer = lookup
             .catch_unwind()
             .await
-            .unwrap_or_else(|_| Err(SourceError::Failed("a bug stopped it".into())));
+            .unwrap_or_else(|_| Err(SourceError::Failed("a bug stopped it".into())))
+            .map(|reply| reply.answer);
         if let Some(metrics) = &self.metrics {
             let result = match &answer {
                 Ok(SourceAnswer::Found(_) | SourceAnswer::Invalid(_)) => SourceResult::Found,

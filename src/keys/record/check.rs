@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
+use super::fit::{NO_SUCH_PLAN, accepts, has_plan};
 use super::{KeySpec, SecretSpec};
 use crate::authz::digest::KeyDigest;
 use crate::authz::identity::{IdentityField, InvalidIdentity};
@@ -17,9 +18,6 @@ use crate::authz::scope::Scope;
 use crate::authz::snapshot::Policy;
 use crate::authz::token::is_token;
 use crate::yaml::{Place, TimeSpec};
-
-/// How many names are listed where one was not found.
-const LISTED_NAMES: usize = 5;
 
 impl KeySpec {
     /// The record that this says, or `None` with everything that is wrong noted at its place.
@@ -136,22 +134,10 @@ fn check_secrets(secrets: &[SecretSpec], at: &Place<'_>, policy: Option<&Policy>
         let at = at.index(index);
         let digest: Option<KeyDigest> = at.field("digest").note(secret.digest.parse());
         let digest = digest?;
-        if let Some(policy) =
-            policy.filter(|policy| !policy.digester.accept().contains(&digest.kind()))
+        if let Some(policy) = policy
+            && let Err((problem, help)) = accepts(policy, digest.kind())
         {
-            let accepted: Vec<_> = policy
-                .digester
-                .accept()
-                .iter()
-                .map(|kind| format!("`{kind}`"))
-                .collect();
-            at.field("digest").problem_with_help(
-                format!("a digest of kind `{}` is never looked up", digest.kind()),
-                format!(
-                    "the configuration's `digest.accept` names {}",
-                    accepted.join(" and ")
-                ),
-            );
+            at.field("digest").problem_with_help(problem, help);
         }
         Some(Secret {
             digest,
@@ -190,28 +176,13 @@ fn check_validity(
 
 fn check_plan(text: &str, at: &Place<'_>, policy: Option<&Policy>) -> Option<PlanName> {
     let name: PlanName = at.note(text.parse())?;
-    let Some(policy) = policy.filter(|policy| !policy.plans.0.contains_key(&name)) else {
-        return Some(name);
-    };
-    let mut known: Vec<&str> = policy.plans.0.keys().map(PlanName::as_str).collect();
-    // The nearest first: it is the one that was meant, most likely.
-    known.sort_by_key(|plan| strsim::damerau_levenshtein(plan, name.as_str()));
-    known.truncate(LISTED_NAMES);
-    let help = match known.as_slice() {
-        [] => "the configuration has no plans".to_owned(),
-        names => {
-            format!(
-                "the configuration has {}",
-                names
-                    .iter()
-                    .map(|n| format!("`{n}`"))
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            )
-        }
-    };
-    at.problem_with_help("there is no such plan", help);
-    None
+    if let Some(policy) = policy
+        && let Err(help) = has_plan(policy, &name)
+    {
+        at.problem_with_help(NO_SUCH_PLAN, help);
+        return None;
+    }
+    Some(name)
 }
 
 fn check_scopes(texts: &[String], at: &Place<'_>) -> Box<[Scope]> {

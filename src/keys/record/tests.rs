@@ -261,13 +261,13 @@ fn a_record_in_json_says_the_same_and_its_problems_have_no_lines() {
         .unwrap()
         .value;
     let json = serde_json::to_string(&spec).unwrap();
-    assert_eq!(*from_json(&json, &policy_with_plans()).unwrap(), yaml);
+    assert_eq!(*from_json(&json).unwrap(), yaml);
 
     let short = format!(
         r#"{{"id":"a","secrets":[{{"digest":"{}"}}],"metadata":{{"face":"\ud83d\ude00\/"}}}}"#,
         digest("s")
     );
-    let face = from_json(&short, &policy_with_plans()).unwrap();
+    let face = from_json(&short).unwrap();
     assert_eq!(face.metadata_scalar("face"), Some("😀/"));
 
     for (json, want) in [
@@ -292,11 +292,46 @@ fn a_record_in_json_says_the_same_and_its_problems_have_no_lines() {
             "the record is not valid: expected a mapping, found a string",
         ),
     ] {
-        let invalid = from_json(json, &policy_with_plans())
-            .unwrap_err()
-            .to_string();
+        let invalid = from_json(json).unwrap_err().to_string();
         assert_eq!(invalid, want);
     }
+}
+
+#[test]
+fn a_record_answers_for_its_own_digests_alone() {
+    let json = format!(r#"{{"id":"a","secrets":[{{"digest":"{}"}}]}}"#, digest("s"));
+    let asked = |secret: &str| answer(&json, &digest(secret).parse().unwrap());
+    assert!(matches!(asked("s"), SourceAnswer::Found(record) if record.id.as_str() == "a"));
+    let SourceAnswer::Invalid(invalid) = asked("t") else {
+        panic!("a record that lacks the digest");
+    };
+    assert_eq!(
+        &*invalid.problem,
+        "key `a`: secrets: the digest that was asked for is not among them"
+    );
+}
+
+#[test]
+fn a_remote_record_is_held_to_the_policy_that_it_is_used_with() {
+    let misfit = |rest: &str| {
+        let json = format!(
+            r#"{{"id":"a","secrets":[{{"digest":"{}"}}]{rest}}}"#,
+            digest("s")
+        );
+        let record = from_json(&json).unwrap();
+        fits(&record, &policy_with_plans()).map_err(|invalid| invalid.problem.to_string())
+    };
+    assert_eq!(misfit(r#","plan":"gold","metadata":{"org":"42"}"#), Ok(()));
+    let plan = misfit(r#","plan":"golf""#).unwrap_err();
+    let want = "key `a`: plan: there is no such plan; the configuration has `gold`, `silver`";
+    assert_eq!(plan, want);
+    let header = misfit(r#","metadata":{"org":"caf\u00e9"}"#).unwrap_err();
+    assert!(header.starts_with("key `a`: metadata.org: "), "{header}");
+    let keyed = digest("s").replace("blake3:", "blake3-keyed:");
+    let json = format!(r#"{{"id":"a","secrets":[{{"digest":"{keyed}"}}]}}"#);
+    let kind = fits(&from_json(&json).unwrap(), &policy_with_plans()).unwrap_err();
+    let want = "key `a`: secrets: a digest of kind `blake3-keyed` is never looked up; the configuration's `digest.accept` names `blake3`";
+    assert_eq!(&*kind.problem, want);
 }
 
 #[test]

@@ -298,7 +298,8 @@ impl KeySource for ThroughCache {
                 Lookup::Known(key) => SourceAnswer::Found(Arc::clone(&key.record)),
                 Lookup::Unknown => SourceAnswer::NotFound,
                 Lookup::Invalid(invalid) => SourceAnswer::Invalid(invalid),
-            })
+            }
+            .into())
         })
     }
 }

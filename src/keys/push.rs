@@ -1,0 +1,211 @@
+//! What a source tells by itself: that a key changed, and whether it would tell.
+//!
+//! A source that pushes holds a [`Pushes`] and says what it hears. What is heard is kept as numbers in [`Trust`], one
+//! that counts and one for each of some thousand slots that ids and digests are hashed to. Whatever is learnt of a key carries
+//! the number that stood before the source was asked, so that a comparison tells whether anything came between: nothing has to be
+//! found or removed in the cache, and no answer that was under way can undo what was heard meanwhile. Two keys that share
+//! a slot cost a lookup, never a mistake.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::authz::digest::KeyDigest;
+
+#[cfg(test)]
+mod tests;
+
+/// Slots that ids and digests share; 32 KiB of numbers.
+const SLOTS: usize = 4096;
+
+/// The number that stood when the source was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stamp(u64);
+
+/// What a stamped answer is worth now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing was heard since that concerns it, and all would have been heard.
+    Current,
+    /// Something may have happened since that was not heard: the source must be asked, and only if it fails is the answer
+    /// worth anything.
+    Doubtful,
+    /// It is known to have changed: the answer is worth nothing.
+    Outdated,
+}
+
+/// What was heard of changes.
+#[derive(Debug)]
+pub struct Trust {
+    /// Counts everything that is heard.
+    count: AtomicU64,
+    /// When everything changed last.
+    all: AtomicU64,
+    /// When anything changed last.
+    any: AtomicU64,
+    /// When pushes were lost or armed last, or doubt was ordered.
+    doubt: AtomicU64,
+    /// When the ids and digests of a slot changed last.
+    slots: Box<[AtomicU64]>,
+    /// Whether every change is heard; true for good where the source does not push.
+    armed: AtomicBool,
+    hasher: RandomState,
+}
+
+/// Where ids and digests have their slots.
+#[derive(Debug, Clone, Copy)]
+pub struct Slot(usize);
+
+impl Trust {
+    /// Nothing heard yet. Where the source pushes, nothing is believed before it has armed.
+    pub fn new(source_pushes: bool) -> Self {
+        Self {
+            count: AtomicU64::new(0),
+            all: AtomicU64::new(0),
+            any: AtomicU64::new(0),
+            doubt: AtomicU64::new(0),
+            slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
+            armed: AtomicBool::new(!source_pushes),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// The number to stamp an answer with; to be taken before the source is asked.
+    pub fn stamp(&self) -> Stamp {
+        Stamp(self.count.load(Ordering::SeqCst))
+    }
+
+    /// Where changes of the key with that id are noted.
+    pub fn slot_of_id(&self, id: &str) -> Slot {
+        self.slot(self.hasher.hash_one(id))
+    }
+
+    /// Where changes of what has that digest are noted.
+    pub fn slot_of_digest(&self, digest: &KeyDigest) -> Slot {
+        self.slot(self.hasher.hash_one(digest))
+    }
+
+    fn slot(&self, hash: u64) -> Slot {
+        let [low, high, ..] = hash.to_le_bytes();
+        Slot(usize::from(u16::from_le_bytes([low, high])) % SLOTS)
+    }
+
+    /// What an answer of that stamp about a key with these slots is worth.
+    pub fn standing(&self, stamp: Stamp, slots: [Slot; 2]) -> Standing {
+        let changed = |slot: &Slot| {
+            let number = self.slots.get(slot.0);
+            number.is_some_and(|number| number.load(Ordering::SeqCst) > stamp.0)
+        };
+        if self.all.load(Ordering::SeqCst) > stamp.0 || slots.iter().any(changed) {
+            Standing::Outdated
+        } else if self.is_armed() && self.doubt.load(Ordering::SeqCst) <= stamp.0 {
+            Standing::Current
+        } else {
+            Standing::Doubtful
+        }
+    }
+
+    /// What the answer of that stamp that a digest is not known is worth: any change may have made it known.
+    pub fn standing_of_unknown(&self, stamp: Stamp) -> Standing {
+        if self.any.load(Ordering::SeqCst) > stamp.0 {
+            Standing::Outdated
+        } else if self.is_armed() && self.doubt.load(Ordering::SeqCst) <= stamp.0 {
+            Standing::Current
+        } else {
+            Standing::Doubtful
+        }
+    }
+
+    /// Whether every change is heard at the moment.
+    pub fn is_armed(&self) -> bool {
+        self.armed.load(Ordering::SeqCst)
+    }
+
+    /// Makes everything learnt so far doubtful.
+    pub fn doubt_all(&self) {
+        self.note(&[&self.doubt]);
+    }
+
+    /// The next number in these places. A stamp taken before this is lower and one taken after is not.
+    fn note(&self, places: &[&AtomicU64]) {
+        let number = self.count.fetch_add(1, Ordering::SeqCst) + 1;
+        for place in places {
+            place.fetch_max(number, Ordering::SeqCst);
+        }
+    }
+
+    fn note_in(&self, slot: Slot) {
+        match self.slots.get(slot.0) {
+            Some(place) => self.note(&[place, &self.any]),
+            None => self.note(&[&self.all, &self.any]),
+        }
+    }
+}
+
+/// Says what a source hears; clones say it to the same cache.
+#[derive(Debug, Clone)]
+pub struct Pushes {
+    trust: Arc<Trust>,
+    heard: Option<prometheus::IntCounter>,
+    source: &'static str,
+}
+
+impl Pushes {
+    /// What is heard goes there, and is counted by `heard`.
+    pub fn new(
+        trust: Arc<Trust>,
+        source: &'static str,
+        heard: Option<prometheus::IntCounter>,
+    ) -> Self {
+        Self {
+            trust,
+            heard,
+            source,
+        }
+    }
+
+    /// From now on every change is heard. What was learnt before is doubtful: what happened in between was not.
+    pub fn armed(&self) {
+        // First the doubt: whoever sees that pushes are armed must see it too.
+        self.trust.doubt_all();
+        self.trust.armed.store(true, Ordering::SeqCst);
+        tracing::info!(source = self.source, "changes of keys are pushed");
+    }
+
+    /// Changes may not be heard any more. `why` is told once, in the log.
+    pub fn lost(&self, why: &str) {
+        let was_armed = self.trust.armed.swap(false, Ordering::SeqCst);
+        self.trust.doubt_all();
+        if was_armed {
+            tracing::warn!(
+                source = self.source,
+                why,
+                "changes of keys are not pushed any more; each key is looked up at its next use"
+            );
+        }
+    }
+
+    /// The key with that id changed or went.
+    pub fn key_changed(&self, id: &str) {
+        self.trust.note_in(self.trust.slot_of_id(id));
+        self.count();
+    }
+
+    /// That digest is another key's, or no key's, or a key's now.
+    pub fn digest_changed(&self, digest: &KeyDigest) {
+        self.trust.note_in(self.trust.slot_of_digest(digest));
+        self.count();
+    }
+
+    /// Any key may have changed.
+    pub fn all_changed(&self) {
+        self.trust.note(&[&self.trust.all, &self.trust.any]);
+        self.count();
+    }
+
+    fn count(&self) {
+        if let Some(heard) = &self.heard {
+            heard.inc();
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What stamped answers are worth after what was heard.
+
+use super::*;
+use crate::authz::key::tests::digest_of;
+
+fn trust(source_pushes: bool) -> (Arc<Trust>, Pushes) {
+    let trust = Arc::new(Trust::new(source_pushes));
+    (Arc::clone(&trust), Pushes::new(trust, "redis", None))
+}
+
+fn standing(trust: &Trust, stamp: Stamp, id: &str) -> Standing {
+    let slots = [trust.slot_of_id(id), trust.slot_of_digest(&digest_of(id))];
+    trust.standing(stamp, slots)
+}
+
+/// An id in another slot than both of `a`'s.
+fn other(trust: &Trust) -> String {
+    let of_a = [
+        trust.slot_of_id("a").0,
+        trust.slot_of_digest(&digest_of("a")).0,
+    ];
+    let slots = |id: &String| {
+        [
+            trust.slot_of_id(id).0,
+            trust.slot_of_digest(&digest_of(id)).0,
+        ]
+    };
+    (0..)
+        .map(|number| format!("other-{number}"))
+        .find(|id| slots(id).iter().all(|slot| !of_a.contains(slot)))
+        .unwrap()
+}
+
+#[test]
+fn only_what_was_asked_for_after_a_change_is_current() {
+    let (trust, pushes) = trust(false);
+    let other = other(&trust);
+    type Event = fn(&Pushes);
+    let events: [(&str, Event, Standing, Standing); 4] = [
+        (
+            "the key",
+            |p| p.key_changed("a"),
+            Standing::Outdated,
+            Standing::Current,
+        ),
+        (
+            "the digest",
+            |p| p.digest_changed(&digest_of("a")),
+            Standing::Outdated,
+            Standing::Current,
+        ),
+        (
+            "all",
+            Pushes::all_changed,
+            Standing::Outdated,
+            Standing::Outdated,
+        ),
+        (
+            "doubt",
+            |p| p.trust.doubt_all(),
+            Standing::Doubtful,
+            Standing::Doubtful,
+        ),
+    ];
+    for (name, event, of_it, of_another) in events {
+        let before = trust.stamp();
+        assert_eq!(standing(&trust, before, "a"), Standing::Current, "{name}");
+        event(&pushes);
+        assert_eq!(standing(&trust, before, "a"), of_it, "{name}");
+        assert_eq!(standing(&trust, before, &other), of_another, "{name}");
+        assert_eq!(
+            standing(&trust, trust.stamp(), "a"),
+            Standing::Current,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn any_change_makes_unknown_digests_worth_asking_for() {
+    let (trust, pushes) = trust(false);
+    let stamp = trust.stamp();
+    assert_eq!(trust.standing_of_unknown(stamp), Standing::Current);
+    pushes.key_changed("a");
+    assert_eq!(trust.standing_of_unknown(stamp), Standing::Outdated);
+    assert_eq!(trust.standing_of_unknown(trust.stamp()), Standing::Current);
+}
+
+#[test]
+fn nothing_is_believed_while_pushes_are_lost_nor_what_was_learnt_before_they_were_armed() {
+    let (trust, pushes) = trust(true);
+    let early = trust.stamp();
+    assert_eq!(standing(&trust, early, "a"), Standing::Doubtful);
+    pushes.armed();
+    assert_eq!(standing(&trust, early, "a"), Standing::Doubtful);
+    let armed = trust.stamp();
+    assert_eq!(standing(&trust, armed, "a"), Standing::Current);
+    pushes.lost("cut");
+    let between = trust.stamp();
+    for stamp in [armed, between] {
+        assert_eq!(standing(&trust, stamp, "a"), Standing::Doubtful);
+        assert_eq!(trust.standing_of_unknown(stamp), Standing::Doubtful);
+    }
+    pushes.armed();
+    for stamp in [armed, between] {
+        assert_eq!(standing(&trust, stamp, "a"), Standing::Doubtful);
+    }
+    assert_eq!(standing(&trust, trust.stamp(), "a"), Standing::Current);
+}
+
+#[test]
+fn a_change_that_was_heard_stays_known_when_pushes_are_lost() {
+    let (trust, pushes) = trust(true);
+    pushes.armed();
+    let stamp = trust.stamp();
+    pushes.key_changed("a");
+    pushes.lost("cut");
+    assert_eq!(standing(&trust, stamp, "a"), Standing::Outdated);
+    pushes.armed();
+    assert_eq!(standing(&trust, stamp, "a"), Standing::Outdated);
+}

@@ -1,0 +1,156 @@
+//! What a Redis source is made from, checked.
+//!
+//! URLs are judged where they are read. Errors repeat nothing of a URL, for a password may stand in it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+
+use super::super::tls::ClientTlsFiles;
+
+/// A Redis source, as its operator wants it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedisSettings {
+    /// Where it is.
+    pub servers: RedisServers,
+    /// The ACL user; `default` where absent.
+    pub username: Option<String>,
+    /// A file that holds the user's password; one final newline is not part of it.
+    pub password_file: Option<PathBuf>,
+    /// Certificates, for rediss.
+    pub tls: ClientTlsFiles,
+    /// What every Redis key begins with.
+    pub prefix: String,
+    /// All the time that one lookup may take.
+    pub timeout: Duration,
+}
+
+/// Where Redis is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RedisServers {
+    /// One server.
+    One(RedisUrl),
+    /// A cluster, by some of its nodes; at least one.
+    Cluster(Vec<RedisUrl>),
+    /// A master that sentinels know; at least one.
+    Sentinel {
+        /// The master's name.
+        master: String,
+        /// Some sentinels.
+        nodes: Vec<RedisUrl>,
+    },
+}
+
+impl RedisServers {
+    /// All the URLs.
+    pub fn urls(&self) -> &[RedisUrl] {
+        match self {
+            Self::One(url) => std::slice::from_ref(url),
+            Self::Cluster(nodes) | Self::Sentinel { nodes, .. } => nodes,
+        }
+    }
+}
+
+/// A server's URL: `redis://`, `rediss://` or `redis+unix://`, without user or password.
+#[derive(Clone)]
+pub struct RedisUrl {
+    text: Box<str>,
+    info: ConnectionInfo,
+}
+
+/// Why a text is not the URL of a Redis server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRedisUrl {
+    /// Not such a URL.
+    #[error("not a URL of redis, rediss or redis+unix")]
+    Syntax,
+    /// It has a user or a password.
+    #[error("a user or password in a URL is shown in many places")]
+    Userinfo,
+    /// It asks for something behind `#` or `?`.
+    #[error("nothing may follow the database's number")]
+    Options,
+}
+
+impl RedisUrl {
+    /// What to connect to; its Redis settings name the database alone.
+    pub fn info(&self) -> &ConnectionInfo {
+        &self.info
+    }
+
+    /// Whether it is of TLS.
+    pub fn is_tls(&self) -> bool {
+        matches!(self.info.addr(), ConnectionAddr::TcpTls { .. })
+    }
+
+    /// Whether it is a Unix socket.
+    pub fn is_unix(&self) -> bool {
+        matches!(self.info.addr(), ConnectionAddr::Unix(_))
+    }
+}
+
+impl FromStr for RedisUrl {
+    type Err = InvalidRedisUrl;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRedisUrl> {
+        let url = redis::parse_redis_url(text).ok_or(InvalidRedisUrl::Syntax)?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(InvalidRedisUrl::Userinfo);
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(InvalidRedisUrl::Options);
+        }
+        let info = text
+            .into_connection_info()
+            .map_err(|_| InvalidRedisUrl::Syntax)?;
+        Ok(Self {
+            text: text.into(),
+            info,
+        })
+    }
+}
+
+impl PartialEq for RedisUrl {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for RedisUrl {}
+
+impl fmt::Display for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RedisUrl({})", self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_names_a_server_and_nobody() {
+        for (text, want) in [
+            ("redis://127.0.0.1:6379/0", Ok(())),
+            ("rediss://cache.internal:6380", Ok(())),
+            ("redis+unix:///run/redis.sock", Ok(())),
+            ("redis://:canary@h", Err(InvalidRedisUrl::Userinfo)),
+            ("redis://user@h", Err(InvalidRedisUrl::Userinfo)),
+            ("rediss://h/#insecure", Err(InvalidRedisUrl::Options)),
+            ("redis+unix:///s?pass=canary", Err(InvalidRedisUrl::Options)),
+            ("http://h", Err(InvalidRedisUrl::Syntax)),
+            ("h:6379", Err(InvalidRedisUrl::Syntax)),
+        ] {
+            assert_eq!(text.parse::<RedisUrl>().map(drop), want, "{text}");
+        }
+    }
+}
