@@ -2,30 +2,37 @@
 //!
 //! A known key is held with what was prepared for it under one generation of the configuration. For a file, whose map is
 //! always at hand in the snapshot, the map decides and the cache only keeps what is prepared for the keys in use. For a remote
-//! source it keeps what was learnt for as long as it is fresh by our clock; moka only bounds the memory. An error is
-//! never kept, and nobody waits with a lock in hand. The server builds `for_file` alone as yet; `for_source` is what remote
-//! sources will use.
+//! source it keeps what was learnt, and [`remote`] judges by our clock and by what was heard of changes how far to believe it; moka
+//! only bounds the memory. An error is never kept, and nobody waits with a lock in hand.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::push::{Slot, Stamp, Standing};
+use super::record::fits;
 use super::source::{InvalidRecord, SourceAnswer, SourceError};
 use crate::authz::digest::KeyDigest;
 use crate::authz::key::KeyRecord;
 use crate::authz::snapshot::{Generation, Snapshot};
 use crate::observe::metrics::CacheMetrics;
 
+mod breaker;
 mod flight;
+mod places;
 mod remote;
 mod shelf;
 
 #[cfg(test)]
 mod tests;
 
+pub use breaker::{SourceHealth, probe_digest};
 pub use remote::RemoteSource;
 
 use remote::Remote;
-use shelf::{Kept, Learnt, Shelf};
+use shelf::{Kept, KnownKey, Learnt, Shelf};
+
+/// How often a key is asked for anew that changes while it is looked up.
+const MAX_LOOKUPS: usize = 3;
 
 /// A known key, with what was prepared for it.
 #[derive(Debug)]
@@ -63,8 +70,7 @@ pub struct KeyCache<P> {
 impl<P: Send + Sync + 'static> KeyCache<P> {
     /// A cache for the keys of a file, with room for `capacity` of them.
     pub fn for_file(capacity: u64, prepare: Prepare<P>) -> Self {
-        // Unknown digests are not kept: the map knows as fast.
-        let shelf = Arc::new(Shelf::new(capacity, 0, Duration::ZERO));
+        let shelf = Arc::new(Shelf::for_file(capacity));
         Self {
             shelf,
             remote: None,
@@ -73,9 +79,9 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
         }
     }
 
-    /// A cache in front of a source that has to be asked, as remote ones will be.
+    /// A cache in front of a source that has to be asked.
     pub fn for_source(source: RemoteSource, prepare: Prepare<P>) -> Self {
-        let shelf = Shelf::new(
+        let shelf = Shelf::for_remote(
             source.capacity,
             source.negative_capacity,
             source.negative_ttl,
@@ -113,13 +119,36 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
         }
     }
 
-    /// Sets all that is kept aside: for a reload, so that what was prepared under the generation before it does not outlive
+    /// What the source does by itself, and the watch over it; to be run for as long as the cache is served from. Never ends.
+    pub async fn tend(&self) {
+        match &self.remote {
+            None => std::future::pending().await,
+            Some(remote) => remote.tend().await,
+        }
+    }
+
+    /// Sets all keys of a file aside: for a reload, so that what was prepared under the generation before it does not outlive
     /// the last check that uses it. May take milliseconds; call it off the threads that serve.
     pub fn forget_all(&self) {
-        self.shelf.forget_all();
+        self.shelf.forget_known();
+    }
+
+    /// Sets aside what depends on the policy: records of a remote source that were refused for it. Known keys are held to the new
+    /// policy when they are used. Call it off the threads that serve.
+    pub fn forget_refused(&self) {
+        self.shelf.forget_unknown();
+    }
+
+    /// Has each key of a remote source looked up at its next use, as far as the source answers.
+    pub fn doubt_all(&self) {
         if let Some(remote) = &self.remote {
-            remote.forget_all();
+            remote.trust().doubt_all();
         }
+    }
+
+    /// What is known of the source; `None` for a file, which is not asked.
+    pub fn source_health(&self) -> Option<SourceHealth> {
+        self.remote.as_ref().map(Remote::health)
     }
 
     /// Brings the gauges of what is kept up to date, for a scrape. Does what moka has put off.
@@ -131,10 +160,13 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
     }
 
     fn find_in_file(&self, digest: &KeyDigest, snapshot: &Snapshot) -> Lookup<P> {
-        let epoch = self.shelf.epoch();
         // A generation is of one map, so that what was prepared under it need not be looked up in the map again.
         if let Some(Learnt {
-            what: Kept::Prepared(cached),
+            what:
+                KnownKey {
+                    kept: Kept::Prepared(cached),
+                    ..
+                },
             ..
         }) = self.shelf.known(digest)
             && cached.generation == snapshot.generation
@@ -146,7 +178,17 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
         let Some(record) = snapshot.keys.as_ref().and_then(|keys| keys.get(digest)) else {
             return Lookup::Unknown;
         };
-        Lookup::Known(self.prepare(digest, record, snapshot, Duration::ZERO, epoch))
+        // Nothing is heard of a file's changes but by a new generation.
+        let learnt = Learnt {
+            what: KnownKey {
+                kept: Kept::Bare(Arc::clone(record)),
+                slots: [Slot::default(); 2],
+            },
+            at: Duration::ZERO,
+            fresh_for: Duration::MAX,
+            stamp: Stamp::default(),
+        };
+        Lookup::Known(self.prepare(digest, record, learnt, snapshot))
     }
 
     async fn find_remote(
@@ -155,49 +197,104 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
         snapshot: &Snapshot,
         remote: &Remote,
     ) -> Result<Lookup<P>, SourceError> {
-        let epoch = self.shelf.epoch();
+        let begun = remote.trust().stamp();
         let now = remote.now();
-        if let Some(Learnt { what, at }) = self.shelf.known(digest)
-            && now.saturating_sub(at) < remote.ttl()
+        if let Some(learnt) = self.shelf.known(digest)
+            && remote.is_current(&learnt, now)
         {
             self.count(|metrics| &metrics.hit);
-            return Ok(Lookup::Known(match what {
-                Kept::Prepared(cached) if cached.generation == snapshot.generation => cached,
-                Kept::Prepared(cached) => self.prepare(digest, &cached.record, snapshot, at, epoch),
-                Kept::Bare(record) => self.prepare(digest, &record, snapshot, at, epoch),
-            }));
+            return Ok(self.give(digest, learnt, snapshot, remote));
         }
-        if let Some(Learnt { what, at }) = self.shelf.unknown(digest)
-            && now.saturating_sub(at) < remote.negative_ttl()
+        if let Some(learnt) = self.shelf.unknown(digest)
+            && remote.is_still_unknown(&learnt, now)
         {
             self.count(|metrics| &metrics.negative_hit);
-            return Ok(what.map_or(Lookup::Unknown, Lookup::Invalid));
+            return Ok(learnt.what.map_or(Lookup::Unknown, Lookup::Invalid));
+        }
+        for _ in 0..MAX_LOOKUPS {
+            let landed = remote.look_up(digest, &self.shelf).await;
+            let record = match &landed.answer {
+                Ok(SourceAnswer::Found(record)) => record,
+                Ok(SourceAnswer::NotFound) => {
+                    self.count(|metrics| &metrics.miss);
+                    return Ok(Lookup::Unknown);
+                }
+                Ok(SourceAnswer::Invalid(invalid)) => {
+                    self.count(|metrics| &metrics.miss);
+                    return Ok(Lookup::Invalid(invalid.clone()));
+                }
+                Err(error) => return self.stand_in(digest, snapshot, remote, error),
+            };
+            let mut learnt = landed.learnt(remote.known_key(digest, record));
+            match remote.trust().standing(learnt.stamp, learnt.what.slots) {
+                // It changed while it was under way, or it took off before something was heard that this caller came after.
+                Standing::Outdated => continue,
+                Standing::Doubtful if learnt.stamp < begun => continue,
+                Standing::Current | Standing::Doubtful => {}
+            }
+            // Of all that waited, the first has prepared it for the others.
+            if let Some(prepared) = self.shelf.known(digest)
+                && Arc::ptr_eq(prepared.what.kept.record(), record)
+            {
+                learnt = prepared;
+            }
+            self.count(|metrics| &metrics.miss);
+            return Ok(self.give(digest, learnt, snapshot, remote));
+        }
+        Err(SourceError::Failed(
+            "the key changes faster than it is read".into(),
+        ))
+    }
+
+    /// What a known key may do for a source that failed to answer.
+    fn stand_in(
+        &self,
+        digest: &KeyDigest,
+        snapshot: &Snapshot,
+        remote: &Remote,
+        error: &SourceError,
+    ) -> Result<Lookup<P>, SourceError> {
+        let source_fails = match error {
+            SourceError::Timeout | SourceError::Failed(_) => true,
+            SourceError::Overloaded => false,
+        };
+        if source_fails
+            && let Some(learnt) = self.shelf.known(digest)
+            && remote.may_stand_in(&learnt)
+        {
+            self.count(|metrics| &metrics.stale);
+            return Ok(self.give(digest, learnt, snapshot, remote));
         }
         self.count(|metrics| &metrics.miss);
-        let landed = remote.look_up(digest, &self.shelf).await;
-        match landed.answer? {
-            SourceAnswer::NotFound => Ok(Lookup::Unknown),
-            SourceAnswer::Invalid(invalid) => Ok(Lookup::Invalid(invalid)),
-            SourceAnswer::Found(record) => {
-                // Of all that waited, the first has prepared it for the others.
-                if let Some(Learnt {
-                    what: Kept::Prepared(cached),
-                    ..
-                }) = self.shelf.known(digest)
-                    && cached.generation == snapshot.generation
-                    && Arc::ptr_eq(&cached.record, &record)
-                {
-                    return Ok(Lookup::Known(cached));
-                }
-                Ok(Lookup::Known(self.prepare(
-                    digest,
-                    &record,
-                    snapshot,
-                    landed.asked_at,
-                    landed.epoch,
-                )))
-            }
+        Err(error.clone())
+    }
+
+    /// A known key as it is used under that snapshot, unless it does not fit its policy.
+    fn give(
+        &self,
+        digest: &KeyDigest,
+        learnt: Learnt<KnownKey<P>>,
+        snapshot: &Snapshot,
+        remote: &Remote,
+    ) -> Lookup<P> {
+        if let Kept::Prepared(cached) = &learnt.what.kept
+            && cached.generation == snapshot.generation
+        {
+            return Lookup::Known(Arc::clone(cached));
         }
+        let record = Arc::clone(learnt.what.kept.record());
+        if let Err(invalid) = fits(&record, &snapshot.policy) {
+            tracing::warn!(%digest, problem = %invalid.problem, "a key is refused for its record");
+            let refused = Learnt {
+                what: Some(invalid.clone()),
+                at: remote.now(),
+                fresh_for: remote.negative_ttl(),
+                stamp: learnt.stamp,
+            };
+            self.shelf.keep_unknown(digest, refused);
+            return Lookup::Invalid(invalid);
+        }
+        Lookup::Known(self.prepare(digest, &record, learnt, snapshot))
     }
 
     /// Prepares what is kept with the key, and keeps it.
@@ -205,23 +302,19 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
         &self,
         digest: &KeyDigest,
         record: &Arc<KeyRecord>,
+        learnt: Learnt<KnownKey<P>>,
         snapshot: &Snapshot,
-        at: Duration,
-        epoch: u64,
     ) -> Arc<CachedKey<P>> {
         let cached = Arc::new(CachedKey {
             record: Arc::clone(record),
             prepared: (self.prepare)(record, snapshot),
             generation: snapshot.generation,
         });
-        self.shelf.keep_known(
-            digest,
-            Learnt {
-                what: Kept::Prepared(Arc::clone(&cached)),
-                at,
-            },
-            epoch,
-        );
+        let what = KnownKey {
+            kept: Kept::Prepared(Arc::clone(&cached)),
+            ..learnt.what
+        };
+        self.shelf.keep_known(digest, Learnt { what, ..learnt });
         cached
     }
 

@@ -16,10 +16,10 @@ use crate::authz::digest::KeyDigest;
 mod tests;
 
 /// Slots that ids and digests share; 32 KiB of numbers.
-const SLOTS: usize = 4096;
+const SLOTS: u16 = 4096;
 
 /// The number that stood when the source was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stamp(u64);
 
 /// What a stamped answer is worth now.
@@ -52,9 +52,9 @@ pub struct Trust {
     hasher: RandomState,
 }
 
-/// Where ids and digests have their slots.
-#[derive(Debug, Clone, Copy)]
-pub struct Slot(usize);
+/// Where changes of an id or a digest are noted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Slot(u16);
 
 impl Trust {
     /// Nothing heard yet. Where the source pushes, nothing is believed before it has armed.
@@ -87,13 +87,13 @@ impl Trust {
 
     fn slot(&self, hash: u64) -> Slot {
         let [low, high, ..] = hash.to_le_bytes();
-        Slot(usize::from(u16::from_le_bytes([low, high])) % SLOTS)
+        Slot(u16::from_le_bytes([low, high]) % SLOTS)
     }
 
     /// What an answer of that stamp about a key with these slots is worth.
     pub fn standing(&self, stamp: Stamp, slots: [Slot; 2]) -> Standing {
         let changed = |slot: &Slot| {
-            let number = self.slots.get(slot.0);
+            let number = self.slots.get(usize::from(slot.0));
             number.is_some_and(|number| number.load(Ordering::SeqCst) > stamp.0)
         };
         if self.all.load(Ordering::SeqCst) > stamp.0 || slots.iter().any(changed) {
@@ -135,7 +135,7 @@ impl Trust {
     }
 
     fn note_in(&self, slot: Slot) {
-        match self.slots.get(slot.0) {
+        match self.slots.get(usize::from(slot.0)) {
             Some(place) => self.note(&[place, &self.any]),
             None => self.note(&[&self.all, &self.any]),
         }

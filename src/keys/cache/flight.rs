@@ -1,16 +1,20 @@
 //! Lookups under way: all who want one digest share one.
 //!
-//! A flight belongs to those who wait for it and to nobody else: whoever waits drives it, one who leaves does not take
-//! it along, and when the last has left it ends. No task is started for it, and none is left behind.
+//! Whoever waits for a flight drives it, and one who leaves does not take it along. Where `drive` runs it lands even when all have
+//! left: what it brings is there for the next, who would else begin anew what always took too long. Where it does not, as on
+//! the command line, a flight ends with the last who waits. No task is started for it, and none is left behind.
 
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use futures_util::future::{Shared, WeakShared};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use tokio::sync::mpsc;
 
+use super::super::push::Stamp;
 use super::super::source::{SourceAnswer, SourceError};
 use crate::authz::digest::{DigestHasher, KeyDigest};
 
@@ -21,8 +25,10 @@ pub(super) struct Landed {
     pub(super) answer: Result<SourceAnswer, SourceError>,
     /// When the source was asked, on the monotonic clock.
     pub(super) asked_at: Duration,
-    /// The shelf's epoch at that moment.
-    pub(super) epoch: u64,
+    /// How long the answer is fresh from then on.
+    pub(super) fresh_for: Duration,
+    /// What had been heard of changes at that moment.
+    pub(super) stamp: Stamp,
 }
 
 type Flight = Pin<Box<dyn Future<Output = Landed> + Send>>;
@@ -31,6 +37,8 @@ type Flight = Pin<Box<dyn Future<Output = Landed> + Send>>;
 struct Open {
     flights: HashMap<KeyDigest, (u64, WeakShared<Flight>), DigestHasher>,
     last_number: u64,
+    /// Brings flights to their end.
+    driver: Option<mpsc::UnboundedSender<Shared<Flight>>>,
 }
 
 /// The flights that somebody waits for.
@@ -72,12 +80,25 @@ impl Flights {
         if let Some(weak) = flight.downgrade() {
             open.flights.insert(*digest, (number, weak));
         }
+        if let Some(driver) = &open.driver {
+            // Fails once `drive` has been dropped, and then those who wait drive it.
+            _ = driver.send(flight.clone());
+        }
         flight
     }
 
-    /// Lets no one join a flight that is under way.
-    pub(super) fn close(&self) {
-        lock(&self.0).flights.clear();
+    /// Brings every flight to its end that begins from now on. Never ends.
+    pub(super) async fn drive(&self) {
+        // As many flights are under way as there are places for lookups, and no more.
+        let (driver, mut begun) = mpsc::unbounded_channel();
+        lock(&self.0).driver = Some(driver);
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                Some(flight) = begun.recv() => under_way.push(flight),
+                Some(_) = under_way.next() => {}
+            }
+        }
     }
 
     /// How many are open.

@@ -1,19 +1,22 @@
-//! A source that has to be asked, and the rules by which its answers are kept.
+//! A source that has to be asked, and the rules by which its answers are kept and believed.
 //!
 //! Takes a digest and gives how its lookup ended, for all who wait for it. What was learnt is on the shelf before the
-//! flight ends; a failure is given to those who waited and kept for nobody.
+//! flight ends; a failure is given to those who waited and kept for nobody. What is on the shelf is believed while it is fresh
+//! by our clock and nothing was heard against it; a known key may serve past that while the source fails, but never once it
+//! is known to have changed.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-
-use super::super::source::{KeySource, SourceAnswer, SourceError};
+use super::super::push::{Pushes, Standing, Trust};
+use super::super::source::{KeySource, SourceAnswer, SourceError, SourceReply};
+use super::breaker::{Breaker, SourceHealth, ask};
 use super::flight::{Flights, Landed};
-use super::shelf::{Kept, Learnt, Shelf};
+use super::places::Places;
+use super::shelf::{Kept, KnownKey, Learnt, NotKnown, Shelf};
 use crate::authz::clock::Clock;
 use crate::authz::digest::KeyDigest;
+use crate::authz::key::KeyRecord;
 use crate::observe::metrics::{SourceMetrics, SourceResult};
 
 /// A source, and how long and how much of it is kept.
@@ -30,33 +33,111 @@ pub struct RemoteSource {
     pub negative_capacity: u64,
     /// How long an unknown digest is fresh, or one whose record is not valid.
     pub negative_ttl: Duration,
+    /// How long past its time a known key may serve while the source fails.
+    pub stale_if_error: Duration,
+    /// Lookups at once.
+    pub max_in_flight: usize,
     /// What counts its lookups.
     pub metrics: Option<SourceMetrics>,
+    /// What counts the changes that it tells of.
+    pub heard: Option<prometheus::IntCounter>,
 }
 
 pub(super) struct Remote {
-    settings: Arc<RemoteSource>,
+    asking: Arc<Asking>,
     flights: Flights,
+}
+
+/// What a lookup needs, for as long as it is under way.
+struct Asking {
+    settings: RemoteSource,
+    trust: Arc<Trust>,
+    breaker: Breaker,
+    places: Places,
 }
 
 impl Remote {
     pub(super) fn new(settings: RemoteSource) -> Self {
+        let RemoteSource {
+            source,
+            clock,
+            metrics,
+            ..
+        } = &settings;
+        let breaker = Breaker::new(Arc::clone(source), Arc::clone(clock), metrics.clone());
+        let trust = Arc::new(Trust::new(source.is_pushing()));
+        let places = Places::new(settings.max_in_flight);
         Self {
-            settings: Arc::new(settings),
+            asking: Arc::new(Asking {
+                settings,
+                trust,
+                breaker,
+                places,
+            }),
             flights: Flights::default(),
         }
     }
 
     pub(super) fn now(&self) -> Duration {
-        self.settings.clock.monotonic()
+        self.asking.settings.clock.monotonic()
     }
 
-    pub(super) fn ttl(&self) -> Duration {
-        self.settings.ttl
+    pub(super) fn trust(&self) -> &Trust {
+        &self.asking.trust
     }
 
     pub(super) fn negative_ttl(&self) -> Duration {
-        self.settings.negative_ttl
+        self.asking.settings.negative_ttl
+    }
+
+    pub(super) fn health(&self) -> SourceHealth {
+        let Asking {
+            settings,
+            trust,
+            breaker,
+            ..
+        } = &*self.asking;
+        SourceHealth {
+            pushes: settings.source.is_pushing().then(|| trust.is_armed()),
+            ..breaker.health()
+        }
+    }
+
+    /// What the source does by itself, lookups that nobody waits for, and the watch over the source. Never ends.
+    pub(super) async fn tend(&self) {
+        let Asking {
+            settings,
+            trust,
+            breaker,
+            ..
+        } = &*self.asking;
+        let source = &settings.source;
+        let pushes = Pushes::new(Arc::clone(trust), source.name(), settings.heard.clone());
+        tokio::join!(source.follow(pushes), self.flights.drive(), breaker.watch());
+    }
+
+    /// Whether a known key is to be believed without asking.
+    pub(super) fn is_current<P>(&self, learnt: &Learnt<KnownKey<P>>, now: Duration) -> bool {
+        self.asking.is_current(learnt, now)
+    }
+
+    /// The same of a digest that is not known.
+    pub(super) fn is_still_unknown(&self, learnt: &Learnt<NotKnown>, now: Duration) -> bool {
+        self.asking.is_still_unknown(learnt, now)
+    }
+
+    /// Whether a known key may serve although the source failed just now.
+    pub(super) fn may_stand_in<P>(&self, learnt: &Learnt<KnownKey<P>>) -> bool {
+        let Asking {
+            settings, trust, ..
+        } = &*self.asking;
+        trust.standing(learnt.stamp, learnt.what.slots) != Standing::Outdated
+            && learnt.is_within(settings.stale_if_error, settings.clock.monotonic())
+    }
+
+    /// The key as it is kept on the shelf.
+    pub(super) fn known_key<P>(&self, digest: &KeyDigest, record: &Arc<KeyRecord>) -> KnownKey<P> {
+        self.asking.known_key(digest, record)
     }
 
     /// Asks the source, or waits with those who have asked already. What it answers is on the shelf before anyone can ask again.
@@ -66,115 +147,155 @@ impl Remote {
         kept: &Arc<Shelf<P>>,
     ) -> Landed {
         let flight = self.flights.join(digest, || {
-            let (settings, kept, digest) = (Arc::clone(&self.settings), Arc::clone(kept), *digest);
-            async move {
-                let (asked_at, epoch) = (settings.clock.monotonic(), kept.epoch());
-                // Another flight may have landed after this caller looked at the shelf and before it took off.
-                if let Some((answer, asked_at)) = settings.on_shelf(&digest, &kept, asked_at) {
-                    return Landed {
-                        answer: Ok(answer),
-                        asked_at,
-                        epoch,
-                    };
-                }
-                let answer = settings.ask(&digest).await;
-                if let Ok(answer) = &answer {
-                    keep(&kept, &digest, answer, asked_at, epoch);
-                }
-                Landed {
-                    answer,
-                    asked_at,
-                    epoch,
-                }
-            }
+            let (asking, kept, digest) = (Arc::clone(&self.asking), Arc::clone(kept), *digest);
+            async move { asking.fly(&digest, &kept).await }
         });
         flight.await
-    }
-
-    /// Lets no lookup that began before now answer one that begins later.
-    pub(super) fn forget_all(&self) {
-        self.flights.close();
     }
 
     #[cfg(test)]
     pub(super) fn flights(&self) -> usize {
         self.flights.count()
     }
+
+    #[cfg(test)]
+    pub(super) fn pushes(&self) -> Pushes {
+        Pushes::new(Arc::clone(&self.asking.trust), "http", None)
+    }
 }
 
-impl RemoteSource {
-    /// What is kept of a digest and fresh, and when it was asked for.
-    fn on_shelf<P: Send + Sync + 'static>(
-        &self,
-        digest: &KeyDigest,
-        kept: &Shelf<P>,
-        now: Duration,
-    ) -> Option<(SourceAnswer, Duration)> {
-        if let Some(Learnt { what, at }) = kept.known(digest)
-            && now.saturating_sub(at) < self.ttl
-        {
-            let record = match what {
-                Kept::Prepared(cached) => Arc::clone(&cached.record),
-                Kept::Bare(record) => record,
-            };
-            return Some((SourceAnswer::Found(record), at));
+impl Asking {
+    async fn fly<P: Send + Sync + 'static>(&self, digest: &KeyDigest, kept: &Shelf<P>) -> Landed {
+        // Before the source is asked: what it answers may be older than anything that is heard from here on.
+        let (asked_at, stamp) = (self.settings.clock.monotonic(), self.trust.stamp());
+        let known = kept.known(digest);
+        // Another flight may have landed after this caller looked at the shelf and before it took off.
+        if let Some(landed) = self.on_shelf(known.as_ref(), kept.unknown(digest), asked_at) {
+            return landed;
         }
-        let Learnt { what, at } = kept.unknown(digest)?;
-        let answer = what.map_or(SourceAnswer::NotFound, SourceAnswer::Invalid);
-        (now.saturating_sub(at) < self.negative_ttl).then_some((answer, at))
+        let reply = self.ask(digest, known.is_some()).await;
+        let max_age = reply.as_ref().ok().and_then(|reply| reply.max_age);
+        let answer = reply.map(|reply| reply.answer);
+        let ttl = match &answer {
+            Ok(SourceAnswer::Found(_)) => self.settings.ttl,
+            Ok(SourceAnswer::NotFound | SourceAnswer::Invalid(_)) | Err(_) => {
+                self.settings.negative_ttl
+            }
+        };
+        let landed = Landed {
+            answer,
+            asked_at,
+            fresh_for: max_age.map_or(ttl, |max_age| max_age.min(ttl)),
+            stamp,
+        };
+        self.keep(digest, &landed, kept);
+        landed
     }
 
-    async fn ask(&self, digest: &KeyDigest) -> Result<SourceAnswer, SourceError> {
-        let begin = self.clock.monotonic();
-        // A panic would go on to each that waits, one after the other; it is told as the failure that it is.
-        let lookup = AssertUnwindSafe(async { self.source.lookup(digest).await });
-        let answer = lookup
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|_| Err(SourceError::Failed("a bug stopped it".into())))
-            .map(|reply| reply.answer);
-        if let Some(metrics) = &self.metrics {
-            let result = match &answer {
+    /// What is on the shelf and to be believed, as if it had just been asked for.
+    fn on_shelf<P>(
+        &self,
+        known: Option<&Learnt<KnownKey<P>>>,
+        unknown: Option<Learnt<NotKnown>>,
+        now: Duration,
+    ) -> Option<Landed> {
+        if let Some(learnt) = known.filter(|learnt| self.is_current(learnt, now)) {
+            return Some(Landed {
+                answer: Ok(SourceAnswer::Found(Arc::clone(learnt.what.kept.record()))),
+                asked_at: learnt.at,
+                fresh_for: learnt.fresh_for,
+                stamp: learnt.stamp,
+            });
+        }
+        let learnt = unknown.filter(|learnt| self.is_still_unknown(learnt, now))?;
+        let answer = learnt
+            .what
+            .map_or(SourceAnswer::NotFound, SourceAnswer::Invalid);
+        Some(Landed {
+            answer: Ok(answer),
+            asked_at: learnt.at,
+            fresh_for: learnt.fresh_for,
+            stamp: learnt.stamp,
+        })
+    }
+
+    fn is_current<P>(&self, learnt: &Learnt<KnownKey<P>>, now: Duration) -> bool {
+        learnt.is_fresh(now)
+            && self.trust.standing(learnt.stamp, learnt.what.slots) == Standing::Current
+    }
+
+    fn is_still_unknown(&self, learnt: &Learnt<NotKnown>, now: Duration) -> bool {
+        learnt.is_fresh(now) && self.trust.standing_of_unknown(learnt.stamp) == Standing::Current
+    }
+
+    async fn ask(
+        &self,
+        digest: &KeyDigest,
+        known_lately: bool,
+    ) -> Result<SourceReply, SourceError> {
+        if let Some(failure) = self.breaker.given_up() {
+            return Err(failure);
+        }
+        let mut place = self
+            .places
+            .take(known_lately)
+            .ok_or(SourceError::Overloaded)?;
+        let begin = self.settings.clock.monotonic();
+        let reply = tokio::select! {
+            reply = ask(&*self.settings.source, digest) => reply,
+            () = place.withdrawn() => return Err(SourceError::Overloaded),
+        };
+        self.breaker.note(&reply);
+        if let Some(metrics) = &self.settings.metrics {
+            let result = match reply.as_ref().map(|reply| &reply.answer) {
                 Ok(SourceAnswer::Found(_) | SourceAnswer::Invalid(_)) => SourceResult::Found,
                 Ok(SourceAnswer::NotFound) => SourceResult::NotFound,
                 Err(SourceError::Timeout) => SourceResult::Timeout,
                 Err(SourceError::Failed(_) | SourceError::Overloaded) => SourceResult::Error,
             };
-            metrics.looked_up(result, self.clock.monotonic().saturating_sub(begin));
-            metrics.set_up(answer.is_ok());
+            metrics.looked_up(
+                result,
+                self.settings.clock.monotonic().saturating_sub(begin),
+            );
         }
-        answer
+        reply
+    }
+
+    fn keep<P: Send + Sync + 'static>(&self, digest: &KeyDigest, landed: &Landed, kept: &Shelf<P>) {
+        let not_known = match &landed.answer {
+            Ok(SourceAnswer::Found(record)) => {
+                return kept.keep_known(digest, landed.learnt(self.known_key(digest, record)));
+            }
+            Ok(SourceAnswer::NotFound) => None,
+            Ok(SourceAnswer::Invalid(invalid)) => {
+                let source = self.settings.source.name();
+                tracing::warn!(source, %digest, problem = %invalid.problem, "a key is refused for its record");
+                Some(invalid.clone())
+            }
+            Err(_) => return,
+        };
+        kept.keep_unknown(digest, landed.learnt(not_known));
+    }
+
+    fn known_key<P>(&self, digest: &KeyDigest, record: &Arc<KeyRecord>) -> KnownKey<P> {
+        KnownKey {
+            kept: Kept::Bare(Arc::clone(record)),
+            slots: [
+                self.trust.slot_of_id(record.id.as_str()),
+                self.trust.slot_of_digest(digest),
+            ],
+        }
     }
 }
 
-fn keep<P: Send + Sync + 'static>(
-    shelf: &Shelf<P>,
-    digest: &KeyDigest,
-    answer: &SourceAnswer,
-    at: Duration,
-    epoch: u64,
-) {
-    match answer {
-        SourceAnswer::Found(record) => {
-            shelf.keep_known(
-                digest,
-                Learnt {
-                    what: Kept::Bare(Arc::clone(record)),
-                    at,
-                },
-                epoch,
-            );
-        }
-        SourceAnswer::NotFound => shelf.keep_unknown(digest, Learnt { what: None, at }, epoch),
-        SourceAnswer::Invalid(invalid) => {
-            shelf.keep_unknown(
-                digest,
-                Learnt {
-                    what: Some(invalid.clone()),
-                    at,
-                },
-                epoch,
-            );
+impl Landed {
+    /// What is kept of it.
+    pub(super) fn learnt<T>(&self, what: T) -> Learnt<T> {
+        Learnt {
+            what,
+            at: self.asked_at,
+            fresh_for: self.fresh_for,
+            stamp: self.stamp,
         }
     }
 }

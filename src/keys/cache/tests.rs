@@ -16,7 +16,9 @@ use crate::authz::key_map::KeyMap;
 use crate::authz::snapshot::tests::policy;
 use crate::observe::metrics::Metrics;
 
+mod failing;
 mod file;
+mod pushed;
 mod remote;
 
 /// A clock that stands still until it is moved.

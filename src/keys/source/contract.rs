@@ -80,8 +80,12 @@ pub(crate) async fn keeps_the_contract(source: &dyn KeySource) {
 pub(crate) struct ScriptedSource {
     answers: Mutex<HashMap<KeyDigest, Result<SourceAnswer, SourceError>>>,
     panics: Mutex<Option<KeyDigest>>,
+    max_age: Mutex<Option<Duration>>,
     asked: AtomicUsize,
     gate: Semaphore,
+    pushes: bool,
+    fails: Mutex<Option<SourceError>>,
+    at_each: Mutex<Option<Box<dyn Fn() + Send>>>,
 }
 
 impl ScriptedSource {
@@ -90,8 +94,12 @@ impl ScriptedSource {
         let source = Self {
             answers: Mutex::default(),
             panics: Mutex::default(),
+            max_age: Mutex::default(),
             asked: AtomicUsize::new(0),
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
+            pushes: false,
+            fails: Mutex::default(),
+            at_each: Mutex::default(),
         };
         for record in records {
             for secret in &record.secrets {
@@ -99,6 +107,29 @@ impl ScriptedSource {
             }
         }
         source
+    }
+
+    /// The same, as a source that pushes changes.
+    pub(crate) fn pushing(self) -> Self {
+        Self {
+            pushes: true,
+            ..self
+        }
+    }
+
+    /// From now on every lookup fails so; with none, none does for that.
+    pub(crate) fn fail_all(&self, error: Option<SourceError>) {
+        *self.fails.lock().unwrap() = error;
+    }
+
+    /// From now on that happens while a lookup is under way.
+    pub(crate) fn at_each_lookup(&self, what: impl Fn() + Send + 'static) {
+        *self.at_each.lock().unwrap() = Some(Box::new(what));
+    }
+
+    /// From now on answers are bound so.
+    pub(crate) fn bound(&self, max_age: Option<Duration>) {
+        *self.max_age.lock().unwrap() = max_age;
     }
 
     /// From now on this is the answer for that digest.
@@ -133,18 +164,30 @@ impl KeySource for ScriptedSource {
         "http"
     }
 
+    fn is_pushing(&self) -> bool {
+        self.pushes
+    }
+
     fn lookup<'a>(&'a self, digest: &'a KeyDigest) -> LookupFuture<'a> {
         Box::pin(async {
             self.asked.fetch_add(1, Ordering::SeqCst);
+            // Read first and sent late, as by a source that is slow.
+            let answer = self.answers.lock().unwrap().get(digest).cloned();
             drop(self.gate.acquire().await.unwrap());
             let panics = *self.panics.lock().unwrap();
             assert_ne!(panics, Some(*digest), "a lookup that was told to panic");
-            let answers = self.answers.lock().unwrap();
-            answers
-                .get(digest)
-                .cloned()
+            if let Some(what) = &*self.at_each.lock().unwrap() {
+                what();
+            }
+            if let Some(error) = &*self.fails.lock().unwrap() {
+                return Err(error.clone());
+            }
+            answer
                 .unwrap_or(Ok(SourceAnswer::NotFound))
-                .map(Into::into)
+                .map(|answer| SourceReply {
+                    answer,
+                    max_age: *self.max_age.lock().unwrap(),
+                })
         })
     }
 }

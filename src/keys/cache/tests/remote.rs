@@ -1,21 +1,26 @@
 //! A remote source's keys: one lookup for all who wait, fresh for a time, nothing kept of a failure.
 
 use super::*;
+use crate::keys::push::Pushes;
 
 /// A cache in front of a source that holds `records()`, with a clock and room for 100 known and 10 unknown digests. Known ones are
-/// fresh for 60 seconds, unknown ones for 5.
-struct Scene {
-    source: Arc<ScriptedSource>,
-    clock: Arc<StillClock>,
-    metrics: Metrics,
-    cache: KeyCache<String>,
-    prepared: Arc<AtomicUsize>,
-    snapshot: Snapshot,
+/// fresh for 60 seconds, unknown ones for 5, and 4 lookups may be under way at once.
+pub(super) struct Scene {
+    pub(super) source: Arc<ScriptedSource>,
+    pub(super) clock: Arc<StillClock>,
+    pub(super) metrics: Metrics,
+    pub(super) cache: KeyCache<String>,
+    pub(super) prepared: Arc<AtomicUsize>,
+    pub(super) snapshot: Snapshot,
 }
 
 impl Scene {
-    fn new() -> Self {
-        let source = Arc::new(ScriptedSource::of(&records()));
+    pub(super) fn new() -> Self {
+        Self::of(ScriptedSource::of(&records()), Duration::ZERO)
+    }
+
+    pub(super) fn of(source: ScriptedSource, stale_if_error: Duration) -> Self {
+        let source = Arc::new(source);
         let clock = Arc::new(StillClock::default());
         let metrics = Metrics::new(10).unwrap();
         let (prepared, prepare) = counting();
@@ -26,7 +31,10 @@ impl Scene {
             ttl: Duration::from_mins(1),
             negative_capacity: 10,
             negative_ttl: Duration::from_secs(5),
+            stale_if_error,
+            max_in_flight: 4,
             metrics: Some(metrics.source("http").unwrap()),
+            heard: Some(metrics.invalidations.push.clone()),
         };
         let cache = KeyCache::for_source(remote, prepare).counted_by(metrics.cache.clone());
         Self {
@@ -39,18 +47,26 @@ impl Scene {
         }
     }
 
-    async fn find(&self, secret: &str) -> String {
+    pub(super) async fn find(&self, secret: &str) -> String {
         told(self.cache.find(&digest_of(secret), &self.snapshot).await)
     }
 
-    fn open_flights(&self) -> usize {
-        self.cache.remote.as_ref().unwrap().flights()
+    fn remote(&self) -> &Remote {
+        self.cache.remote.as_ref().unwrap()
+    }
+
+    pub(super) fn open_flights(&self) -> usize {
+        self.remote().flights()
+    }
+
+    pub(super) fn pushes(&self) -> Pushes {
+        self.remote().pushes()
     }
 }
 
-const FAILED: &str = "the source failed: down";
+pub(super) const FAILED: &str = "the source failed: down";
 
-fn down() -> Result<SourceAnswer, SourceError> {
+pub(super) fn down() -> Result<SourceAnswer, SourceError> {
     Err(SourceError::Failed("down".into()))
 }
 
@@ -236,23 +252,6 @@ async fn another_generation_prepares_anew_without_a_lookup_and_without_a_longer_
     scene.clock.forward(30);
     assert_eq!(scene.find("a").await, "a");
     assert_eq!(scene.source.asked(), 2);
-}
-
-#[tokio::test]
-async fn a_lookup_in_flight_brings_nothing_back_that_was_forgotten() {
-    let scene = Scene::new();
-    scene.source.hold();
-    let mut waiting = Box::pin(scene.find("a"));
-    assert_eq!((&mut waiting).now_or_never(), None);
-    scene.cache.forget_all();
-    let mut later = Box::pin(scene.find("a"));
-    assert_eq!((&mut later).now_or_never(), None);
-    assert_eq!(scene.source.asked(), 2);
-    scene.source.let_pass();
-    assert_eq!(waiting.await, "a");
-    assert_eq!(scene.cache.shelf.counts().0, 0);
-    assert_eq!(later.await, "a");
-    assert_eq!(scene.cache.shelf.counts().0, 1);
 }
 
 #[tokio::test]

@@ -1,0 +1,211 @@
+//! A remote source that fails, is slow or is flooded: who is served, who is refused, and who makes room.
+
+use super::remote::{Scene, down};
+use super::*;
+
+const FAILED: &str = "the source failed: down";
+
+fn forgiving(seconds: u64) -> Scene {
+    Scene::of(ScriptedSource::of(&records()), Duration::from_secs(seconds))
+}
+
+#[tokio::test]
+async fn a_key_known_before_stands_in_for_a_source_that_fails_within_its_bound_alone() {
+    let scene = forgiving(30);
+    assert_eq!(scene.find("a").await, "a");
+    for answer in [down(), Err(SourceError::Timeout)] {
+        for secret in ["a", "b"] {
+            scene.source.answer(digest_of(secret), answer.clone());
+        }
+        let failure = answer.unwrap_err().to_string();
+        assert_eq!(scene.find("b").await, failure, "never known");
+    }
+    for (forward, want) in [
+        (60, "a"),
+        (29, "a"),
+        (1, "the source did not answer in time"),
+    ] {
+        scene.clock.forward(forward);
+        assert_eq!(scene.find("a").await, want, "{forward} seconds later");
+    }
+    let counted = metrics_of(&scene.metrics);
+    let stale = "lookups_total{result=\"stale\"} 2".to_owned();
+    assert!(counted.contains(&stale), "{counted:?}");
+}
+
+#[tokio::test]
+async fn nobody_stands_in_once_the_source_has_answered() {
+    let scene = forgiving(30);
+    assert_eq!(scene.find("a").await, "a");
+    scene.clock.forward(60);
+    for answer in [
+        Ok(SourceAnswer::NotFound),
+        Ok(SourceAnswer::Invalid(InvalidRecord::new("no id"))),
+    ] {
+        scene.source.answer(digest_of("a"), answer);
+        assert_ne!(scene.find("a").await, "a");
+        scene.source.answer(digest_of("a"), down());
+        scene.clock.forward(5);
+        assert_eq!(scene.find("a").await, FAILED);
+    }
+}
+
+#[tokio::test]
+async fn the_sources_own_bound_shortens_the_time_and_never_lengthens_it() {
+    for (max_age, fresh) in [(None, 60), (Some(10), 10), (Some(3600), 60), (Some(0), 0)] {
+        let scene = Scene::new();
+        scene.source.bound(max_age.map(Duration::from_secs));
+        assert_eq!(scene.find("a").await, "a");
+        if fresh > 0 {
+            scene.clock.forward(fresh - 1);
+            assert_eq!(scene.find("a").await, "a");
+            assert_eq!(scene.source.asked(), 1, "{max_age:?}");
+            scene.clock.forward(1);
+        }
+        assert_eq!(scene.find("a").await, "a");
+        assert_eq!(scene.source.asked(), 2, "{max_age:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_strangers_is_turned_away_and_makes_room_for_a_key_in_use() {
+    let scene = Scene::new();
+    assert_eq!(scene.find("a").await, "a");
+    scene.clock.forward(60);
+    scene.source.hold();
+    let names: Vec<String> = (0..6).map(|number| format!("random {number}")).collect();
+    let mut flood: Vec<_> = names
+        .iter()
+        .map(|name| Box::pin(scene.find(name)))
+        .collect();
+    let overloaded = "too many lookups are in flight";
+    for (number, stranger) in flood.iter_mut().enumerate() {
+        let refused = (number >= 4).then(|| overloaded.to_owned());
+        assert_eq!(stranger.now_or_never(), refused, "stranger {number}");
+    }
+    let mut known = Box::pin(scene.find("a"));
+    assert_eq!((&mut known).now_or_never(), None);
+    assert_eq!((&mut flood[0]).now_or_never().as_deref(), Some(overloaded));
+    scene.source.let_pass();
+    assert_eq!(known.await, "a");
+    flood.truncate(4);
+    for stranger in flood.drain(1..) {
+        assert_eq!(stranger.await, "unknown");
+    }
+}
+
+#[tokio::test]
+async fn a_lookup_that_nobody_waits_for_lands_where_the_cache_is_tended() {
+    let scene = Scene::new();
+    let mut tending = Box::pin(scene.cache.tend());
+    assert!((&mut tending).now_or_never().is_none());
+    scene.source.hold();
+    assert_eq!(scene.find("a").now_or_never(), None);
+    assert_eq!(scene.open_flights(), 1);
+    scene.source.let_pass();
+    while scene.open_flights() > 0 {
+        assert!((&mut tending).now_or_never().is_none());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(scene.find("a").await, "a");
+    assert_eq!(scene.source.asked(), 1);
+}
+
+/// Drives what tends the cache for as long as `other` runs.
+async fn tended<T>(scene: &Scene, other: impl Future<Output = T>) -> T {
+    tokio::select! {
+        () = scene.cache.tend() => panic!("it never ends"),
+        done = other => done,
+    }
+}
+
+#[tokio::test]
+async fn a_dead_source_is_given_up_after_a_few_failures_and_used_again_once_it_answers() {
+    let scene = Scene::new();
+    scene
+        .source
+        .fail_all(Some(SourceError::Failed("down".into())));
+    tended(&scene, async {
+        for number in 0..3 {
+            assert_eq!(scene.find(&format!("key {number}")).await, FAILED);
+        }
+        while !scene.cache.source_health().unwrap().given_up {
+            tokio::task::yield_now().await;
+        }
+        let asked = scene.source.asked();
+        for _ in 0..100 {
+            assert_eq!(scene.find("a").await, FAILED);
+        }
+        assert_eq!(scene.source.asked(), asked, "nobody's request is the trial");
+        assert!(
+            scene
+                .metrics
+                .render()
+                .contains("keyward_source_up{source=\"http\"} 0")
+        );
+        scene.source.fail_all(None);
+        while scene.cache.source_health().unwrap().given_up {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(scene.find("a").await, "a");
+        assert!(
+            scene
+                .metrics
+                .render()
+                .contains("keyward_source_up{source=\"http\"} 1")
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_key_that_fails_does_not_give_the_source_up() {
+    let scene = Scene::new();
+    scene.source.answer(digest_of("a"), down());
+    tended(&scene, async {
+        for _ in 0..20 {
+            assert_eq!(scene.find("a").await, FAILED);
+            // The source is tried meanwhile.
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+        }
+        assert_eq!(scene.find("b").await, "b");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_record_is_held_to_the_policy_that_it_is_used_with() {
+    let mut planned = record("p");
+    planned.plan = Some("gold".parse().unwrap());
+    let planned = [Arc::new(planned)];
+    let mut scene = Scene::of(ScriptedSource::of(&planned), Duration::ZERO);
+    let no_plan = "the record is not valid: key `p`: plan: there is no such plan; the configuration has no plans";
+    assert_eq!(scene.find("p").await, no_plan);
+    assert_eq!(scene.find("p").await, no_plan);
+    assert_eq!(scene.source.asked(), 1);
+    let mut policy = policy();
+    policy.plans.0.insert(
+        "gold".parse().unwrap(),
+        crate::authz::snapshot::Plan::default(),
+    );
+    let without = std::mem::replace(
+        &mut scene.snapshot,
+        Snapshot {
+            generation: Generation(2),
+            policy: Arc::new(policy),
+            keys: None,
+        },
+    );
+    scene.cache.forget_refused();
+    assert_eq!(scene.find("p").await, "p");
+    assert_eq!(scene.source.asked(), 2);
+    // A reload that takes the plan away refuses the key that is at hand, without asking for it.
+    scene.snapshot = Snapshot {
+        generation: Generation(3),
+        ..without
+    };
+    assert_eq!(scene.find("p").await, no_plan);
+    assert_eq!(scene.source.asked(), 2);
+}

@@ -1,0 +1,153 @@
+//! What a remote source pushes: nothing that was heard to change is used again, whatever was under way.
+
+use super::remote::{Scene, down};
+use super::*;
+use crate::keys::push::Pushes;
+
+fn pushing() -> Scene {
+    let scene = Scene::of(
+        ScriptedSource::of(&records()).pushing(),
+        Duration::from_mins(10),
+    );
+    scene.pushes().armed();
+    scene
+}
+
+/// A revoked record under the same digest.
+fn revoked(id: &str) -> Result<SourceAnswer, SourceError> {
+    let mut revoked = record(id);
+    revoked.enabled = false;
+    Ok(SourceAnswer::Found(Arc::new(revoked)))
+}
+
+impl Scene {
+    async fn is_enabled(&self, secret: &str) -> Option<bool> {
+        match self.cache.find(&digest_of(secret), &self.snapshot).await {
+            Ok(Lookup::Known(key)) => Some(key.record.enabled),
+            Ok(Lookup::Unknown | Lookup::Invalid(_)) | Err(_) => None,
+        }
+    }
+}
+
+type Event = fn(&Pushes);
+const CHANGES: [(&str, Event); 3] = [
+    ("the key", |pushes| pushes.key_changed("b")),
+    ("its digest", |pushes| {
+        pushes.digest_changed(&digest_of("b"))
+    }),
+    ("all", Pushes::all_changed),
+];
+
+#[tokio::test]
+async fn a_key_that_changed_is_looked_up_at_its_next_use() {
+    for (name, change) in CHANGES {
+        let scene = pushing();
+        assert_eq!(scene.is_enabled("b").await, Some(true), "{name}");
+        scene.source.answer(digest_of("b"), revoked("b"));
+        assert_eq!(scene.is_enabled("b").await, Some(true), "{name}: at hand");
+        change(&scene.pushes());
+        assert_eq!(scene.is_enabled("b").await, Some(false), "{name}");
+        assert_eq!(scene.is_enabled("b").await, Some(false), "{name}");
+        assert_eq!(scene.source.asked(), 2, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_lookup_in_flight_neither_answers_nor_brings_back_what_changed_meanwhile() {
+    for (name, change) in CHANGES {
+        let scene = pushing();
+        scene.source.hold();
+        let mut waiting = Box::pin(scene.is_enabled("b"));
+        assert_eq!((&mut waiting).now_or_never(), None);
+        // The source has read the old record and is slow to send it: the change is heard first.
+        scene.source.answer(digest_of("b"), revoked("b"));
+        change(&scene.pushes());
+        scene.source.let_pass();
+        assert_eq!(waiting.await, Some(false), "{name}");
+        assert_eq!(scene.is_enabled("b").await, Some(false), "{name}");
+        assert_eq!(scene.source.asked(), 2, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_changes_at_every_lookup_is_refused_rather_than_looked_up_for_ever() {
+    let scene = pushing();
+    let pushes = scene.pushes();
+    scene.source.at_each_lookup(move || pushes.key_changed("a"));
+    let want = "the source failed: the key changes faster than it is read";
+    assert_eq!(scene.find("a").await, want);
+    assert_eq!(scene.source.asked(), MAX_LOOKUPS);
+}
+
+#[tokio::test]
+async fn a_change_makes_every_unknown_digest_worth_a_lookup() {
+    let scene = pushing();
+    assert_eq!(scene.find("c").await, "unknown");
+    let new = Ok(SourceAnswer::Found(Arc::new(record("c"))));
+    scene.source.answer(digest_of("c"), new);
+    assert_eq!(scene.find("c").await, "unknown");
+    scene.pushes().key_changed("another");
+    assert_eq!(scene.find("c").await, "c");
+}
+
+#[tokio::test]
+async fn nothing_is_believed_without_a_lookup_while_pushes_are_lost() {
+    let scene = pushing();
+    assert_eq!(scene.find("a").await, "a");
+    assert_eq!(scene.find("c").await, "unknown");
+    scene.pushes().lost("cut");
+    for lookups in [4, 6] {
+        assert_eq!(scene.find("a").await, "a");
+        assert_eq!(scene.find("c").await, "unknown");
+        assert_eq!(scene.source.asked(), lookups);
+    }
+    // What changed in between was not heard: nothing learnt before is believed.
+    scene
+        .source
+        .answer(digest_of("a"), Ok(SourceAnswer::NotFound));
+    scene.pushes().armed();
+    assert_eq!(scene.find("a").await, "unknown");
+    assert_eq!(scene.find("c").await, "unknown");
+    assert_eq!(scene.source.asked(), 8);
+    assert_eq!(scene.find("a").await, "unknown");
+    assert_eq!(scene.source.asked(), 8);
+}
+
+#[tokio::test]
+async fn a_lookup_that_began_before_pushes_were_lost_is_not_waited_for_after() {
+    let scene = pushing();
+    scene.source.hold();
+    let mut early = Box::pin(scene.is_enabled("b"));
+    assert_eq!((&mut early).now_or_never(), None);
+    scene.pushes().lost("cut");
+    let mut late = Box::pin(scene.is_enabled("b"));
+    assert_eq!((&mut late).now_or_never(), None);
+    assert_eq!(scene.source.asked(), 1);
+    scene.source.let_pass();
+    assert_eq!((early.await, late.await), (Some(true), Some(true)));
+    assert_eq!(scene.source.asked(), 2);
+}
+
+#[tokio::test]
+async fn a_key_that_was_heard_to_change_never_stands_in_for_a_source_that_fails() {
+    let scene = pushing();
+    for secret in ["a", "b"] {
+        scene.find(secret).await;
+        scene.source.answer(digest_of(secret), down());
+    }
+    scene.pushes().key_changed("a");
+    scene.pushes().lost("cut");
+    assert_eq!(scene.find("a").await, "the source failed: down");
+    assert_eq!(scene.find("b").await, "b");
+}
+
+#[tokio::test]
+async fn an_order_to_doubt_has_each_key_looked_up_once() {
+    let scene = Scene::new();
+    assert_eq!(scene.find("a").await, "a");
+    scene.cache.doubt_all();
+    for _ in 0..2 {
+        assert_eq!(scene.find("a").await, "a");
+        assert_eq!(scene.source.asked(), 2);
+    }
+}
