@@ -1,7 +1,152 @@
 //! Keys from an HTTP service: a `GET` with the digest in the URL, a record or 404 in the answer.
 //!
-//! (written by the HTTP part)
+//! Takes a digest and gives what the service knows of it, or why it cannot be told: nothing but a 404 means that there is no such
+//! key. While it is followed, the files of its secrets are read anew when they change, and changes of keys are heard as
+//! server-sent events where the service offers them. It keeps no answer; the cache does.
 
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
+use reqwest::{RequestBuilder, StatusCode};
+
+use super::push::Pushes;
+use super::source::{
+    FollowFuture, KeySource, LookupFuture, SourceAnswer, SourceError, SourceReply,
+};
+use crate::authz::clock::Clock;
+use crate::authz::digest::KeyDigest;
+use backoff::part_of;
+use client::Clients;
+use failure::Failure;
+use rotation::Followed;
+use timing::{RETRY_WITHIN, Timing};
+
+mod backoff;
+mod body;
+mod client;
+mod error;
+mod event_stream;
+mod events;
+mod failure;
+mod freshness;
+mod rotation;
 pub mod settings;
+mod timing;
+mod tls;
+mod token;
 
-pub use settings::{HttpSettings, InvalidUrl, UrlTemplate};
+#[cfg(test)]
+mod tests;
+
+pub use error::HttpSourceError;
+pub use settings::{EventsUrl, HttpSettings, InvalidUrl, UrlTemplate};
+
+/// An HTTP service that is asked for keys.
+pub struct HttpSource {
+    settings: Arc<HttpSettings>,
+    clock: Arc<dyn Clock>,
+    timing: Timing,
+    /// What opens the service's door: swapped when its file changes.
+    token: ArcSwap<Option<HeaderValue>>,
+    /// Swapped when a file of TLS changes; requests under way end with the ones that they began with.
+    clients: ArcSwap<Clients>,
+    token_file: Followed,
+    tls_files: Followed,
+}
+
+impl HttpSource {
+    /// A source as its operator wants it. Reads the files that the settings name, and connects to nobody. Blocks.
+    ///
+    /// # Errors
+    /// When a file cannot be read or does not hold what it should, or when there is nobody to trust for https.
+    pub fn new(settings: HttpSettings, clock: Arc<dyn Clock>) -> Result<Self, HttpSourceError> {
+        // Looked at before they are read, so that a change while they are is seen later.
+        let token_file = Followed::new(settings.bearer_token_file.iter());
+        let tls_files = Followed::new(tls::files(&settings.tls));
+        let token = token::read(&settings)?;
+        let clients = Clients::new(&settings)?;
+        Ok(Self {
+            settings: Arc::new(settings),
+            clock,
+            timing: Timing::default(),
+            token: ArcSwap::from_pointee(token),
+            clients: ArcSwap::from_pointee(clients),
+            token_file,
+            tls_files,
+        })
+    }
+
+    /// Asks, and asks a second time if the first may have met a moment that has passed.
+    async fn ask(&self, digest: &KeyDigest) -> Result<SourceReply, Failure> {
+        match self.ask_once(digest).await {
+            Err(Failure::Passing(_)) => {
+                tokio::time::sleep(part_of(RETRY_WITHIN)).await;
+                self.ask_once(digest).await
+            }
+            answered @ (Ok(_) | Err(Failure::Timeout | Failure::Lasting(_))) => answered,
+        }
+    }
+
+    async fn ask_once(&self, digest: &KeyDigest) -> Result<SourceReply, Failure> {
+        let url = self.settings.url.url(digest);
+        let client = self.clients.load_full();
+        let request = client.lookups.get(url).header(ACCEPT, "application/json");
+        let response = self.authorized(request).send().await?;
+        let max_age = freshness::max_age(response.headers());
+        let answer = match response.status() {
+            StatusCode::OK => body::record(response, digest).await?,
+            StatusCode::NOT_FOUND => {
+                body::skip(response, self.timing.skip_within).await;
+                SourceAnswer::NotFound
+            }
+            status => return Err(Failure::of_status(status)),
+        };
+        Ok(SourceReply { answer, max_age })
+    }
+
+    /// The request with the bearer token (RFC 6750 section 2.1), if there is one.
+    fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
+        match &**self.token.load() {
+            Some(token) => request.header(AUTHORIZATION, token),
+            None => request,
+        }
+    }
+}
+
+impl KeySource for HttpSource {
+    fn name(&self) -> &'static str {
+        "http"
+    }
+
+    fn lookup<'a>(&'a self, digest: &'a KeyDigest) -> LookupFuture<'a> {
+        Box::pin(async {
+            let answered = tokio::time::timeout(self.settings.timeout, self.ask(digest)).await;
+            Ok(answered.map_err(|_| SourceError::Timeout)??)
+        })
+    }
+
+    fn is_pushing(&self) -> bool {
+        self.settings.events_url.is_some()
+    }
+
+    fn follow(&self, pushes: Pushes) -> FollowFuture<'_> {
+        Box::pin(async move {
+            let events = async {
+                match &self.settings.events_url {
+                    Some(url) => events::follow(self, url, &pushes).await,
+                    None => std::future::pending().await,
+                }
+            };
+            futures_util::future::join(events, rotation::follow(self)).await;
+        })
+    }
+}
+
+/// Shows no URL and no token.
+impl fmt::Debug for HttpSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpSource").finish_non_exhaustive()
+    }
+}

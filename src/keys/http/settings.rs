@@ -71,7 +71,7 @@ impl UrlTemplate {
 
     /// Whether it is of https.
     pub fn is_https(&self) -> bool {
-        self.0.starts_with("https:")
+        Url::parse(&self.0).is_ok_and(|url| url.scheme() == "https")
     }
 
     fn filled(&self, digest: &str, kind: &str) -> String {
@@ -160,6 +160,14 @@ mod tests {
             assert_eq!(text.parse::<UrlTemplate>().map(drop), want, "{text}");
         }
         let digest = digest_of("a");
+        for (text, https) in [
+            ("https://h/{digest}", true),
+            (" HTTPS://h/{digest}", true),
+            ("http://https/{digest}", false),
+        ] {
+            let template: UrlTemplate = text.parse().unwrap();
+            assert_eq!(template.is_https(), https, "{text}");
+        }
         let template: UrlTemplate = "http://h/{kind}/{digest}".parse().unwrap();
         let want = format!("http://h/blake3/{}", digest.hex());
         assert_eq!(template.url(&digest), want);

@@ -1,0 +1,61 @@
+//! What the body of an answer says.
+//!
+//! A body that is not one whole JSON value comes from somebody else, such as a proxy, or was cut off: it is a failure and says
+//! nothing of the key. JSON that is no valid record is the service's answer, and `record` judges it.
+
+use std::time::Duration;
+
+use reqwest::Response;
+use serde::de::IgnoredAny;
+
+use super::super::record;
+use super::super::source::SourceAnswer;
+use super::failure::Failure;
+use crate::authz::digest::KeyDigest;
+
+/// The longest body that is read: many times a record with long lists, and with `max_in_flight` lookups no danger to the memory.
+const BODY_MAX_BYTES: usize = 256 * 1024;
+
+/// The most that is read of a body that says nothing, so that its connection can be used again.
+const SKIPPED_MAX_BYTES: usize = 16 * 1024;
+
+/// The answer in the body of a 200.
+pub(super) async fn record(
+    response: Response,
+    digest: &KeyDigest,
+) -> Result<SourceAnswer, Failure> {
+    let body = read(response).await?;
+    let text = str::from_utf8(&body).map_err(|_| Failure::lasting("its answer is not UTF-8"))?;
+    // Only whether it is whole: what is repeated or unknown in it is wrong with the record.
+    if serde_json::from_str::<IgnoredAny>(text).is_err() {
+        return Err(Failure::lasting("its answer is not one whole JSON value"));
+    }
+    Ok(record::answer(text, digest))
+}
+
+async fn read(mut response: Response) -> Result<Vec<u8>, Failure> {
+    let mut body = Vec::new();
+    // Once an answer has begun it is not asked for again.
+    while let Some(chunk) = response.chunk().await.map_err(Failure::of_answer)? {
+        if body.len() + chunk.len() > BODY_MAX_BYTES {
+            let text = format!("its answer is longer than {BODY_MAX_BYTES} bytes");
+            return Err(Failure::lasting(text));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// Reads what nobody wants to know, or hangs up if that takes long. The status has said all, so that nothing that goes wrong here
+/// matters.
+pub(super) async fn skip(mut response: Response, within: Duration) {
+    let read = async {
+        let mut read = 0;
+        while read < SKIPPED_MAX_BYTES
+            && let Ok(Some(chunk)) = response.chunk().await
+        {
+            read += chunk.len();
+        }
+    };
+    let _ = tokio::time::timeout(within, read).await;
+}

@@ -1,0 +1,58 @@
+//! The HTTP clients: one for lookups, one for the stream of events.
+//!
+//! Both go straight to the service: no proxy of the environment, no redirect (which could carry a digest or the token elsewhere), no
+//! cookies, no retry but our own. They differ in how long connecting may take: reqwest divides that among a name's addresses,
+//! and a lookup must get past the first.
+
+use std::time::Duration;
+
+use reqwest::Client;
+use reqwest::redirect::Policy;
+
+use super::error::HttpSourceError;
+use super::settings::HttpSettings;
+use super::timing::{PROBE_EVERY, PROBES, Timing};
+use super::tls;
+
+/// Who asks, in the logs of whoever answers.
+const USER_AGENT: &str = concat!("keyward/", env!("CARGO_PKG_VERSION"));
+
+/// Clients made from the same files.
+#[derive(Debug)]
+pub(super) struct Clients {
+    pub(super) lookups: Client,
+    pub(super) events: Client,
+}
+
+impl Clients {
+    /// Reads the files of TLS. Blocks.
+    pub(super) fn new(settings: &HttpSettings) -> Result<Self, HttpSourceError> {
+        let tls = tls::config(settings)?;
+        let build = |connect_within: Duration, idle: usize| {
+            let builder = Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .user_agent(USER_AGENT)
+                .no_proxy()
+                .redirect(Policy::none())
+                .retry(reqwest::retry::never())
+                .connect_timeout(connect_within)
+                .pool_max_idle_per_host(idle)
+                .tcp_nodelay(true)
+                .tcp_keepalive(PROBE_EVERY)
+                .tcp_keepalive_interval(PROBE_EVERY)
+                .tcp_keepalive_retries(PROBES)
+                .http2_keep_alive_interval(PROBE_EVERY)
+                .http2_keep_alive_timeout(PROBE_EVERY * PROBES)
+                // Or a dead connection would be found by a lookup.
+                .http2_keep_alive_while_idle(true);
+            // The kernel goes by this rather than by the number of probes, and reqwest sets it to 30 s.
+            #[cfg(target_os = "linux")]
+            let builder = builder.tcp_user_timeout(PROBE_EVERY * (PROBES + 1));
+            builder.build().map_err(HttpSourceError::Client)
+        };
+        Ok(Self {
+            lookups: build(settings.timeout, settings.max_in_flight)?,
+            events: build(Timing::default().open_within, 1)?,
+        })
+    }
+}

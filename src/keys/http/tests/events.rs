@@ -1,0 +1,214 @@
+//! Events: what is heard in a stream that the test writes, seen where the cache looks.
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+use super::server::Raw;
+use super::*;
+use crate::keys::push::{Stamp, Standing, Trust};
+
+const OPENED: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n\r\n";
+
+/// A service whose streams the test writes, a source that listens, and what it has heard.
+struct Scene {
+    service: Raw,
+    source: HttpSource,
+    trust: Arc<Trust>,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let service = Raw::bind().await;
+        let source = source(HttpSettings {
+            events_url: Some(format!("{}/events?x=y", service.url()).parse().unwrap()),
+            ..settings(&service.url())
+        });
+        assert!(source.is_pushing());
+        Self {
+            service,
+            source,
+            trust: Arc::new(Trust::new(true)),
+        }
+    }
+
+    async fn followed(&self, test: impl Future<Output = ()>) {
+        let pushes = Pushes::new(Arc::clone(&self.trust), "http", None);
+        followed(&self.source, pushes, test).await;
+    }
+
+    /// Opens the next stream; ends when the source takes it for one.
+    async fn open(&self) -> TcpStream {
+        let (mut stream, _) = self.service.accept().await;
+        stream.write_all(OPENED).await.unwrap();
+        until("trust", async || self.trust.is_armed()).await;
+        stream
+    }
+
+    async fn lost(&self) {
+        until("distrust", async || !self.trust.is_armed()).await;
+    }
+
+    /// What an answer of that stamp about the key with that id is worth.
+    fn standing(&self, stamp: Stamp, id: &str) -> Standing {
+        let digest = self.trust.slot_of_digest(&digest_of(id));
+        self.trust
+            .standing(stamp, [self.trust.slot_of_id(id), digest])
+    }
+}
+
+#[tokio::test]
+async fn without_a_url_nothing_is_pushed() {
+    assert!(!source(settings("http://127.0.0.1:1")).is_pushing());
+}
+
+#[tokio::test]
+async fn an_open_stream_is_trusted_and_tells_what_changed() {
+    let directory = tempfile::tempdir().unwrap();
+    let token_file = directory.path().join("token");
+    std::fs::write(&token_file, CANARY).unwrap();
+    let mut scene = Scene::new().await;
+    scene.source = source(HttpSettings {
+        bearer_token_file: Some(token_file),
+        ..(*scene.source.settings).clone()
+    });
+    scene
+        .followed(async {
+            let (mut stream, head) = scene.service.accept().await;
+            assert!(head.starts_with("GET /events?x=y HTTP/1.1\r\n"), "{head}");
+            assert!(head.contains("\r\naccept: text/event-stream\r\n"), "{head}");
+            let token = format!("\r\nauthorization: Bearer {CANARY}\r\n");
+            assert!(head.contains(&token), "{head}");
+            assert!(!scene.trust.is_armed(), "no answer came yet");
+            stream.write_all(OPENED).await.unwrap();
+            until("trust", async || scene.trust.is_armed()).await;
+
+            let stamp = scene.trust.stamp();
+            let message =
+                "event: change\ndata: {\"event\":\"invalidate\",\r\ndata: \"key_id\":\"a\"}\n\n";
+            let (begin, end) = message.split_at(30);
+            stream.write_all(begin.as_bytes()).await.unwrap();
+            stream.flush().await.unwrap();
+            stream.write_all(end.as_bytes()).await.unwrap();
+            until("a", async || {
+                scene.standing(stamp, "a") == Standing::Outdated
+            })
+            .await;
+            assert_eq!(scene.standing(stamp, "b"), Standing::Current);
+
+            for data in ["{\"all\":true}", "{\"what\":\"is this\"}", "ping"] {
+                let stamp = scene.trust.stamp();
+                let message = format!(": comment\n\ndata: {data}\n\n");
+                stream.write_all(message.as_bytes()).await.unwrap();
+                until(data, async || {
+                    scene.standing(stamp, "b") == Standing::Outdated
+                })
+                .await;
+            }
+            assert!(scene.trust.is_armed());
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_is_lost_and_opened_again() {
+    let endless = "data: x".repeat(100_000);
+    let scene = Scene::new().await;
+    scene
+        .followed(async {
+            for (what, bytes) in [("its end", ""), ("a line without end", &endless)] {
+                let stamp = scene.trust.stamp();
+                let mut stream = scene.open().await;
+                assert_eq!(scene.standing(stamp, "a"), Standing::Doubtful, "{what}");
+                // It hangs up in the middle of it.
+                let _ = stream.write_all(bytes.as_bytes()).await;
+                if bytes.is_empty() {
+                    drop(stream);
+                }
+                scene.lost().await;
+            }
+            let stream = scene.open().await;
+            stream.set_zero_linger().unwrap();
+            drop(stream);
+            scene.lost().await;
+            scene.open().await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn what_is_no_stream_is_not_trusted_and_asked_again() {
+    let html = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\n\r\n<html>";
+    let prefixed = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-streams\r\n\r\n";
+    let scene = Scene::new().await;
+    scene
+        .followed(async {
+            for answer in [
+                &b"HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n"[..],
+                b"HTTP/1.1 204 x\r\ncontent-type: text/event-stream\r\n\r\n",
+                b"HTTP/1.1 200 OK\r\n\r\n",
+                b"HTTP/1.1 302 x\r\nlocation: /\r\ncontent-type: text/event-stream\r\n\r\n",
+                html,
+                prefixed,
+                b"",
+            ] {
+                let (mut stream, _) = scene.service.accept().await;
+                stream.write_all(answer).await.unwrap();
+                drop(stream);
+                assert!(!scene.trust.is_armed());
+            }
+            scene.open().await;
+        })
+        .await;
+    // Only the last was trusted: every arming makes a stamp of before doubtful.
+    assert_eq!(format!("{:?}", scene.trust.stamp()), "Stamp(1)");
+}
+
+#[tokio::test]
+async fn a_stream_that_does_not_open_in_time_is_tried_again() {
+    let mut scene = Scene::new().await;
+    scene.source.timing.open_within = Duration::from_millis(50);
+    scene
+        .followed(async {
+            let (_hanging, _) = scene.service.accept().await;
+            scene.open().await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn heartbeats_that_stop_mean_a_lost_stream() {
+    let scene = Scene::new().await;
+    scene
+        .followed(async {
+            let mut stream = scene.open().await;
+            // Two that are far enough apart to be two; however late they are, the silence behind them is longer.
+            for _ in 0..2 {
+                stream.write_all(b": heartbeat\n\n").await.unwrap();
+                tokio::time::sleep(Duration::from_millis(150)).await;
+            }
+            scene.lost().await;
+            scene.open().await;
+            drop(stream);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn silence_is_not_held_against_a_server_that_sends_no_heartbeats() {
+    let mut scene = Scene::new().await;
+    scene.source.timing.least_silence = Duration::from_millis(1);
+    scene
+        .followed(async {
+            let mut stream = scene.open().await;
+            stream.write_all(b": hello\n: again\n\n").await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            assert!(scene.trust.is_armed());
+            let stamp = scene.trust.stamp();
+            stream.write_all(b"data: {\"all\":true}\n\n").await.unwrap();
+            until("it", async || {
+                scene.standing(stamp, "a") == Standing::Outdated
+            })
+            .await;
+        })
+        .await;
+}

@@ -1,0 +1,127 @@
+//! Files that cannot be used: what is wrong is said with the member and the path, and nothing of the content.
+
+use std::error::Error;
+use std::path::Path;
+
+use super::super::super::tls::ClientIdentityFiles;
+use super::secured::Authority;
+use super::*;
+
+fn new(settings: HttpSettings) -> Result<HttpSource, HttpSourceError> {
+    HttpSource::new(settings, Arc::new(SystemClock::new()))
+}
+
+/// Settings with a token and all files of TLS, which are good.
+fn complete(directory: &Path) -> HttpSettings {
+    let path = |name: &str| directory.join(name);
+    let authority = Authority::new();
+    authority.put(&path("ca"));
+    authority.issue("client").put(&path("cert"), &path("key"));
+    std::fs::write(path("token"), CANARY).unwrap();
+    HttpSettings {
+        bearer_token_file: Some(path("token")),
+        tls: ClientTlsFiles {
+            ca: Some(path("ca")),
+            identity: Some(ClientIdentityFiles {
+                cert: path("cert"),
+                key: path("key"),
+            }),
+        },
+        ..settings("https://localhost")
+    }
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named_with_their_member() {
+    let directory = tempfile::tempdir().unwrap();
+    new(complete(directory.path())).unwrap();
+    let stranger = Authority::new().issue("stranger");
+    let two_words = format!("{CANARY} {CANARY}");
+    let two_lines = format!("{CANARY}\n\n");
+    for (name, content, said) in [
+        (
+            "token",
+            None,
+            "source.http.bearer_token_file: {} cannot be read",
+        ),
+        (
+            "token",
+            Some(""),
+            "source.http.bearer_token_file: {} does not hold a bearer token",
+        ),
+        (
+            "token",
+            Some("\n"),
+            "source.http.bearer_token_file: {} does not hold",
+        ),
+        (
+            "token",
+            Some(&two_words),
+            "source.http.bearer_token_file: {} does not hold",
+        ),
+        (
+            "token",
+            Some(&two_lines),
+            "source.http.bearer_token_file: {} does not hold",
+        ),
+        (
+            "token",
+            Some("ä"),
+            "source.http.bearer_token_file: {} does not hold",
+        ),
+        ("ca", None, "source.http.tls.ca_file: {} cannot be read"),
+        (
+            "ca",
+            Some(CANARY),
+            "source.http.tls.ca_file: {} holds no certificate",
+        ),
+        ("cert", None, "source.http.tls.cert_file: {} cannot be read"),
+        (
+            "cert",
+            Some(CANARY),
+            "source.http.tls.cert_file: {} holds no certificate",
+        ),
+        (
+            "cert",
+            Some(&stranger.cert),
+            "source.http.tls.key_file: the key of",
+        ),
+        ("key", None, "source.http.tls.key_file: {} cannot be read"),
+        (
+            "key",
+            Some(CANARY),
+            "source.http.tls.key_file: {} holds no private key",
+        ),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = complete(directory.path());
+        let path = directory.path().join(name);
+        match content {
+            Some(content) => std::fs::write(&path, content).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        let error = new(settings).unwrap_err();
+        let want = said.replace("{}", &path.display().to_string());
+        assert!(
+            error.to_string().starts_with(&want),
+            "{name} {content:?}: {error}"
+        );
+        assert_eq!(
+            error.source().is_some(),
+            content.is_none() || name == "cert" && said.contains("key")
+        );
+        assert!(!format!("{error} {error:?}").contains(CANARY), "{error:?}");
+    }
+}
+
+#[test]
+fn one_newline_behind_a_token_is_not_part_of_it() {
+    let directory = tempfile::tempdir().unwrap();
+    for content in ["t.o-k_e~n+/==", "t.o-k_e~n+/==\n", "t.o-k_e~n+/==\r\n"] {
+        let settings = complete(directory.path());
+        std::fs::write(directory.path().join("token"), content).unwrap();
+        let source = new(settings).unwrap();
+        let token = source.token.load();
+        assert_eq!((**token).as_ref().unwrap(), "Bearer t.o-k_e~n+/==");
+    }
+}

@@ -1,0 +1,166 @@
+//! TLS: whom the source trusts, what it shows, and what is spoken inside.
+
+use std::path::Path;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+
+use super::super::super::tls::ClientIdentityFiles;
+use super::*;
+
+/// A certificate authority of one test.
+pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate and its private key, PEM.
+pub(super) struct Identity {
+    pub(super) cert: String,
+    key: String,
+}
+
+impl Authority {
+    pub(super) fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "authority");
+        let key = KeyPair::generate().unwrap();
+        Self(CertifiedIssuer::self_signed(params, key).unwrap())
+    }
+
+    pub(super) fn put(&self, path: &Path) {
+        std::fs::write(path, self.0.pem()).unwrap();
+    }
+
+    pub(super) fn issue(&self, name: &str) -> Identity {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        Identity {
+            cert: params.signed_by(&key, &self.0).unwrap().pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
+    /// A server with a certificate by this authority, which demands one by it too if told so.
+    pub(super) fn server(&self, asks_for_certificate: bool, protocols: &[&[u8]]) -> ServerConfig {
+        let identity = self.issue("localhost");
+        let provider = Arc::new(ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let builder = if asks_for_certificate {
+            let mut roots = RootCertStore::empty();
+            roots.add(self.0.der().clone()).unwrap();
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_client_cert_verifier(verifier.unwrap())
+        } else {
+            builder.with_no_client_auth()
+        };
+        let chain = vec![CertificateDer::from_pem_slice(identity.cert.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
+        let mut config = builder.with_single_cert(chain, key).unwrap();
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        config
+    }
+}
+
+impl Identity {
+    pub(super) fn put(&self, cert: &Path, key: &Path) {
+        std::fs::write(cert, &self.cert).unwrap();
+        std::fs::write(key, &self.key).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_within_tls_where_the_server_can() {
+    let directory = tempfile::tempdir().unwrap();
+    let ca = directory.path().join("ca");
+    let authority = Authority::new();
+    authority.put(&ca);
+    for (protocols, want) in [
+        (&[&b"h2"[..], b"http/1.1"][..], http::Version::HTTP_2),
+        (&[b"http/1.1"], http::Version::HTTP_11),
+        (&[], http::Version::HTTP_11),
+    ] {
+        let server = Server::start_tls(authority.server(false, protocols), serve).await;
+        let mut settings = settings(&server.url());
+        settings.tls.ca = Some(ca.clone());
+        keeps_the_contract(&source(settings)).await;
+        let asked = server.asked();
+        assert!(
+            asked.iter().all(|request| request.version == want),
+            "{want:?}"
+        );
+        if want == http::Version::HTTP_2 {
+            assert!(
+                server.connections() < asked.len() / 2,
+                "connections are shared"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_where_there_is_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let authority = Authority::new();
+    authority.put(&path("ca"));
+    authority.issue("us").put(&path("cert"), &path("key"));
+    Authority::new()
+        .issue("us")
+        .put(&path("their-cert"), &path("their-key"));
+    let server = Server::start_tls(authority.server(true, &[b"h2"]), serve).await;
+    for (names, is_accepted) in [
+        (Some(["cert", "key"]), true),
+        (Some(["their-cert", "their-key"]), false),
+        (None, false),
+    ] {
+        let mut settings = settings(&server.url());
+        settings.tls.ca = Some(path("ca"));
+        settings.tls.identity = names.map(|[cert, key]| ClientIdentityFiles {
+            cert: path(cert),
+            key: path(key),
+        });
+        let before = server.asked().len();
+        let answered = source(settings).lookup(&digest_of("a")).await;
+        // Its objection may come after the connection was shut, so that not even that it is TLS's can be seen for certain.
+        let is_refused = matches!(answered, Err(SourceError::Failed(_)));
+        assert_eq!(is_refused, !is_accepted, "{names:?}: {answered:?}");
+        assert_eq!(server.asked().len() > before, is_accepted, "{names:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_nobody_vouches_for_is_not_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let ca = directory.path().join("ca");
+    let authority = Authority::new();
+    let server = Server::start_tls(authority.server(false, &[b"h2"]), serve).await;
+    let address = server.url().replace("localhost", "127.0.0.1");
+    for (what, signer, url) in [
+        ("another authority", &Authority::new(), server.url()),
+        ("another name", &authority, address),
+    ] {
+        signer.put(&ca);
+        let mut settings = settings(&url);
+        settings.tls.ca = Some(ca.clone());
+        let before = server.connections();
+        let answered = source(settings).lookup(&digest_of("a")).await;
+        let Err(SourceError::Failed(text)) = answered else {
+            panic!("{what}: {answered:?}");
+        };
+        assert!(
+            text.contains("TLS: invalid peer certificate"),
+            "{what}: {text}"
+        );
+        assert_eq!(server.connections(), before + 1, "{what}: not tried again");
+    }
+    assert!(server.asked().is_empty());
+}
