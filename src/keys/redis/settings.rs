@@ -58,7 +58,7 @@ impl RedisServers {
 #[derive(Clone)]
 pub struct RedisUrl {
     text: Box<str>,
-    info: ConnectionInfo,
+    info: Box<ConnectionInfo>,
 }
 
 /// Why a text is not the URL of a Redis server.
@@ -108,7 +108,7 @@ impl FromStr for RedisUrl {
             .map_err(|_| InvalidRedisUrl::Syntax)?;
         Ok(Self {
             text: text.into(),
-            info,
+            info: Box::new(info),
         })
     }
 }

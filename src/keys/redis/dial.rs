@@ -1,0 +1,353 @@
+//! How a connection is made: to one server, to a cluster, or to the master that sentinels know.
+//!
+//! Takes the settings and what is in the files at the moment, and gives a connection that has introduced itself, or why there is
+//! none. Every step has a time of its own, so that an attempt ends whoever waits for it. Commands are sent with RESP2, which all
+//! servers speak; pushes need RESP3.
+
+use std::fmt;
+use std::time::Duration;
+
+use redis::aio::{MultiplexedConnection, SendError};
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::io::tcp::TcpSettings;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo,
+    ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, RedisResult, Value,
+};
+
+use super::fault::{Reason, told};
+use super::files::{Files, Material};
+use super::settings::{RedisServers, RedisSettings, RedisUrl};
+
+pub(super) mod topology;
+
+/// How long it may take to connect to a server and be let in: a few round trips, TLS and a lost packet (RFC 6298 section 2.1).
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long bytes may stay without acknowledgement before the connection counts as broken, for what no ping watches.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How often a cluster's connection tries a command again, on the way of redirections among others.
+const CLUSTER_RETRIES: u32 = 5;
+
+/// How long it waits in between, in milliseconds, at least and at most.
+const CLUSTER_RETRY_WAIT_MS: (u64, u64) = (10, 100);
+
+/// Lookups work without pushes, so that this is not a reason to give the source up.
+const NO_RESP3: &str = "the server refuses RESP3, which pushes need and Redis has since version 6";
+
+/// Connects as the settings say.
+#[derive(Debug)]
+pub(super) struct Dialer {
+    settings: RedisSettings,
+    files: Files,
+}
+
+/// A server that can be connected to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    addr: ConnectionAddr,
+    db: i64,
+}
+
+/// What commands are sent with; clones share it.
+#[derive(Clone)]
+pub(super) enum Wire {
+    /// To one server.
+    One(MultiplexedConnection),
+    /// To all servers of a cluster.
+    Cluster(ClusterConnection),
+}
+
+/// What a new connection says first.
+enum Greeting {
+    /// Nothing.
+    Nothing,
+    /// Who we are, and which database.
+    Login,
+    /// Who we are, in RESP3; pushes go there.
+    Pushes(Box<dyn Fn(PushInfo) + Send + Sync>),
+}
+
+// === impl Wire ===
+
+impl Wire {
+    /// The answer to a command; an error that the server answers with is an error.
+    pub(super) async fn query(&mut self, command: &Cmd) -> RedisResult<Value> {
+        match self {
+            Self::One(connection) => command.query_async(connection).await,
+            Self::Cluster(connection) => command.query_async(connection).await,
+        }
+    }
+
+    /// Whether that error means that another connection is needed. A cluster's mends itself while it has a node to ask.
+    pub(super) fn is_broken_by(&self, error: &RedisError) -> bool {
+        let kind = error.kind();
+        match self {
+            Self::One(_) => kind == ErrorKind::Io || error.is_unrecoverable_error(),
+            Self::Cluster(_) => error.is_unrecoverable_error() && kind != ErrorKind::Io,
+        }
+    }
+
+    /// Whether it is to one server, so that silence says something of the connection.
+    pub(super) fn is_one(&self) -> bool {
+        matches!(self, Self::One(_))
+    }
+}
+
+// === impl Target ===
+
+impl Target {
+    /// The server of that URL.
+    fn of(url: &RedisUrl) -> Self {
+        Self {
+            addr: url.info().addr().clone(),
+            db: url.info().redis_settings().db(),
+        }
+    }
+
+    /// A server that this one told of, reached in the same way. An empty host is this one's.
+    fn beside(&self, host: &str, port: u16) -> Self {
+        if let ConnectionAddr::TcpTls { host: own, .. } = &self.addr {
+            let addr = ConnectionAddr::TcpTls {
+                host: if host.is_empty() { own } else { host }.to_owned(),
+                port,
+                insecure: false,
+                tls_params: None,
+            };
+            return Self { addr, db: self.db };
+        }
+        let own = if let ConnectionAddr::Tcp(own, _) = &self.addr {
+            own
+        } else {
+            ""
+        };
+        let host = if host.is_empty() { own } else { host }.to_owned();
+        let addr = ConnectionAddr::Tcp(host, port);
+        Self { addr, db: self.db }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.addr.fmt(f)
+    }
+}
+
+// === impl Dialer ===
+
+impl Dialer {
+    pub(super) fn new(settings: RedisSettings, files: Files) -> Self {
+        Self { settings, files }
+    }
+
+    pub(super) fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// Whether there are sentinels, whose master must remain one.
+    pub(super) fn has_sentinels(&self) -> bool {
+        matches!(self.settings.servers, RedisServers::Sentinel { .. })
+    }
+
+    /// Whether there is a cluster, whose masters may become other ones.
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self.settings.servers, RedisServers::Cluster(_))
+    }
+
+    /// A connection for commands.
+    pub(super) async fn commands(&self, material: &Material) -> Result<Wire, Reason> {
+        match &self.settings.servers {
+            RedisServers::One(url) => {
+                let target = Target::of(url);
+                let connection = self.login(&target, material).await?;
+                Ok(Wire::One(connection))
+            }
+            RedisServers::Sentinel { .. } => {
+                let (_, connection) = self.master(material).await?;
+                Ok(Wire::One(connection))
+            }
+            RedisServers::Cluster(nodes) => {
+                // The client of clusters hides why it cannot connect, so that a node is asked first.
+                self.slots(nodes, material).await?;
+                self.cluster(nodes, material).await.map(Wire::Cluster)
+            }
+        }
+    }
+
+    async fn cluster(
+        &self,
+        nodes: &[RedisUrl],
+        material: &Material,
+    ) -> Result<ClusterConnection, Reason> {
+        let reason = |error: &RedisError| Reason::from(format!("the cluster: {}", told(error)));
+        let (min_wait, max_wait) = CLUSTER_RETRY_WAIT_MS;
+        let mut builder = ClusterClient::builder(nodes.iter().map(|node| node.info().clone()))
+            .use_protocol(ProtocolVersion::RESP2)
+            .tcp_settings(tcp())
+            .connection_timeout(CONNECT_TIMEOUT)
+            .response_timeout(CONNECT_TIMEOUT)
+            .overall_response_timeout(None)
+            .retries(CLUSTER_RETRIES)
+            .min_retry_wait(min_wait)
+            .max_retry_wait(max_wait);
+        if let Some((user, password)) = self.credentials(material) {
+            builder = builder.password(password);
+            if let Some(user) = user {
+                builder = builder.username(user);
+            }
+        }
+        if nodes.iter().any(RedisUrl::is_tls) {
+            builder = builder.certs(material.tls.clone());
+        }
+        let client = builder.build().map_err(|error| reason(&error))?;
+        let connecting = client.get_async_connection();
+        let connected = tokio::time::timeout(2 * CONNECT_TIMEOUT, connecting).await;
+        connected
+            .map_err(|_| Reason::from("the cluster: connecting takes too long"))?
+            .map_err(|error| reason(&error))
+    }
+
+    /// A connection that commands can be sent over at once.
+    pub(super) async fn login(
+        &self,
+        target: &Target,
+        material: &Material,
+    ) -> Result<MultiplexedConnection, Reason> {
+        self.open(target, material, Greeting::Login).await
+    }
+
+    /// A connection that `heard` is given pushes of, the last of which is that it is gone.
+    pub(super) async fn pushes(
+        &self,
+        target: &Target,
+        material: &Material,
+        heard: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> Result<MultiplexedConnection, Reason> {
+        let greeting = Greeting::Pushes(Box::new(heard));
+        self.open(target, material, greeting).await
+    }
+
+    async fn open(
+        &self,
+        target: &Target,
+        material: &Material,
+        greeting: Greeting,
+    ) -> Result<MultiplexedConnection, Reason> {
+        let opening = self.try_open(target, material, greeting);
+        let opened = tokio::time::timeout(CONNECT_TIMEOUT, opening).await;
+        opened.unwrap_or_else(|_| Err(format!("{target}: connecting takes too long").into()))
+    }
+
+    async fn try_open(
+        &self,
+        target: &Target,
+        material: &Material,
+        greeting: Greeting,
+    ) -> Result<MultiplexedConnection, Reason> {
+        let reason = |error: RedisError| Reason::from(format!("{target}: {}", told(&error)));
+        let credentials = self.credentials(material);
+        let is_pushing = matches!(greeting, Greeting::Pushes(_));
+        let mut config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None);
+        let mut hello = RedisConnectionInfo::default().set_skip_set_lib_name();
+        let mut is_login = false;
+        match greeting {
+            // Left to the client, a login would be told without the server's code.
+            Greeting::Nothing => {}
+            Greeting::Login => is_login = true,
+            Greeting::Pushes(heard) => {
+                // Changes are heard of whatever the database, so that none is chosen.
+                hello = hello.set_protocol(ProtocolVersion::RESP3);
+                if let Some((user, password)) = credentials {
+                    hello = hello.set_password(password);
+                    if let Some(user) = user {
+                        hello = hello.set_username(user);
+                    }
+                }
+                config = config.set_push_sender(move |push| {
+                    heard(push);
+                    Ok::<_, SendError>(())
+                });
+            }
+        }
+        let info = target
+            .addr
+            .clone()
+            .into_connection_info()
+            .map_err(reason)?
+            .set_tcp_settings(tcp())
+            .set_redis_settings(hello);
+        let client = if matches!(target.addr, ConnectionAddr::TcpTls { .. }) {
+            Client::build_with_tls(info, material.tls.clone())
+        } else {
+            Client::open(info)
+        };
+        let client = client.map_err(reason)?;
+        let mut connection = client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+            .map_err(|error| match error.code() {
+                // What a server says that does not know `HELLO`.
+                Some("ERR") if is_pushing => Reason::from(format!("{target}: {NO_RESP3}")),
+                _ if error.kind() == ErrorKind::RESP3NotSupported => {
+                    format!("{target}: {NO_RESP3}").into()
+                }
+                _ => reason(error),
+            })?;
+        if is_login {
+            self.log_in(&mut connection, material)
+                .await
+                .map_err(reason)?;
+            if target.db != 0 {
+                let select = redis::cmd("SELECT").arg(target.db).to_owned();
+                let selected = select.query_async::<()>(&mut connection).await;
+                selected.map_err(|error| {
+                    Reason::from(format!(
+                        "{target}: database {}: {}",
+                        target.db,
+                        told(&error)
+                    ))
+                })?;
+            }
+        }
+        Ok(connection)
+    }
+
+    /// Tells the server who we are, if anyone. Comes back when it has let us in, which TLS does only with the first answer.
+    async fn log_in(
+        &self,
+        connection: &mut MultiplexedConnection,
+        material: &Material,
+    ) -> RedisResult<()> {
+        let Some((user, password)) = self.credentials(material) else {
+            let ping = redis::cmd("PING");
+            let answer = ping.query_async::<Value>(connection).await;
+            return match answer {
+                // A user that may not ping is let in all the same.
+                Err(error) if error.code() != Some("NOPERM") => Err(error),
+                _ => Ok(()),
+            };
+        };
+        let mut auth = redis::cmd("AUTH");
+        auth.arg(user).arg(password);
+        auth.query_async(connection).await
+    }
+
+    /// The user, if not the default one, and the password; none is needed by a user that has none.
+    fn credentials<'a>(&'a self, material: &'a Material) -> Option<(Option<&'a str>, &'a str)> {
+        let user = self.settings.username.as_deref();
+        match &material.password {
+            Some(password) => Some((user, password.as_str())),
+            None => user.map(|user| (Some(user), "")),
+        }
+    }
+}
+
+fn tcp() -> TcpSettings {
+    TcpSettings::default()
+        .set_nodelay(true)
+        .set_user_timeout(TCP_USER_TIMEOUT)
+}

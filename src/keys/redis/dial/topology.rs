@@ -1,0 +1,224 @@
+//! Which servers there are: the masters of a cluster, or the master that sentinels know.
+//!
+//! Takes the settings and asks nodes and sentinels in turn until one answers. A master that a sentinel names is asked for its
+//! role before anything else, for a sentinel may tell of a master that is none any more.
+//!
+//! Sentinels are first asked without a user. One that wants a password gets the user and password of the source, which are the
+//! only ones in the configuration; with `rediss` sentinels, TLS and certificates are those of the source too, for sentinels as
+//! for the master.
+
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, RedisError, RedisResult, Value};
+
+use super::super::fault::{Reason, told};
+use super::super::files::Material;
+use super::super::settings::{RedisServers, RedisUrl};
+use super::{CONNECT_TIMEOUT, Dialer, Greeting, Target};
+
+/// How long a sentinel may take in all: a silent one is not worth more of the time in which a failover should be over.
+const SENTINEL_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The reply of a server that is a master begins with this (`ROLE`).
+const MASTER: &[u8] = b"master";
+
+impl Dialer {
+    /// All masters, in an order of their own: one, but for a cluster.
+    pub(in super::super) async fn masters(
+        &self,
+        material: &Material,
+    ) -> Result<Vec<Target>, Reason> {
+        match &self.settings.servers {
+            RedisServers::One(url) => Ok(vec![Target::of(url)]),
+            RedisServers::Cluster(nodes) => self.slots(nodes, material).await,
+            RedisServers::Sentinel { .. } => {
+                let (target, _) = self.master(material).await?;
+                Ok(vec![target])
+            }
+        }
+    }
+
+    /// The masters that have slots, by the first node that can be asked.
+    pub(super) async fn slots(
+        &self,
+        nodes: &[RedisUrl],
+        material: &Material,
+    ) -> Result<Vec<Target>, Reason> {
+        let mut failures = Vec::new();
+        for target in nodes.iter().map(Target::of) {
+            let asked = match self.login(&target, material).await {
+                Ok(mut connection) => masters_by(&mut connection, &target).await,
+                Err(reason) => Err(reason),
+            };
+            match asked {
+                Ok(masters) => return Ok(masters),
+                Err(reason) => failures.push(reason),
+            }
+        }
+        Err(failures.join(", ").into())
+    }
+
+    /// The master that the sentinels know, and a connection to it.
+    pub(super) async fn master(
+        &self,
+        material: &Material,
+    ) -> Result<(Target, MultiplexedConnection), Reason> {
+        let RedisServers::Sentinel { master, nodes } = &self.settings.servers else {
+            return Err("there are no sentinels".into());
+        };
+        let mut failures = Vec::new();
+        for sentinel in nodes.iter().map(Target::of) {
+            let found = match self.ask_sentinel(&sentinel, master, material).await {
+                Ok(target) => self.connect_to_master(target, material).await,
+                Err(reason) => Err(reason),
+            };
+            match found {
+                Ok(found) => return Ok(found),
+                Err(reason) => failures.push(reason),
+            }
+        }
+        Err(failures.join(", ").into())
+    }
+
+    async fn connect_to_master(
+        &self,
+        target: Target,
+        material: &Material,
+    ) -> Result<(Target, MultiplexedConnection), Reason> {
+        let mut connection = self.login(&target, material).await?;
+        check_role(&mut connection, &target).await?;
+        Ok((target, connection))
+    }
+
+    async fn ask_sentinel(
+        &self,
+        sentinel: &Target,
+        master: &str,
+        material: &Material,
+    ) -> Result<Target, Reason> {
+        let asking = self.try_ask_sentinel(sentinel, master, material);
+        let asked = tokio::time::timeout(SENTINEL_TIMEOUT, asking).await;
+        asked.unwrap_or_else(|_| Err(format!("sentinel {sentinel}: no answer in time").into()))
+    }
+
+    async fn try_ask_sentinel(
+        &self,
+        sentinel: &Target,
+        master: &str,
+        material: &Material,
+    ) -> Result<Target, Reason> {
+        let failed = |text: &str| Reason::from(format!("sentinel {sentinel}: {text}"));
+        let opened = self.open(sentinel, material, Greeting::Nothing).await;
+        let mut connection = opened.map_err(|reason| Reason::from(format!("sentinel {reason}")))?;
+        let mut ask = redis::cmd("SENTINEL");
+        ask.arg("get-master-addr-by-name").arg(master);
+        let mut answer = ask.query_async::<Value>(&mut connection).await;
+        if answer
+            .as_ref()
+            .is_err_and(|error| error.code() == Some("NOAUTH"))
+        {
+            let admitted = self.log_in(&mut connection, material).await;
+            admitted.map_err(|error| failed(&told(&error)))?;
+            answer = ask.query_async(&mut connection).await;
+        }
+        let answer = answer.map_err(|error| failed(&told(&error)))?;
+        if answer == Value::Nil {
+            return Err(failed("it knows no master of that name"));
+        }
+        address_in(&answer)
+            .map(|(host, port)| sentinel.beside(&host, port))
+            .ok_or_else(|| failed("its answer is not an address"))
+    }
+}
+
+/// Fails unless the server is a master.
+pub(in super::super) async fn check_role(
+    connection: &mut MultiplexedConnection,
+    target: &Target,
+) -> Result<(), Reason> {
+    let answer = in_time(&redis::cmd("ROLE"), connection).await;
+    let answer = answer.map_err(|error| Reason::from(format!("{target}: {}", told(&error))))?;
+    is_master(&answer)
+        .then_some(())
+        .ok_or_else(|| Reason::from(format!("{target}: it is not a master")))
+}
+
+/// Whether that answer to `ROLE` is a master's.
+pub(in super::super) fn is_master(answer: &Value) -> bool {
+    items(answer).first().and_then(bytes) == Some(MASTER)
+}
+
+/// The masters that have slots, by the server at the other end, in the order of their addresses.
+pub(in super::super) async fn masters_by(
+    connection: &mut MultiplexedConnection,
+    target: &Target,
+) -> Result<Vec<Target>, Reason> {
+    let failed = |text: &str| Reason::from(format!("{target}: {text}"));
+    let slots = redis::cmd("CLUSTER").arg("SLOTS").to_owned();
+    let answer = in_time(&slots, connection).await;
+    let answer = answer.map_err(|error| match error.code() {
+        Some("ERR") => failed("it is not one of a cluster"),
+        _ => failed(&told(&error)),
+    })?;
+    let ranges = items(&answer).iter();
+    let masters: Option<Vec<_>> = ranges.map(|range| master_in(range, target)).collect();
+    let mut masters = masters.ok_or_else(|| failed("it does not know where the masters are"))?;
+    if masters.is_empty() {
+        return Err(failed("the cluster has no slots yet"));
+    }
+    masters.sort_by_key(ToString::to_string);
+    masters.dedup();
+    Ok(masters)
+}
+
+/// The master of a range of slots: `[first, last, [host, port, ..], replicas ..]`. `None` where the node does not know it.
+fn master_in(range: &Value, asked: &Target) -> Option<Target> {
+    let master = items(items(range).get(2)?);
+    // Null is the host of whom we asked.
+    let host = master.first()?;
+    let host = bytes(host).or((*host == Value::Nil).then_some(b""))?;
+    let host = std::str::from_utf8(host).ok()?;
+    let Value::Int(port) = master.get(1)? else {
+        return None;
+    };
+    (host != "?").then_some(asked.beside(host, u16::try_from(*port).ok()?))
+}
+
+/// Host and port, both as text.
+fn address_in(answer: &Value) -> Option<(String, u16)> {
+    let [host, port] = items(answer) else {
+        return None;
+    };
+    let text = |value| std::str::from_utf8(bytes(value)?).ok();
+    Some((text(host)?.to_owned(), text(port)?.parse().ok()?))
+}
+
+async fn in_time(command: &Cmd, connection: &mut MultiplexedConnection) -> RedisResult<Value> {
+    let asking = command.query_async(connection);
+    let asked = tokio::time::timeout(CONNECT_TIMEOUT, asking).await;
+    asked.unwrap_or_else(|_| {
+        Err(RedisError::from(std::io::Error::from(
+            std::io::ErrorKind::TimedOut,
+        )))
+    })
+}
+
+fn items(value: &Value) -> &[Value] {
+    if let Value::Array(items) = value {
+        items
+    } else {
+        &[]
+    }
+}
+
+/// A string's bytes; both protocols have two kinds of strings.
+pub(in super::super) fn bytes(value: &Value) -> Option<&[u8]> {
+    if let Value::BulkString(bytes) = value {
+        Some(bytes)
+    } else if let Value::SimpleString(text) = value {
+        Some(text.as_bytes())
+    } else {
+        None
+    }
+}

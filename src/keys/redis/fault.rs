@@ -1,0 +1,187 @@
+//! What went wrong with Redis, in words that may be logged.
+//!
+//! Takes an error of the client and gives a sentence made of the error's code and of our own words. The server's text is never
+//! repeated: servers quote what they were sent, and what they were sent may be a password.
+
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+
+use redis::{ErrorKind, RedisError};
+
+/// Why something was not done, for operators.
+pub(super) type Reason = Arc<str>;
+
+/// Codes that a server answers with, and what they mean to an operator.
+const CODES: [(&str, &str); 17] = [
+    ("NOAUTH", "the server wants a password"),
+    ("WRONGPASS", "the user or the password is wrong"),
+    (
+        "NOPERM",
+        "the user is not allowed the command or the Redis key",
+    ),
+    ("WRONGTYPE", "the Redis key does not hold a string"),
+    (
+        "READONLY",
+        "the server is a replica, which cannot be written to",
+    ),
+    ("LOADING", "the server is still loading its data"),
+    ("MASTERDOWN", "the replica has lost its master"),
+    (
+        "NOREPLICAS",
+        "the server has too few replicas to be written to",
+    ),
+    (
+        "MISCONF",
+        "the server cannot save its data and refuses writes",
+    ),
+    ("OOM", "the server's memory is full"),
+    ("BUSY", "the server is busy with a script"),
+    ("DENIED", "the server is in protected mode"),
+    ("CLUSTERDOWN", "the cluster is down"),
+    ("TRYAGAIN", "the cluster moves the Redis key just now"),
+    (
+        "MOVED",
+        "the server is one of a cluster; name its nodes under `cluster`",
+    ),
+    (
+        "ASK",
+        "the server is one of a cluster; name its nodes under `cluster`",
+    ),
+    ("NOPROTO", "the server does not speak RESP3"),
+];
+
+/// What a server says that is full, which has no code of its own.
+const TOO_MANY_CLIENTS: &str = "max number of clients reached";
+
+/// What the client itself tells of, and what it means to an operator.
+const KINDS: [(ErrorKind, &str); 5] = [
+    (
+        ErrorKind::AuthenticationFailed,
+        "the user or the password is wrong",
+    ),
+    (
+        ErrorKind::RESP3NotSupported,
+        "the server does not speak RESP3",
+    ),
+    (
+        ErrorKind::Parse,
+        "the server does not speak Redis' protocol",
+    ),
+    (
+        ErrorKind::ClusterConnectionNotFound,
+        "no node of the cluster can be reached",
+    ),
+    (
+        ErrorKind::InvalidClientConfig,
+        "the address or the certificates cannot be used",
+    ),
+];
+
+/// Failures of a connection that the operating system has other words for.
+const IO_KINDS: [(io::ErrorKind, &str); 3] = [
+    (io::ErrorKind::BrokenPipe, "the connection was closed"),
+    (io::ErrorKind::UnexpectedEof, "the connection was closed"),
+    (io::ErrorKind::TimedOut, "it takes too long"),
+];
+
+/// The error in words of our own, with the server's code where it gave one.
+pub(super) fn told(error: &RedisError) -> String {
+    if let Some(code) = error.code() {
+        if error.detail() == Some(TOO_MANY_CLIENTS) {
+            return "the server has as many clients as it takes".to_owned();
+        }
+        return told_code(code);
+    }
+    match KINDS.iter().find(|(kind, _)| *kind == error.kind()) {
+        Some((_, words)) => (*words).to_owned(),
+        None => told_cause(error),
+    }
+}
+
+/// A connection's failure. Nothing in it comes from the server's side of the protocol: the client wraps nothing but errors of the
+/// operating system and of TLS, and keeps other details elsewhere.
+fn told_cause(error: &RedisError) -> String {
+    // The client hands out its shared pointer to the cause as the cause.
+    let cause = error
+        .source()
+        .and_then(|cause| cause.downcast_ref::<Arc<dyn Error + Send + Sync>>())
+        .map(|cause| &**cause);
+    if let Some(io) = cause.and_then(|cause| cause.downcast_ref::<io::Error>()) {
+        let words = IO_KINDS.iter().find(|(kind, _)| *kind == io.kind());
+        return words.map_or_else(
+            || uncapitalized(&io.to_string()),
+            |(_, words)| (*words).to_owned(),
+        );
+    }
+    match cause.and_then(|cause| cause.downcast_ref::<rustls::Error>()) {
+        Some(tls) => uncapitalized(&tls.to_string()),
+        None if error.is_io_error() => "no connection can be made".to_owned(),
+        None => "the server answered with what was not asked for".to_owned(),
+    }
+}
+
+fn uncapitalized(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next();
+    first
+        .into_iter()
+        .flat_map(char::to_lowercase)
+        .chain(characters)
+        .collect()
+}
+
+fn told_code(code: &str) -> String {
+    if let Some((_, words)) = CODES.iter().find(|(known, _)| *known == code) {
+        return format!("{words} ({code})");
+    }
+    // A code is a word in capitals; anything else is the beginning of a text.
+    if (1..=16).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        format!("the server refused ({code})")
+    } else {
+        "the server refused".to_owned()
+    }
+}
+
+/// An error with its causes, in one line.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(line: &str) -> RedisError {
+        let value = redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
+        value.extract_error().unwrap_err()
+    }
+
+    #[test]
+    fn what_a_server_says_is_told_by_its_code_and_never_repeated() {
+        for (line, want) in [
+            (
+                "ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'u' 'canary'",
+                "the server refused (ERR)",
+            ),
+            (
+                "ERR max number of clients reached",
+                "the server has as many clients as it takes",
+            ),
+            ("NOAUTH canary", "the server wants a password (NOAUTH)"),
+            (
+                "WRONGTYPE canary",
+                "the Redis key does not hold a string (WRONGTYPE)",
+            ),
+            ("NOGOODSLAVE canary", "the server refused (NOGOODSLAVE)"),
+            ("canary-in-the-place-of-a-code", "the server refused"),
+            ("CANARYCANARYCANARY", "the server refused"),
+        ] {
+            assert_eq!(told(&refusal(line)), want, "{line}");
+        }
+        let detailed = (ErrorKind::Client, "canary", "canary".to_owned());
+        let detailed = told(&RedisError::from(detailed));
+        assert!(!detailed.contains("canary"), "{detailed}");
+    }
+}

@@ -1,0 +1,90 @@
+//! The names under which keyward's data lies in Redis.
+//!
+//! `{prefix}key:{id}` holds a record and `{prefix}digest:{kind}:{hex}` the id of the key that has the digest: one write of the
+//! record changes a key, however many secrets it has. The same names come back in pushes, and are read here.
+
+use std::sync::Arc;
+
+use crate::authz::digest::KeyDigest;
+use crate::authz::key::KeyId;
+
+/// Makes and reads names.
+#[derive(Debug, Clone)]
+pub(super) struct Layout {
+    prefix: Arc<str>,
+}
+
+/// What a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Named<'a> {
+    /// The record of a key.
+    Key(&'a str),
+    /// The index entry of a digest.
+    Digest(KeyDigest),
+    /// Nothing that this program could have named.
+    Unknown,
+}
+
+impl Layout {
+    pub(super) fn new(prefix: &str) -> Self {
+        Self {
+            prefix: prefix.into(),
+        }
+    }
+
+    /// Where the record of the key with that id is.
+    pub(super) fn key(&self, id: &KeyId) -> String {
+        format!("{}{id}", self.keys())
+    }
+
+    /// Where the id of the key that has that digest is.
+    pub(super) fn digest(&self, digest: &KeyDigest) -> String {
+        format!("{}{digest}", self.digests())
+    }
+
+    /// What the names of all records begin with.
+    pub(super) fn keys(&self) -> String {
+        format!("{}key:", self.prefix)
+    }
+
+    /// What the names of all index entries begin with.
+    pub(super) fn digests(&self) -> String {
+        format!("{}digest:", self.prefix)
+    }
+
+    /// What a name stands for.
+    pub(super) fn read<'a>(&self, name: &'a [u8]) -> Named<'a> {
+        let Ok(name) = std::str::from_utf8(name) else {
+            return Named::Unknown;
+        };
+        if let Some(id) = name.strip_prefix(&self.keys()) {
+            return Named::Key(id);
+        }
+        name.strip_prefix(&self.digests())
+            .and_then(|digest| digest.parse().ok())
+            .map_or(Named::Unknown, Named::Digest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authz::key::tests::digest_of;
+
+    #[test]
+    fn names_are_read_as_they_were_made() {
+        let layout = Layout::new("kw:");
+        let (id, digest) = ("a.b".parse().unwrap(), digest_of("a"));
+        assert_eq!(layout.key(&id), "kw:key:a.b");
+        assert_eq!(layout.digest(&digest), format!("kw:digest:{digest}"));
+        for (name, want) in [
+            (layout.key(&id), Named::Key("a.b")),
+            (layout.digest(&digest), Named::Digest(digest)),
+            ("kw:digest:blake3:short".to_owned(), Named::Unknown),
+            ("other:key:a".to_owned(), Named::Unknown),
+        ] {
+            assert_eq!(layout.read(name.as_bytes()), want, "{name}");
+        }
+        assert_eq!(layout.read(b"kw:key:\xff"), Named::Unknown);
+    }
+}

@@ -1,0 +1,309 @@
+//! The connection that commands go over, and how it is made anew.
+//!
+//! Takes a command and gives its answer. Whoever needs a connection that is not there starts an attempt to make one, or joins
+//! the one under way, and waits for it as long as he likes: an attempt is bound to nobody's timeout, and what one has
+//! begun the next goes on with. While the last attempt has failed and the next is not due, the reason is given at once: many
+//! lookups that wait for a server that is down would only be more of a burden.
+
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::Shared;
+use redis::{Cmd, RedisError, Value};
+use tokio::sync::Notify;
+
+use super::dial::{Dialer, Wire};
+use super::fault::{Reason, told};
+use crate::authz::clock::{Clock as _, SystemClock};
+
+/// How long to wait after the first failure to connect; each further one doubles it.
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+/// How long at most: with what connecting takes, a server is found again within five seconds of its return.
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// A connection that comes back.
+pub(super) struct Link {
+    dialer: Arc<Dialer>,
+    clock: SystemClock,
+    inner: Arc<Mutex<Inner>>,
+    lost: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    up: Option<Up>,
+    attempt: Option<Shared<Attempt>>,
+    failed: Option<Failed>,
+    /// Which attempts may still put their connection here; grows when one is put by force.
+    epoch: u64,
+    last_number: u64,
+}
+
+type Attempt = Pin<Box<dyn Future<Output = Result<Up, Reason>> + Send>>;
+
+/// A connection that was made.
+#[derive(Clone)]
+struct Up {
+    number: u64,
+    wire: Wire,
+    /// How many commands were answered, for all who send some.
+    answered: Arc<AtomicU64>,
+    /// Of what was in the files when it was made.
+    mark: blake3::Hash,
+}
+
+/// The attempts that failed since one succeeded.
+struct Failed {
+    reason: Reason,
+    count: u32,
+    due: Duration,
+}
+
+/// A command was not answered.
+#[derive(Debug)]
+pub(super) enum LinkError {
+    /// There is no connection.
+    Down(Reason),
+    /// The server, or the connection, gave an error.
+    Failed(RedisError),
+}
+
+/// A connection as it was at a moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Glimpse {
+    number: u64,
+    answered: u64,
+}
+
+/// How long to wait after so many failures, a little different each time so that many sidecars do not come at once.
+pub(super) fn backoff(failures: u32) -> Duration {
+    let doubled = BACKOFF_MIN * 2_u32.pow(failures.saturating_sub(1).min(10));
+    let full = doubled.min(BACKOFF_MAX);
+    let random = RandomState::new().hash_one(failures) % 1000;
+    full / 2 + full / 2 * u32::try_from(random).unwrap_or_default() / 1000
+}
+
+impl Glimpse {
+    /// Which connection it is.
+    #[cfg(test)]
+    pub(super) fn number(self) -> u64 {
+        self.number
+    }
+}
+
+impl LinkError {
+    /// Why, for operators.
+    pub(super) fn reason(&self) -> String {
+        match self {
+            Self::Down(reason) => reason.to_string(),
+            Self::Failed(error) => told(error),
+        }
+    }
+}
+
+impl Link {
+    pub(super) fn new(dialer: Arc<Dialer>) -> Self {
+        Self {
+            dialer,
+            clock: SystemClock::new(),
+            inner: Arc::default(),
+            lost: Notify::new(),
+        }
+    }
+
+    /// The answer to a command that changes nothing: it is sent once more where the connection breaks under it.
+    pub(super) async fn read(&self, command: &Cmd) -> Result<Value, LinkError> {
+        match self.send(command).await {
+            Err((LinkError::Failed(_), true)) => self.write(command).await,
+            other => other.map_err(|(error, _)| error),
+        }
+    }
+
+    /// The answer to a command that is sent once: where the connection breaks under it, nobody knows what came of it.
+    pub(super) async fn write(&self, command: &Cmd) -> Result<Value, LinkError> {
+        self.send(command).await.map_err(|(error, _)| error)
+    }
+
+    /// Makes a connection if there is none.
+    pub(super) async fn connect(&self) -> Result<(), Reason> {
+        self.connection().await.map(drop)
+    }
+
+    async fn send(&self, command: &Cmd) -> Result<Value, (LinkError, bool)> {
+        let up = self.connection().await;
+        let mut up = up.map_err(|reason| (LinkError::Down(reason), false))?;
+        let answer = up.wire.query(command).await;
+        answer.inspect(|_| up.was_answered()).map_err(|error| {
+            let is_broken = up.wire.is_broken_by(&error);
+            if is_broken {
+                self.discard(up.number);
+            } else {
+                up.was_answered();
+            }
+            (LinkError::Failed(error), is_broken)
+        })
+    }
+
+    async fn connection(&self) -> Result<Up, Reason> {
+        let attempt = {
+            let mut inner = lock(&self.inner);
+            if let Some(up) = &inner.up {
+                return Ok(up.clone());
+            }
+            match (&inner.attempt, &inner.failed) {
+                (Some(attempt), _) => attempt.clone(),
+                (None, Some(failed)) if self.clock.monotonic() < failed.due => {
+                    return Err(Arc::clone(&failed.reason));
+                }
+                (None, _) => {
+                    let attempt = self.attempt(inner.epoch);
+                    inner.attempt = Some(attempt.clone());
+                    attempt
+                }
+            }
+        };
+        attempt.await
+    }
+
+    fn attempt(&self, epoch: u64) -> Shared<Attempt> {
+        let (dialer, clock) = (Arc::clone(&self.dialer), self.clock);
+        // The attempt is kept in what it changes, and must not keep that in turn.
+        let inner = Arc::downgrade(&self.inner);
+        let attempt: Attempt = Box::pin(async move {
+            let outcome = dial(&dialer).await;
+            let Some(inner) = inner.upgrade() else {
+                return Err("the source is gone".into());
+            };
+            let mut inner = lock(&inner);
+            let is_wanted = inner.epoch == epoch;
+            if is_wanted {
+                inner.attempt = None;
+            }
+            match outcome {
+                Ok((wire, mark)) => {
+                    let up = inner.number(wire, mark);
+                    if is_wanted {
+                        inner.failed = None;
+                        inner.up = Some(up.clone());
+                    }
+                    Ok(up)
+                }
+                Err(reason) => {
+                    if is_wanted {
+                        let count = inner.failed.as_ref().map_or(0, |failed| failed.count);
+                        let count = count.saturating_add(1);
+                        inner.failed = Some(Failed {
+                            reason: Arc::clone(&reason),
+                            count,
+                            due: clock.monotonic() + backoff(count),
+                        });
+                    }
+                    Err(reason)
+                }
+            }
+        });
+        attempt.shared()
+    }
+
+    /// Puts a new connection in place of the one that is there, which stays if none can be made.
+    pub(super) async fn renew(&self) -> Result<(), Reason> {
+        let (wire, mark) = dial(&self.dialer).await?;
+        let mut inner = lock(&self.inner);
+        let up = inner.number(wire, mark);
+        inner.up = Some(up);
+        // An attempt under way may be on its way to a server that this is to get away from.
+        inner.attempt = None;
+        inner.failed = None;
+        inner.epoch += 1;
+        Ok(())
+    }
+
+    /// Whether there is a connection that was made with other contents of the files.
+    pub(super) fn was_made_without(&self, mark: blake3::Hash) -> bool {
+        let inner = lock(&self.inner);
+        inner.up.as_ref().is_some_and(|up| up.mark != mark)
+    }
+
+    /// The connection as it is now, if there is one.
+    pub(super) fn glimpse(&self) -> Option<Glimpse> {
+        let inner = lock(&self.inner);
+        inner.up.as_ref().map(|up| Glimpse {
+            number: up.number,
+            answered: up.answered.load(Ordering::Relaxed),
+        })
+    }
+
+    /// A command was sent over the connection as it was then, and has not been answered in time. If no other one was either, the
+    /// connection is given up: a peer that went away without a word would be waited for until the kernel notices.
+    pub(super) fn suspect(&self, then: Glimpse) {
+        let is_silent = lock(&self.inner).up.as_ref().is_some_and(|up| {
+            up.wire.is_one()
+                && up.number == then.number
+                && up.answered.load(Ordering::Relaxed) == then.answered
+        });
+        if is_silent {
+            self.discard(then.number);
+        }
+    }
+
+    fn discard(&self, number: u64) {
+        let mut inner = lock(&self.inner);
+        // It may be another one already.
+        if inner.up.as_ref().is_some_and(|up| up.number == number) {
+            inner.up = None;
+            self.lost.notify_one();
+        }
+    }
+
+    /// Keeps a connection there: makes one when there is none, and drives attempts that lookups no longer wait for. Never ends.
+    pub(super) async fn keep(&self) {
+        loop {
+            match self.connection().await {
+                Ok(_) => self.lost.notified().await,
+                Err(_) => tokio::time::sleep(self.until_due()).await,
+            }
+        }
+    }
+
+    fn until_due(&self) -> Duration {
+        let due = lock(&self.inner).failed.as_ref().map(|failed| failed.due);
+        // Never nothing, so that whoever waits for it does let others run.
+        due.unwrap_or_default()
+            .saturating_sub(self.clock.monotonic())
+            .max(Duration::from_millis(1))
+    }
+}
+
+impl Inner {
+    fn number(&mut self, wire: Wire, mark: blake3::Hash) -> Up {
+        self.last_number += 1;
+        Up {
+            number: self.last_number,
+            wire,
+            answered: Arc::default(),
+            mark,
+        }
+    }
+}
+
+impl Up {
+    fn was_answered(&self) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+async fn dial(dialer: &Dialer) -> Result<(Wire, blake3::Hash), Reason> {
+    let material = dialer.files().load().await?;
+    let wire = dialer.commands(&material).await?;
+    Ok((wire, material.mark))
+}
+
+fn lock(inner: &Mutex<Inner>) -> MutexGuard<'_, Inner> {
+    // Every change is whole before anything could panic.
+    inner.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,154 @@
+//! The source over real servers: Redis and Valkey, each started by the test that wants it.
+//!
+//! What is shared by the tests is here: settings, the records of the contract as they lie in Redis, a source that is followed,
+//! and waiting for something to become so. Nothing sleeps to be in time with something else.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+
+use super::super::push::{Pushes, Standing, Trust};
+use super::super::source::contract::{keeps_the_contract, records};
+use super::super::tls::ClientTlsFiles;
+use super::*;
+use crate::authz::key::KeyRecord;
+use crate::authz::key::tests::digest_of;
+
+mod cluster;
+mod failing;
+mod following;
+mod login;
+mod lookups;
+mod sentinel;
+mod server;
+
+use server::{Program, Server};
+
+/// How long something may take to become so; only a failing test waits for it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Settings for one server, with a timeout that a loaded machine keeps.
+fn settings(url: &str) -> RedisSettings {
+    settings_for(RedisServers::One(url.parse().unwrap()))
+}
+
+fn settings_for(servers: RedisServers) -> RedisSettings {
+    RedisSettings {
+        servers,
+        username: None,
+        password_file: None,
+        tls: ClientTlsFiles::default(),
+        prefix: "keyward:".to_owned(),
+        timeout: Duration::from_secs(5),
+    }
+}
+
+fn source(url: &str) -> RedisSource {
+    RedisSource::new(settings(url)).unwrap()
+}
+
+/// Sends a command and panics if it fails.
+async fn run(connection: &mut impl redis::aio::ConnectionLike, words: &[&str]) -> Value {
+    let mut command = redis::cmd(words[0]);
+    for word in &words[1..] {
+        command.arg(word);
+    }
+    let answer = command.query_async(connection).await;
+    answer.unwrap_or_else(|error| panic!("{words:?}: {error}"))
+}
+
+/// A record as it lies in Redis.
+fn json_of(record: &KeyRecord) -> String {
+    let secrets: Vec<_> = record
+        .secrets
+        .iter()
+        .map(|secret| serde_json::json!({"digest": secret.digest.to_string()}))
+        .collect();
+    serde_json::json!({"id": record.id.as_str(), "secrets": secrets}).to_string()
+}
+
+/// Puts the records of the contract there.
+async fn fill(connection: &mut impl redis::aio::ConnectionLike) {
+    for record in records() {
+        put(connection, &record).await;
+    }
+}
+
+async fn put(connection: &mut impl redis::aio::ConnectionLike, record: &KeyRecord) {
+    let layout = Layout::new("keyward:");
+    for secret in &record.secrets {
+        let entry = layout.digest(&secret.digest);
+        run(connection, &["SET", &entry, record.id.as_str()]).await;
+    }
+    run(
+        connection,
+        &["SET", &layout.key(&record.id), &json_of(record)],
+    )
+    .await;
+}
+
+/// Waits until something is so.
+async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, waiting).await;
+    assert!(waited.is_ok(), "never: {what}");
+}
+
+/// Follows a source while something is done.
+async fn followed(source: &RedisSource, body: impl AsyncFnOnce(Arc<Trust>)) {
+    let trust = Arc::new(Trust::new(true));
+    let pushes = Pushes::new(Arc::clone(&trust), "redis", None);
+    tokio::select! {
+        () = source.follow(pushes) => unreachable!("a source is followed for ever"),
+        () = body(trust) => {}
+    }
+}
+
+async fn until_armed(trust: &Trust) {
+    until("pushes are armed", async || trust.is_armed()).await;
+}
+
+async fn until_lost(trust: &Trust) {
+    until("pushes are lost", async || !trust.is_armed()).await;
+}
+
+/// What the answer of a moment about the key `a` is worth.
+fn standing_of_a(trust: &Trust, stamp: super::super::push::Stamp) -> Standing {
+    let slots = [trust.slot_of_id("a"), trust.slot_of_digest(&digest_of("a"))];
+    trust.standing(stamp, slots)
+}
+
+/// Does something and waits until it was heard that `a` changed.
+async fn is_heard(name: &str, trust: &Trust, change: impl AsyncFnOnce()) {
+    let stamp = trust.stamp();
+    assert_ne!(standing_of_a(trust, stamp), Standing::Outdated, "{name}");
+    change().await;
+    until(name, async || {
+        standing_of_a(trust, stamp) == Standing::Outdated
+    })
+    .await;
+}
+
+async fn found(source: &RedisSource, secret: &str) -> Result<SourceAnswer, SourceError> {
+    let reply = source.lookup(&digest_of(secret)).await;
+    reply.map(|reply| reply.answer)
+}
+
+/// Whether the key `a` is found by its secret.
+async fn finds_a(source: &RedisSource) -> bool {
+    matches!(found(source, "a").await, Ok(SourceAnswer::Found(_)))
+}
+
+/// Why a lookup failed.
+async fn failure(source: &RedisSource) -> String {
+    match found(source, "a").await {
+        Err(error) => error.to_string(),
+        Ok(answer) => panic!("{answer:?}"),
+    }
+}

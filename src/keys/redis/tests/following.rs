@@ -1,0 +1,157 @@
+//! Pushes: what is heard, and that nothing is believed when it might not be.
+
+use prometheus::IntCounter;
+
+use super::*;
+
+#[tokio::test]
+async fn every_way_in_which_a_key_changes_is_heard() {
+    for program in [Program::Redis, Program::Valkey] {
+        let server = Server::start(program, &[]).await;
+        let mut client = server.client().await;
+        let source = source(&server.url());
+        let entry = format!("keyward:digest:{}", digest_of("a"));
+        run(&mut client, &["SET", "x", "1"]).await;
+        followed(&source, async |trust| {
+            until_armed(&trust).await;
+            for (name, change) in [
+                ("set", &["SET", "keyward:key:a", "1"][..]),
+                ("del", &["DEL", "keyward:key:a"]),
+                ("rename", &["RENAME", "x", "keyward:key:a"]),
+                ("index", &["SET", &entry, "a"]),
+                ("index gone", &["DEL", &entry]),
+                ("a name that nobody made", &["SET", "keyward:digest:x", "a"]),
+                ("flush of a database", &["FLUSHDB"]),
+                ("flush", &["FLUSHALL"]),
+            ] {
+                is_heard(name, &trust, async || drop(run(&mut client, change).await)).await;
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn another_key_is_no_news_of_this_one() {
+    let server = Server::redis().await;
+    let mut client = server.client().await;
+    let source = source(&server.url());
+    followed(&source, async |trust| {
+        until_armed(&trust).await;
+        let stamp = trust.stamp();
+        run(&mut client, &["SET", "other:key:a", "1"]).await;
+        run(&mut client, &["SET", "keyward:key:b", "1"]).await;
+        let slots = [trust.slot_of_id("b"), trust.slot_of_digest(&digest_of("b"))];
+        until("b is heard", async || {
+            trust.standing(stamp, slots) == Standing::Outdated
+        })
+        .await;
+        assert_eq!(standing_of_a(&trust, stamp), Standing::Current);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_record_that_expires_is_heard() {
+    let server = Server::redis().await;
+    let mut client = server.client().await;
+    let source = source(&server.url());
+    let trust = Arc::new(Trust::new(true));
+    let heard = IntCounter::new("heard", "pushes").unwrap();
+    let pushes = Pushes::new(Arc::clone(&trust), "redis", Some(heard.clone()));
+    let body = async {
+        until_armed(&trust).await;
+        run(&mut client, &["SET", "keyward:key:a", "1", "PX", "50"]).await;
+        until("it is written and expires", async || heard.get() == 2).await;
+    };
+    tokio::select! {
+        () = source.follow(pushes) => unreachable!(),
+        () = body => {}
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_closed_is_made_anew() {
+    let server = Server::redis().await;
+    let mut client = server.client().await;
+    let source = source(&server.url());
+    followed(&source, async |trust| {
+        until_armed(&trust).await;
+        let stamp = trust.stamp();
+        run(
+            &mut client,
+            &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"],
+        )
+        .await;
+        // Once lost and armed again, what was learnt before is doubtful.
+        until("what was learnt is doubtful", async || {
+            standing_of_a(&trust, stamp) == Standing::Doubtful
+        })
+        .await;
+        until_armed(&trust).await;
+        is_heard("a change", &trust, async || {
+            put(&mut client, &records()[0]).await;
+        })
+        .await;
+        assert!(finds_a(&source).await);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_is_not_believed_until_it_is_back() {
+    let server = Server::redis().await;
+    fill(&mut server.client().await).await;
+    let mut settings = settings(&server.url());
+    settings.timeout = Duration::from_millis(100);
+    let source = RedisSource::new(settings).unwrap();
+    followed(&source, async |trust| {
+        until_armed(&trust).await;
+        until("a is found", async || finds_a(&source).await).await;
+        server.pause();
+        until("a lookup takes too long", async || {
+            found(&source, "a").await == Err(SourceError::Timeout)
+        })
+        .await;
+        until_lost(&trust).await;
+        server.resume();
+        until_armed(&trust).await;
+        until("a is found", async || finds_a(&source).await).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_was_gone_is_found_again() {
+    let mut server = Server::redis().await;
+    fill(&mut server.client().await).await;
+    let source = source(&server.url());
+    followed(&source, async |trust| {
+        until_armed(&trust).await;
+        assert!(finds_a(&source).await);
+        server.kill();
+        until_lost(&trust).await;
+        let failed = failure(&source).await;
+        assert!(failed.contains("connection refused"), "{failed}");
+        assert!(server.run_again().await);
+        fill(&mut server.client().await).await;
+        until_armed(&trust).await;
+        assert!(finds_a(&source).await);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn armed_pushes_mean_a_connection_that_was_made_since() {
+    let server = Server::redis().await;
+    let mut client = server.client().await;
+    fill(&mut client).await;
+    let source = source(&server.url());
+    assert!(finds_a(&source).await);
+    let before = source.link.glimpse().unwrap().number();
+    followed(&source, async |trust| {
+        until_armed(&trust).await;
+        assert_ne!(source.link.glimpse().unwrap().number(), before);
+    })
+    .await;
+}

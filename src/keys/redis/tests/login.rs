@@ -1,0 +1,143 @@
+//! Users and passwords: who is let in, what is told of who is not, and passwords that change.
+
+use super::super::link::Glimpse;
+use super::server::write_secret;
+use super::*;
+
+const USER: [&str; 9] = [
+    "ACL",
+    "SETUSER",
+    "keyward",
+    "on",
+    ">canary1",
+    "~keyward:*",
+    "+get",
+    "+client",
+    "+ping",
+];
+
+/// A server with the user `keyward` of password `canary1`, and nobody else but ourselves.
+async fn server_with_user() -> (Server, RedisSettings) {
+    let server = Server::redis().await;
+    let mut client = server.client().await;
+    fill(&mut client).await;
+    run(&mut client, &USER).await;
+    let mut settings = settings(&server.url());
+    settings.username = Some("keyward".to_owned());
+    settings.password_file = Some(server.path("password"));
+    write_secret(&server.path("password"), "canary1\n");
+    (server, settings)
+}
+
+#[tokio::test]
+async fn a_user_with_a_password_file_keeps_the_contract_and_hears_of_changes() {
+    let (server, settings) = server_with_user().await;
+    let source = RedisSource::new(settings).unwrap();
+    assert_eq!(source.connect().await, Ok(()));
+    keeps_the_contract(&source).await;
+    let mut client = server.client().await;
+    followed(&source, async |trust| {
+        until_armed(&trust).await;
+        is_heard("a change", &trust, async || {
+            put(&mut client, &records()[0]).await;
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_told_as_such_and_not_shown() {
+    let (server, settings) = server_with_user().await;
+    write_secret(&server.path("password"), "canary2");
+    let source = RedisSource::new(settings).unwrap();
+    let want = format!(
+        "the source failed: 127.0.0.1:{}: the user or the password is wrong (WRONGPASS)",
+        server.port
+    );
+    assert_eq!(source.connect().await.unwrap_err().to_string(), want);
+    assert_eq!(failure(&source).await, want);
+}
+
+#[tokio::test]
+async fn what_a_user_may_not_read_is_told() {
+    let (server, settings) = server_with_user().await;
+    let mut client = server.client().await;
+    run(
+        &mut client,
+        &["ACL", "SETUSER", "keyward", "resetkeys", "~other:*"],
+    )
+    .await;
+    let source = RedisSource::new(settings).unwrap();
+    let failed = source.connect().await.unwrap_err().to_string();
+    assert!(
+        failed.starts_with("the source failed: GET keyward:digest:blake3:00"),
+        "{failed}"
+    );
+    assert!(failed.ends_with("(NOPERM)"), "{failed}");
+}
+
+#[tokio::test]
+async fn a_password_that_is_wanted_and_not_given_is_told() {
+    let server = Server::redis().await;
+    run(
+        &mut server.client().await,
+        &["CONFIG", "SET", "requirepass", "canary1"],
+    )
+    .await;
+    let failed = failure(&source(&server.url())).await;
+    assert!(
+        failed.ends_with("the server wants a password (NOAUTH)"),
+        "{failed}"
+    );
+}
+
+#[tokio::test]
+async fn a_password_may_change_while_the_source_is_followed() {
+    let (server, settings) = server_with_user().await;
+    let mut client = server.client().await;
+    let source = RedisSource::new(settings).unwrap();
+    followed(&source, async |trust| {
+        until_armed(&trust).await;
+        assert!(finds_a(&source).await);
+        let before = source.link.glimpse();
+        // The operator's order: both passwords are good, the file changes, the old one goes.
+        run(&mut client, &["ACL", "SETUSER", "keyward", ">canary2"]).await;
+        write_secret(&server.path("password"), "canary2");
+        until("the connection is another one", async || {
+            let now = source.link.glimpse();
+            now.map(Glimpse::number) != before.map(Glimpse::number)
+        })
+        .await;
+        run(&mut client, &["ACL", "SETUSER", "keyward", "<canary1"]).await;
+        run(&mut client, &["CLIENT", "KILL", "USER", "keyward"]).await;
+        until("a is found", async || finds_a(&source).await).await;
+        until_armed(&trust).await;
+
+        // A password that is wrong leaves the connection that works.
+        write_secret(&server.path("password"), "canary3");
+        let refused = source.use_files().await.unwrap_err();
+        assert!(refused.ends_with("(WRONGPASS)"), "{refused}");
+        assert!(finds_a(&source).await);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_password_that_changed_is_used_at_the_next_connection() {
+    let (server, settings) = server_with_user().await;
+    let source = RedisSource::new(settings).unwrap();
+    assert!(finds_a(&source).await);
+    let mut client = server.client().await;
+    run(
+        &mut client,
+        &["ACL", "SETUSER", "keyward", "<canary1", ">canary2"],
+    )
+    .await;
+    write_secret(&server.path("password"), "canary2");
+    run(&mut client, &["CLIENT", "KILL", "USER", "keyward"]).await;
+    assert!(
+        finds_a(&source).await,
+        "the lookup is tried on a new connection"
+    );
+}

@@ -1,0 +1,245 @@
+//! What lookups find, over each kind of connection, and what they make of data that is not as it should be.
+
+use std::fs;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+
+use super::super::super::tls::ClientIdentityFiles;
+use super::*;
+
+#[tokio::test]
+async fn redis_keeps_the_contract() {
+    let server = Server::redis().await;
+    fill(&mut server.client().await).await;
+    keeps_the_contract(&source(&server.url())).await;
+}
+
+#[tokio::test]
+async fn valkey_keeps_the_contract() {
+    let server = Server::start(Program::Valkey, &[]).await;
+    fill(&mut server.client().await).await;
+    keeps_the_contract(&source(&server.url())).await;
+}
+
+#[tokio::test]
+async fn the_contract_is_kept_while_the_source_is_followed() {
+    let server = Server::redis().await;
+    fill(&mut server.client().await).await;
+    let source = source(&server.url());
+    followed(&source, async |_| keeps_the_contract(&source).await).await;
+}
+
+#[tokio::test]
+async fn a_unix_socket_keeps_the_contract() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("redis.sock");
+    let socket = socket.to_str().unwrap();
+    let server = Server::start(Program::Redis, &["--unixsocket", socket]).await;
+    fill(&mut server.client().await).await;
+    let source = source(&format!("redis+unix://{socket}"));
+    keeps_the_contract(&source).await;
+    followed(&source, async |trust| until_armed(&trust).await).await;
+}
+
+#[tokio::test]
+async fn another_database_is_another_set_of_keys() {
+    let server = Server::redis().await;
+    let url = format!("redis://127.0.0.1:{}/3", server.port);
+    let mut connection = redis::Client::open(url.as_str())
+        .unwrap()
+        .get_multiplexed_async_connection()
+        .await
+        .unwrap();
+    fill(&mut connection).await;
+    keeps_the_contract(&source(&url)).await;
+    let answer = found(&source(&server.url()), "a").await;
+    assert_eq!(answer, Ok(SourceAnswer::NotFound));
+}
+
+/// An authority, and certificates of a server and a client by it, in a directory.
+fn certificates(dir: &std::path::Path) {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let authority = CertifiedIssuer::self_signed(params, key).unwrap();
+    fs::write(dir.join("ca.crt"), authority.pem()).unwrap();
+    for name in ["localhost", "client"] {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().unwrap();
+        let cert = params.signed_by(&key, &authority).unwrap();
+        fs::write(dir.join(format!("{name}.crt")), cert.pem()).unwrap();
+        fs::write(dir.join(format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn tls_with_a_certificate_of_ours_keeps_the_contract() {
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path());
+    let file = |name: &str| dir.path().join(name);
+    let text = |name: &str| file(name).to_str().unwrap().to_owned();
+    let tls = [
+        "--tls-ca-cert-file",
+        &text("ca.crt"),
+        "--tls-cert-file",
+        &text("localhost.crt"),
+        "--tls-key-file",
+        &text("localhost.key"),
+    ];
+    let server = Server::start(Program::Redis, &tls).await;
+    let url = format!("rediss://localhost:{}/0", server.port);
+    let mut settings = settings(&url);
+
+    let failed = failure(&RedisSource::new(settings.clone()).unwrap()).await;
+    assert!(failed.contains("UnknownIssuer"), "{failed}");
+
+    settings.tls.ca = Some(file("ca.crt"));
+    let failed = failure(&RedisSource::new(settings.clone()).unwrap()).await;
+    assert!(failed.contains("CertificateRequired"), "{failed}");
+
+    settings.tls.identity = Some(ClientIdentityFiles {
+        cert: file("client.crt"),
+        key: file("client.key"),
+    });
+    let source = RedisSource::new(settings).unwrap();
+    let layout = Layout::new("keyward:");
+    for record in records() {
+        for secret in &record.secrets {
+            let set = redis::cmd("SET")
+                .arg(layout.digest(&secret.digest))
+                .arg(record.id.as_str())
+                .to_owned();
+            source.link.write(&set).await.unwrap();
+        }
+        let set = redis::cmd("SET")
+            .arg(layout.key(&record.id))
+            .arg(json_of(&record))
+            .to_owned();
+        source.link.write(&set).await.unwrap();
+    }
+    keeps_the_contract(&source).await;
+    followed(&source, async |trust| until_armed(&trust).await).await;
+}
+
+#[tokio::test]
+async fn files_that_cannot_be_used_are_told_by_member_and_path() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("it");
+    let no_password = "source.redis.password_file: PATH does not hold a password: it is empty, longer than a line or not UTF-8";
+    for (content, is_password, want) in [
+        (
+            None,
+            true,
+            "source.redis.password_file: PATH cannot be read",
+        ),
+        (Some("\n"), true, no_password),
+        (Some("canary\ncanary"), true, no_password),
+        (
+            Some("canary"),
+            false,
+            "source.redis.tls.ca_file: PATH does not hold a certificate in PEM's form",
+        ),
+    ] {
+        match content {
+            None => assert!(!file.exists()),
+            Some(content) => fs::write(&file, content).unwrap(),
+        }
+        let mut settings = settings("redis://127.0.0.1:1");
+        if is_password {
+            settings.password_file = Some(file.clone());
+        } else {
+            settings.tls.ca = Some(file.clone());
+        }
+        let error = RedisSource::new(settings).err().unwrap().to_string();
+        assert_eq!(error, want.replace("PATH", file.to_str().unwrap()));
+    }
+}
+
+#[tokio::test]
+async fn data_that_is_not_as_it_should_be_is_told_and_never_a_key() {
+    let server = Server::redis().await;
+    let mut client = server.client().await;
+    let source = source(&server.url());
+    let digest = digest_of("a");
+    let entry = format!("keyward:digest:{digest}");
+    let record = |id: &str| format!(r#"{{"id":"{id}","secrets":[{{"digest":"{digest}"}}]}}"#);
+    let long = format!("{}{}", record("a"), " ".repeat(RECORD_MAX_BYTES));
+    for (name, id, text, want) in [
+        (
+            "no index entry",
+            None,
+            Some(record("a")),
+            Ok(SourceAnswer::NotFound),
+        ),
+        ("no record", Some("a"), None, Ok(SourceAnswer::NotFound)),
+        (
+            "an id that is none",
+            Some("canary!"),
+            None,
+            Ok(invalid(&entry, "it does not hold the id of a key")),
+        ),
+        (
+            "another key's record",
+            Some("a"),
+            Some(record("b")),
+            Ok(invalid(
+                "keyward:key:a",
+                "it holds the record of the key `b`",
+            )),
+        ),
+        (
+            "a record without the digest",
+            Some("a"),
+            Some(record("a").replace(&digest.to_string(), &digest_of("b").to_string())),
+            Ok(invalid(
+                "keyward:key:a",
+                "key `a`: secrets: the digest that was asked for is not among them",
+            )),
+        ),
+        (
+            "not JSON",
+            Some("a"),
+            Some("canary".to_owned()),
+            Ok(invalid(
+                "keyward:key:a",
+                "not JSON, or a repeated member, at line 1 column 1",
+            )),
+        ),
+        (
+            "too long",
+            Some("a"),
+            Some(long),
+            Ok(invalid("keyward:key:a", "it holds more than 256 KiB")),
+        ),
+    ] {
+        run(&mut client, &["FLUSHALL"]).await;
+        if let Some(id) = id {
+            run(&mut client, &["SET", &entry, id]).await;
+        }
+        if let Some(text) = text {
+            run(&mut client, &["SET", "keyward:key:a", &text]).await;
+        }
+        assert_eq!(found(&source, "a").await, want, "{name}");
+    }
+
+    let not_utf8 = redis::cmd("SET")
+        .arg("keyward:key:a")
+        .arg(b"\xff")
+        .to_owned();
+    not_utf8.query_async::<()>(&mut client).await.unwrap();
+    let want = Ok(invalid("keyward:key:a", "it does not hold UTF-8"));
+    assert_eq!(found(&source, "a").await, want);
+
+    run(&mut client, &["DEL", "keyward:key:a"]).await;
+    run(&mut client, &["RPUSH", "keyward:key:a", "x"]).await;
+    let want =
+        "the source failed: GET keyward:key:a: the Redis key does not hold a string (WRONGTYPE)";
+    assert_eq!(failure(&source).await, want);
+    run(&mut client, &["DEL", &entry]).await;
+    run(&mut client, &["RPUSH", &entry, "x"]).await;
+    assert_eq!(
+        failure(&source).await,
+        want.replace("keyward:key:a", &entry)
+    );
+}
