@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use crate::support::check;
 use crate::support::keyfile::KeyFile;
 use crate::support::keyward::{Home, Keyward};
-use crate::support::message::Reply;
+use crate::support::metrics::sample;
 use crate::support::process::Process;
 use crate::support::scene::{self, key, keys_without_plans, secret};
 use crate::support::wait;
@@ -16,22 +16,6 @@ async fn ask(keyward: &Keyward, id: &str) {
     let channel = check::channel(&keyward.grpc).await;
     let request = check::with_key(&secret(id));
     check::check(&channel, request).await.unwrap();
-}
-
-/// The value of the one series of `name` that has all of `labels`.
-fn sample(metrics: &Reply, name: &str, labels: &[&str]) -> Option<f64> {
-    let text = metrics.text();
-    let lines: Vec<&str> = text
-        .lines()
-        .filter(|line| {
-            line.starts_with(&format!("{name}{{")) || line.starts_with(&format!("{name} "))
-        })
-        .filter(|line| labels.iter().all(|label| line.contains(label)))
-        .collect();
-    assert!(lines.len() <= 1, "{name} {labels:?}: {lines:?}");
-    lines
-        .first()
-        .and_then(|line| line.rsplit(' ').next()?.parse().ok())
 }
 
 #[tokio::test]

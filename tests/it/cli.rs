@@ -16,44 +16,44 @@ mod presenting;
 mod schema;
 
 /// A directory that commands are run in.
-struct Desk(TempDir);
+pub struct Desk(TempDir);
 
 /// How a command ended.
 #[derive(Debug)]
-struct Run {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
+pub struct Run {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 impl Desk {
     /// An empty directory.
-    fn empty() -> Self {
+    pub fn empty() -> Self {
         Self(TempDir::new().unwrap())
     }
 
     /// One with `keyward.yaml` and `keys.yaml`.
-    fn new(config: &str, keys: &str) -> Self {
+    pub fn new(config: &str, keys: &str) -> Self {
         let desk = Self::empty();
         desk.write("keyward.yaml", config);
         desk.write("keys.yaml", keys);
         desk
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         std::fs::write(self.path(name), content).unwrap();
     }
 
-    fn read(&self, name: &str) -> String {
+    pub fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
 
     /// `keyward` with these arguments, not started yet.
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
         command
             .args(arguments)
@@ -64,12 +64,12 @@ impl Desk {
         command
     }
 
-    fn run(&self, arguments: &[&str]) -> Run {
+    pub fn run(&self, arguments: &[&str]) -> Run {
         Run::of(&mut self.command(arguments))
     }
 
     /// Runs with `input` on standard input.
-    fn run_with(&self, arguments: &[&str], input: &str) -> Run {
+    pub fn run_with(&self, arguments: &[&str], input: &str) -> Run {
         let mut command = self.command(arguments);
         command
             .stdin(Stdio::piped())
@@ -84,23 +84,23 @@ impl Desk {
 }
 
 impl Run {
-    fn of(command: &mut Command) -> Self {
+    pub fn of(command: &mut Command) -> Self {
         command.output().unwrap().into()
     }
 
     /// What was printed, of a command that succeeded in silence.
-    fn data(self) -> String {
+    pub fn data(self) -> String {
         assert_eq!((self.code, &*self.stderr), (Some(0), ""), "{self:?}");
         self.stdout
     }
 
     /// The complaint, of a command that printed nothing else.
-    fn complaint(self, code: i32) -> String {
+    pub fn complaint(self, code: i32) -> String {
         assert_eq!((self.code, &*self.stdout), (Some(code), ""), "{self:?}");
         self.stderr
     }
 
-    fn json(&self) -> serde_json::Value {
+    pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }

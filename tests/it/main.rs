@@ -15,6 +15,10 @@
     reason = "a test that cannot go on fails, and says where"
 )]
 #![allow(
+    clippy::print_stdout,
+    reason = "what was measured is told, and shown by --nocapture or a failure"
+)]
+#![allow(
     missing_docs,
     unreachable_pub,
     reason = "a test binary has no callers outside"
@@ -36,5 +40,6 @@ mod paths;
 mod recorded;
 mod refused_configs;
 mod reloading;
+mod remote;
 mod services;
 mod support;

@@ -1,5 +1,5 @@
-//! The parts that tests are made of: processes (keyward, Envoy), servers inside the test (an upstream,
-//! a scripted authorization server), callers, and the files that keyward reads. Each part stops when it
+//! The parts that tests are made of: processes (keyward, Envoy, Redis, Valkey), servers inside the test (an
+//! upstream, a scripted authorization server, a key service), a proxy with faults, callers, and the files that keyward reads. Each part stops when it
 //! is dropped, takes its ports from the system, and waits for a condition rather than for time.
 
 pub mod authz;
@@ -8,13 +8,18 @@ pub mod caller;
 pub mod certs;
 pub mod check;
 pub mod envoy;
+pub mod fault_proxy;
 pub mod http1;
 pub mod http2;
+pub mod key_service;
 pub mod keyfile;
 pub mod keyward;
 pub mod load;
 pub mod message;
+pub mod metrics;
+pub mod port;
 pub mod process;
+pub mod redis;
 pub mod scene;
 pub mod stack;
 pub mod upstream;

@@ -2,8 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::TlsAcceptor;
 
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
@@ -36,6 +42,25 @@ impl Authority {
             cert: cert.pem(),
             key: key.serialize_pem(),
         }
+    }
+
+    /// A server's side of TLS, with a certificate for `name`, that demands one of this authority's from its clients.
+    pub fn acceptor(&self, name: &str) -> TlsAcceptor {
+        let own = self.issue(name);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = RootCertStore::empty();
+        let authority = CertificateDer::from_pem_slice(self.pem().as_bytes()).unwrap();
+        roots.add(authority).unwrap();
+        let clients = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
+        let chain = vec![CertificateDer::from_pem_slice(own.cert.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).unwrap();
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(clients.build().unwrap())
+            .with_single_cert(chain, key)
+            .unwrap();
+        TlsAcceptor::from(Arc::new(config))
     }
 }
 

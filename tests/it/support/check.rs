@@ -9,7 +9,9 @@ use envoy_types::pb::envoy::config::core::v3::{
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Peer, Request};
 use envoy_types::pb::envoy::service::auth::v3::authorization_client::AuthorizationClient;
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
-use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};
+use envoy_types::pb::envoy::service::auth::v3::{
+    AttributeContext, CheckRequest, CheckResponse, DeniedHttpResponse,
+};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use super::certs::{Authority, Identity};
@@ -108,13 +110,57 @@ impl Answer {
         zero && matches!(self.0.http_response, Some(HttpResponse::OkResponse(_)))
     }
 
-    /// The reason code of a denial's body.
+    /// What goes to the caller where it is not let in, as a denial or as an error.
+    pub fn refusal(&self) -> Option<&DeniedHttpResponse> {
+        match &self.0.http_response {
+            Some(HttpResponse::DeniedResponse(told) | HttpResponse::ErrorResponse(told)) => {
+                Some(told)
+            }
+            Some(HttpResponse::OkResponse(_)) | None => None,
+        }
+    }
+
+    /// The reason code of a denial's or an error's body.
     pub fn code(&self) -> String {
-        let Some(HttpResponse::DeniedResponse(denied)) = &self.0.http_response else {
-            return String::new();
-        };
-        let body: serde_json::Value = serde_json::from_str(&denied.body).unwrap_or_default();
+        let body = self.refusal().map_or("", |told| &told.body);
+        let body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
         body["code"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// `allowed` or the reason code.
+    pub fn said(&self) -> String {
+        if self.allowed() {
+            "allowed".to_owned()
+        } else {
+            self.code()
+        }
+    }
+
+    /// The HTTP status that the caller gets where it is not let in.
+    pub fn status(&self) -> i32 {
+        let status = self.refusal().and_then(|told| told.status.as_ref());
+        status.map_or(0, |status| status.code)
+    }
+
+    /// A header of the answer to a caller that is not let in.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let headers = self.refusal().map_or(&[][..], |told| &told.headers);
+        let mut headers = headers.iter().filter_map(|option| option.header.as_ref());
+        let found = headers.find(|header| header.key.eq_ignore_ascii_case(name));
+        found.map(|header| header.value.as_str())
+    }
+
+    /// Whether it says that keyward could not find out, in the one way that Envoy counts as an error.
+    pub fn is_source_unavailable(&self) -> bool {
+        self.code() == "source_unavailable"
+            && matches!(self.0.http_response, Some(HttpResponse::ErrorResponse(_)))
+            && self
+                .0
+                .status
+                .as_ref()
+                .is_some_and(|status| status.code != 0)
+            && self.status() == 503
+            && self.header("retry-after").is_some()
     }
 }
 

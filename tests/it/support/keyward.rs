@@ -49,6 +49,10 @@ impl Home {
     pub fn configure(&self, config: &str) {
         let mut whole: Value = serde_yaml::from_str(BASE).unwrap();
         let over: Value = serde_yaml::from_str(config).unwrap();
+        if over["source"].is_mapping() {
+            // There is one source: the one that is named.
+            whole["source"] = Mapping::new().into();
+        }
         lay_over(&mut whole, over);
         keyfile::replace_by_rename(&self.config(), serde_yaml::to_string(&whole).unwrap());
     }

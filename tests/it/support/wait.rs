@@ -12,8 +12,17 @@ const PAUSE: Duration = Duration::from_millis(5);
 ///
 /// # Panics
 /// When the deadline has passed; the message names `what`.
-pub async fn until_some<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let end = Instant::now() + DEADLINE;
+pub async fn until_some<T>(what: &str, ask: impl AsyncFnMut() -> Option<T>) -> T {
+    some_within(DEADLINE, what, ask).await
+}
+
+/// The same with a deadline that somebody was promised.
+pub async fn some_within<T>(
+    deadline: Duration,
+    what: &str,
+    mut ask: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let end = Instant::now() + deadline;
     loop {
         if let Some(found) = ask().await {
             return found;
@@ -21,7 +30,7 @@ pub async fn until_some<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) 
         assert!(
             Instant::now() < end,
             "{what}: not so after {} s",
-            DEADLINE.as_secs()
+            deadline.as_secs()
         );
         tokio::time::sleep(PAUSE).await;
     }

@@ -1,0 +1,226 @@
+//! Records that are not what they should be: that key is refused, log and metric say which and why, and the others serve.
+
+use serde_json::{Value, json};
+
+use super::{Asked, keys_url, of};
+use crate::support::key_service::KeyService;
+use crate::support::keyfile::digest;
+use crate::support::redis::{KINDS, Kind, PREFIX, Server, index, record};
+use crate::support::wait;
+
+const CANARY: &str = "c4n4ry-in-a-record";
+
+/// Records by name, each with what the log must mention beside the id.
+fn bad_records() -> Vec<(&'static str, String, &'static str)> {
+    let with = |name: &'static str, rest: Value, why: &'static str| {
+        let id = name.replace(' ', "-");
+        (name, record(&id, name, rest).to_string(), why)
+    };
+    let twice = record(
+        "a-repeated-member",
+        "a repeated member",
+        json!({"enabled": false}),
+    );
+    let twice = twice
+        .to_string()
+        .replace("\"enabled\":false", "\"enabled\":false,\"enabled\":true");
+    vec![
+        with("an unknown member", json!({"colour": "red"}), "colour"),
+        with("an unknown plan", json!({"plan": "silver"}), "plan"),
+        with("no time", json!({"expires_at": "tomorrow"}), "expires_at"),
+        with("no secrets", json!({"secrets": []}), "secrets"),
+        with("a null list", json!({"allow_ips": null}), "allow_ips"),
+        with(
+            "an empty list",
+            json!({"allow_methods": []}),
+            "allow_methods",
+        ),
+        with("a wrong type", json!({"scopes": "a"}), "scopes"),
+        with(
+            "a bad pattern",
+            json!({"allow_paths": ["/a?b"]}),
+            "allow_paths",
+        ),
+        with("a bad client", json!({"client": "a\nb"}), "client"),
+        with(
+            "no header value",
+            json!({"metadata": {"org": "caf\u{e9}"}}),
+            "org",
+        ),
+        with(
+            "another digest",
+            json!({"secrets": [{"digest": digest("x")}]}),
+            "digest",
+        ),
+        with(
+            "a secret for a digest",
+            json!({"secrets": [{"digest": CANARY}]}),
+            "digest",
+        ),
+        with("a secret told", json!({"secret": CANARY}), "secret"),
+        ("a repeated member", twice, "enabled"),
+        ("a list", "[]".to_owned(), ""),
+        ("a string", json!(CANARY).to_string(), ""),
+        ("a null", "null".to_owned(), ""),
+    ]
+}
+
+/// The lines of the log, but for decisions, that warn.
+fn warnings(asked: &Asked) -> Vec<Value> {
+    let mut log = asked.keyward.log();
+    log.retain(|line| line["msg"] != "decision");
+    log.retain(|line| {
+        let level = line["level"].as_str().unwrap_or_default().to_lowercase();
+        ["warn", "error"].contains(&level.as_str())
+    });
+    log
+}
+
+async fn is_refused_as_invalid(asked: &Asked, name: &str, why: &str, names_id: bool) {
+    let counted = async || {
+        let labels = ["reason=\"invalid_record\"", "decision="];
+        asked.metric("keyward_checks_total", &labels).await
+    };
+    let before = counted().await;
+    let answer = asked.ask(name).await;
+    assert_eq!(answer.said(), "invalid_record", "{name}: {answer:?}");
+    assert_eq!(answer.status(), 500, "{name}: {answer:?}");
+    assert!(!answer.is_source_unavailable(), "{name}: a denial");
+    assert!(counted().await > before, "{name} is counted");
+    assert_eq!(asked.said("good").await, "allowed", "beside {name}");
+    let id = name.replace(' ', "-");
+    wait::until(&format!("`{id}` and `{why}` are logged"), async || {
+        warnings(asked).into_iter().any(|line| {
+            let line = line.to_string();
+            line.contains(why) && (!names_id || line.contains(&id))
+        })
+    })
+    .await;
+}
+
+const POLICY: &str = "plans: {gold: {}}\nidentity: {headers: {x-org-id: key.metadata.org}}\n";
+
+fn shows_no_canary(asked: &Asked, metrics: &str) {
+    let output = asked.keyward.process.output();
+    assert!(!output.contains(CANARY), "{output}");
+    assert!(!metrics.contains(CANARY), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_bad_record_of_a_key_service_refuses_that_key_alone() {
+    let service = KeyService::start().await;
+    service.put("good", "good", json!({}));
+    let config = format!("{POLICY}{}", of("http", &keys_url(service.address)));
+    let asked = Asked::start(&config).await;
+    for (name, text, why) in bad_records() {
+        service.put_text(name, &text);
+        is_refused_as_invalid(&asked, name, why, !why.is_empty()).await;
+        assert_eq!(asked.said(name).await, "invalid_record");
+        assert_eq!(service.gets(name), 1, "{name} is remembered");
+    }
+    shows_no_canary(&asked, &asked.metrics().await.text());
+    // Remembered as long as an unknown digest, and no longer.
+    let asked = Asked::start(&config.replace("negative_ttl: 1h", "negative_ttl: 1s")).await;
+    assert_eq!(asked.said("no time").await, "invalid_record");
+    service.put("no-time", "no time", json!({}));
+    asked.becomes("no time", "allowed").await;
+}
+
+#[tokio::test]
+async fn a_bad_record_in_redis_refuses_that_key_alone_until_it_is_mended() {
+    for kind in KINDS {
+        let server = Server::start(kind).await;
+        server.put("good", "good", json!({})).await;
+        let config = format!("{POLICY}{}", of("redis", &server.url()));
+        let asked = Asked::start(&config).await;
+        let mut records = bad_records();
+        let others = record("somebody-else", "another id", json!({})).to_string();
+        records.push(("another id", others, "id"));
+        for (name, text, why) in records {
+            let id = name.replace(' ', "-");
+            server.put_text(&id, name, &text).await;
+            is_refused_as_invalid(&asked, name, why, true).await;
+            server.put(&id, name, json!({})).await;
+            asked.becomes(name, "allowed").await;
+        }
+        shows_no_canary(&asked, &asked.metrics().await.text());
+    }
+}
+
+/// What is not even a record, where it is the operator's own doing.
+async fn spoil(server: &Server, name: &str) {
+    let key = format!("{PREFIX}key:{name}");
+    match name {
+        "a-list-for-a-record" => {
+            server.set(&index(name), name).await;
+            server.tell(redis::cmd("RPUSH").arg(key).arg("x")).await;
+        }
+        "a-list-for-an-index" => {
+            server.put(name, name, json!({})).await;
+            server.tell(redis::cmd("DEL").arg(index(name))).await;
+            server
+                .tell(redis::cmd("RPUSH").arg(index(name)).arg(name))
+                .await;
+        }
+        "half-a-record" => server.put_text(name, name, "{\"id\": \"half-a-rec").await,
+        "ten-megabytes" => server.put_text(name, name, &"x".repeat(10 << 20)).await,
+        "an-id-that-is-none" => {
+            server.set(&index(name), "../../\r\n*").await;
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_record_at_all_lets_nobody_in_and_holds_up_nobody() {
+    for kind in KINDS {
+        let server = Server::start(kind).await;
+        server.put("good", "good", json!({})).await;
+        let asked = Asked::start(&of("redis", &server.url())).await;
+        for name in [
+            "a-list-for-a-record",
+            "a-list-for-an-index",
+            "half-a-record",
+            "ten-megabytes",
+            "an-id-that-is-none",
+        ] {
+            spoil(&server, name).await;
+            let answer = asked.ask(name).await;
+            println!("{kind:?}, {name}: {}", answer.said());
+            let refused = answer.is_source_unavailable() || answer.said() == "invalid_record";
+            assert!(refused, "{name}: {answer:?}");
+            let fresh = format!("beside-{name}");
+            server.put(&fresh, &fresh, json!({})).await;
+            assert_eq!(asked.said("good").await, "allowed", "{name}");
+            assert_eq!(asked.said(&fresh).await, "allowed", "{name}");
+            // Mended, it is a key as any other.
+            let mut both = redis::cmd("DEL");
+            both.arg(index(name)).arg(format!("{PREFIX}key:{name}"));
+            server.tell(&both).await;
+            server.put(name, name, json!({})).await;
+            asked.becomes(name, "allowed").await;
+        }
+        // An index of a record that is gone.
+        server.set(&index("gone"), "gone").await;
+        let said = asked.said("gone").await;
+        println!("{kind:?}, an index without its record: {said}");
+        assert!(
+            ["unknown_key", "invalid_record"].contains(&&*said),
+            "{said}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_record_is_judged_anew_under_a_new_policy() {
+    let server = Server::start(Kind::Redis).await;
+    server.put("k", "k", json!({"plan": "gold"})).await;
+    let source = of("redis", &server.url());
+    let asked = Asked::start(&source).await;
+    assert_eq!(asked.said("k").await, "invalid_record");
+    let home = &asked.keyward.home;
+    home.configure(&format!("{source}plans: {{gold: {{}}}}\n"));
+    asked.becomes("k", "allowed").await;
+    home.configure(&source);
+    asked.becomes("k", "invalid_record").await;
+}

@@ -1,0 +1,252 @@
+//! `keyward keys` on Redis and Valkey: secrets on stdout alone, digests in Redis alone, and nothing that undoes a revocation.
+
+use serde_json::{Value, json};
+
+use super::explained;
+use crate::cli::{Desk, Run};
+use crate::support::keyfile::{digest, keyed_digest};
+use crate::support::redis::{KINDS, Kind, Server, index};
+use crate::support::wait;
+
+/// A server and a desk with a configuration of it.
+async fn desk(kind: Kind) -> (Server, Desk) {
+    let server = Server::start(kind).await;
+    let desk = Desk::empty();
+    let config = format!(
+        "source: {{redis: {{url: \"{}\", timeout: 5s}}}}\nplans: {{gold: {{scopes: [\"plan:read\"]}}}}\n",
+        server.url()
+    );
+    desk.write("keyward.yaml", config);
+    (server, desk)
+}
+
+fn keys(desk: &Desk, words: &[&str]) -> Run {
+    desk.run(&[&["keys"], words].concat())
+}
+
+/// Every way to name the server: its URL, a configuration, the usual configuration.
+fn ways(server: &Server) -> [Vec<String>; 3] {
+    [
+        vec!["--redis".to_owned(), server.url()],
+        vec!["-c".to_owned(), "keyward.yaml".to_owned()],
+        vec![],
+    ]
+}
+
+#[tokio::test]
+async fn a_new_keys_secret_is_on_stdout_and_its_digest_in_redis() {
+    for kind in KINDS {
+        let (server, desk) = desk(kind).await;
+        for (number, way) in ways(&server).iter().enumerate() {
+            let id = format!("bot-{number}");
+            let mut words = vec!["new", "--id", &id, "--client", "acme", "--scope", "a:b"];
+            words.extend(["--expires-in", "90d", "--metadata", "org=42"]);
+            words.extend(way.iter().map(String::as_str));
+            let printed = keys(&desk, &words).data();
+            let secret = printed.strip_suffix('\n').expect("one line");
+            assert!(
+                secret.starts_with("kw_") && !secret.contains('\n'),
+                "{printed:?}"
+            );
+            let record = server.record(&id).await;
+            assert_eq!(record["id"], id.as_str(), "{record}");
+            assert_eq!(record["client"], "acme", "{record}");
+            assert_eq!(record["scopes"], json!(["a:b"]), "{record}");
+            assert_eq!(record["metadata"]["org"], "42", "{record}");
+            assert_eq!(record["secrets"][0]["digest"], digest(secret), "{record}");
+            assert_eq!(server.get(&index(secret)).await.as_deref(), Some(&*id));
+            let everything = format!("{:?}", server.everything().await);
+            assert!(!everything.contains(secret), "{everything}");
+            assert_eq!(explained(&desk, secret), (Some(0), "allowed".into()));
+        }
+        let again = keys(&desk, &["new", "--id", "bot-0"]).complaint(1);
+        assert!(again.contains("bot-0"), "{again}");
+        let no_plan = keys(&desk, &["new", "--id", "x", "--plan", "silver"]).complaint(2);
+        assert!(no_plan.contains("gold"), "{no_plan}");
+        assert_eq!(
+            server.everything().await.len(),
+            6,
+            "three records, three indices"
+        );
+    }
+}
+
+#[tokio::test]
+async fn json_has_what_programs_need_and_show_and_list_no_secret() {
+    for kind in KINDS {
+        let (_server, desk) = desk(kind).await;
+        let made = keys(
+            &desk,
+            &["new", "--id", "a", "--plan", "gold", "--output", "json"],
+        )
+        .json();
+        let secret = made["secret"].as_str().unwrap().to_owned();
+        assert_eq!(
+            (&made["id"], &made["digest"]),
+            (&"a".into(), &digest(&secret).into())
+        );
+        keys(&desk, &["new", "--id", "b", "--client", "acme"]).data();
+        let shown = keys(&desk, &["show", "a", "--output", "json"]).json();
+        assert_eq!(
+            (&shown["id"], &shown["plan"]),
+            (&"a".into(), &"gold".into())
+        );
+        assert_eq!(shown["secrets"][0]["digest"], digest(&secret));
+        let text = keys(&desk, &["show", "a"]).data();
+        assert!(text.contains('a') && text.contains("gold"), "{text}");
+        let listed = keys(&desk, &["list"]).data();
+        for id in ["a", "b", "acme"] {
+            assert!(
+                listed.split_whitespace().any(|word| word == id),
+                "{id}: {listed}"
+            );
+        }
+        let as_json = keys(&desk, &["list", "--output", "json"])
+            .json()
+            .to_string();
+        assert!(
+            as_json.contains("\"a\"") && as_json.contains("\"b\""),
+            "{as_json}"
+        );
+        let rotated = keys(&desk, &["rotate", "a", "--output", "json"]).json();
+        assert_eq!(rotated["id"], "a");
+        let second = rotated["secret"].as_str().unwrap();
+        assert_eq!(rotated["digest"], digest(second));
+        assert_ne!(second, secret);
+        for printed in [text, listed, as_json, shown.to_string()] {
+            assert!(!printed.contains(&secret), "{printed}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_key_is_never_enabled_again() {
+    for kind in KINDS {
+        let (server, desk) = desk(kind).await;
+        let secret = keys(&desk, &["new", "--id", "a"]).data();
+        keys(&desk, &["disable", "a"]);
+        assert_eq!(server.record("a").await["enabled"], false);
+        assert_eq!(explained(&desk, &secret), (Some(4), "key_disabled".into()));
+        assert_eq!(keys(&desk, &["enable", "a"]).code, Some(0));
+        assert_eq!(explained(&desk, &secret), (Some(0), "allowed".into()));
+        assert_eq!(keys(&desk, &["revoke", "a"]).code, Some(0));
+        let revoked = server.record("a").await;
+        assert!(revoked["revoked_at"].is_string(), "{revoked}");
+        assert_eq!(explained(&desk, &secret), (Some(4), "key_revoked".into()));
+        let complaint = keys(&desk, &["enable", "a"]).complaint(1);
+        assert!(complaint.contains("revoked"), "{complaint}");
+        assert_eq!(server.record("a").await, revoked, "nothing was changed");
+        assert_eq!(explained(&desk, &secret), (Some(4), "key_revoked".into()));
+    }
+}
+
+#[tokio::test]
+async fn a_rotated_key_has_two_secrets_for_as_long_as_they_overlap() {
+    for kind in KINDS {
+        let (server, desk) = desk(kind).await;
+        let first = keys(&desk, &["new", "--id", "a", "--client", "acme"]).data();
+        let second = keys(&desk, &["rotate", "a", "--overlap", "1h"]).data();
+        for secret in [&first, &second] {
+            assert_eq!(explained(&desk, secret), (Some(0), "allowed".into()));
+        }
+        let record = server.record("a").await;
+        let of = |secret: &str| {
+            let secrets = record["secrets"].as_array().unwrap().iter();
+            let mut found = secrets.filter(|s| s["digest"] == digest(secret.trim_end()));
+            found.next().expect("the secret is in the record").clone()
+        };
+        assert!(of(&first)["expires_at"].is_string(), "{record}");
+        assert_eq!(of(&second)["expires_at"], Value::Null, "{record}");
+        assert_eq!(record["client"], "acme", "the rest stays");
+        let third = keys(&desk, &["rotate", "a", "--overlap", "3s"]).data();
+        assert_eq!(explained(&desk, &third), (Some(0), "allowed".into()));
+        assert_eq!(explained(&desk, &second), (Some(0), "allowed".into()));
+        wait::until("the overlap is over", async || {
+            explained(&desk, &second).0 == Some(4)
+        })
+        .await;
+        assert_eq!(explained(&desk, &third), (Some(0), "allowed".into()));
+    }
+}
+
+#[tokio::test]
+async fn a_pepper_makes_keyed_digests_in_redis_too() {
+    let (server, desk) = desk(Kind::Redis).await;
+    let pepper = "0123456789abcdef0123456789abcdef";
+    desk.write("pepper", pepper);
+    let config = format!(
+        "{}digest: {{pepper_file: pepper}}\n",
+        desk.read("keyward.yaml")
+    );
+    desk.write("keyward.yaml", config);
+    let secret = keys(&desk, &["new", "--id", "a"]).data();
+    let keyed = keyed_digest(secret.trim_end(), pepper.as_bytes());
+    assert_eq!(server.record("a").await["secrets"][0]["digest"], keyed);
+    let index = format!("keyward:digest:{keyed}");
+    assert_eq!(server.get(&index).await.as_deref(), Some("a"));
+    assert_eq!(explained(&desk, &secret), (Some(0), "allowed".into()));
+}
+
+#[tokio::test]
+async fn what_cannot_be_done_changes_nothing() {
+    let (mut server, desk) = desk(Kind::Redis).await;
+    let url = server.url();
+    for command in ["show", "revoke", "enable", "disable", "rotate"] {
+        let complaint = keys(&desk, &[command, "nobody"]).complaint(1);
+        assert!(complaint.contains("nobody"), "{command}: {complaint}");
+    }
+    assert_eq!(server.everything().await, []);
+    // A replica takes no writes.
+    let mut replica = redis::cmd("REPLICAOF");
+    replica.arg("127.0.0.1").arg(server.address().port());
+    server.tell(&replica).await;
+    let complaint = keys(&desk, &["new", "--id", "a", "--redis", &url]).complaint(1);
+    assert!(!complaint.contains("kw_"), "{complaint}");
+    assert_eq!(server.everything().await, []);
+    server.kill().await;
+    for words in [&["new", "--id", "a"][..], &["list"], &["revoke", "a"]] {
+        let complaint = keys(&desk, words).complaint(1);
+        assert!(!complaint.contains("kw_"), "{complaint}");
+    }
+}
+
+#[test]
+fn a_password_in_a_url_is_refused_and_never_printed() {
+    let desk = Desk::empty();
+    desk.write(
+        "keyward.yaml",
+        "source: {redis: {url: \"redis://:canary@127.0.0.1\"}}\n",
+    );
+    for arguments in [
+        &["check-config"][..],
+        &["serve"],
+        &["keys", "list"],
+        &["keys", "new", "--id", "a"],
+    ] {
+        let complaint = desk.run(arguments).complaint(3);
+        assert!(!complaint.contains("canary"), "{complaint}");
+        assert!(complaint.contains("password_file"), "{complaint}");
+    }
+    for url in [
+        "redis://:canary@127.0.0.1",
+        "rediss://canary:canary@127.0.0.1",
+        "redis+unix:///s?pass=canary",
+        "http://canary",
+        "canary",
+    ] {
+        for words in [&["list"][..], &["new", "--id", "a"], &["revoke", "a"]] {
+            let run = desk.run(&[&["keys"], words, &["--redis", url]].concat());
+            let complaint = run.complaint(2);
+            assert!(!complaint.contains("canary"), "{complaint}");
+        }
+    }
+    let both = [
+        "keys",
+        "list",
+        "--redis",
+        "redis://127.0.0.1",
+        "--file",
+        "keys.yaml",
+    ];
+    desk.run(&both).complaint(2);
+}
