@@ -24,7 +24,8 @@ use crate::authz::key_map::KeyMap;
 use crate::config::{Config, ConfigError};
 use crate::keys::append::AppendError;
 use crate::keys::file::LoadError;
-use crate::server::{self, ServeError, TlsError};
+use crate::keys::source::SourceError;
+use crate::server::{self, ServeError, SourceFilesError, TlsError};
 
 /// The environment variable that names the configuration where no argument does; empty is as good as unset.
 const CONFIG_VARIABLE: &str = "KEYWARD_CONFIG";
@@ -68,6 +69,13 @@ enum Error {
     /// Each printed as if it were alone.
     #[error("{} things are wrong", .0.len())]
     Several(Vec<Error>),
+    #[error(transparent)]
+    SourceFiles(#[from] SourceFilesError),
+    #[error("source.{kind}: {source}")]
+    Source {
+        kind: &'static str,
+        source: SourceError,
+    },
     #[error("keyward at {address} is not ready: {body}")]
     NotReady { address: SocketAddr, body: String },
     #[error(
@@ -90,12 +98,18 @@ impl Error {
     fn exit_code(&self) -> u8 {
         let bad_file = |is_bad| if is_bad { 3 } else { 1 };
         match self {
-            Self::NotReady { .. } | Self::SecretLost { .. } | Self::Failed(_) | Self::Io { .. } => {
-                1
-            }
+            Self::NotReady { .. }
+            | Self::SecretLost { .. }
+            | Self::Source { .. }
+            | Self::Failed(_)
+            | Self::Io { .. } => 1,
             // The record is what the arguments say.
             Self::Usage(_) | Self::Append(AppendError::Record(_)) => 2,
-            Self::NoConfig | Self::Config(_) | Self::Keys(_) | Self::Certificates(_) => 3,
+            Self::NoConfig
+            | Self::Config(_)
+            | Self::Keys(_)
+            | Self::SourceFiles(_)
+            | Self::Certificates(_) => 3,
             Self::Several(errors) => errors.iter().map(Self::exit_code).max().unwrap_or(1),
             Self::Append(error) => bad_file(error.is_bad_file()),
             Self::Serve(error) => bad_file(error.is_bad_configuration()),
@@ -233,12 +247,23 @@ fn load_config(arguments: &ConfigFile) -> Result<Config, Error> {
     Ok(Config::load(&find_config(arguments)?, &environment)?)
 }
 
-/// The keys of the configuration's file source.
-fn load_keys(config: &Config) -> Result<KeyMap, Error> {
-    Ok(crate::keys::file::load(
-        config.source.path(),
-        &config.policy,
-    )?)
+/// The keys of the configuration's file source; `None` where they are looked up at a remote source.
+fn load_keys(config: &Config) -> Result<Option<KeyMap>, Error> {
+    let path = config.source.path();
+    Ok(path
+        .map(|path| crate::keys::file::load(path, &config.policy))
+        .transpose()?)
+}
+
+/// What runs a command that asks a remote source.
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Error::Io {
+            what: "start".to_owned(),
+            source,
+        })
 }
 
 /// Prints data. Whoever reads it may have heard enough, as in `keyward schema config | head`: that is no failure.

@@ -25,6 +25,7 @@ mod digest;
 mod effective;
 mod identity;
 mod policy;
+mod remote;
 mod rules;
 mod server;
 mod source;

@@ -18,6 +18,7 @@ mod record;
 mod reload;
 mod rotation;
 mod socket;
+mod source;
 mod tasks;
 mod tls;
 mod watch;
@@ -32,6 +33,7 @@ use anstream::{AutoStream, ColorChoice};
 pub use self::error::ServeError;
 pub use self::files::Environment;
 pub use self::socket::BindError;
+pub use self::source::{Remote, SourceFilesError};
 pub use self::tls::TlsError;
 
 use self::build::{Bound, Launch};

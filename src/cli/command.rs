@@ -78,6 +78,9 @@ pub(super) struct Output {
 pub(super) struct CheckConfig {
     #[command(flatten)]
     pub(super) config: ConfigFile,
+    /// Do not ask a remote source whether it answers
+    #[arg(long)]
+    pub(super) offline: bool,
     #[command(flatten)]
     pub(super) output: Output,
 }

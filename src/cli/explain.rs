@@ -12,10 +12,10 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::command::{Explain, Format};
-use super::{Error, Outcome, load_config, load_keys, print};
+use super::{Error, Outcome, load_config, load_keys, print, runtime};
 use crate::authorizer::trace::{Step, Trace};
 use crate::authorizer::{Authorizer, Known};
-use crate::authz::clock::SystemClock;
+use crate::authz::clock::{Clock, SystemClock};
 use crate::authz::credential::{Place, SECRET_MAX_BYTES};
 use crate::authz::decision::{Basis, Decision, Grant};
 use crate::authz::key::PlanName;
@@ -24,6 +24,7 @@ use crate::authz::snapshot::{Generation, Mode, Policy, Snapshot};
 use crate::authz::token::is_token;
 use crate::keys::cache::KeyCache;
 use crate::keys::secret::{PREFIX, is_intact};
+use crate::server::Remote;
 
 /// The steps of one decision, as they were told.
 #[derive(Debug, Default)]
@@ -69,26 +70,35 @@ pub(super) fn run(arguments: &Explain, out: &mut impl Write) -> Result<Outcome, 
     }
     let config = load_config(&arguments.config)?;
     let keys = load_keys(&config)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let remote = Remote::of(&config, &clock)?;
+    let cache = match &remote {
+        Some(remote) => remote
+            .cache(&config, &clock, None, Box::new(|_, _| ()))
+            .map_err(|error| Error::Failed(error.to_string()))?,
+        None => KeyCache::for_file(1, Box::new(|_, _| ())),
+    };
     let policy = config.policy;
     let request = Request::of(arguments, &policy)?;
     let snapshot = Arc::new(Snapshot {
         generation: Generation(1),
         policy: Arc::clone(&policy),
-        keys: Some(Arc::new(keys)),
+        keys: keys.map(Arc::new),
     });
-    let cache = KeyCache::for_file(1, Box::new(|_, _| ()));
-    let authorizer = Authorizer::new(Arc::clone(&snapshot), cache, Arc::new(SystemClock::new()));
+    let authorizer = Authorizer::new(Arc::clone(&snapshot), cache, clock);
     let mut steps = Steps::default();
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
-    let runtime = runtime.map_err(|source| Error::Io {
-        what: "start".to_owned(),
-        source,
-    })?;
+    let runtime = runtime()?;
     if let Some(flaw) = request.flaw {
         steps.noted(Step::Credential, || format!("--key-file {flaw}"));
     }
     let attributes = request.attributes(arguments);
-    let decision = runtime.block_on(authorizer.decide(&attributes, &snapshot, &mut steps));
+    let decision = runtime.block_on(async {
+        if let Some(remote) = &remote {
+            // A server has connected long before a request comes; why it cannot, the lookup tells.
+            _ = remote.try_once().await;
+        }
+        authorizer.decide(&attributes, &snapshot, &mut steps).await
+    });
     let mut text = Vec::new();
     let written = match arguments.output.output {
         Format::Text => write_text(&mut text, &steps, &decision, &policy),

@@ -25,7 +25,7 @@ pub(super) fn new(arguments: &NewKey, out: &mut impl Write) -> Result<Outcome, E
     let of_config = || {
         config
             .as_ref()
-            .map(|config| config.source.path().to_owned())
+            .and_then(|config| config.source.path().map(Path::to_owned))
     };
     let Some(file) = arguments.file.clone().or_else(of_config) else {
         return Err(Error::NoConfig);
@@ -82,7 +82,9 @@ fn config_for(arguments: &NewKey) -> Result<Option<Config>, Error> {
     match load_config(&arguments.config) {
         Err(Error::NoConfig) => Ok(None),
         Ok(config) => {
-            Ok(Some(config).filter(|config| is_named || is_among(file, config.source.path())))
+            let source = config.source.path();
+            let is_its = source.is_some_and(|source| is_among(file, source));
+            Ok(Some(config).filter(|_| is_named || is_its))
         }
         Err(error) => Err(error),
     }

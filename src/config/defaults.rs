@@ -67,3 +67,6 @@ pub const REDIS_PREFIX: &str = "keyward:";
 
 /// How long one lookup in Redis may take: many times what it does take.
 pub const REDIS_TIMEOUT: DurationSpec = DurationSpec(Duration::from_millis(100));
+
+/// Lookups in Redis at once, a number: one connection takes as many, and what waits beyond it would only wait longer.
+pub const REDIS_MAX_IN_FLIGHT: usize = 1024;

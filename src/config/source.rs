@@ -1,14 +1,18 @@
 //! Where keys come from and what is kept of them, checked.
 //!
-//! Only the file is built so far; what asks for another source or for a shared backend of limits is refused, so that
-//! nobody believes in what is not done.
+//! Exactly one source is named. What asks for a shared backend of limits is refused, so that nobody believes in what is not
+//! done.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::NOT_SUPPORTED_YET;
+use super::remote::{check_http, check_redis};
 use super::server::file;
 use super::spec::{BackendSpec, CacheSpec, LimitsSpec, SourceSpec};
+use crate::keys::http::HttpSettings;
+use crate::keys::redis::RedisSettings;
 use crate::yaml::Place;
 
 /// Where keys come from.
@@ -19,13 +23,46 @@ pub enum SourceConfig {
         /// Its path: the configuration's directory joined with what was written.
         path: PathBuf,
     },
+    /// An HTTP service.
+    Http(Box<HttpSettings>),
+    /// Redis or Valkey.
+    Redis(Box<RedisSettings>),
 }
 
 impl SourceConfig {
-    /// Where the keys are.
-    pub fn path(&self) -> &Path {
+    /// Its name in the configuration: file, http or redis.
+    pub const fn kind(&self) -> &'static str {
         match self {
-            Self::File { path } => path,
+            Self::File { .. } => "file",
+            Self::Http(_) => "http",
+            Self::Redis(_) => "redis",
+        }
+    }
+
+    /// Where the keys' file or directory is; `None` for a remote source.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File { path } => Some(path),
+            Self::Http(_) | Self::Redis(_) => None,
+        }
+    }
+}
+
+/// Which source it is and where, without credentials.
+impl fmt::Display for SourceConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path } => write!(f, "{}", path.display()),
+            Self::Http(settings) => write!(f, "{}", settings.url),
+            Self::Redis(settings) => {
+                let urls: Vec<_> = settings
+                    .servers
+                    .urls()
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect();
+                write!(f, "{}", urls.join(", "))
+            }
         }
     }
 }
@@ -47,14 +84,6 @@ pub struct CacheConfig {
 
 /// The checked form; paths are relative to `base`.
 pub(super) fn check(spec: &SourceSpec, at: &Place<'_>, base: &Path) -> Option<SourceConfig> {
-    if spec.http.is_some() {
-        at.field("http")
-            .problem_with_help(NOT_SUPPORTED_YET, "use `file`");
-    }
-    if spec.redis.is_some() {
-        at.field("redis")
-            .problem_with_help(NOT_SUPPORTED_YET, "use `file`");
-    }
     let sources = [
         spec.file.is_some(),
         spec.http.is_some(),
@@ -70,6 +99,14 @@ pub(super) fn check(spec: &SourceSpec, at: &Place<'_>, base: &Path) -> Option<So
             "name exactly one of `file`, `http`, `redis`",
         );
         return None;
+    }
+    if let Some(http) = &spec.http {
+        let settings = check_http(http, &at.field("http"), base)?;
+        return Some(SourceConfig::Http(Box::new(settings)));
+    }
+    if let Some(redis) = &spec.redis {
+        let settings = check_redis(redis, &at.field("redis"), base)?;
+        return Some(SourceConfig::Redis(Box::new(settings)));
     }
     let path = &spec.file.as_ref()?.path;
     let path = file(path, &at.field("file").field("path"), base)?;

@@ -188,7 +188,7 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
             fresh_for: Duration::MAX,
             stamp: Stamp::default(),
         };
-        Lookup::Known(self.prepare(digest, record, learnt, snapshot))
+        Lookup::Known(self.prepare(digest, record, &learnt, snapshot))
     }
 
     async fn find_remote(
@@ -203,7 +203,7 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
             && remote.is_current(&learnt, now)
         {
             self.count(|metrics| &metrics.hit);
-            return Ok(self.give(digest, learnt, snapshot, remote));
+            return Ok(self.give(digest, &learnt, snapshot, remote));
         }
         if let Some(learnt) = self.shelf.unknown(digest)
             && remote.is_still_unknown(&learnt, now)
@@ -239,7 +239,7 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
                 learnt = prepared;
             }
             self.count(|metrics| &metrics.miss);
-            return Ok(self.give(digest, learnt, snapshot, remote));
+            return Ok(self.give(digest, &learnt, snapshot, remote));
         }
         Err(SourceError::Failed(
             "the key changes faster than it is read".into(),
@@ -263,7 +263,7 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
             && remote.may_stand_in(&learnt)
         {
             self.count(|metrics| &metrics.stale);
-            return Ok(self.give(digest, learnt, snapshot, remote));
+            return Ok(self.give(digest, &learnt, snapshot, remote));
         }
         self.count(|metrics| &metrics.miss);
         Err(error.clone())
@@ -273,7 +273,7 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
     fn give(
         &self,
         digest: &KeyDigest,
-        learnt: Learnt<KnownKey<P>>,
+        learnt: &Learnt<KnownKey<P>>,
         snapshot: &Snapshot,
         remote: &Remote,
     ) -> Lookup<P> {
@@ -302,7 +302,7 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
         &self,
         digest: &KeyDigest,
         record: &Arc<KeyRecord>,
-        learnt: Learnt<KnownKey<P>>,
+        learnt: &Learnt<KnownKey<P>>,
         snapshot: &Snapshot,
     ) -> Arc<CachedKey<P>> {
         let cached = Arc::new(CachedKey {
@@ -312,9 +312,9 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
         });
         let what = KnownKey {
             kept: Kept::Prepared(Arc::clone(&cached)),
-            ..learnt.what
+            slots: learnt.what.slots,
         };
-        self.shelf.keep_known(digest, Learnt { what, ..learnt });
+        self.shelf.keep_known(digest, learnt.with(what));
         cached
     }
 

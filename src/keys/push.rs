@@ -10,6 +10,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use tokio::sync::Notify;
+
 use crate::authz::digest::KeyDigest;
 
 #[cfg(test)]
@@ -49,6 +51,9 @@ pub struct Trust {
     slots: Box<[AtomicU64]>,
     /// Whether every change is heard; true for good where the source does not push.
     armed: AtomicBool,
+    /// Whether it was ever said that they are not.
+    ever_lost: AtomicBool,
+    loss: Notify,
     hasher: RandomState,
 }
 
@@ -66,6 +71,8 @@ impl Trust {
             doubt: AtomicU64::new(0),
             slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
             armed: AtomicBool::new(!source_pushes),
+            ever_lost: AtomicBool::new(false),
+            loss: Notify::new(),
             hasher: RandomState::new(),
         }
     }
@@ -77,17 +84,12 @@ impl Trust {
 
     /// Where changes of the key with that id are noted.
     pub fn slot_of_id(&self, id: &str) -> Slot {
-        self.slot(self.hasher.hash_one(id))
+        slot(self.hasher.hash_one(id))
     }
 
     /// Where changes of what has that digest are noted.
     pub fn slot_of_digest(&self, digest: &KeyDigest) -> Slot {
-        self.slot(self.hasher.hash_one(digest))
-    }
-
-    fn slot(&self, hash: u64) -> Slot {
-        let [low, high, ..] = hash.to_le_bytes();
-        Slot(u16::from_le_bytes([low, high]) % SLOTS)
+        slot(self.hasher.hash_one(digest))
     }
 
     /// What an answer of that stamp about a key with these slots is worth.
@@ -121,6 +123,11 @@ impl Trust {
         self.armed.load(Ordering::SeqCst)
     }
 
+    /// Waits until pushes are lost: a reason to suspect the source.
+    pub async fn lost(&self) {
+        self.loss.notified().await;
+    }
+
     /// Makes everything learnt so far doubtful.
     pub fn doubt_all(&self) {
         self.note(&[&self.doubt]);
@@ -140,6 +147,11 @@ impl Trust {
             None => self.note(&[&self.all, &self.any]),
         }
     }
+}
+
+fn slot(hash: u64) -> Slot {
+    let [low, high, ..] = hash.to_le_bytes();
+    Slot(u16::from_le_bytes([low, high]) % SLOTS)
 }
 
 /// Says what a source hears; clones say it to the same cache.
@@ -176,6 +188,9 @@ impl Pushes {
     pub fn lost(&self, why: &str) {
         let was_armed = self.trust.armed.swap(false, Ordering::SeqCst);
         self.trust.doubt_all();
+        if was_armed | !self.trust.ever_lost.swap(true, Ordering::SeqCst) {
+            self.trust.loss.notify_one();
+        }
         if was_armed {
             tracing::warn!(
                 source = self.source,

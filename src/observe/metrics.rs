@@ -148,6 +148,12 @@ impl Metrics {
             .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
+    /// Takes away the series of keys that nobody has used for an hour and nothing holds; for sources that never tell that a key
+    /// is gone.
+    pub fn forget_idle_keys(&self, now: Timestamp) {
+        self.keys.forget_idle(now);
+    }
+
     /// The handles of a source: `file`, `http` or `redis`.
     ///
     /// # Errors

@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use super::accept::{Accepted, Room};
 use super::phase::{Phase, PhaseWatch};
 use super::socket::Listener;
+use crate::keys::cache::SourceHealth;
 use crate::observe::metrics;
 
 /// Connections at once: some scrapers, a probe, a person.
@@ -49,13 +50,15 @@ pub(crate) struct Admin {
     pub(crate) metrics: Render,
     /// The effective configuration as JSON, without secrets.
     pub(crate) config: ArcSwap<String>,
-    /// The state of the source.
-    pub(crate) source: ArcSwap<SourceState>,
+    /// The state of a file.
+    pub(crate) file: ArcSwap<FileState>,
+    /// Tells the state of a remote source; `None` where keys are in a file, and before there is one.
+    pub(crate) remote: Box<dyn Fn() -> Option<SourceHealth> + Send + Sync>,
 }
 
-/// What is known of the source of keys.
+/// What is known of a file of keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct SourceState {
+pub(crate) struct FileState {
     /// How many keys are loaded.
     pub(crate) keys: usize,
     /// What the last reload failed for; `None` if it did not.
@@ -137,11 +140,14 @@ impl Admin {
 
     fn readyz(&self) -> Response<Full<Bytes>> {
         let unready = self.phase.now().unready();
-        let source = self.source.load();
+        let source = (self.remote)().map_or_else(
+            || file_source(&self.file.load()),
+            |health| remote_source(&health),
+        );
         let body = json!({
             "status": if unready.is_some() { "unavailable" } else { "ready" },
             "reason": unready,
-            "source": {"keys": source.keys, "failure": source.failure},
+            "source": source,
         });
         let status = if unready.is_some() {
             StatusCode::SERVICE_UNAVAILABLE
@@ -150,6 +156,31 @@ impl Admin {
         };
         response(status, JSON, body.to_string() + "\n")
     }
+}
+
+/// What `/readyz` tells of a file.
+fn file_source(file: &FileState) -> serde_json::Value {
+    json!({"kind": "file", "keys": file.keys, "failure": file.failure})
+}
+
+/// What `/readyz` tells of a remote source.
+fn remote_source(health: &SourceHealth) -> serde_json::Value {
+    let state = if health.given_up {
+        "down"
+    } else if health.failure.is_some() || health.pushes == Some(false) {
+        "failing"
+    } else {
+        "answering"
+    };
+    let pushes = health
+        .pushes
+        .map(|armed| if armed { "armed" } else { "lost" });
+    json!({
+        "kind": health.source,
+        "state": state,
+        "pushes": pushes,
+        "failure": health.failure.as_deref(),
+    })
 }
 
 fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {

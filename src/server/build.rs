@@ -4,6 +4,7 @@
 //! and only then answer checks. What connects meanwhile waits in the listener's queue.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -11,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tonic::service::Routes;
 
-use super::admin::{Admin, SourceState};
+use super::admin::{Admin, FileState};
 use super::drain::{self, Patience};
 use super::error::ServeError;
 use super::files::{self, Environment, Taken};
@@ -23,7 +24,8 @@ use super::record::{PreparedKey, observe_with};
 use super::reload::{InForce, Reloader, Start, shown};
 use super::rotation::Rotation;
 use super::socket::Listener;
-use super::tasks::{ADMIN, GRPC, RELOAD, Tasks};
+use super::source::Remote;
+use super::tasks::{ADMIN, GRPC, RELOAD, SOURCE, Tasks};
 use super::tls::Tls;
 use crate::authorizer::Authorizer;
 use crate::authz::clock::Clock;
@@ -32,7 +34,7 @@ use crate::authz::snapshot::{Generation, Mode, Snapshot};
 use crate::config::{Config, ListenAddress};
 use crate::envoy::proto::FILE_DESCRIPTOR_SET;
 use crate::envoy::service::AuthorizationService;
-use crate::keys::cache::KeyCache;
+use crate::keys::cache::{KeyCache, Prepare};
 use crate::observe::Observer;
 use crate::observe::log::Log;
 use crate::observe::metrics::{Metrics, What};
@@ -58,12 +60,13 @@ const FIRST: Generation = Generation(1);
 pub(crate) struct Bound {
     launch: Launch,
     tls: Option<Arc<Tls>>,
+    remote: Option<Remote>,
     grpc: Listener,
     admin: Listener,
 }
 
 impl Bound {
-    /// Reads the certificates and binds both listeners.
+    /// Reads certificates and a remote source's files, and binds both listeners.
     pub(crate) async fn new(launch: Launch) -> Result<Self, ServeError> {
         let config = &launch.config;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "keyward");
@@ -77,11 +80,13 @@ impl Bound {
             .map(Tls::load)
             .transpose()?
             .map(Arc::new);
+        let remote = Remote::of(config, &launch.clock)?;
         let grpc = Listener::bind(&config.server.grpc.address).await?;
         let admin = Listener::bind(&ListenAddress::Tcp(config.server.admin)).await?;
         let bound = Self {
             launch,
             tls,
+            remote,
             grpc,
             admin,
         };
@@ -107,32 +112,64 @@ impl Bound {
                     clock,
                 },
             tls,
+            remote,
             grpc,
             admin,
         } = self;
         let metrics = Arc::new(Metrics::new(config.metrics_max_keys)?);
-        let source = metrics.source("file")?;
+        let source = metrics.source(config.source.kind())?;
         let (reporter, health) = tonic_health::server::health_reporter();
         let mut lifecycle = Lifecycle::new(reporter).await;
         let mut tasks = Tasks::default();
         let measured = Arc::new(OnceLock::new());
-        let teller = Arc::new(teller(&config, &metrics, &measured, lifecycle.watch()));
+        let teller = Arc::new(teller(
+            &config,
+            &metrics,
+            &measured,
+            lifecycle.watch(),
+            &clock,
+        ));
         tasks.spawn(ADMIN, Arc::clone(&teller).run(admin, lifecycle.watch()));
 
-        let Some((keys, key_file)) = load_keys(&config, &mut tasks, &mut orders).await? else {
-            return Ok(());
+        let (keys, key_file) = match config.source.path() {
+            Some(path) => match load_keys(path, &config, &mut tasks, &mut orders).await? {
+                Some((keys, key_file)) => (Some(keys), Some(key_file)),
+                None => return Ok(()),
+            },
+            None => (None, None),
         };
-        tracing::info!(source = "file", path = %key_file.path().display(), keys = keys.len(), "keys");
-        metrics.keys_changed(FIRST, keys.iter().map(|record| &**record), clock.now());
         metrics.reloads.loaded(What::Config, clock.now());
-        metrics.reloads.loaded(What::Keys, clock.now());
-        source.set_up(true);
-        teller.source.store(Arc::new(SourceState {
-            keys: keys.len(),
-            failure: None,
-        }));
+        tracing::info!(
+            source = config.source.kind(),
+            place = %config.source,
+            keys = keys.as_ref().map(KeyMap::len),
+            "keys"
+        );
+        if let Some(keys) = &keys {
+            metrics.keys_changed(FIRST, keys.iter().map(|record| &**record), clock.now());
+            metrics.reloads.loaded(What::Keys, clock.now());
+            source.set_up(true);
+            teller.file.store(Arc::new(FileState {
+                keys: keys.len(),
+                failure: None,
+            }));
+        }
 
-        let authorizer = Arc::new(authorizer(&config, keys, &metrics, &clock));
+        let cache = cache(&config, remote.as_ref(), &metrics, &clock)?;
+        let snapshot = Snapshot {
+            generation: FIRST,
+            policy: Arc::clone(&config.policy),
+            keys: keys.map(Arc::new),
+        };
+        let authorizer = Arc::new(Authorizer::new(
+            Arc::new(snapshot),
+            cache,
+            Arc::clone(&clock),
+        ));
+        if remote.is_some() {
+            let authorizer = Arc::clone(&authorizer);
+            tasks.spawn(SOURCE, async move { authorizer.cache().tend().await });
+        }
         _ = measured.set(Arc::clone(&authorizer));
         let observer = Observer { metrics, log };
         let observe = observe_with(observer.clone(), Arc::clone(&clock));
@@ -190,11 +227,18 @@ fn teller(
     metrics: &Arc<Metrics>,
     measured: &Arc<OnceLock<Arc<Authorizer<PreparedKey>>>>,
     phase: PhaseWatch,
+    clock: &Arc<dyn Clock>,
 ) -> Admin {
-    let (metrics, measured) = (Arc::clone(metrics), Arc::clone(measured));
+    let (metrics, of_source) = (Arc::clone(metrics), Arc::clone(measured));
+    let (measured, clock) = (Arc::clone(measured), Arc::clone(clock));
     let render = move || {
         if let Some(authorizer) = measured.get() {
-            authorizer.cache().measure();
+            let cache = authorizer.cache();
+            cache.measure();
+            // Nobody tells when a key of a remote source is gone for good.
+            if cache.source_health().is_some() {
+                metrics.forget_idle_keys(clock.now());
+            }
         }
         metrics.render()
     };
@@ -202,17 +246,19 @@ fn teller(
         phase,
         metrics: Box::new(render),
         config: ArcSwap::from_pointee(shown(config)),
-        source: ArcSwap::from_pointee(SourceState::default()),
+        file: ArcSwap::default(),
+        remote: Box::new(move || of_source.get()?.cache().source_health()),
     }
 }
 
 /// Loads the keys on a thread that serves nobody; `None` if an order to stop came first.
 async fn load_keys(
+    path: &Path,
     config: &Config,
     tasks: &mut Tasks,
     orders: &mut Orders,
 ) -> Result<Option<(KeyMap, Followed)>, ServeError> {
-    let (path, policy) = (config.source.path().to_owned(), Arc::clone(&config.policy));
+    let (path, policy) = (path.to_owned(), Arc::clone(&config.policy));
     let loading = tokio::task::spawn_blocking(move || {
         let taken: Taken<_> = files::read_keys(&path, &policy);
         split(&path, taken)
@@ -231,27 +277,21 @@ async fn load_keys(
     Ok(Some((keys?, key_file)))
 }
 
-fn authorizer(
+/// The cache in front of the keys.
+fn cache(
     config: &Config,
-    keys: KeyMap,
+    remote: Option<&Remote>,
     metrics: &Arc<Metrics>,
     clock: &Arc<dyn Clock>,
-) -> Authorizer<PreparedKey> {
-    let counted_by = metrics.cache.clone();
-    let metrics = Arc::clone(metrics);
+) -> Result<KeyCache<PreparedKey>, prometheus::Error> {
+    let series = Arc::clone(metrics);
+    let prepare: Prepare<_> =
+        Box::new(move |record, snapshot| PreparedKey::new(record, snapshot, &series));
+    if let Some(remote) = remote {
+        return remote.cache(config, clock, Some(metrics), prepare);
+    }
     let capacity = u64::try_from(config.cache.capacity).unwrap_or(u64::MAX);
-    let cache = KeyCache::for_file(
-        capacity,
-        Box::new(move |record, snapshot| PreparedKey::new(record, snapshot, &metrics)),
-    )
-    .counted_by(counted_by);
-    let keys = Some(Arc::new(keys));
-    let snapshot = Snapshot {
-        generation: FIRST,
-        policy: Arc::clone(&config.policy),
-        keys,
-    };
-    Authorizer::new(Arc::new(snapshot), cache, Arc::clone(clock))
+    Ok(KeyCache::for_file(capacity, prepare).counted_by(metrics.cache.clone()))
 }
 
 /// What tells clients such as grpcurl which calls there are; older ones know v1alpha only.

@@ -6,6 +6,7 @@
 use std::io;
 
 use super::socket::BindError;
+use super::source::SourceFilesError;
 use super::tls::TlsError;
 use crate::config::ConfigError;
 use crate::keys::file::LoadError;
@@ -19,6 +20,9 @@ pub enum ServeError {
     /// The keys cannot be used.
     #[error(transparent)]
     Keys(#[from] LoadError),
+    /// The files of a remote source cannot be used.
+    #[error(transparent)]
+    Source(#[from] SourceFilesError),
     /// The certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -54,7 +58,7 @@ impl ServeError {
     /// Whether what the operator wrote is to blame: configuration, keys or certificates.
     pub fn is_bad_configuration(&self) -> bool {
         match self {
-            Self::Config(_) | Self::Keys(_) | Self::Tls(_) => true,
+            Self::Config(_) | Self::Keys(_) | Self::Source(_) | Self::Tls(_) => true,
             Self::Bind(_)
             | Self::Start(_)
             | Self::LogTaken

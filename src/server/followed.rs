@@ -40,6 +40,14 @@ pub(crate) struct Look {
     pub(crate) in_flux: bool,
 }
 
+impl Look {
+    /// Where there is nothing to look at.
+    pub(crate) const NOTHING: Self = Self {
+        advice: Advice::Unchanged,
+        in_flux: false,
+    };
+}
+
 /// What became of a reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum News {

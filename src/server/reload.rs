@@ -13,9 +13,9 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use self::refusal::Refusal;
-use super::admin::{Admin, SourceState};
+use super::admin::{Admin, FileState};
 use super::files::{self, Environment, Taken};
-use super::followed::{Followed, News};
+use super::followed::{Followed, Look, News};
 use super::phase::{Phase, PhaseWatch};
 use super::record::PreparedKey;
 use super::rotation::Rotation;
@@ -57,7 +57,8 @@ pub(crate) struct Reloader {
     config: Config,
     generation: Generation,
     config_file: Followed,
-    key_file: Followed,
+    /// `None` where keys are looked up at a remote source.
+    key_file: Option<Followed>,
     rotation: Option<Rotation>,
     watch: Watch,
     /// The last configuration was refused because the keys do not fit it.
@@ -74,8 +75,8 @@ pub(crate) struct Start {
     pub(crate) config: Config,
     /// Its file.
     pub(crate) config_file: Followed,
-    /// The keys' file.
-    pub(crate) key_file: Followed,
+    /// The keys' file; `None` where keys are looked up at a remote source.
+    pub(crate) key_file: Option<Followed>,
     /// The certificates.
     pub(crate) rotation: Option<Rotation>,
     /// The generation of the first snapshot.
@@ -98,8 +99,8 @@ impl Reloader {
             generation,
         } = start;
         let certificates = rotation.iter().flat_map(Rotation::directories);
-        let directories = [config_file.directory(), key_file.directory()]
-            .into_iter()
+        let directories = std::iter::once(config_file.directory())
+            .chain(key_file.as_ref().map(Followed::directory))
             .chain(certificates);
         let watch = Watch::new(directories);
         Self {
@@ -150,7 +151,9 @@ impl Reloader {
 
     fn note(&mut self, happened: &Happened) {
         self.config_file.note(happened);
-        self.key_file.note(happened);
+        if let Some(key_file) = &mut self.key_file {
+            key_file.note(happened);
+        }
     }
 
     /// Looks at everything, reads what is to be read, and tells when to look again.
@@ -164,7 +167,10 @@ impl Reloader {
             rest = rest.min(rotation.follow(now).unwrap_or(POLL));
         }
         let config = self.config_file.look(now);
-        let keys = self.key_file.look(now);
+        let keys = match &mut self.key_file {
+            Some(key_file) => key_file.look(now),
+            None => Look::NOTHING,
+        };
         for look in [config, keys] {
             if let Advice::Wait(time) = look.advice {
                 rest = rest.min(time);
@@ -260,14 +266,23 @@ impl Reloader {
         if !fixed.is_empty() {
             return Err(Refusal::NeedsRestart(fixed));
         }
-        let Taken { outcome, facts } = files::read_keys(self.key_file.path(), &config.policy);
-        if !self.key_file.is_as_judged(&facts) {
-            return Err(Refusal::KeysInFlux);
-        }
-        let keys = outcome.map_err(Refusal::KeysDoNotFit)?;
-        let news = self.key_file.was_read(facts, self.clock.monotonic());
+        let (keys, news) = match &mut self.key_file {
+            Some(key_file) => {
+                let Taken { outcome, facts } = files::read_keys(key_file.path(), &config.policy);
+                if !key_file.is_as_judged(&facts) {
+                    return Err(Refusal::KeysInFlux);
+                }
+                let keys = outcome.map_err(Refusal::KeysDoNotFit)?;
+                let news = key_file.was_read(facts, self.clock.monotonic());
+                (Some(keys), news)
+            }
+            None => (None, News::Same),
+        };
         self.config = config;
-        self.install(keys);
+        match keys {
+            Some(keys) => self.install(keys),
+            None => self.install_policy(),
+        }
         self.in_force.observer.log.reconfigure(self.config.log);
         self.in_force
             .admin
@@ -280,8 +295,14 @@ impl Reloader {
     }
 
     fn reload_keys(&mut self, ordered: bool) -> News {
-        let Taken { outcome, facts } = files::read_keys(self.key_file.path(), &self.config.policy);
-        let news = self.key_file.was_read(facts, self.clock.monotonic());
+        let Some(key_file) = &mut self.key_file else {
+            // Nothing is loaded: what was learnt is to be asked for anew.
+            self.in_force.authorizer.cache().doubt_all();
+            self.keys_succeeded();
+            return News::New;
+        };
+        let Taken { outcome, facts } = files::read_keys(key_file.path(), &self.config.policy);
+        let news = key_file.was_read(facts, self.clock.monotonic());
         if news == News::Unknown || (news == News::Same && !ordered) {
             return news;
         }
@@ -308,7 +329,7 @@ impl Reloader {
             keys.iter().map(|record| &**record),
             self.clock.now(),
         );
-        admin.source.store(Arc::new(SourceState {
+        admin.file.store(Arc::new(FileState {
             keys: keys.len(),
             failure: None,
         }));
@@ -319,6 +340,18 @@ impl Reloader {
         }));
         // What was prepared under the generation before would else stay in memory.
         authorizer.cache().forget_all();
+    }
+
+    /// Puts another policy in force, under which a remote source's keys are used from now on.
+    fn install_policy(&mut self) {
+        self.generation = Generation(self.generation.0 + 1);
+        let authorizer = &self.in_force.authorizer;
+        authorizer.install(Arc::new(Snapshot {
+            generation: self.generation,
+            policy: Arc::clone(&self.config.policy),
+            keys: None,
+        }));
+        authorizer.cache().forget_refused();
     }
 
     fn keys_succeeded(&mut self) {
@@ -332,11 +365,14 @@ impl Reloader {
             .metrics
             .reloads
             .succeeded(What::Keys, self.clock.now());
+        let Some(key_file) = &mut self.key_file else {
+            return tracing::info!("each key is looked up anew at its next use");
+        };
         observer.metrics.invalidations.file.inc();
         source.set_up(true);
-        self.key_file.is_well();
+        key_file.is_well();
         tracing::info!(
-            keys = admin.source.load().keys,
+            keys = admin.file.load().keys,
             generation = self.generation.0,
             "keys reloaded"
         );
@@ -352,12 +388,16 @@ impl Reloader {
         observer.metrics.reloads.failed(What::Keys);
         source.set_up(false);
         let problems = error.to_string();
-        let keys = admin.source.load().keys;
-        admin.source.store(Arc::new(SourceState {
+        let keys = admin.file.load().keys;
+        admin.file.store(Arc::new(FileState {
             keys,
             failure: Some(problems.clone()),
         }));
-        if self.key_file.is_untold(&problems) || ordered {
+        let untold = self
+            .key_file
+            .as_mut()
+            .is_some_and(|key_file| key_file.is_untold(&problems));
+        if untold || ordered {
             tracing::error!(problems, "keys not reloaded; those in force stay");
         }
     }

@@ -12,6 +12,8 @@ use tokio::task::{Id, JoinSet};
 pub(crate) const GRPC: &str = "grpc";
 /// The task that serves the admin listener.
 pub(crate) const ADMIN: &str = "admin";
+/// The task that watches over a remote source.
+pub(crate) const SOURCE: &str = "source";
 /// The task that follows the files.
 pub(crate) const RELOAD: &str = "reload";
 

@@ -1,7 +1,6 @@
 //! The YAML shape of remote sources.
 //!
-//! Names and types are checked, so that a file written for them is told its mistakes; asking for one is refused until
-//! they are built.
+//! Names and types alone are judged here; whether a URL is one is seen when it is checked.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

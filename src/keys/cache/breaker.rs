@@ -1,8 +1,8 @@
 //! Whether the source is worth asking: a dead one must not cost each request a timeout.
 //!
 //! One key may be slow or broken at a source that is well, so that failures alone prove nothing: after a few in a row a digest that
-//! nobody has is asked for, and only if that fails too the source is given up. It is asked for that digest alone then, until it
-//! answers. Nobody's request is the trial.
+//! nobody has is asked for, and only if that fails too the source is given up; so it is when pushes are lost, which may be the
+//! first sign. It is asked for that digest alone then, until it answers. Nobody's request is the trial.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::sync::Notify;
 
+use super::super::push::Trust;
 use super::super::source::{KeySource, SourceError, SourceReply};
 use crate::authz::clock::Clock;
 use crate::authz::digest::{DigestKind, KeyDigest};
@@ -38,6 +39,7 @@ pub struct SourceHealth {
 
 #[derive(Debug, Default)]
 struct State {
+    answers: u64,
     failures_in_a_row: u32,
     failure: Option<Arc<str>>,
     given_up: bool,
@@ -117,14 +119,19 @@ impl Breaker {
         }
     }
 
-    /// Tries the source when it is suspected, and goes on until it answers. Never ends.
-    pub(super) async fn watch(&self) {
+    /// Tries the source when it is suspected, for its failures or for having lost its pushes, and goes on until it answers. Never
+    /// ends.
+    pub(super) async fn watch(&self, trust: &Trust) {
         loop {
-            self.suspicion.notified().await;
+            tokio::select! {
+                () = self.suspicion.notified() => {}
+                () = trust.lost() => {}
+            }
             loop {
+                let answers = self.lock().answers;
                 match ask(&*self.source, &probe_digest()).await {
                     Ok(_) => break self.answered(),
-                    Err(error) if self.give_up(&error) => tokio::time::sleep(RETRY).await,
+                    Err(error) if self.give_up(&error, answers) => tokio::time::sleep(RETRY).await,
                     // Somebody got an answer meanwhile.
                     Err(_) => break,
                 }
@@ -135,6 +142,7 @@ impl Breaker {
     fn answered(&self) {
         let was_given_up = {
             let mut state = self.lock();
+            state.answers += 1;
             state.failures_in_a_row = 0;
             state.failure = None;
             std::mem::take(&mut state.given_up)
@@ -168,11 +176,11 @@ impl Breaker {
         }
     }
 
-    /// Gives the source up, unless it has answered somebody since it was suspected.
-    fn give_up(&self, error: &SourceError) -> bool {
+    /// Gives the source up, unless it has answered somebody since so many answers were counted.
+    fn give_up(&self, error: &SourceError, answers: u64) -> bool {
         let was_given_up = {
             let mut state = self.lock();
-            if state.failures_in_a_row < SUSPICIOUS {
+            if state.answers != answers {
                 return false;
             }
             state.failure = Some(told(error));

@@ -113,7 +113,11 @@ impl Remote {
         } = &*self.asking;
         let source = &settings.source;
         let pushes = Pushes::new(Arc::clone(trust), source.name(), settings.heard.clone());
-        tokio::join!(source.follow(pushes), self.flights.drive(), breaker.watch());
+        tokio::join!(
+            source.follow(pushes),
+            self.flights.drive(),
+            breaker.watch(trust)
+        );
     }
 
     /// Whether a known key is to be believed without asking.

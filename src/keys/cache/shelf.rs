@@ -30,6 +30,16 @@ pub(super) struct Learnt<T> {
 }
 
 impl<T> Learnt<T> {
+    /// Something else of the same age and worth.
+    pub(super) fn with<U>(&self, what: U) -> Learnt<U> {
+        Learnt {
+            what,
+            at: self.at,
+            fresh_for: self.fresh_for,
+            stamp: self.stamp,
+        }
+    }
+
     pub(super) fn is_fresh(&self, now: Duration) -> bool {
         self.is_within(Duration::ZERO, now)
     }

@@ -25,17 +25,18 @@ fn other(trust: &Trust) -> String {
             trust.slot_of_digest(&digest_of(id)).0,
         ]
     };
-    (0..)
+    (0..1000)
         .map(|number| format!("other-{number}"))
         .find(|id| slots(id).iter().all(|slot| !of_a.contains(slot)))
         .unwrap()
 }
 
+type Event = fn(&Pushes);
+
 #[test]
 fn only_what_was_asked_for_after_a_change_is_current() {
     let (trust, pushes) = trust(false);
     let other = other(&trust);
-    type Event = fn(&Pushes);
     let events: [(&str, Event, Standing, Standing); 4] = [
         (
             "the key",

@@ -22,6 +22,9 @@ const OTHER: &str = "_other";
 /// With 10 000 places, 160 series behind each lock: a scrape copies as many pointers while it holds it.
 const SHARDS: usize = 64;
 
+/// Seconds after which a series that nothing holds is idle.
+const IDLE_SECONDS: i64 = 60 * 60;
+
 /// Stands for no moment.
 const NEVER: i64 = i64::MIN;
 
@@ -170,6 +173,21 @@ impl KeyTable {
             }
         }
         count
+    }
+
+    /// Takes away what has not been used for an hour and is held by no cached key.
+    pub(super) fn forget_idle(&self, now: Timestamp) {
+        let since = now.as_second().saturating_sub(IDLE_SECONDS);
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            let before = shard.len();
+            // One that is held would go on counting where nobody sees it. New holders need the lock.
+            shard.retain(|_, series| {
+                Arc::strong_count(series) > 1 || series.last_used.load(Ordering::Relaxed) > since
+            });
+            self.taken
+                .fetch_sub(before - shard.len(), Ordering::Relaxed);
+        }
     }
 
     pub(super) fn write(&self, exposition: &mut Exposition) {

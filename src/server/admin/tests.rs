@@ -12,7 +12,8 @@ async fn admin() -> (Lifecycle, Admin) {
         phase: lifecycle.watch(),
         metrics: Box::new(|| "some_total 1\n".to_owned()),
         config: ArcSwap::from_pointee("{}".to_owned()),
-        source: ArcSwap::from_pointee(SourceState {
+        remote: Box::new(|| None),
+        file: ArcSwap::from_pointee(FileState {
             keys: 3,
             failure: None,
         }),
@@ -65,11 +66,11 @@ async fn each_path_answers_those_it_is_for() {
 #[tokio::test]
 async fn readiness_follows_the_phase_and_the_source_shows_in_its_body_only() {
     let (mut lifecycle, admin) = admin().await;
-    let failed = SourceState {
+    let failed = FileState {
         keys: 3,
         failure: Some("keys.yaml: gone".to_owned()),
     };
-    admin.source.store(Arc::new(failed));
+    admin.file.store(Arc::new(failed));
     for (phase, status, reason) in [
         (Phase::Loading, 503, json!("loading")),
         (Phase::Ready, 200, json!(null)),
@@ -84,9 +85,38 @@ async fn readiness_follows_the_phase_and_the_source_shows_in_its_body_only() {
         assert_eq!(body["reason"], reason, "{phase:?}");
         assert_eq!(
             body["source"],
-            json!({"keys": 3, "failure": "keys.yaml: gone"}),
+            json!({"kind": "file", "keys": 3, "failure": "keys.yaml: gone"}),
             "{phase:?}"
         );
     }
     assert_eq!(ask(&admin, "GET", "/livez", "10.0.0.7:5").status(), 200);
+}
+
+#[test]
+fn a_remote_source_shows_whether_it_answers_and_why_not() {
+    let health = |failure: Option<&str>, given_up, pushes| SourceHealth {
+        source: "redis",
+        failure: failure.map(Into::into),
+        given_up,
+        pushes,
+    };
+    for (health, state, pushes) in [
+        (health(None, false, Some(true)), "answering", json!("armed")),
+        (health(None, false, None), "answering", json!(null)),
+        (health(None, false, Some(false)), "failing", json!("lost")),
+        (health(Some("refused"), false, None), "failing", json!(null)),
+        (
+            health(Some("refused"), true, Some(false)),
+            "down",
+            json!("lost"),
+        ),
+    ] {
+        let want = json!({
+            "kind": "redis",
+            "state": state,
+            "pushes": pushes,
+            "failure": health.failure.as_deref(),
+        });
+        assert_eq!(remote_source(&health), want);
+    }
 }

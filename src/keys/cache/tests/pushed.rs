@@ -13,11 +13,11 @@ fn pushing() -> Scene {
     scene
 }
 
-/// A revoked record under the same digest.
-fn revoked(id: &str) -> Result<SourceAnswer, SourceError> {
-    let mut revoked = record(id);
-    revoked.enabled = false;
-    Ok(SourceAnswer::Found(Arc::new(revoked)))
+/// A record that is switched off, under the same digest.
+fn disabled(id: &str) -> SourceAnswer {
+    let mut disabled = record(id);
+    disabled.enabled = false;
+    SourceAnswer::Found(Arc::new(disabled))
 }
 
 impl Scene {
@@ -33,7 +33,7 @@ type Event = fn(&Pushes);
 const CHANGES: [(&str, Event); 3] = [
     ("the key", |pushes| pushes.key_changed("b")),
     ("its digest", |pushes| {
-        pushes.digest_changed(&digest_of("b"))
+        pushes.digest_changed(&digest_of("b"));
     }),
     ("all", Pushes::all_changed),
 ];
@@ -43,7 +43,7 @@ async fn a_key_that_changed_is_looked_up_at_its_next_use() {
     for (name, change) in CHANGES {
         let scene = pushing();
         assert_eq!(scene.is_enabled("b").await, Some(true), "{name}");
-        scene.source.answer(digest_of("b"), revoked("b"));
+        scene.source.answer(digest_of("b"), Ok(disabled("b")));
         assert_eq!(scene.is_enabled("b").await, Some(true), "{name}: at hand");
         change(&scene.pushes());
         assert_eq!(scene.is_enabled("b").await, Some(false), "{name}");
@@ -60,7 +60,7 @@ async fn a_lookup_in_flight_neither_answers_nor_brings_back_what_changed_meanwhi
         let mut waiting = Box::pin(scene.is_enabled("b"));
         assert_eq!((&mut waiting).now_or_never(), None);
         // The source has read the old record and is slow to send it: the change is heard first.
-        scene.source.answer(digest_of("b"), revoked("b"));
+        scene.source.answer(digest_of("b"), Ok(disabled("b")));
         change(&scene.pushes());
         scene.source.let_pass();
         assert_eq!(waiting.await, Some(false), "{name}");

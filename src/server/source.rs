@@ -1,0 +1,104 @@
+//! The remote source that a configuration asks for: made from its settings, and put behind the cache.
+//!
+//! The command line makes its source here too, so that `check-config` and `explain` ask what `serve` would ask. A source that is
+//! down is none of the errors: the server starts with it, for it may be back before anybody asks.
+
+use std::sync::Arc;
+
+use crate::authz::clock::Clock;
+use crate::config::{Config, SourceConfig, defaults};
+use crate::keys::cache::{KeyCache, Prepare, RemoteSource, probe_digest};
+use crate::keys::http::{HttpSource, HttpSourceError};
+use crate::keys::redis::{RedisSource, RedisSourceError};
+use crate::keys::source::{KeySource, SourceError};
+use crate::observe::metrics::Metrics;
+
+/// A source cannot be made from its settings.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceFilesError {
+    /// Of an HTTP service.
+    #[error(transparent)]
+    Http(#[from] HttpSourceError),
+    /// Of Redis.
+    #[error(transparent)]
+    Redis(#[from] RedisSourceError),
+}
+
+/// A remote source.
+#[derive(Clone)]
+pub enum Remote {
+    /// An HTTP service; with the lookups that may be made at once.
+    Http(Arc<HttpSource>, usize),
+    /// Redis or Valkey.
+    Redis(Arc<RedisSource>),
+}
+
+impl Remote {
+    /// The remote source of that configuration; `None` where its keys are in a file. Reads files and connects to nobody.
+    ///
+    /// # Errors
+    /// When a file that it needs cannot be used.
+    pub fn of(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<Self>, SourceFilesError> {
+        Ok(match &config.source {
+            SourceConfig::File { .. } => None,
+            SourceConfig::Http(settings) => {
+                let source = HttpSource::new((**settings).clone(), Arc::clone(clock))?;
+                Some(Self::Http(Arc::new(source), settings.max_in_flight))
+            }
+            SourceConfig::Redis(settings) => {
+                let source = RedisSource::new((**settings).clone())?;
+                Some(Self::Redis(Arc::new(source)))
+            }
+        })
+    }
+
+    /// Tries the source once, as far as a lookup of what nobody has.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn try_once(&self) -> Result<(), SourceError> {
+        match self {
+            Self::Http(source, _) => source.lookup(&probe_digest()).await.map(drop),
+            Self::Redis(source) => source.connect().await,
+        }
+    }
+
+    /// A cache in front of it, as the configuration wants it. Without metrics it is not counted.
+    ///
+    /// # Errors
+    /// Never for the names of sources.
+    pub fn cache<P: Send + Sync + 'static>(
+        &self,
+        config: &Config,
+        clock: &Arc<dyn Clock>,
+        metrics: Option<&Metrics>,
+        prepare: Prepare<P>,
+    ) -> Result<KeyCache<P>, prometheus::Error> {
+        let (source, max_in_flight): (Arc<dyn KeySource>, usize) = match self {
+            Self::Http(source, max_in_flight) => (Arc::<HttpSource>::clone(source), *max_in_flight),
+            Self::Redis(source) => (
+                Arc::<RedisSource>::clone(source),
+                defaults::REDIS_MAX_IN_FLIGHT,
+            ),
+        };
+        let capacity = |entries| u64::try_from(entries).unwrap_or(u64::MAX);
+        let name = source.name();
+        let remote = RemoteSource {
+            source,
+            clock: Arc::clone(clock),
+            capacity: capacity(config.cache.capacity),
+            ttl: config.cache.ttl,
+            negative_capacity: capacity(config.cache.negative_capacity),
+            negative_ttl: config.cache.negative_ttl,
+            stale_if_error: config.cache.stale_if_error,
+            max_in_flight,
+            metrics: metrics.map(|metrics| metrics.source(name)).transpose()?,
+            heard: metrics.map(|metrics| metrics.invalidations.push.clone()),
+        };
+        let cache = KeyCache::for_source(remote, prepare);
+        Ok(match metrics {
+            Some(metrics) => cache.counted_by(metrics.cache.clone()),
+            None => cache,
+        })
+    }
+}
