@@ -77,13 +77,14 @@ pub(super) fn check_redis(spec: &RedisSpec, at: &Place<'_>, base: &Path) -> Opti
             "write the URL with `rediss`, or leave `tls` out",
         );
     }
+    let timeout = check_timeout(spec.timeout, &at.field("timeout"));
     let settings = RedisSettings {
         servers: servers?,
         username: spec.username.clone(),
         password_file,
         tls,
         prefix: spec.prefix.clone(),
-        timeout: check_timeout(spec.timeout, &at.field("timeout")),
+        timeout,
     };
     (at.problems_so_far() == before).then_some(settings)
 }

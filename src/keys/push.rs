@@ -6,12 +6,15 @@
 //! found or removed in the cache, and no answer that was under way can undo what was heard meanwhile. Two keys that share
 //! a slot cost a lookup, never a mistake.
 
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::authz::clock::Clock;
 use crate::authz::digest::KeyDigest;
 
 #[cfg(test)]
@@ -37,8 +40,10 @@ pub enum Standing {
 }
 
 /// What was heard of changes.
-#[derive(Debug)]
 pub struct Trust {
+    clock: Arc<dyn Clock>,
+    /// The moment at which pushes were lost or doubt was ordered last, on the monotonic clock, in microseconds.
+    doubted_at_us: AtomicU64,
     /// Counts everything that is heard.
     count: AtomicU64,
     /// When everything changed last.
@@ -63,8 +68,10 @@ pub struct Slot(u16);
 
 impl Trust {
     /// Nothing heard yet. Where the source pushes, nothing is believed before it has armed.
-    pub fn new(source_pushes: bool) -> Self {
+    pub fn new(source_pushes: bool, clock: Arc<dyn Clock>) -> Self {
         Self {
+            clock,
+            doubted_at_us: AtomicU64::new(0),
             count: AtomicU64::new(0),
             all: AtomicU64::new(0),
             any: AtomicU64::new(0),
@@ -130,7 +137,14 @@ impl Trust {
 
     /// Makes everything learnt so far doubtful.
     pub fn doubt_all(&self) {
+        let now = u64::try_from(self.clock.monotonic().as_micros()).unwrap_or(u64::MAX);
+        self.doubted_at_us.store(now, Ordering::SeqCst);
         self.note(&[&self.doubt]);
+    }
+
+    /// When what had been learnt became doubtful last, on the monotonic clock.
+    pub fn doubted_at(&self) -> Duration {
+        Duration::from_micros(self.doubted_at_us.load(Ordering::SeqCst))
     }
 
     /// The next number in these places. A stamp taken before this is lower and one taken after is not.
@@ -152,6 +166,14 @@ impl Trust {
 fn slot(hash: u64) -> Slot {
     let [low, high, ..] = hash.to_le_bytes();
     Slot(u16::from_le_bytes([low, high]) % SLOTS)
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trust")
+            .field("armed", &self.is_armed())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Says what a source hears; clones say it to the same cache.
@@ -178,8 +200,8 @@ impl Pushes {
 
     /// From now on every change is heard. What was learnt before is doubtful: what happened in between was not.
     pub fn armed(&self) {
-        // First the doubt: whoever sees that pushes are armed must see it too.
-        self.trust.doubt_all();
+        // First the doubt: whoever sees that pushes are armed must see it too. It is as old as the loss.
+        self.trust.note(&[&self.trust.doubt]);
         self.trust.armed.store(true, Ordering::SeqCst);
         tracing::info!(source = self.source, "changes of keys are pushed");
     }
@@ -187,16 +209,17 @@ impl Pushes {
     /// Changes may not be heard any more. `why` is told once, in the log.
     pub fn lost(&self, why: &str) {
         let was_armed = self.trust.armed.swap(false, Ordering::SeqCst);
-        self.trust.doubt_all();
-        if was_armed | !self.trust.ever_lost.swap(true, Ordering::SeqCst) {
-            self.trust.loss.notify_one();
-        }
+        let is_first = !self.trust.ever_lost.swap(true, Ordering::SeqCst);
         if was_armed {
+            self.trust.doubt_all();
             tracing::warn!(
                 source = self.source,
                 why,
                 "changes of keys are not pushed any more; each key is looked up at its next use"
             );
+        }
+        if was_armed || is_first {
+            self.trust.loss.notify_one();
         }
     }
 

@@ -4,6 +4,7 @@
 //! changes nothing, is told once and counted each time. Configuration and keys are taken in one snapshot: keys by the
 //! configuration in force, and a new configuration only if the keys fit it.
 
+mod in_force;
 mod refusal;
 
 use std::sync::Arc;
@@ -12,23 +13,21 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+pub(crate) use self::in_force::InForce;
 use self::refusal::Refusal;
-use super::admin::{Admin, FileState};
+use super::admin::FileState;
 use super::files::{self, Environment, Taken};
 use super::followed::{Followed, Look, News};
 use super::phase::{Phase, PhaseWatch};
-use super::record::PreparedKey;
 use super::rotation::Rotation;
 use super::watch::{Happened, Watch};
-use crate::authorizer::Authorizer;
 use crate::authz::clock::Clock;
 use crate::authz::key_map::KeyMap;
-use crate::authz::snapshot::{Generation, Snapshot};
+use crate::authz::snapshot::Generation;
 use crate::config::Config;
 use crate::keys::file::LoadError;
 use crate::keys::stillness::{Advice, STILL_FOR};
-use crate::observe::Observer;
-use crate::observe::metrics::{SourceMetrics, What};
+use crate::observe::metrics::What;
 
 /// How often everything is looked at where no event tells: subPath mounts and network file systems never do.
 const POLL: Duration = Duration::from_secs(5);
@@ -36,18 +35,6 @@ const POLL: Duration = Duration::from_secs(5);
 const BREATH: Duration = Duration::from_millis(5);
 /// When to look again at what changed while it was read.
 const RETRY: Duration = Duration::from_millis(100);
-
-/// What a reload changes.
-pub(crate) struct InForce {
-    /// Takes the new snapshot.
-    pub(crate) authorizer: Arc<Authorizer<PreparedKey>>,
-    /// Counts, and takes the new log settings.
-    pub(crate) observer: Observer,
-    /// Of the source of keys.
-    pub(crate) source: SourceMetrics,
-    /// Shows the new configuration and the state of the source.
-    pub(crate) admin: Arc<Admin>,
-}
 
 /// Follows the files that the server was built from.
 pub(crate) struct Reloader {
@@ -279,10 +266,7 @@ impl Reloader {
             None => (None, News::Same),
         };
         self.config = config;
-        match keys {
-            Some(keys) => self.install(keys),
-            None => self.install_policy(),
-        }
+        self.install(keys);
         self.in_force.observer.log.reconfigure(self.config.log);
         self.in_force
             .admin
@@ -308,7 +292,7 @@ impl Reloader {
         }
         match outcome {
             Ok(keys) => {
-                self.install(keys);
+                self.install(Some(keys));
                 self.keys_succeeded();
             }
             Err(error) => self.keys_failed(&error, ordered),
@@ -316,42 +300,15 @@ impl Reloader {
         news
     }
 
-    fn install(&mut self, keys: KeyMap) {
+    fn install(&mut self, keys: Option<KeyMap>) {
         self.generation = Generation(self.generation.0 + 1);
-        let InForce {
-            authorizer,
-            observer,
-            admin,
-            ..
-        } = &self.in_force;
-        observer.metrics.keys_changed(
-            self.generation,
-            keys.iter().map(|record| &**record),
-            self.clock.now(),
-        );
-        admin.file.store(Arc::new(FileState {
-            keys: keys.len(),
-            failure: None,
-        }));
-        authorizer.install(Arc::new(Snapshot {
-            generation: self.generation,
-            policy: Arc::clone(&self.config.policy),
-            keys: Some(Arc::new(keys)),
-        }));
-        // What was prepared under the generation before would else stay in memory.
-        authorizer.cache().forget_all();
-    }
-
-    /// Puts another policy in force, under which a remote source's keys are used from now on.
-    fn install_policy(&mut self) {
-        self.generation = Generation(self.generation.0 + 1);
-        let authorizer = &self.in_force.authorizer;
-        authorizer.install(Arc::new(Snapshot {
-            generation: self.generation,
-            policy: Arc::clone(&self.config.policy),
-            keys: None,
-        }));
-        authorizer.cache().forget_refused();
+        let (generation, policy) = (self.generation, &self.config.policy);
+        match keys {
+            Some(keys) => self
+                .in_force
+                .install(generation, policy, keys, self.clock.now()),
+            None => self.in_force.install_policy(generation, policy),
+        }
     }
 
     fn keys_succeeded(&mut self) {

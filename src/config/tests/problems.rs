@@ -102,20 +102,16 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
-        "two sources, one of which is for later",
+        "two sources",
         "source: {file: {}, redis: {url: redis://a}}",
         &[
             "etc/keyward.yaml:1:9: source: not one source; name exactly one of `file`, `http`, `redis`",
-            "etc/keyward.yaml:1:27: source.redis: not supported yet; use `file`",
         ],
     ),
     (
-        "a source for later, whose shape is checked",
+        "a remote source, whose shape is checked",
         "source: {http: {url: \"https://a/{digest}\", time: 1s}}",
-        &[
-            "etc/keyward.yaml:1:16: source.http: not supported yet; use `file`",
-            "etc/keyward.yaml:1:44: source.http.time: unknown field `time`; did you mean `timeout`?",
-        ],
+        &["etc/keyward.yaml:1:44: source.http.time: unknown field `time`; did you mean `timeout`?"],
     ),
     (
         "limits and MCP are for later",

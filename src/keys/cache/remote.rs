@@ -65,7 +65,7 @@ impl Remote {
             ..
         } = &settings;
         let breaker = Breaker::new(Arc::clone(source), Arc::clone(clock), metrics.clone());
-        let trust = Arc::new(Trust::new(source.is_pushing()));
+        let trust = Arc::new(Trust::new(source.is_pushing(), Arc::clone(clock)));
         let places = Places::new(settings.max_in_flight);
         Self {
             asking: Arc::new(Asking {
@@ -130,13 +130,18 @@ impl Remote {
         self.asking.is_still_unknown(learnt, now)
     }
 
-    /// Whether a known key may serve although the source failed just now.
+    /// Whether a known key may serve although the source failed just now: for `stale_if_error` from the moment on at which it
+    /// was no longer to be believed, be it for its age or because changes were no longer heard.
     pub(super) fn may_stand_in<P>(&self, learnt: &Learnt<KnownKey<P>>) -> bool {
         let Asking {
             settings, trust, ..
         } = &*self.asking;
-        trust.standing(learnt.stamp, learnt.what.slots) != Standing::Outdated
-            && learnt.is_within(settings.stale_if_error, settings.clock.monotonic())
+        let stale_since = match trust.standing(learnt.stamp, learnt.what.slots) {
+            Standing::Outdated => return false,
+            Standing::Current => learnt.stale_at(),
+            Standing::Doubtful => trust.doubted_at().clamp(learnt.at, learnt.stale_at()),
+        };
+        settings.clock.monotonic().saturating_sub(stale_since) < settings.stale_if_error
     }
 
     /// The key as it is kept on the shelf.

@@ -41,12 +41,12 @@ impl<T> Learnt<T> {
     }
 
     pub(super) fn is_fresh(&self, now: Duration) -> bool {
-        self.is_within(Duration::ZERO, now)
+        now.saturating_sub(self.at) < self.fresh_for
     }
 
-    /// Whether it is fresh, or has not been stale for longer than that.
-    pub(super) fn is_within(&self, stale_for: Duration, now: Duration) -> bool {
-        now.saturating_sub(self.at) < self.fresh_for.saturating_add(stale_for)
+    /// The moment from which on it is not fresh any more.
+    pub(super) fn stale_at(&self) -> Duration {
+        self.at.saturating_add(self.fresh_for)
     }
 }
 

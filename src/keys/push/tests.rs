@@ -1,10 +1,11 @@
 //! What stamped answers are worth after what was heard.
 
 use super::*;
+use crate::authz::clock::SystemClock;
 use crate::authz::key::tests::digest_of;
 
 fn trust(source_pushes: bool) -> (Arc<Trust>, Pushes) {
-    let trust = Arc::new(Trust::new(source_pushes));
+    let trust = Arc::new(Trust::new(source_pushes, Arc::new(SystemClock::new())));
     (Arc::clone(&trust), Pushes::new(trust, "redis", None))
 }
 

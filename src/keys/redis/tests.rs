@@ -102,7 +102,10 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
 
 /// Follows a source while something is done.
 async fn followed(source: &RedisSource, body: impl AsyncFnOnce(Arc<Trust>)) {
-    let trust = Arc::new(Trust::new(true));
+    let trust = Arc::new(Trust::new(
+        true,
+        Arc::new(crate::authz::clock::SystemClock::new()),
+    ));
     let pushes = Pushes::new(Arc::clone(&trust), "redis", None);
     tokio::select! {
         () = source.follow(pushes) => unreachable!("a source is followed for ever"),

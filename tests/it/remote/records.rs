@@ -13,55 +13,54 @@ const CANARY: &str = "c4n4ry-in-a-record";
 /// Records by name, each with what the log must mention beside the id.
 fn bad_records() -> Vec<(&'static str, String, &'static str)> {
     let with = |name: &'static str, rest: Value, why: &'static str| {
-        let id = name.replace(' ', "-");
-        (name, record(&id, name, rest).to_string(), why)
+        (name, record(name, name, rest).to_string(), why)
     };
     let twice = record(
         "a-repeated-member",
-        "a repeated member",
+        "a-repeated-member",
         json!({"enabled": false}),
     );
     let twice = twice
         .to_string()
         .replace("\"enabled\":false", "\"enabled\":false,\"enabled\":true");
     vec![
-        with("an unknown member", json!({"colour": "red"}), "colour"),
-        with("an unknown plan", json!({"plan": "silver"}), "plan"),
-        with("no time", json!({"expires_at": "tomorrow"}), "expires_at"),
-        with("no secrets", json!({"secrets": []}), "secrets"),
-        with("a null list", json!({"allow_ips": null}), "allow_ips"),
+        with("an-unknown-member", json!({"colour": "red"}), "colour"),
+        with("an-unknown-plan", json!({"plan": "silver"}), "plan"),
+        with("no-time", json!({"expires_at": "tomorrow"}), "expires_at"),
+        with("no-secrets", json!({"secrets": []}), "secrets"),
+        with("a-null-list", json!({"allow_ips": null}), "allow_ips"),
         with(
-            "an empty list",
+            "an-empty-list",
             json!({"allow_methods": []}),
             "allow_methods",
         ),
-        with("a wrong type", json!({"scopes": "a"}), "scopes"),
+        with("a-wrong-type", json!({"scopes": "a"}), "scopes"),
         with(
-            "a bad pattern",
+            "a-bad-pattern",
             json!({"allow_paths": ["/a?b"]}),
             "allow_paths",
         ),
-        with("a bad client", json!({"client": "a\nb"}), "client"),
+        with("a-bad-client", json!({"client": "a\nb"}), "client"),
         with(
-            "no header value",
+            "no-header-value",
             json!({"metadata": {"org": "caf\u{e9}"}}),
             "org",
         ),
         with(
-            "another digest",
+            "another-digest",
             json!({"secrets": [{"digest": digest("x")}]}),
             "digest",
         ),
         with(
-            "a secret for a digest",
+            "a-secret-for-a-digest",
             json!({"secrets": [{"digest": CANARY}]}),
             "digest",
         ),
-        with("a secret told", json!({"secret": CANARY}), "secret"),
-        ("a repeated member", twice, "enabled"),
-        ("a list", "[]".to_owned(), ""),
-        ("a string", json!(CANARY).to_string(), ""),
-        ("a null", "null".to_owned(), ""),
+        with("a-secret-told", json!({"secret": CANARY}), "secret"),
+        ("a-repeated-member", twice, "enabled"),
+        ("a-list", "[]".to_owned(), ""),
+        ("a-string", json!(CANARY).to_string(), ""),
+        ("a-null", "null".to_owned(), ""),
     ]
 }
 
@@ -88,11 +87,10 @@ async fn is_refused_as_invalid(asked: &Asked, name: &str, why: &str, names_id: b
     assert!(!answer.is_source_unavailable(), "{name}: a denial");
     assert!(counted().await > before, "{name} is counted");
     assert_eq!(asked.said("good").await, "allowed", "beside {name}");
-    let id = name.replace(' ', "-");
-    wait::until(&format!("`{id}` and `{why}` are logged"), async || {
+    wait::until(&format!("`{name}` and `{why}` are logged"), async || {
         warnings(asked).into_iter().any(|line| {
             let line = line.to_string();
-            line.contains(why) && (!names_id || line.contains(&id))
+            line.contains(why) && (!names_id || line.contains(name))
         })
     })
     .await;
@@ -121,9 +119,9 @@ async fn a_bad_record_of_a_key_service_refuses_that_key_alone() {
     shows_no_canary(&asked, &asked.metrics().await.text());
     // Remembered as long as an unknown digest, and no longer.
     let asked = Asked::start(&config.replace("negative_ttl: 1h", "negative_ttl: 1s")).await;
-    assert_eq!(asked.said("no time").await, "invalid_record");
-    service.put("no-time", "no time", json!({}));
-    asked.becomes("no time", "allowed").await;
+    assert_eq!(asked.said("no-time").await, "invalid_record");
+    service.put("no-time", "no-time", json!({}));
+    asked.becomes("no-time", "allowed").await;
 }
 
 #[tokio::test]
@@ -134,13 +132,12 @@ async fn a_bad_record_in_redis_refuses_that_key_alone_until_it_is_mended() {
         let config = format!("{POLICY}{}", of("redis", &server.url()));
         let asked = Asked::start(&config).await;
         let mut records = bad_records();
-        let others = record("somebody-else", "another id", json!({})).to_string();
-        records.push(("another id", others, "id"));
+        let others = record("somebody-else", "another-id", json!({})).to_string();
+        records.push(("another-id", others, "id"));
         for (name, text, why) in records {
-            let id = name.replace(' ', "-");
-            server.put_text(&id, name, &text).await;
+            server.put_text(name, name, &text).await;
             is_refused_as_invalid(&asked, name, why, true).await;
-            server.put(&id, name, json!({})).await;
+            server.put(name, name, json!({})).await;
             asked.becomes(name, "allowed").await;
         }
         shows_no_canary(&asked, &asked.metrics().await.text());

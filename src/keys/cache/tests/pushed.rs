@@ -142,6 +142,26 @@ async fn a_key_that_was_heard_to_change_never_stands_in_for_a_source_that_fails(
 }
 
 #[tokio::test]
+async fn once_pushes_are_lost_a_key_stands_in_for_its_bound_and_no_longer_for_its_time() {
+    for (stale_if_error, served_for) in [(0, 0), (30, 30)] {
+        let bound = Duration::from_secs(stale_if_error);
+        let scene = Scene::of(ScriptedSource::of(&records()).pushing(), bound);
+        scene.pushes().armed();
+        assert_eq!(scene.find("a").await, "a");
+        scene.clock.forward(5);
+        scene.pushes().lost("cut");
+        scene.source.answer(digest_of("a"), down());
+        if served_for > 0 {
+            scene.clock.forward(served_for - 1);
+            scene.pushes().lost("cut still");
+            assert_eq!(scene.find("a").await, "a");
+            scene.clock.forward(1);
+        }
+        assert_eq!(scene.find("a").await, "the source failed: down");
+    }
+}
+
+#[tokio::test]
 async fn an_order_to_doubt_has_each_key_looked_up_once() {
     let scene = Scene::new();
     assert_eq!(scene.find("a").await, "a");

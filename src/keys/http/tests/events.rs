@@ -27,7 +27,10 @@ impl Scene {
         Self {
             service,
             source,
-            trust: Arc::new(Trust::new(true)),
+            trust: Arc::new(Trust::new(
+                true,
+                Arc::new(crate::authz::clock::SystemClock::new()),
+            )),
         }
     }
 

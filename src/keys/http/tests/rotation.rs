@@ -10,7 +10,14 @@ use super::*;
 use crate::keys::push::{Pushes, Trust};
 
 fn nothing_pushed() -> Pushes {
-    Pushes::new(Arc::new(Trust::new(false)), "http", None)
+    Pushes::new(
+        Arc::new(Trust::new(
+            false,
+            Arc::new(crate::authz::clock::SystemClock::new()),
+        )),
+        "http",
+        None,
+    )
 }
 
 /// What is logged on a test's thread.

@@ -156,7 +156,10 @@ async fn a_server_that_repeats_what_it_was_sent_shows_no_password() {
 
 /// Why pushes are not armed.
 async fn arming_fails(source: &RedisSource) -> String {
-    let trust = Arc::new(Trust::new(true));
+    let trust = Arc::new(Trust::new(
+        true,
+        Arc::new(crate::authz::clock::SystemClock::new()),
+    ));
     let listener = Listener {
         dialer: &source.dialer,
         link: &source.link,

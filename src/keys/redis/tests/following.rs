@@ -56,7 +56,10 @@ async fn a_record_that_expires_is_heard() {
     let server = Server::redis().await;
     let mut client = server.client().await;
     let source = source(&server.url());
-    let trust = Arc::new(Trust::new(true));
+    let trust = Arc::new(Trust::new(
+        true,
+        Arc::new(crate::authz::clock::SystemClock::new()),
+    ));
     let heard = IntCounter::new("heard", "pushes").unwrap();
     let pushes = Pushes::new(Arc::clone(&trust), "redis", Some(heard.clone()));
     let body = async {

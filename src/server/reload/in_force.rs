@@ -1,0 +1,63 @@
+//! What a reload changes: the snapshot that checks are decided by, what was prepared under the one before, and what is shown.
+//!
+//! The one pointer is swapped here. The keys of a file come with the snapshot; those of a remote source are looked up, and what
+//! was learnt of them is held to the new policy when it is used.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::super::admin::{Admin, FileState};
+use super::super::record::PreparedKey;
+use crate::authorizer::Authorizer;
+use crate::authz::key_map::KeyMap;
+use crate::authz::snapshot::{Generation, Policy, Snapshot};
+use crate::observe::Observer;
+use crate::observe::metrics::SourceMetrics;
+
+/// What a reload changes.
+pub(crate) struct InForce {
+    /// Takes the new snapshot.
+    pub(crate) authorizer: Arc<Authorizer<PreparedKey>>,
+    /// Counts, and takes the new log settings.
+    pub(crate) observer: Observer,
+    /// Of the source of keys.
+    pub(crate) source: SourceMetrics,
+    /// Shows the new configuration and the state of a file.
+    pub(crate) admin: Arc<Admin>,
+}
+
+impl InForce {
+    /// Puts a policy and a file's keys in force.
+    pub(super) fn install(
+        &self,
+        generation: Generation,
+        policy: &Arc<Policy>,
+        keys: KeyMap,
+        now: Timestamp,
+    ) {
+        let records = keys.iter().map(|record| &**record);
+        self.observer.metrics.keys_changed(generation, records, now);
+        self.admin.file.store(Arc::new(FileState {
+            keys: keys.len(),
+            failure: None,
+        }));
+        self.authorizer.install(Arc::new(Snapshot {
+            generation,
+            policy: Arc::clone(policy),
+            keys: Some(Arc::new(keys)),
+        }));
+        // What was prepared under the generation before would else stay in memory.
+        self.authorizer.cache().forget_all();
+    }
+
+    /// Puts a policy in force under which a remote source's keys are used from now on.
+    pub(super) fn install_policy(&self, generation: Generation, policy: &Arc<Policy>) {
+        self.authorizer.install(Arc::new(Snapshot {
+            generation,
+            policy: Arc::clone(policy),
+            keys: None,
+        }));
+        self.authorizer.cache().forget_refused();
+    }
+}
