@@ -25,12 +25,14 @@ mod layout;
 mod link;
 mod listen;
 pub mod settings;
+mod store;
 
 #[cfg(test)]
 mod tests;
 
 pub use files::RedisSourceError;
 pub use settings::{InvalidRedisUrl, RedisServers, RedisSettings, RedisUrl};
+pub use store::{RedisKeys, RedisKeysError, StoredKey};
 
 use dial::Dialer;
 use fault::Reason;

@@ -64,6 +64,19 @@ impl Layout {
             .and_then(|digest| digest.parse().ok())
             .map_or(Named::Unknown, Named::Digest)
     }
+
+    /// The pattern of `SCAN` for the names of all records; what the prefix has of a pattern's characters stands for itself.
+    pub(super) fn pattern_of_keys(&self) -> String {
+        let mut pattern = String::new();
+        for character in self.keys().chars() {
+            if matches!(character, '*' | '?' | '[' | ']' | '^' | '-' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(character);
+        }
+        pattern.push('*');
+        pattern
+    }
 }
 
 #[cfg(test)]
@@ -86,5 +99,10 @@ mod tests {
             assert_eq!(layout.read(name.as_bytes()), want, "{name}");
         }
         assert_eq!(layout.read(b"kw:key:\xff"), Named::Unknown);
+    }
+
+    #[test]
+    fn a_prefix_stands_for_itself_in_a_pattern() {
+        assert_eq!(Layout::new("a[1]*").pattern_of_keys(), r"a\[1\]\*key:*");
     }
 }

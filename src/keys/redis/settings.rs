@@ -35,7 +35,8 @@ pub enum RedisServers {
     One(RedisUrl),
     /// A cluster, by some of its nodes; at least one.
     Cluster(Vec<RedisUrl>),
-    /// A master that sentinels know; at least one.
+    /// A master that sentinels know; at least one. Whether TLS is spoken with the master, and its database, follow from the
+    /// sentinels' URLs; a sentinel that wants a password is given the user and password of the source, any other none.
     Sentinel {
         /// The master's name.
         master: String,

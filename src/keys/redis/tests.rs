@@ -23,6 +23,7 @@ mod login;
 mod lookups;
 mod sentinel;
 mod server;
+mod store;
 
 use server::{Program, Server};
 

@@ -119,6 +119,64 @@ async fn a_cluster_keeps_the_contract_and_each_master_is_heard() {
 }
 
 #[tokio::test]
+async fn another_set_of_masters_is_armed_anew() {
+    let cluster = Cluster::start(4).await;
+    let source = cluster.source();
+    let mut new = cluster.servers[3].client().await;
+    let id = run(&mut new, &["CLUSTER", "MYID"]).await;
+    let id: String = redis::from_redis_value(id).unwrap();
+    followed(&source, async |trust| {
+        until_armed(&trust).await;
+        let stamp = trust.stamp();
+        let slot = run(&mut new, &["CLUSTER", "KEYSLOT", "keyward:key:a"]).await;
+        let slot: u16 = redis::from_redis_value(slot).unwrap();
+        for server in cluster.servers.iter().rev() {
+            let take = ["CLUSTER", "SETSLOT", &slot.to_string(), "NODE", &id];
+            run(&mut server.client().await, &take).await;
+        }
+        until("what was learnt is doubtful", async || {
+            standing_of_a(&trust, stamp) == Standing::Doubtful
+        })
+        .await;
+        until_armed(&trust).await;
+        is_heard("a change at the new master", &trust, async || {
+            run(&mut new, &["SET", "keyward:key:a", "1"]).await;
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_cluster_is_written_to_and_listed_whole() {
+    let cluster = Cluster::start(3).await;
+    let nodes = vec![cluster.servers[1].url().parse().unwrap()];
+    let keys = RedisKeys::new(settings_for(RedisServers::Cluster(nodes))).unwrap();
+    let mut ids = Vec::new();
+    for number in 0..3 {
+        let id = id_at(&cluster, number).await;
+        keys.create(&store::spec(&id, &[&id]), None).await.unwrap();
+        ids.push(id);
+    }
+    ids.sort();
+    let listed: Vec<_> = keys.list().await.unwrap();
+    let listed: Vec<_> = listed.iter().map(|key| key.id.to_string()).collect();
+    assert_eq!(listed, ids);
+    let first = ids[0].parse().unwrap();
+    let changed = keys.update(&first, None, |spec| {
+        *spec = store::spec(&ids[0], &["new"]);
+        Ok::<_, RedisKeysError>(())
+    });
+    changed.await.unwrap();
+    let source = cluster.source();
+    assert!(matches!(
+        found(&source, "new").await,
+        Ok(SourceAnswer::Found(_))
+    ));
+    assert_eq!(found(&source, &ids[0]).await, Ok(SourceAnswer::NotFound));
+}
+
+#[tokio::test]
 async fn a_cluster_that_lost_a_master_is_not_believed_until_it_has_another() {
     let mut cluster = Cluster::start(4).await;
     let mut client = cluster.client().await;

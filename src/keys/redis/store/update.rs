@@ -1,0 +1,131 @@
+//! Changes of a record that is there.
+//!
+//! Takes what is to be changed as a function, for a record may change between reading and writing it: then it is read and changed
+//! anew, so that of two changes at once none is lost. New digests are in the index before the record that has them, and old ones
+//! leave it after: at every moment each secret that the record accepts is found.
+
+use std::sync::Arc;
+
+use redis::Value;
+
+use super::super::super::record::{self, KeySpec};
+use super::super::super::source::InvalidRecord;
+use super::super::link::backoff;
+use super::{RedisKeys, RedisKeysError, text_of};
+use crate::authz::digest::KeyDigest;
+use crate::authz::key::{KeyId, KeyRecord};
+use crate::authz::snapshot::Policy;
+
+/// How often a change is made anew because the record changed meanwhile. Of those who write at once one always gets through.
+const TRIES: u32 = 100;
+
+/// Writes a value if the one there is still the one that was read, and leaves alone when it expires.
+const COMPARE_AND_SET: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then \
+     redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL') return 1 end return 0";
+
+impl RedisKeys {
+    /// Changes the record of that id, and the index with it. `change` is called anew, with the record as it is then, as often as
+    /// somebody else changes the record meanwhile; so it should do nothing but change what it is given. Gives the record as it
+    /// will be found.
+    ///
+    /// # Errors
+    /// Those of `change`; when there is no such key, what lies there is not its record, or the changed record is not valid,
+    /// under the policy if there is one; when another key has a digest that is added; and when Redis fails.
+    pub async fn update<E: From<RedisKeysError>>(
+        &self,
+        id: &KeyId,
+        policy: Option<&Policy>,
+        mut change: impl FnMut(&mut KeySpec) -> Result<(), E>,
+    ) -> Result<Arc<KeyRecord>, E> {
+        // Digests in the index that the record may not have.
+        let mut doubtful = Vec::new();
+        let mut outcome = Ok(None);
+        for tries in 1..=TRIES {
+            outcome = self
+                .try_update(id, policy, &mut change, &mut doubtful)
+                .await;
+            if !matches!(outcome, Ok(None)) {
+                break;
+            }
+            tokio::time::sleep(backoff(1) / 10 * tries.min(10)).await;
+        }
+        self.tidy(&doubtful, id).await;
+        outcome?.ok_or_else(|| RedisKeysError::Contended(id.clone()).into())
+    }
+
+    /// The changed record, or nothing where it changed meanwhile.
+    async fn try_update<E: From<RedisKeysError>>(
+        &self,
+        id: &KeyId,
+        policy: Option<&Policy>,
+        change: &mut impl FnMut(&mut KeySpec) -> Result<(), E>,
+        doubtful: &mut Vec<KeyDigest>,
+    ) -> Result<Option<Arc<KeyRecord>>, E> {
+        let name = self.layout.key(id);
+        let stored = self.read(id).await?;
+        let stored = stored.ok_or_else(|| RedisKeysError::NotFound(id.clone()))?;
+        let mut spec = stored.spec().map_err(|source| RedisKeysError::Stored {
+            name: name.clone(),
+            source,
+        })?;
+        let before = digests_of(&spec);
+        change(&mut spec)?;
+        if spec.id != id.as_str() {
+            let problem = InvalidRecord::new("id: a key keeps its id");
+            return Err(RedisKeysError::from(problem).into());
+        }
+        let record = record::prove(&spec, policy).map_err(RedisKeysError::from)?;
+        let after: Vec<_> = record.secrets.iter().map(|secret| secret.digest).collect();
+        let added: Vec<_> = after
+            .iter()
+            .filter(|new| !before.contains(new))
+            .copied()
+            .collect();
+        doubtful.extend(self.put_digests(&added, id).await?);
+        let text = text_of(&spec);
+        let set = redis::cmd("EVAL")
+            .arg(COMPARE_AND_SET)
+            .arg(1)
+            .arg(&name)
+            .arg(&stored.bytes)
+            .arg(&text)
+            .to_owned();
+        // Not as it was, and not what we wrote: a cluster's client sends a command again whose answer it lost.
+        if self.write("EVAL", &name, &set).await? != Value::Int(1)
+            && self.get(&name).await?.as_deref() != Some(text.as_bytes())
+        {
+            return Ok(None);
+        }
+        doubtful.extend(before.iter().filter(|old| !after.contains(old)));
+        Ok(Some(record))
+    }
+
+    /// Removes digests from the index that the record does not have. Where that cannot be told they stay.
+    async fn tidy(&self, digests: &[KeyDigest], id: &KeyId) {
+        if digests.is_empty() {
+            return;
+        }
+        let Ok(stored) = self.read(id).await else {
+            return;
+        };
+        let has = match stored.as_ref().map(super::StoredKey::spec) {
+            Some(Ok(spec)) => digests_of(&spec),
+            Some(Err(_)) => return,
+            None => Vec::new(),
+        };
+        let gone: Vec<_> = digests
+            .iter()
+            .filter(|old| !has.contains(old))
+            .copied()
+            .collect();
+        self.remove_digests(&gone, id).await;
+    }
+}
+
+/// The digests of a record that are digests.
+fn digests_of(spec: &KeySpec) -> Vec<KeyDigest> {
+    let digests = spec.secrets.iter();
+    digests
+        .filter_map(|secret| secret.digest.parse().ok())
+        .collect()
+}
