@@ -27,10 +27,7 @@ impl Scene {
         Self {
             service,
             source,
-            trust: Arc::new(Trust::new(
-                true,
-                Arc::new(crate::authz::clock::SystemClock::new()),
-            )),
+            trust: Arc::new(Trust::new(true, Arc::new(SystemClock::new()))),
         }
     }
 

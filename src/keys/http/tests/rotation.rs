@@ -11,10 +11,7 @@ use crate::keys::push::{Pushes, Trust};
 
 fn nothing_pushed() -> Pushes {
     Pushes::new(
-        Arc::new(Trust::new(
-            false,
-            Arc::new(crate::authz::clock::SystemClock::new()),
-        )),
+        Arc::new(Trust::new(false, Arc::new(SystemClock::new()))),
         "http",
         None,
     )
