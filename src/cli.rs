@@ -19,11 +19,12 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser};
 
-use self::command::{Arguments, Command, ConfigFile, KeysCommand};
+use self::command::{Arguments, Command, ConfigFile};
 use crate::authz::key_map::KeyMap;
 use crate::config::{Config, ConfigError};
 use crate::keys::append::AppendError;
 use crate::keys::file::LoadError;
+use crate::keys::redis::RedisKeysError;
 use crate::keys::source::SourceError;
 use crate::server::{self, ServeError, SourceFilesError, TlsError};
 
@@ -79,14 +80,16 @@ enum Error {
     #[error("keyward at {address} is not ready: {body}")]
     NotReady { address: SocketAddr, body: String },
     #[error(
-        "the key `{id}` is in {} now, but its secret could not be printed and is lost; take the key out of the file and make another",
-        file.display()
+        "the key `{id}` is in {place} now, but its secret could not be printed and is lost; {help}"
     )]
     SecretLost {
         id: String,
-        file: PathBuf,
+        place: String,
+        help: &'static str,
         source: io::Error,
     },
+    #[error(transparent)]
+    RedisKeys(#[from] RedisKeysError),
     #[error("{0}")]
     Failed(String),
     #[error("cannot {what}")]
@@ -98,13 +101,16 @@ impl Error {
     fn exit_code(&self) -> u8 {
         let bad_file = |is_bad| if is_bad { 3 } else { 1 };
         match self {
+            // The record is what the arguments say.
+            Self::Usage(_)
+            | Self::Append(AppendError::Record(_))
+            | Self::RedisKeys(RedisKeysError::Record(_)) => 2,
             Self::NotReady { .. }
             | Self::SecretLost { .. }
             | Self::Source { .. }
+            | Self::RedisKeys(_)
             | Self::Failed(_)
             | Self::Io { .. } => 1,
-            // The record is what the arguments say.
-            Self::Usage(_) | Self::Append(AppendError::Record(_)) => 2,
             Self::NoConfig
             | Self::Config(_)
             | Self::Keys(_)
@@ -179,9 +185,7 @@ fn dispatch(command: Command, out: &mut impl Write) -> Result<Outcome, Error> {
         }
         Command::CheckConfig(arguments) => check_config::run(&arguments, out),
         Command::Explain(arguments) => explain::run(&arguments, out),
-        Command::Keys {
-            command: KeysCommand::New(arguments),
-        } => keys::new(&arguments, out),
+        Command::Keys { command } => keys::run(&command, out),
         Command::Health(arguments) => health::run(&arguments),
         Command::Schema { file } => schema::run(file, out),
         Command::Completions { shell } => {

@@ -3,11 +3,15 @@
 //! Nothing is done here. Secrets are never arguments, for arguments show in process lists and shell histories; where a
 //! command takes one, it reads it from a file or from standard input.
 
+mod keys;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+
+pub(super) use keys::{AllKeys, KeysCommand, KeysPlace, NamedKey, NewKey, RotateKey};
 
 /// An authorization server for Envoy: API keys, decided in a sidecar.
 #[derive(Debug, Parser)]
@@ -27,7 +31,7 @@ pub(super) enum Command {
     CheckConfig(CheckConfig),
     /// Decide one request offline and print why, step by step; exit 0 if it is allowed, 4 if not
     Explain(Explain),
-    /// Manage keys in a file
+    /// Manage keys in a file or in Redis
     Keys {
         /// What to do with keys.
         #[command(subcommand)]
@@ -114,50 +118,6 @@ pub(super) struct Explain {
     /// The request's body, for rules with `mcp`; not supported yet
     #[arg(long, value_name = "F")]
     pub(super) body: Option<PathBuf>,
-    #[command(flatten)]
-    pub(super) output: Output,
-}
-
-/// The subcommands of `keys`.
-#[derive(Debug, Subcommand)]
-pub(super) enum KeysCommand {
-    /// Make a key: append its record to the key file and print its secret, once
-    New(NewKey),
-}
-
-/// Arguments of `keys new`.
-#[derive(Debug, Args)]
-pub(super) struct NewKey {
-    #[command(flatten)]
-    pub(super) config: ConfigFile,
-    /// The key file or directory; by default the source of the configuration, which is still used for its pepper and
-    /// plans where -c or `$KEYWARD_CONFIG` names it
-    #[arg(long, value_name = "PATH")]
-    pub(super) file: Option<PathBuf>,
-    /// The new key's id
-    #[arg(long)]
-    pub(super) id: String,
-    /// Whom the key stands for; the id by default
-    #[arg(long)]
-    pub(super) client: Option<String>,
-    /// The plan that it follows
-    #[arg(long)]
-    pub(super) plan: Option<String>,
-    /// A scope that it is granted; may be given more than once
-    #[arg(long = "scope", value_name = "S")]
-    pub(super) scopes: Vec<String>,
-    /// The first moment at which it is valid (RFC 3339)
-    #[arg(long, value_name = "T")]
-    pub(super) not_before: Option<String>,
-    /// The moment from which on it is no longer valid (RFC 3339); may be past
-    #[arg(long, value_name = "T", conflicts_with = "expires_in")]
-    pub(super) expires_at: Option<String>,
-    /// How long it is valid from now, such as 90d
-    #[arg(long, value_name = "DURATION")]
-    pub(super) expires_in: Option<String>,
-    /// Something to know of it; may be given more than once
-    #[arg(long = "metadata", value_name = "K=V")]
-    pub(super) metadata: Vec<String>,
     #[command(flatten)]
     pub(super) output: Output,
 }

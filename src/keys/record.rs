@@ -218,16 +218,21 @@ pub fn answer(json: &str, asked: &KeyDigest) -> SourceAnswer {
 
 /// The record that a text says, but for what only a policy can tell.
 fn from_json(json: &str) -> Result<Arc<KeyRecord>, InvalidRecord> {
-    // YAML knows no surrogate pairs, which JSON writers are free to use: the text is written anew without them.
-    let value: Free = serde_json::from_str(json).map_err(|error| {
+    let value: serde_json::Value = serde_json::from_str(json).map_err(|error| {
         let (line, column) = (error.line(), error.column());
-        InvalidRecord::new(format!(
-            "not JSON, or a repeated member, at line {line} column {column}"
-        ))
+        InvalidRecord::new(format!("not JSON at line {line} column {column}"))
     })?;
     // Which key it is helps whoever mends it, where it says so.
-    let id: Option<KeyId> = value.0.get("id").and_then(|id| id.as_str()?.parse().ok());
-    read_alone(&value.0.to_string(), None).map_err(|invalid| match id {
+    let id: Option<KeyId> = value.get("id").and_then(|id| id.as_str()?.parse().ok());
+    let read = match serde_json::from_str::<Free>(json) {
+        // YAML knows no surrogate pairs, which JSON writers are free to use: the text is written anew without them.
+        Ok(whole) => read_alone(&whole.0.to_string(), None),
+        // It is JSON all the same, with members that are there twice; the text itself tells which.
+        Err(_) => {
+            read_alone(json, None).and(Err(InvalidRecord::new("a member is there more than once")))
+        }
+    };
+    read.map_err(|invalid| match id {
         Some(id) => InvalidRecord::new(format!("key `{id}`: {}", invalid.problem)),
         None => invalid,
     })

@@ -273,11 +273,11 @@ fn a_record_in_json_says_the_same_and_its_problems_have_no_lines() {
     for (json, want) in [
         (
             "{\"id\":\"a\"",
-            "the record is not valid: not JSON, or a repeated member, at line 1 column 9",
+            "the record is not valid: not JSON at line 1 column 9",
         ),
         (
             "{\"id\":\"a\",\"id\":\"a\"}",
-            "the record is not valid: not JSON, or a repeated member, at line 1 column 19",
+            "the record is not valid: key `a`: missing member `secrets`, id: repeated member `id`; it is already in line 1; keep one",
         ),
         (
             "{\"id\":\"_\",\"secrets\":[]}",

@@ -117,6 +117,16 @@ impl StoredKey {
     }
 }
 
+impl StoredKey {
+    /// The record that the text says, checked but for what only a policy can tell.
+    ///
+    /// # Errors
+    /// When it is not a valid record, or another key's.
+    pub fn record(&self) -> Result<Arc<KeyRecord>, InvalidRecord> {
+        record::prove(&self.spec()?, None)
+    }
+}
+
 /// Shows whose it is: any of its strings may be a secret in the wrong place.
 impl fmt::Debug for StoredKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

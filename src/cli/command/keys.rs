@@ -1,0 +1,106 @@
+//! The shape of `keyward keys`: its subcommands and their arguments.
+//!
+//! Where keys are is told the same way to all of them. Secrets are printed and never taken.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::{ConfigFile, Output};
+
+/// The subcommands of `keys`.
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum KeysCommand {
+    /// Make a key: write its record and print its secret, once
+    New(NewKey),
+    /// List the keys in Redis
+    List(AllKeys),
+    /// Print a key's record
+    Show(NamedKey),
+    /// Give a key another secret and print it, once; those that it has go on for a while
+    Rotate(RotateKey),
+    /// Refuse a key from now on, for ever
+    Revoke(NamedKey),
+    /// Switch a key on again
+    Enable(NamedKey),
+    /// Switch a key off for now
+    Disable(NamedKey),
+}
+
+/// Where keys are.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct KeysPlace {
+    #[command(flatten)]
+    pub(in crate::cli) config: ConfigFile,
+    /// The key file or directory; by default the source of the configuration, which is still used for its pepper and
+    /// plans where -c or `$KEYWARD_CONFIG` names it
+    #[arg(long, value_name = "PATH", conflicts_with = "redis")]
+    pub(in crate::cli) file: Option<PathBuf>,
+    /// The Redis server, without user and password, which stand in the configuration; by default the source of the configuration,
+    /// which is used for everything else where it has this server or -c or `$KEYWARD_CONFIG` names it
+    #[arg(long, value_name = "URL")]
+    pub(in crate::cli) redis: Option<String>,
+}
+
+/// Arguments of `keys list`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct AllKeys {
+    #[command(flatten)]
+    pub(in crate::cli) place: KeysPlace,
+    #[command(flatten)]
+    pub(in crate::cli) output: Output,
+}
+
+/// Arguments of a command on one key.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct NamedKey {
+    #[command(flatten)]
+    pub(in crate::cli) place: KeysPlace,
+    /// The key's id
+    pub(in crate::cli) id: String,
+    #[command(flatten)]
+    pub(in crate::cli) output: Output,
+}
+
+/// Arguments of `keys rotate`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct RotateKey {
+    #[command(flatten)]
+    pub(in crate::cli) key: NamedKey,
+    /// How long the secrets that the key has stay valid, such as 24h
+    #[arg(long, value_name = "DURATION", default_value = "24h")]
+    pub(in crate::cli) overlap: String,
+}
+
+/// Arguments of `keys new`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct NewKey {
+    #[command(flatten)]
+    pub(in crate::cli) place: KeysPlace,
+    /// The new key's id
+    #[arg(long)]
+    pub(in crate::cli) id: String,
+    /// Whom the key stands for; the id by default
+    #[arg(long)]
+    pub(in crate::cli) client: Option<String>,
+    /// The plan that it follows
+    #[arg(long)]
+    pub(in crate::cli) plan: Option<String>,
+    /// A scope that it is granted; may be given more than once
+    #[arg(long = "scope", value_name = "S")]
+    pub(in crate::cli) scopes: Vec<String>,
+    /// The first moment at which it is valid (RFC 3339)
+    #[arg(long, value_name = "T")]
+    pub(in crate::cli) not_before: Option<String>,
+    /// The moment from which on it is no longer valid (RFC 3339); may be past
+    #[arg(long, value_name = "T", conflicts_with = "expires_in")]
+    pub(in crate::cli) expires_at: Option<String>,
+    /// How long it is valid from now, such as 90d
+    #[arg(long, value_name = "DURATION")]
+    pub(in crate::cli) expires_in: Option<String>,
+    /// Something to know of it; may be given more than once
+    #[arg(long = "metadata", value_name = "K=V")]
+    pub(in crate::cli) metadata: Vec<String>,
+    #[command(flatten)]
+    pub(in crate::cli) output: Output,
+}

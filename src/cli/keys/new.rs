@@ -1,0 +1,88 @@
+//! `keyward keys new`: a record made of the arguments, written to a file or to Redis.
+//!
+//! Its values are checked where it is written, as those of any record, and what is wrong with them is wrong usage. The secret is
+//! made here and leaves by standard output alone.
+
+use std::io::Write;
+
+use serde_json::json;
+
+use super::super::command::NewKey;
+use super::super::{Error, Outcome, runtime};
+use super::place::Place;
+use super::{Made, after_now, digest, print_secret, time};
+use crate::keys::append::append_record;
+use crate::keys::record::{KeySpec, SecretSpec};
+use crate::keys::secret::NewSecret;
+use crate::yaml::Free;
+
+/// Makes a key.
+pub(super) fn run(arguments: &NewKey, out: &mut impl Write) -> Result<Outcome, Error> {
+    let (place, config) = Place::of(&arguments.place)?;
+    let secret = NewSecret::generate().map_err(|error| Error::Failed(error.to_string()))?;
+    let digest = digest(&secret, config.as_ref())?;
+    let record = record(
+        arguments,
+        SecretSpec {
+            digest: digest.to_string(),
+            not_before: None,
+            expires_at: None,
+        },
+    )?;
+    let policy = config.as_ref().map(|config| &*config.policy);
+    let (member, place, help) = match place {
+        Place::File(file) => {
+            let written = append_record(&file, &record, policy)?;
+            let help = "take the key out of the file and make another";
+            ("file", written.display().to_string(), help)
+        }
+        Place::Redis(keys, name) => {
+            runtime()?.block_on(keys.create(&record, policy))?;
+            ("redis", name, "rotate the key")
+        }
+    };
+    let made = Made {
+        id: &arguments.id,
+        secret: &secret,
+        json: json!({
+            "id": arguments.id,
+            "secret": secret.expose(),
+            "digest": digest.to_string(),
+            member: place,
+        }),
+        place,
+        help,
+    };
+    print_secret(made, &arguments.output, out)
+}
+
+/// The record that the arguments describe; its values are checked when it is appended.
+fn record(arguments: &NewKey, secret: SecretSpec) -> Result<KeySpec, Error> {
+    let mut record = KeySpec::new(arguments.id.as_str());
+    record.client.clone_from(&arguments.client);
+    record.plan.clone_from(&arguments.plan);
+    record.scopes.clone_from(&arguments.scopes);
+    record.secrets = vec![secret];
+    record.not_before = time("--not-before", arguments.not_before.as_deref())?;
+    record.expires_at = match &arguments.expires_in {
+        None => time("--expires-at", arguments.expires_at.as_deref())?,
+        Some(text) => Some(after_now("--expires-in", text)?),
+    };
+    let mut metadata: Vec<(String, Free)> = Vec::with_capacity(arguments.metadata.len());
+    for pair in &arguments.metadata {
+        let (name, value) = pair
+            .split_once('=')
+            .filter(|(name, _)| !name.is_empty())
+            .ok_or_else(|| {
+                Error::Usage(
+                    "--metadata takes a name, an equals sign and a value, as in org=42".to_owned(),
+                )
+            })?;
+        if metadata.iter().any(|(other, _)| other == name) {
+            return Err(Error::Usage(format!("--metadata gives {name} twice")));
+        }
+        metadata.push((name.to_owned(), Free(value.into())));
+    }
+    record.metadata = metadata.into_iter().collect();
+    Ok(record)
+}

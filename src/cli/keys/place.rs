@@ -1,0 +1,136 @@
+//! Where keys are that a command manages, and the configuration that they are managed by.
+//!
+//! A file, a directory, or Redis; named by an argument, or the source of the configuration. Whoever serves from there has a
+//! configuration with a pepper and plans: one that names the very place is used even where it was not asked for, for a
+//! key made without its pepper would be refused.
+
+use std::path::{Path, PathBuf};
+
+use super::super::command::KeysPlace;
+use super::super::{Error, load_config, named_config};
+use crate::config::{Config, SourceConfig, defaults};
+use crate::keys::append::written_to;
+use crate::keys::redis::{RedisKeys, RedisServers, RedisSettings, RedisUrl};
+use crate::keys::tls::ClientTlsFiles;
+use crate::server::SourceFilesError;
+
+/// Where keys are.
+pub(super) enum Place {
+    /// A file or directory.
+    File(PathBuf),
+    /// Redis, and what it is called in messages.
+    Redis(Box<RedisKeys>, String),
+}
+
+impl Place {
+    /// The place that the arguments name, else the source of the configuration; and the configuration, where one holds.
+    pub(super) fn of(arguments: &KeysPlace) -> Result<(Self, Option<Config>), Error> {
+        if let Some(url) = &arguments.redis {
+            // Nothing of it is repeated: a password may stand in it.
+            let url: RedisUrl = url.parse().map_err(|error| {
+                Error::Usage(format!(
+                    "--redis: {error}; user and password stand in the configuration"
+                ))
+            })?;
+            return Self::of_redis(url, arguments);
+        }
+        if let Some(file) = &arguments.file {
+            let config = config_of(arguments, |source| {
+                source.path().is_some_and(|source| is_among(file, source))
+            })?;
+            return Ok((Self::File(file.clone()), config));
+        }
+        let config = load_config(&arguments.config)?;
+        let place = match &config.source {
+            SourceConfig::File { path } => Self::File(path.clone()),
+            SourceConfig::Redis(settings) => Self::redis((**settings).clone())?,
+            SourceConfig::Http(_) => {
+                return Err(Error::Usage(
+                    "the configuration's keys are those of an HTTP service, which manages them itself; name others with --file or --redis"
+                        .to_owned(),
+                ));
+            }
+        };
+        Ok((place, Some(config)))
+    }
+
+    fn of_redis(url: RedisUrl, arguments: &KeysPlace) -> Result<(Self, Option<Config>), Error> {
+        let config = config_of(arguments, |source| match source {
+            SourceConfig::Redis(settings) => settings.servers.urls().contains(&url),
+            SourceConfig::File { .. } | SourceConfig::Http(_) => false,
+        })?;
+        let settings = match config.as_ref().map(|config| &config.source) {
+            Some(SourceConfig::Redis(settings)) if settings.servers.urls().contains(&url) => {
+                (**settings).clone()
+            }
+            Some(SourceConfig::Redis(settings)) => RedisSettings {
+                servers: RedisServers::One(url),
+                ..(**settings).clone()
+            },
+            Some(SourceConfig::File { .. } | SourceConfig::Http(_)) | None => RedisSettings {
+                servers: RedisServers::One(url),
+                username: None,
+                password_file: None,
+                tls: ClientTlsFiles::default(),
+                prefix: defaults::REDIS_PREFIX.to_owned(),
+                timeout: defaults::REDIS_TIMEOUT.0,
+            },
+        };
+        Ok((Self::redis(settings)?, config))
+    }
+
+    fn redis(settings: RedisSettings) -> Result<Self, Error> {
+        let urls: Vec<_> = settings
+            .servers
+            .urls()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let keys = RedisKeys::new(settings).map_err(SourceFilesError::from)?;
+        Ok(Self::Redis(Box::new(keys), urls.join(", ")))
+    }
+}
+
+/// The configuration that is named, or a usual one if its source is the place. One with a problem is an error, for nobody can
+/// tell whether it is the place's.
+fn config_of(
+    arguments: &KeysPlace,
+    is_its: impl FnOnce(&SourceConfig) -> bool,
+) -> Result<Option<Config>, Error> {
+    let is_named = named_config(&arguments.config).is_some();
+    match load_config(&arguments.config) {
+        Err(Error::NoConfig) => Ok(None),
+        Ok(config) => {
+            let is_its = is_its(&config.source);
+            Ok(Some(config).filter(|_| is_named || is_its))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a record added to `file` is one of `source`'s; each may be a directory, and neither need be there yet.
+fn is_among(file: &Path, source: &Path) -> bool {
+    let written = written_to(file);
+    let inside = written.parent().map(or_here).and_then(resolved);
+    let places = [resolved(&written), inside];
+    resolved(source).is_some_and(|source| places.contains(&Some(source)))
+}
+
+/// The path without links, as far as it is there.
+fn resolved(path: impl AsRef<Path>) -> Option<PathBuf> {
+    let path = path.as_ref();
+    let of_directory = || {
+        let directory = or_here(path.parent()?).canonicalize().ok()?;
+        Some(directory.join(path.file_name()?))
+    };
+    path.canonicalize().ok().or_else(of_directory)
+}
+
+/// The parent of a bare name is the directory that we are in.
+fn or_here(parent: &Path) -> &Path {
+    if parent.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        parent
+    }
+}

@@ -1,0 +1,295 @@
+//! `keyward keys list|show|rotate|revoke|enable|disable`: keys in Redis, read and changed in one stroke each.
+//!
+//! A change is applied to the record as it is at that moment, so that nothing that runs beside it is lost, least of all a
+//! revocation. What it did is told in a line.
+
+use std::io::Write;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::super::command::{AllKeys, Format, KeysPlace, NamedKey, Output, RotateKey};
+use super::super::{Error, Outcome, print, runtime};
+use super::place::Place;
+use super::{Made, after_now, digest, print_secret, whole_seconds};
+use crate::authz::clock::{Clock, SystemClock};
+use crate::authz::key::{KeyId, KeyRecord};
+use crate::authz::snapshot::Policy;
+use crate::config::Config;
+use crate::keys::record::{KeySpec, SecretSpec};
+use crate::keys::redis::{RedisKeys, RedisKeysError, StoredKey};
+use crate::keys::secret::NewSecret;
+
+/// Keys in Redis, their name in messages, and the configuration that they are managed by.
+struct Stored {
+    keys: RedisKeys,
+    name: String,
+    config: Option<Config>,
+}
+
+impl Stored {
+    fn of(place: &KeysPlace) -> Result<Self, Error> {
+        match Place::of(place)? {
+            (Place::Redis(keys, name), config) => Ok(Self {
+                keys: *keys,
+                name,
+                config,
+            }),
+            (Place::File(_), _) => Err(Error::Usage(
+                "this works on keys in Redis (--redis, or a configuration with `source.redis`); keys in a file are read and changed with an editor"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    /// Changes a record; says what it is then.
+    fn change(
+        &self,
+        id: &KeyId,
+        policy: Option<&Policy>,
+        change: impl FnMut(&mut KeySpec) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        runtime()?
+            .block_on(self.keys.update(id, policy, change))
+            .map(drop)
+    }
+}
+
+/// Lists all keys: id, client, plan, state, and the last moment at which one of its secrets is valid.
+pub(super) fn list(arguments: &AllKeys, out: &mut impl Write) -> Result<Outcome, Error> {
+    let stored = Stored::of(&arguments.place)?;
+    let keys = runtime()?.block_on(stored.keys.list())?;
+    let now = SystemClock::new().now();
+    let lines: Vec<Line> = keys.iter().map(|key| Line::of(key, now)).collect();
+    let text = match arguments.output.output {
+        Format::Text => table(&lines),
+        Format::Json => {
+            let lines: Vec<Value> = lines.iter().map(Line::json).collect();
+            format!("{:#}\n", Value::from(lines))
+        }
+    };
+    print(out, text.as_bytes())?;
+    Ok(Outcome::Success)
+}
+
+/// Prints a key's record.
+pub(super) fn show(arguments: &NamedKey, out: &mut impl Write) -> Result<Outcome, Error> {
+    let stored = Stored::of(&arguments.place)?;
+    let id = id(&arguments.id)?;
+    let found = runtime()?.block_on(stored.keys.read(&id))?;
+    let key = found.ok_or(RedisKeysError::NotFound(id))?;
+    let spec = key
+        .spec()
+        .map_err(|invalid| Error::Failed(format!("{}: {invalid}", key.id)))?;
+    let text = match arguments.output.output {
+        Format::Text => spec.to_item(0),
+        // A record holds nothing that JSON lacks.
+        Format::Json => format!("{:#}\n", serde_json::to_value(&spec).unwrap_or_default()),
+    };
+    print(out, text.as_bytes())?;
+    Ok(Outcome::Success)
+}
+
+/// Gives a key another secret; those that it has expire when the overlap is over.
+pub(super) fn rotate(arguments: &RotateKey, out: &mut impl Write) -> Result<Outcome, Error> {
+    let RotateKey { key, overlap } = arguments;
+    let end = after_now("--overlap", overlap)?;
+    let stored = Stored::of(&key.place)?;
+    let id = id(&key.id)?;
+    let secret = NewSecret::generate().map_err(|error| Error::Failed(error.to_string()))?;
+    let digest = digest(&secret, stored.config.as_ref())?;
+    let now = SystemClock::new().now();
+    let policy = stored.config.as_ref().map(|config| &*config.policy);
+    stored.change(&id, policy, |spec| {
+        refuse_revoked(spec)?;
+        // What is over, or would begin when all is over, is of no use to anybody.
+        spec.secrets.retain(|secret| {
+            secret.expires_at.is_none_or(|time| time.0 > now)
+                && secret.not_before.is_none_or(|time| time < end)
+        });
+        for secret in &mut spec.secrets {
+            secret.expires_at = Some(secret.expires_at.map_or(end, |time| time.min(end)));
+        }
+        spec.secrets.push(SecretSpec {
+            digest: digest.to_string(),
+            not_before: None,
+            expires_at: None,
+        });
+        Ok(())
+    })?;
+    let made = Made {
+        id: &key.id,
+        secret: &secret,
+        json: json!({
+            "id": key.id,
+            "secret": secret.expose(),
+            "digest": digest.to_string(),
+            "others_expire_at": end.to_string(),
+            "redis": stored.name,
+        }),
+        place: stored.name.clone(),
+        help: "rotate the key again",
+    };
+    print_secret(made, &key.output, out)
+}
+
+/// Refuses a key from now on.
+pub(super) fn revoke(arguments: &NamedKey, out: &mut impl Write) -> Result<Outcome, Error> {
+    let now = whole_seconds(SystemClock::new().now());
+    let mut since = now;
+    let stored = Stored::of(&arguments.place)?;
+    // Without the policy: what it would say against the record is no reason not to revoke the key.
+    stored.change(&id(&arguments.id)?, None, |spec| {
+        since = spec.revoked_at.map_or(now, |time| time.min(now));
+        spec.revoked_at = Some(since);
+        Ok(())
+    })?;
+    let told = json!({"id": arguments.id, "state": "revoked", "revoked_at": since.to_string()});
+    tell(
+        &format!("{} is revoked since {since}", arguments.id),
+        &told,
+        &arguments.output,
+        out,
+    )
+}
+
+/// Switches a key on or off.
+pub(super) fn switch(
+    arguments: &NamedKey,
+    on: bool,
+    out: &mut impl Write,
+) -> Result<Outcome, Error> {
+    let stored = Stored::of(&arguments.place)?;
+    stored.change(&id(&arguments.id)?, None, |spec| {
+        if on {
+            refuse_revoked(spec)?;
+        }
+        spec.enabled = on;
+        Ok(())
+    })?;
+    let state = if on { "enabled" } else { "disabled" };
+    let told = json!({"id": arguments.id, "state": state});
+    tell(
+        &format!("{} is {state}", arguments.id),
+        &told,
+        &arguments.output,
+        out,
+    )
+}
+
+fn refuse_revoked(spec: &KeySpec) -> Result<(), Error> {
+    let revoked = spec.revoked_at.map(|time| {
+        Error::Failed(format!(
+            "the key `{}` is revoked since {time}, for ever; make another one",
+            spec.id
+        ))
+    });
+    revoked.map_or(Ok(()), Err)
+}
+
+fn id(text: &str) -> Result<KeyId, Error> {
+    text.parse()
+        .map_err(|error| Error::Usage(format!("that is not a key's id: {error}")))
+}
+
+fn tell(text: &str, told: &Value, output: &Output, out: &mut impl Write) -> Result<Outcome, Error> {
+    let text = match output.output {
+        Format::Text => format!("{text}\n"),
+        Format::Json => format!("{told}\n"),
+    };
+    print(out, text.as_bytes())?;
+    Ok(Outcome::Success)
+}
+
+/// What the list says of a key.
+struct Line {
+    id: String,
+    client: String,
+    plan: String,
+    state: &'static str,
+    expires_at: Option<Timestamp>,
+    problem: Option<String>,
+}
+
+impl Line {
+    fn of(key: &StoredKey, now: Timestamp) -> Self {
+        let mut line = Self {
+            id: key.id.to_string(),
+            client: String::new(),
+            plan: String::new(),
+            state: "not valid",
+            expires_at: None,
+            problem: None,
+        };
+        match key.record() {
+            Ok(record) => {
+                record.client().clone_into(&mut line.client);
+                line.plan = record
+                    .plan
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                line.state = state(&record, now);
+                line.expires_at = record.expires_at();
+            }
+            Err(invalid) => line.problem = Some(invalid.problem.to_string()),
+        }
+        line
+    }
+
+    fn json(&self) -> Value {
+        let some = |text: &String| (!text.is_empty()).then(|| text.clone());
+        json!({
+            "id": self.id,
+            "client": some(&self.client),
+            "plan": some(&self.plan),
+            "state": self.state,
+            "expires_at": self.expires_at.map(|time| time.to_string()),
+            "problem": self.problem,
+        })
+    }
+}
+
+/// `valid` if one of its secrets is, else why the first is not.
+fn state(record: &KeyRecord, now: Timestamp) -> &'static str {
+    let mut first = None;
+    for secret in &record.secrets {
+        match record.judge(&secret.digest, now) {
+            Ok(()) => return "valid",
+            Err(refusal) => first = first.or(Some(refusal.reason.as_str())),
+        }
+    }
+    first.unwrap_or("not valid")
+}
+
+/// The list for people, a line each, in columns.
+fn table(lines: &[Line]) -> String {
+    let rows: Vec<[String; 5]> = lines
+        .iter()
+        .map(|line| {
+            let end = line.expires_at.map(|time| time.to_string());
+            [
+                line.id.clone(),
+                line.client.clone(),
+                line.plan.clone(),
+                line.state.to_owned(),
+                line.problem.clone().or(end).unwrap_or_default(),
+            ]
+        })
+        .collect();
+    let head = ["ID", "CLIENT", "PLAN", "STATE", "EXPIRES"].map(str::to_owned);
+    let all: Vec<&[String; 5]> = std::iter::once(&head).chain(&rows).collect();
+    let width = |column: usize| {
+        let cells = all.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let line = |row: &[String; 5]| {
+        let cells = row.iter().zip(&widths);
+        let padded: Vec<_> = cells
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        format!("{}\n", padded.join("  ").trim_end())
+    };
+    all.into_iter().map(line).collect()
+}
