@@ -72,7 +72,7 @@ enum Error {
     Several(Vec<Error>),
     #[error(transparent)]
     SourceFiles(#[from] SourceFilesError),
-    #[error("source.{kind}: {source}")]
+    #[error("source.{kind}")]
     Source {
         kind: &'static str,
         source: SourceError,

@@ -22,6 +22,7 @@ mod keys;
 mod request;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::File;
 use std::future::poll_fn;
@@ -41,7 +42,7 @@ use tokio::runtime;
 use tokio::task::LocalSet;
 
 use coalesce::Coalesced;
-use request::{Expected, Template, judge};
+use request::{Expected, Template, judge, refusal};
 
 /// Load for an `ext_authz` server, and the keys for it.
 #[derive(Parser)]
@@ -90,6 +91,9 @@ struct Run {
     /// Each request presents one of the first so many keys, at random.
     #[arg(long, default_value_t = 1)]
     keys: usize,
+    /// All but one request in so many present a secret that nobody has, another each time, and must be refused.
+    #[arg(long)]
+    flood: Option<u64>,
 }
 
 /// What the streams share; they run on one thread.
@@ -105,6 +109,9 @@ struct Shared {
     counted_from: Instant,
     until: Option<Instant>,
     failed: Cell<u64>,
+    flood: Option<u64>,
+    /// How often strangers were refused for what.
+    refused: RefCell<BTreeMap<String, u64>>,
     nanoseconds: RefCell<Vec<u32>>,
 }
 
@@ -153,6 +160,8 @@ async fn drive(run: Run) -> Result<(), Box<dyn Error>> {
             .is_none()
             .then(|| counted_from + Duration::from_secs_f64(run.seconds)),
         failed: Cell::new(0),
+        flood: run.flood,
+        refused: RefCell::default(),
         nanoseconds: RefCell::new(Vec::with_capacity(1 << 20)),
     });
     let streams: Vec<_> = connections
@@ -176,10 +185,22 @@ async fn stream(mut connection: SendRequest<Bytes>, shared: Rc<Shared>) {
         }
         shared.remaining.set(remaining - 1);
 
-        let key = shared.pick();
-        let judged = match call(&mut connection, &shared, key).await {
-            Ok(message) => shared.judge(key, &message),
-            Err(error) => Err(error.to_string()),
+        let stranger = shared
+            .flood
+            .is_some_and(|one_in| !remaining.is_multiple_of(one_in));
+        let judged = if stranger {
+            // Numbers far beyond those of any file of keys, and none of them twice.
+            let secret = keys::secret(usize::MAX - remaining as usize);
+            match call(&mut connection, &shared, &secret).await {
+                Ok(message) => shared.judge_stranger(&message),
+                Err(error) => Err(error.to_string()),
+            }
+        } else {
+            let key = shared.pick();
+            match call(&mut connection, &shared, &shared.secrets[key]).await {
+                Ok(message) => shared.judge(key, &message),
+                Err(error) => Err(error.to_string()),
+            }
         };
         if sent >= shared.counted_from {
             let took = u32::try_from(sent.elapsed().as_nanos()).unwrap_or(u32::MAX);
@@ -201,9 +222,9 @@ async fn stream(mut connection: SendRequest<Bytes>, shared: Rc<Shared>) {
 async fn call(
     connection: &mut SendRequest<Bytes>,
     shared: &Shared,
-    key: usize,
+    secret: &[u8; keys::SECRET_LENGTH],
 ) -> Result<Bytes, Box<dyn Error>> {
-    let message = shared.template.message(&shared.secrets[key]);
+    let message = shared.template.message(secret);
     poll_fn(|context| connection.poll_ready(context)).await?;
     let (response, mut body) = connection.send_request(shared.request.clone(), false)?;
     body.send_data(message, true)?;
@@ -240,6 +261,12 @@ impl Shared {
         let mut mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((mixed ^ (mixed >> 31)) % self.secrets.len() as u64) as usize
+    }
+
+    fn judge_stranger(&self, message: &Bytes) -> Result<(), String> {
+        let reason = refusal(message)?;
+        *self.refused.borrow_mut().entry(reason).or_default() += 1;
+        Ok(())
     }
 
     fn judge(&self, key: usize, message: &Bytes) -> Result<(), String> {
@@ -306,6 +333,7 @@ fn report(shared: &Shared) -> Result<(), Box<dyn Error>> {
             "requests_per_second": requests as f64 / seconds,
             "p50_us": quantile(0.5),
             "p99_us": quantile(0.99),
+            "refused": *shared.refused.borrow(),
         })
     );
     if shared.failed.get() > 0 {

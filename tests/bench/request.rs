@@ -104,17 +104,28 @@ impl Template {
     }
 }
 
-/// Says what is wrong with the answer to the request of key number `key`, if anything is.
-pub(crate) fn judge(expected: Expected, key: usize, message: &[u8]) -> Result<(), String> {
-    let body = match message {
+fn decode(message: &[u8]) -> Result<CheckResponse, String> {
+    match message {
         [0, a, b, c, d, body @ ..]
             if usize::try_from(u32::from_be_bytes([*a, *b, *c, *d])) == Ok(body.len()) =>
         {
-            body
+            CheckResponse::decode(body).map_err(|error| error.to_string())
         }
-        _ => return Err(format!("not one gRPC message: {} bytes", message.len())),
-    };
-    let response = CheckResponse::decode(body).map_err(|error| error.to_string())?;
+        _ => Err(format!("not one gRPC message: {} bytes", message.len())),
+    }
+}
+
+/// Why a stranger was refused; an allow is what is wrong.
+pub(crate) fn refusal(message: &[u8]) -> Result<String, String> {
+    match decode(message)?.status {
+        Some(status) if status.code != 0 => Ok(status.message),
+        _ => Err("a stranger was allowed".to_owned()),
+    }
+}
+
+/// Says what is wrong with the answer to the request of key number `key`, if anything is.
+pub(crate) fn judge(expected: Expected, key: usize, message: &[u8]) -> Result<(), String> {
+    let response = decode(message)?;
     let code = response.status.as_ref().map_or(0, |status| status.code);
     if expected == Expected::Deny {
         return if code == 0 {

@@ -201,10 +201,7 @@ async fn data_that_is_not_as_it_should_be_is_told_and_never_a_key() {
             "not JSON",
             Some("a"),
             Some("canary".to_owned()),
-            Ok(invalid(
-                "keyward:key:a",
-                "not JSON at line 1 column 1",
-            )),
+            Ok(invalid("keyward:key:a", "not JSON at line 1 column 1")),
         ),
         (
             "too long",
