@@ -54,15 +54,7 @@ impl fmt::Display for SourceConfig {
         match self {
             Self::File { path } => write!(f, "{}", path.display()),
             Self::Http(settings) => write!(f, "{}", settings.url),
-            Self::Redis(settings) => {
-                let urls: Vec<_> = settings
-                    .servers
-                    .urls()
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect();
-                write!(f, "{}", urls.join(", "))
-            }
+            Self::Redis(settings) => write!(f, "{}", settings.servers),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A known key is held with what was prepared for it under one generation of the configuration. For a file, whose map is
 //! always at hand in the snapshot, the map decides and the cache only keeps what is prepared for the keys in use. For a remote
-//! source it keeps what was learnt, and [`remote`] judges by our clock and by what was heard of changes how far to believe it; moka
+//! source it keeps what was learnt, and `remote` judges by our clock and by what was heard of changes how far to believe it; moka
 //! only bounds the memory. An error is never kept, and nobody waits with a lock in hand.
 
 use std::sync::Arc;

@@ -81,6 +81,13 @@ impl Desk {
         drop(stdin);
         child.wait_with_output().unwrap().into()
     }
+
+    /// Explains a GET of `/` with this secret.
+    pub fn explain_get(&self, secret: &str, more: &[&str]) -> Run {
+        let get = "explain --method GET --path / --key-file -";
+        let arguments: Vec<_> = get.split(' ').chain(more.iter().copied()).collect();
+        self.run_with(&arguments, secret)
+    }
 }
 
 impl Run {

@@ -87,6 +87,19 @@ impl Asked {
         .await;
     }
 
+    /// Asks until the source is said to be unavailable; before that the key is allowed, and nothing else is ever said.
+    async fn is_served_until_unavailable(&self, secret: &str) {
+        wait::until("the source is said to be unavailable", async || {
+            let answer = self.ask(secret).await;
+            assert!(
+                answer.allowed() || answer.is_source_unavailable(),
+                "{answer:?}"
+            );
+            !answer.allowed()
+        })
+        .await;
+    }
+
     async fn metrics(&self) -> Reply {
         self.keyward.fetch("/metrics").await
     }

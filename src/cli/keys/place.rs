@@ -80,14 +80,9 @@ impl Place {
     }
 
     fn redis(settings: RedisSettings) -> Result<Self, Error> {
-        let urls: Vec<_> = settings
-            .servers
-            .urls()
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let servers = settings.servers.to_string();
         let keys = RedisKeys::new(settings).map_err(SourceFilesError::from)?;
-        Ok(Self::Redis(Box::new(keys), urls.join(", ")))
+        Ok(Self::Redis(Box::new(keys), servers))
     }
 }
 

@@ -55,6 +55,17 @@ impl RedisServers {
     }
 }
 
+/// The URLs, with commas between.
+impl fmt::Display for RedisServers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, url) in self.urls().iter().enumerate() {
+            let comma = if place == 0 { "" } else { ", " };
+            write!(f, "{comma}{url}")?;
+        }
+        Ok(())
+    }
+}
+
 /// A server's URL: `redis://`, `rediss://` or `redis+unix://`, without user or password.
 #[derive(Clone)]
 pub struct RedisUrl {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus::IntCounter;
 use redis::aio::MultiplexedConnection;
 
 use super::super::push::{Pushes, Standing, Trust};
@@ -103,11 +104,20 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
 
 /// Follows a source while something is done.
 async fn followed(source: &RedisSource, body: impl AsyncFnOnce(Arc<Trust>)) {
+    followed_and_counted(source, None, body).await;
+}
+
+/// Follows, with a count of the pushes.
+async fn followed_and_counted(
+    source: &RedisSource,
+    heard: Option<IntCounter>,
+    body: impl AsyncFnOnce(Arc<Trust>),
+) {
     let trust = Arc::new(Trust::new(
         true,
         Arc::new(crate::authz::clock::SystemClock::new()),
     ));
-    let pushes = Pushes::new(Arc::clone(&trust), "redis", None);
+    let pushes = Pushes::new(Arc::clone(&trust), "redis", heard);
     tokio::select! {
         () = source.follow(pushes) => unreachable!("a source is followed for ever"),
         () = body(trust) => {}

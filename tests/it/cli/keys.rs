@@ -11,18 +11,7 @@ const CONFIG: &str = "plans: {gold: {scopes: [\"plan:read\"]}}\n";
 
 /// The exit code and outcome of a GET with this secret.
 fn explained(desk: &Desk, secret: &str) -> (Option<i32>, serde_json::Value) {
-    let arguments = [
-        "explain",
-        "--method",
-        "GET",
-        "--path",
-        "/",
-        "--key-file",
-        "-",
-        "--output",
-        "json",
-    ];
-    let run = desk.run_with(&arguments, secret);
+    let run = desk.explain_get(secret, &["--output", "json"]);
     (run.code, run.json())
 }
 

@@ -45,16 +45,7 @@ fn a_pepper_is_used_and_never_shown() {
     let keys = format!("keys:\n- id: hot\n  secrets: [{{digest: \"{keyed}\"}}]\n");
     let desk = Desk::new("digest: {pepper_file: pepper}\n", &keys);
     desk.write("pepper", format!("{pepper}\n"));
-    let arguments = [
-        "explain",
-        "--method",
-        "GET",
-        "--path",
-        "/",
-        "--key-file",
-        "-",
-    ];
-    let run = desk.run_with(&arguments, "peppered");
+    let run = desk.explain_get("peppered", &[]);
     assert_eq!(run.code, Some(0), "{run:?}");
     assert!(
         run.stdout

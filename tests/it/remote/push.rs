@@ -104,15 +104,7 @@ async fn a_server_that_is_killed_and_started_anew_is_believed_anew() {
         asked.answers_from_memory("k").await;
         server.kill().await;
         // No bound past ttl was given: once the loss is noticed, nobody is let in, and nobody is called unknown.
-        wait::until("the loss is noticed", async || {
-            let answer = asked.ask("k").await;
-            assert!(
-                answer.allowed() || answer.is_source_unavailable(),
-                "{answer:?}"
-            );
-            !answer.allowed()
-        })
-        .await;
+        asked.is_served_until_unavailable("k").await;
         server.restart().await;
         asked.becomes("k", "unknown_key").await;
         hears_again(&server, &asked).await;

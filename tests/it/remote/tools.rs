@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::{Asked, keys_url, of};
-use crate::cli::{Desk, Run};
+use crate::cli::Desk;
 use crate::support::fault_proxy::FaultProxy;
 use crate::support::key_service::{Answer, KeyService};
 use crate::support::redis::{KINDS, Kind, Server, url};
@@ -12,24 +12,9 @@ use crate::support::redis::{KINDS, Kind, Server, url};
 mod keys;
 mod races;
 
-fn explain(desk: &Desk, secret: &str) -> Run {
-    let arguments = [
-        "explain",
-        "--method",
-        "GET",
-        "--path",
-        "/",
-        "--key-file",
-        "-",
-        "--output",
-        "json",
-    ];
-    desk.run_with(&arguments, secret)
-}
-
 /// The exit code and the reason.
 fn explained(desk: &Desk, secret: &str) -> (Option<i32>, Value) {
-    let run = explain(desk, secret);
+    let run = desk.explain_get(secret, &["--output", "json"]);
     (run.code, run.json()["reason"].clone())
 }
 
@@ -109,7 +94,7 @@ async fn explain_asks_the_source() {
     service.answer(Answer::reply("500 Internal Server Error", "", ""));
     let desk = Desk::empty();
     desk.write("keyward.yaml", of("http", &keys_url(service.address)));
-    let failed = explain(&desk, "known");
+    let failed = desk.explain_get("known", &[]);
     assert!(
         ![Some(0), Some(2), Some(3)].contains(&failed.code),
         "{failed:?}"

@@ -1,7 +1,5 @@
 //! Pushes: what is heard, and that nothing is believed when it might not be.
 
-use prometheus::IntCounter;
-
 use super::*;
 
 #[tokio::test]
@@ -56,21 +54,13 @@ async fn a_record_that_expires_is_heard() {
     let server = Server::redis().await;
     let mut client = server.client().await;
     let source = source(&server.url());
-    let trust = Arc::new(Trust::new(
-        true,
-        Arc::new(crate::authz::clock::SystemClock::new()),
-    ));
     let heard = IntCounter::new("heard", "pushes").unwrap();
-    let pushes = Pushes::new(Arc::clone(&trust), "redis", Some(heard.clone()));
-    let body = async {
+    followed_and_counted(&source, Some(heard.clone()), async |trust| {
         until_armed(&trust).await;
         run(&mut client, &["SET", "keyward:key:a", "1", "PX", "50"]).await;
         until("it is written and expires", async || heard.get() == 2).await;
-    };
-    tokio::select! {
-        () = source.follow(pushes) => unreachable!(),
-        () = body => {}
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
