@@ -13,7 +13,7 @@
 //! - [`envoy`]: the wire. Bytes to [`RequestAttributes`](authz::request::RequestAttributes), decisions to bytes.
 //! - [`authorizer`]: the pipeline, one function in the order of a decision.
 //! - [`authz`]: its parts, pure: credentials, digests, keys, rules, paths, hosts, reasons.
-//! - [`keys`]: where keys come from: the file, the source's seam, moka in front.
+//! - [`keys`]: where keys come from: a file, an HTTP service or Redis behind one seam, and what hears of changes; moka in front.
 //! - [`observe`]: what is left behind: metrics, the decision log, the log.
 //! - [`yaml`]: text to typed shapes, or everything that is wrong with it, and where.
 //! - [`config`]: `keyward.yaml`, as written and as checked.

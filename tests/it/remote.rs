@@ -1,6 +1,8 @@
 //! Keys that live elsewhere, in an HTTP service, Redis or Valkey: looked up by digest, kept for a while, refused the moment
 //! they are revoked, and what becomes of requests while the source fails. keyward is asked over gRPC unless Envoy matters.
 
+use std::time::Instant;
+
 use tonic::transport::Channel;
 
 use crate::support::check::{self, Answer};
@@ -72,14 +74,15 @@ impl Asked {
         self.ask(secret).await.said()
     }
 
-    /// Asks until this is said.
+    /// Asks until this is said, and prints what was said and when.
     async fn becomes(&self, secret: &str, code: &str) {
+        let asked = Instant::now();
         let mut last = String::new();
         let what = format!("{secret} becomes {code}");
         wait::until(&what, async || {
             let said = self.said(secret).await;
             if said != last {
-                println!("{secret}: {said}");
+                println!("{secret}: {said} after {:?}", asked.elapsed());
                 last.clone_from(&said);
             }
             said == code
@@ -89,6 +92,7 @@ impl Asked {
 
     /// Asks until the source is said to be unavailable; before that the key is allowed, and nothing else is ever said.
     async fn is_served_until_unavailable(&self, secret: &str) {
+        let asked = Instant::now();
         wait::until("the source is said to be unavailable", async || {
             let answer = self.ask(secret).await;
             assert!(
@@ -98,6 +102,7 @@ impl Asked {
             !answer.allowed()
         })
         .await;
+        println!("{secret}: unavailable after {:?}", asked.elapsed());
     }
 
     async fn metrics(&self) -> Reply {
