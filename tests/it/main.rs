@@ -30,6 +30,7 @@ mod canary;
 mod cli;
 mod credentials;
 mod decisions;
+mod deploy;
 mod draining;
 mod failing;
 mod hostile;
