@@ -192,6 +192,11 @@ impl KeyRecord {
             .map_or(self.id.as_str(), ClientName::as_str)
     }
 
+    /// Whether it is revoked, from whatever moment on, or disabled.
+    pub fn is_stopped(&self) -> bool {
+        self.revoked_at.is_some() || !self.enabled
+    }
+
     /// Whether the key counts at that moment, presented as the secret with that digest.
     ///
     /// # Errors

@@ -26,10 +26,10 @@ mod shelf;
 mod tests;
 
 pub use breaker::{SourceHealth, probe_digest};
-pub use remote::RemoteSource;
+pub use remote::RemoteSettings;
 
 use remote::Remote;
-use shelf::{Kept, KnownKey, Learnt, Shelf};
+use shelf::{Kept, KnownKey, Learnt, RefusedKey, Shelf};
 
 /// How often a key is asked for anew that changes while it is looked up.
 const MAX_LOOKUPS: usize = 3;
@@ -80,7 +80,7 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
     }
 
     /// A cache in front of a source that has to be asked.
-    pub fn for_source(source: RemoteSource, prepare: Prepare<P>) -> Self {
+    pub fn for_source(source: RemoteSettings, prepare: Prepare<P>) -> Self {
         let shelf = Shelf::for_remote(
             source.capacity,
             source.negative_capacity,
@@ -133,12 +133,6 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
         self.shelf.forget_known();
     }
 
-    /// Sets aside what depends on the policy: records of a remote source that were refused for it. Known keys are held to the new
-    /// policy when they are used. Call it off the threads that serve.
-    pub fn forget_refused(&self) {
-        self.shelf.forget_unknown();
-    }
-
     /// Has each key of a remote source looked up at its next use, as far as the source answers.
     pub fn doubt_all(&self) {
         if let Some(remote) = &self.remote {
@@ -178,17 +172,20 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
         let Some(record) = snapshot.keys.as_ref().and_then(|keys| keys.get(digest)) else {
             return Lookup::Unknown;
         };
+        let cached = self.prepared(record, snapshot);
+        let kept = Kept::Prepared(Arc::clone(&cached));
         // Nothing is heard of a file's changes but by a new generation.
         let learnt = Learnt {
             what: KnownKey {
-                kept: Kept::Bare(Arc::clone(record)),
+                kept,
                 slots: [Slot::default(); 2],
             },
             at: Duration::ZERO,
             fresh_for: Duration::MAX,
             stamp: Stamp::default(),
         };
-        Lookup::Known(self.prepare(digest, record, &learnt, snapshot))
+        self.shelf.keep_of_file(digest, learnt);
+        Lookup::Known(cached)
     }
 
     async fn find_remote(
@@ -213,8 +210,17 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
         }
         for _ in 0..MAX_LOOKUPS {
             let landed = remote.look_up(digest, &self.shelf).await;
+            let took_off_before = landed.stamp < begun;
             let record = match &landed.answer {
                 Ok(SourceAnswer::Found(record)) => record,
+                // Whatever was heard before this caller came may have made it known.
+                Ok(SourceAnswer::NotFound | SourceAnswer::Invalid(_))
+                    if took_off_before
+                        && remote.trust().standing_of_unknown(landed.stamp)
+                            != Standing::Current =>
+                {
+                    continue;
+                }
                 Ok(SourceAnswer::NotFound) => {
                     self.count(|metrics| &metrics.miss);
                     return Ok(Lookup::Unknown);
@@ -229,7 +235,7 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
             match remote.trust().standing(learnt.stamp, learnt.what.slots) {
                 // It changed while it was under way, or it took off before something was heard that this caller came after.
                 Standing::Outdated => continue,
-                Standing::Doubtful if learnt.stamp < begun => continue,
+                Standing::Doubtful if took_off_before => continue,
                 Standing::Current | Standing::Doubtful => {}
             }
             // Of all that waited, the first has prepared it for the others.
@@ -241,6 +247,7 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
             self.count(|metrics| &metrics.miss);
             return Ok(self.give(digest, &learnt, snapshot, remote));
         }
+        self.count(|metrics| &metrics.miss);
         Err(SourceError::Failed(
             "the key changes faster than it is read".into(),
         ))
@@ -261,12 +268,19 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
         if source_fails
             && let Some(learnt) = self.shelf.known(digest)
             && remote.may_stand_in(&learnt)
+            && !self.is_known_to_be_stopped(&learnt)
         {
             self.count(|metrics| &metrics.stale);
             return Ok(self.give(digest, &learnt, snapshot, remote));
         }
         self.count(|metrics| &metrics.miss);
         Err(error.clone())
+    }
+
+    /// Whether another of the key's digests was looked up since, and the key found revoked or disabled.
+    fn is_known_to_be_stopped(&self, learnt: &Learnt<KnownKey<P>>) -> bool {
+        let record = learnt.what.kept.record();
+        !record.is_stopped() && self.shelf.was_stopped_since(&record.id, learnt.at)
     }
 
     /// A known key as it is used under that snapshot, unless it does not fit its policy.
@@ -277,45 +291,43 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
         snapshot: &Snapshot,
         remote: &Remote,
     ) -> Lookup<P> {
-        if let Kept::Prepared(cached) = &learnt.what.kept
-            && cached.generation == snapshot.generation
-        {
-            return Lookup::Known(Arc::clone(cached));
-        }
-        let record = Arc::clone(learnt.what.kept.record());
+        let generation = snapshot.generation;
+        let record = match &learnt.what.kept {
+            Kept::Prepared(cached) if cached.generation == generation => {
+                return Lookup::Known(Arc::clone(cached));
+            }
+            Kept::Refused(refused) if refused.generation == generation => {
+                return Lookup::Invalid(refused.invalid.clone());
+            }
+            kept => Arc::clone(kept.record()),
+        };
         if let Err(invalid) = fits(&record, &snapshot.policy) {
             tracing::warn!(%digest, problem = %invalid.problem, "a key is refused for its record");
-            let refused = Learnt {
-                what: Some(invalid.clone()),
-                at: remote.now(),
-                fresh_for: remote.negative_ttl(),
-                stamp: learnt.stamp,
-            };
-            self.shelf.keep_unknown(digest, refused);
+            let refused = Arc::new(RefusedKey {
+                record: Arc::clone(&record),
+                invalid: invalid.clone(),
+                generation,
+            });
+            self.shelf.replace(digest, &record, |learnt| Learnt {
+                fresh_for: learnt.fresh_for.min(remote.negative_ttl()),
+                ..learnt.with_kept(Kept::Refused(refused))
+            });
             return Lookup::Invalid(invalid);
         }
-        Lookup::Known(self.prepare(digest, &record, learnt, snapshot))
+        let cached = self.prepared(&record, snapshot);
+        let prepared = Kept::Prepared(Arc::clone(&cached));
+        self.shelf
+            .replace(digest, &record, |learnt| learnt.with_kept(prepared));
+        Lookup::Known(cached)
     }
 
-    /// Prepares what is kept with the key, and keeps it.
-    fn prepare(
-        &self,
-        digest: &KeyDigest,
-        record: &Arc<KeyRecord>,
-        learnt: &Learnt<KnownKey<P>>,
-        snapshot: &Snapshot,
-    ) -> Arc<CachedKey<P>> {
-        let cached = Arc::new(CachedKey {
+    /// A key with what is kept with it.
+    fn prepared(&self, record: &Arc<KeyRecord>, snapshot: &Snapshot) -> Arc<CachedKey<P>> {
+        Arc::new(CachedKey {
             record: Arc::clone(record),
             prepared: (self.prepare)(record, snapshot),
             generation: snapshot.generation,
-        });
-        let what = KnownKey {
-            kept: Kept::Prepared(Arc::clone(&cached)),
-            slots: learnt.what.slots,
-        };
-        self.shelf.keep_known(digest, learnt.with(what));
-        cached
+        })
     }
 
     fn count(&self, which: impl FnOnce(&CacheMetrics) -> &prometheus::IntCounter) {

@@ -1,15 +1,16 @@
 //! What a source tells by itself: that a key changed, and whether it would tell.
 //!
 //! A source that pushes holds a [`Pushes`] and says what it hears. What is heard is kept as numbers in [`Trust`], one
-//! that counts and one for each of some thousand slots that ids and digests are hashed to. Whatever is learnt of a key carries
+//! that counts and one for each of many slots that ids and digests are hashed to. Whatever is learnt of a key carries
 //! the number that stood before the source was asked, so that a comparison tells whether anything came between: nothing has to be
-//! found or removed in the cache, and no answer that was under way can undo what was heard meanwhile. Two keys that share
-//! a slot cost a lookup, never a mistake.
+//! found or removed in the cache, and no answer that was under way can undo what was heard meanwhile. Where two keys share a slot,
+//! a change of one has the other looked up: a key is never believed for it, and seldom refused, while lookups fail.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -20,8 +21,11 @@ use crate::authz::digest::KeyDigest;
 #[cfg(test)]
 mod tests;
 
-/// Slots that ids and digests share; 32 KiB of numbers.
-const SLOTS: u16 = 4096;
+/// Slots that ids and digests share, as many as a `u16` tells apart; half a MiB of numbers. Of 100 000 keys in the cache, a change
+/// of one has three others looked up.
+const SLOTS: usize = 1 << 16;
+/// How many armings and losses of pushes are remembered.
+const TURNS: usize = 64;
 
 /// The number that stood when the source was asked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,8 +46,6 @@ pub enum Standing {
 /// What was heard of changes.
 pub struct Trust {
     clock: Arc<dyn Clock>,
-    /// The moment at which pushes were lost or doubt was ordered last, on the monotonic clock, in microseconds.
-    doubted_at_us: AtomicU64,
     /// Counts everything that is heard.
     count: AtomicU64,
     /// When everything changed last.
@@ -52,6 +54,7 @@ pub struct Trust {
     any: AtomicU64,
     /// When pushes were lost or armed last, or doubt was ordered.
     doubt: AtomicU64,
+    turns: Mutex<Turns>,
     /// When the ids and digests of a slot changed last.
     slots: Box<[AtomicU64]>,
     /// Whether every change is heard; true for good where the source does not push.
@@ -60,6 +63,33 @@ pub struct Trust {
     ever_lost: AtomicBool,
     loss: Notify,
     hasher: RandomState,
+}
+
+/// When pushes were armed and lost, by turns.
+#[derive(Debug, Default)]
+struct Turns {
+    /// The oldest first.
+    recent: VecDeque<Turn>,
+    /// The number of the last one that is not remembered.
+    forgotten: u64,
+}
+
+#[derive(Debug)]
+struct Turn {
+    number: u64,
+    /// When they were lost, on the monotonic clock; `None` if they were armed.
+    lost_at: Option<Duration>,
+}
+
+impl Turns {
+    fn note(&mut self, number: u64, lost_at: Option<Duration>) {
+        self.recent.push_back(Turn { number, lost_at });
+        if self.recent.len() > TURNS
+            && let Some(oldest) = self.recent.pop_front()
+        {
+            self.forgotten = oldest.number;
+        }
+    }
 }
 
 /// Where changes of an id or a digest are noted.
@@ -71,11 +101,11 @@ impl Trust {
     pub fn new(source_pushes: bool, clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
-            doubted_at_us: AtomicU64::new(0),
             count: AtomicU64::new(0),
             all: AtomicU64::new(0),
             any: AtomicU64::new(0),
             doubt: AtomicU64::new(0),
+            turns: Mutex::default(),
             slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
             armed: AtomicBool::new(!source_pushes),
             ever_lost: AtomicBool::new(false),
@@ -135,37 +165,71 @@ impl Trust {
         self.loss.notified().await;
     }
 
-    /// Makes everything learnt so far doubtful.
+    /// Makes everything learnt so far doubtful, although nothing was missed.
     pub fn doubt_all(&self) {
-        let now = u64::try_from(self.clock.monotonic().as_micros()).unwrap_or(u64::MAX);
-        self.doubted_at_us.store(now, Ordering::SeqCst);
         self.note(&[&self.doubt]);
     }
 
-    /// When what had been learnt became doubtful last, on the monotonic clock.
-    pub fn doubted_at(&self) -> Duration {
-        Duration::from_micros(self.doubted_at_us.load(Ordering::SeqCst))
+    /// Since when a change may not have been heard, for what was learnt at that moment with that stamp, on the monotonic clock;
+    /// `None` if every change was heard.
+    pub fn unheard_since(&self, stamp: Stamp, learnt_at: Duration) -> Option<Duration> {
+        let turns = self.turns();
+        if turns.forgotten > stamp.0 {
+            return Some(learnt_at);
+        }
+        match turns.recent.iter().find(|turn| turn.number > stamp.0) {
+            None if self.is_armed() => None,
+            // Where an arming is the next, nothing was heard before it.
+            None => Some(learnt_at),
+            Some(turn) => Some(turn.lost_at.unwrap_or(learnt_at)),
+        }
+    }
+
+    /// Notes that pushes are armed, after what was learnt before has become doubtful: whoever sees the one must see the other.
+    fn arm(&self) {
+        let mut turns = self.turns();
+        let number = self.note(&[&self.doubt]);
+        turns.note(number, None);
+        self.armed.store(true, Ordering::SeqCst);
+    }
+
+    /// Notes that pushes are lost; whether they were armed.
+    fn lose(&self) -> bool {
+        let mut turns = self.turns();
+        let was_armed = self.armed.swap(false, Ordering::SeqCst);
+        if was_armed {
+            let now = self.clock.monotonic();
+            let number = self.note(&[&self.doubt]);
+            turns.note(number, Some(now));
+        }
+        was_armed
     }
 
     /// The next number in these places. A stamp taken before this is lower and one taken after is not.
-    fn note(&self, places: &[&AtomicU64]) {
+    fn note(&self, places: &[&AtomicU64]) -> u64 {
         let number = self.count.fetch_add(1, Ordering::SeqCst) + 1;
         for place in places {
             place.fetch_max(number, Ordering::SeqCst);
         }
+        number
     }
 
     fn note_in(&self, slot: Slot) {
         match self.slots.get(usize::from(slot.0)) {
             Some(place) => self.note(&[place, &self.any]),
             None => self.note(&[&self.all, &self.any]),
-        }
+        };
+    }
+
+    fn turns(&self) -> MutexGuard<'_, Turns> {
+        // Every change is whole before anything could panic.
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn slot(hash: u64) -> Slot {
     let [low, high, ..] = hash.to_le_bytes();
-    Slot(u16::from_le_bytes([low, high]) % SLOTS)
+    Slot(u16::from_le_bytes([low, high]))
 }
 
 impl fmt::Debug for Trust {
@@ -200,18 +264,15 @@ impl Pushes {
 
     /// From now on every change is heard. What was learnt before is doubtful: what happened in between was not.
     pub fn armed(&self) {
-        // First the doubt: whoever sees that pushes are armed must see it too. It is as old as the loss.
-        self.trust.note(&[&self.trust.doubt]);
-        self.trust.armed.store(true, Ordering::SeqCst);
+        self.trust.arm();
         tracing::info!(source = self.source, "changes of keys are pushed");
     }
 
-    /// Changes may not be heard any more. `why` is told once, in the log.
+    /// Changes may not be heard any more, or cannot be heard to begin with. That they were lost is told in the log.
     pub fn lost(&self, why: &str) {
-        let was_armed = self.trust.armed.swap(false, Ordering::SeqCst);
+        let was_armed = self.trust.lose();
         let is_first = !self.trust.ever_lost.swap(true, Ordering::SeqCst);
         if was_armed {
-            self.trust.doubt_all();
             tracing::warn!(
                 source = self.source,
                 why,

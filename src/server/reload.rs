@@ -168,6 +168,9 @@ impl Reloader {
             return rest;
         }
         let ordered = std::mem::take(&mut self.is_ordered);
+        if ordered && self.key_file.is_none() {
+            self.doubt_keys();
+        }
         let keys_to_read = keys.advice == Advice::Read;
         let mut settling = None;
         let config_to_read = config.advice == Advice::Read || self.config_is_due;
@@ -272,7 +275,7 @@ impl Reloader {
             .admin
             .config
             .store(Arc::new(shown(&self.config)));
-        if ordered || news == News::New {
+        if self.key_file.is_some() && (ordered || news == News::New) {
             self.keys_succeeded();
         }
         Ok(())
@@ -280,10 +283,7 @@ impl Reloader {
 
     fn reload_keys(&mut self, ordered: bool) -> News {
         let Some(key_file) = &mut self.key_file else {
-            // Nothing is loaded: what was learnt is to be asked for anew.
-            self.in_force.authorizer.cache().doubt_all();
-            self.keys_succeeded();
-            return News::New;
+            return News::Same;
         };
         let Taken { outcome, facts } = files::read_keys(key_file.path(), &self.config.policy);
         let news = key_file.was_read(facts, self.clock.monotonic());
@@ -322,17 +322,24 @@ impl Reloader {
             .metrics
             .reloads
             .succeeded(What::Keys, self.clock.now());
-        let Some(key_file) = &mut self.key_file else {
-            return tracing::info!("each key is looked up anew at its next use");
-        };
         observer.metrics.invalidations.file.inc();
         source.set_up(true);
-        key_file.is_well();
+        if let Some(key_file) = &mut self.key_file {
+            key_file.is_well();
+        }
         tracing::info!(
             keys = admin.file.load().keys,
             generation = self.generation.0,
             "keys reloaded"
         );
+    }
+
+    /// Has the keys of a remote source looked up anew, which is what reading them is.
+    fn doubt_keys(&self) {
+        self.in_force.authorizer.cache().doubt_all();
+        let reloads = &self.in_force.observer.metrics.reloads;
+        reloads.succeeded(What::Keys, self.clock.now());
+        tracing::info!("each key is looked up anew at its next use");
     }
 
     fn keys_failed(&mut self, error: &LoadError, ordered: bool) {

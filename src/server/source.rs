@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::authz::clock::Clock;
 use crate::config::{Config, SourceConfig, defaults};
-use crate::keys::cache::{KeyCache, Prepare, RemoteSource, probe_digest};
+use crate::keys::cache::{KeyCache, Prepare, RemoteSettings, probe_digest};
 use crate::keys::http::{HttpSource, HttpSourceError};
 use crate::keys::redis::{RedisSource, RedisSourceError};
 use crate::keys::source::{KeySource, SourceError};
@@ -83,7 +83,7 @@ impl Remote {
         };
         let capacity = |entries| u64::try_from(entries).unwrap_or(u64::MAX);
         let name = source.name();
-        let remote = RemoteSource {
+        let remote = RemoteSettings {
             source,
             clock: Arc::clone(clock),
             capacity: capacity(config.cache.capacity),

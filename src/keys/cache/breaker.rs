@@ -1,8 +1,8 @@
 //! Whether the source is worth asking: a dead one must not cost each request a timeout.
 //!
-//! One key may be slow or broken at a source that is well, so that failures alone prove nothing: after a few in a row a digest that
-//! nobody has is asked for, and only if that fails too the source is given up; so it is when pushes are lost, which may be the
-//! first sign. It is asked for that digest alone then, until it answers. Nobody's request is the trial.
+//! One key may be slow or broken at a source that is well, so that failures alone prove nothing: after a few in a row, or a while
+//! after one, a digest that nobody has is asked for, and only if that fails too the source is given up; so it is when pushes are
+//! lost, which may be the first sign. It is asked for that digest alone then, until it answers. Nobody's request is the trial.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,9 +17,10 @@ use crate::authz::clock::Clock;
 use crate::authz::digest::{DigestKind, KeyDigest};
 use crate::observe::metrics::SourceMetrics;
 
-/// Failures in a row after which the source itself is tried: enough that a hiccup does not count.
+/// Failures in a row after which the source itself is tried at once: enough that a hiccup does not count.
 const SUSPICIOUS: u32 = 3;
-/// Between two tries of a source that is given up: it is back in use within a second of its recovery, and bears the tries.
+/// From a failure to a try, and between two tries of a source that is given up: it is back in use within a second of its recovery,
+/// and bears the tries.
 const RETRY: Duration = Duration::from_millis(500);
 /// Failures of lookups are told in the log at most so often.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
@@ -52,6 +53,9 @@ pub(super) struct Breaker {
     clock: Arc<dyn Clock>,
     metrics: Option<SourceMetrics>,
     state: Mutex<State>,
+    /// There was a failure.
+    failure: Notify,
+    /// There were a few in a row.
     suspicion: Notify,
 }
 
@@ -87,6 +91,7 @@ impl Breaker {
             clock,
             metrics,
             state: Mutex::default(),
+            failure: Notify::new(),
             suspicion: Notify::new(),
         }
     }
@@ -126,6 +131,7 @@ impl Breaker {
             tokio::select! {
                 () = self.suspicion.notified() => {}
                 () = trust.lost() => {}
+                () = self.lasting_failure() => {}
             }
             loop {
                 let answers = self.lock().answers;
@@ -139,15 +145,27 @@ impl Breaker {
         }
     }
 
+    /// Waits for a failure that no answer follows for a while: where nobody else asks, nobody else finds out whether it was one
+    /// key's.
+    async fn lasting_failure(&self) {
+        loop {
+            self.failure.notified().await;
+            tokio::time::sleep(RETRY).await;
+            if self.lock().failure.is_some() {
+                return;
+            }
+        }
+    }
+
     fn answered(&self) {
         let was_given_up = {
             let mut state = self.lock();
             state.answers += 1;
             state.failures_in_a_row = 0;
             state.failure = None;
+            self.set_up(true, &state);
             std::mem::take(&mut state.given_up)
         };
-        self.set_up(true);
         if was_given_up {
             tracing::info!(source = self.source.name(), "the source answers again");
         }
@@ -159,6 +177,8 @@ impl Breaker {
             let mut state = self.lock();
             state.failures_in_a_row = state.failures_in_a_row.saturating_add(1);
             state.failure = Some(told(error));
+            self.set_up(false, &state);
+            self.failure.notify_one();
             if state.failures_in_a_row >= SUSPICIOUS {
                 self.suspicion.notify_one();
             }
@@ -170,7 +190,6 @@ impl Breaker {
             }
             is_due
         };
-        self.set_up(false);
         if is_told {
             tracing::warn!(source = self.source.name(), %error, "a key could not be looked up");
         }
@@ -184,9 +203,9 @@ impl Breaker {
                 return false;
             }
             state.failure = Some(told(error));
+            self.set_up(false, &state);
             std::mem::replace(&mut state.given_up, true)
         };
-        self.set_up(false);
         if !was_given_up {
             tracing::error!(
                 source = self.source.name(),
@@ -197,7 +216,8 @@ impl Breaker {
         true
     }
 
-    fn set_up(&self, up: bool) {
+    /// Under the lock, so that the gauge is of the state.
+    fn set_up(&self, up: bool, _state: &MutexGuard<'_, State>) {
         if let Some(metrics) = &self.metrics {
             metrics.set_up(up);
         }

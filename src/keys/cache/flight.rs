@@ -41,7 +41,7 @@ struct Open {
     driver: Option<mpsc::UnboundedSender<Shared<Flight>>>,
 }
 
-/// The flights that somebody waits for.
+/// The flights under way.
 #[derive(Default)]
 pub(super) struct Flights(Arc<Mutex<Open>>);
 
@@ -89,7 +89,7 @@ impl Flights {
 
     /// Brings every flight to its end that begins from now on. Never ends.
     pub(super) async fn drive(&self) {
-        // As many flights are under way as there are places for lookups, and no more.
+        // No more wait here than there are callers: what finds no place for its lookup ends at its first turn.
         let (driver, mut begun) = mpsc::unbounded_channel();
         lock(&self.0).driver = Some(driver);
         let mut under_way = FuturesUnordered::new();

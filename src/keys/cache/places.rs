@@ -1,8 +1,8 @@
 //! How many lookups may be under way at once, and who makes room for whom.
 //!
 //! A flood of digests that nobody has takes every place there is, and would keep out the keys in use when their time is over. So
-//! whoever asks for a digest that was known lately and finds all places taken gets that of the stranger who came first. The bound
-//! holds at every moment.
+//! whoever asks for a digest that was known lately and finds all places taken gets that of the stranger who came first, whose
+//! lookup ends at its next turn.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -20,7 +20,7 @@ use crate::authz::key::KeyRecord;
 use crate::observe::metrics::{SourceMetrics, SourceResult};
 
 /// A source, and how long and how much of it is kept.
-pub struct RemoteSource {
+pub struct RemoteSettings {
     /// The source.
     pub source: Arc<dyn KeySource>,
     /// Tells what is fresh.
@@ -50,15 +50,15 @@ pub(super) struct Remote {
 
 /// What a lookup needs, for as long as it is under way.
 struct Asking {
-    settings: RemoteSource,
+    settings: RemoteSettings,
     trust: Arc<Trust>,
     breaker: Breaker,
     places: Places,
 }
 
 impl Remote {
-    pub(super) fn new(settings: RemoteSource) -> Self {
-        let RemoteSource {
+    pub(super) fn new(settings: RemoteSettings) -> Self {
+        let RemoteSettings {
             source,
             clock,
             metrics,
@@ -130,18 +130,20 @@ impl Remote {
         self.asking.is_still_unknown(learnt, now)
     }
 
-    /// Whether a known key may serve although the source failed just now: for `stale_if_error` from the moment on at which it
-    /// was no longer to be believed, be it for its age or because changes were no longer heard.
+    /// Whether a known key may serve although the source failed just now: until `stale_if_error` after the moment from which on it
+    /// was not to be believed any more, be it for its age or because changes were not heard.
     pub(super) fn may_stand_in<P>(&self, learnt: &Learnt<KnownKey<P>>) -> bool {
         let Asking {
             settings, trust, ..
         } = &*self.asking;
-        let stale_since = match trust.standing(learnt.stamp, learnt.what.slots) {
-            Standing::Outdated => return false,
-            Standing::Current => learnt.stale_at(),
-            Standing::Doubtful => trust.doubted_at().clamp(learnt.at, learnt.stale_at()),
-        };
-        settings.clock.monotonic().saturating_sub(stale_since) < settings.stale_if_error
+        if trust.standing(learnt.stamp, learnt.what.slots) == Standing::Outdated {
+            return false;
+        }
+        let stale_at = learnt.stale_at();
+        let stale_since = trust
+            .unheard_since(learnt.stamp, learnt.at)
+            .map_or(stale_at, |since| since.clamp(learnt.at, stale_at));
+        settings.clock.monotonic() < stale_since.saturating_add(settings.stale_if_error)
     }
 
     /// The key as it is kept on the shelf.

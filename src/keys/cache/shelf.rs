@@ -6,13 +6,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use moka::ops::compute::Op;
 use moka::sync::Cache;
 
 use super::super::push::{Slot, Stamp};
 use super::super::source::InvalidRecord;
 use super::CachedKey;
 use crate::authz::digest::{DigestHasher, KeyDigest};
-use crate::authz::key::KeyRecord;
+use crate::authz::key::{KeyId, KeyRecord};
+use crate::authz::snapshot::Generation;
 
 /// A known key that nobody asked for in so long is not kept: its series in the metrics go after an hour too, and must go last.
 const IDLE: Duration = Duration::from_mins(59);
@@ -30,16 +32,6 @@ pub(super) struct Learnt<T> {
 }
 
 impl<T> Learnt<T> {
-    /// Something else of the same age and worth.
-    pub(super) fn with<U>(&self, what: U) -> Learnt<U> {
-        Learnt {
-            what,
-            at: self.at,
-            fresh_for: self.fresh_for,
-            stamp: self.stamp,
-        }
-    }
-
     pub(super) fn is_fresh(&self, now: Duration) -> bool {
         now.saturating_sub(self.at) < self.fresh_for
     }
@@ -47,6 +39,17 @@ impl<T> Learnt<T> {
     /// The moment from which on it is not fresh any more.
     pub(super) fn stale_at(&self) -> Duration {
         self.at.saturating_add(self.fresh_for)
+    }
+}
+
+impl<P> Learnt<KnownKey<P>> {
+    /// The same key of the same age and worth, kept in another way.
+    pub(super) fn with_kept(self, kept: Kept<P>) -> Self {
+        let slots = self.what.slots;
+        Self {
+            what: KnownKey { kept, slots },
+            ..self
+        }
     }
 }
 
@@ -70,8 +73,17 @@ impl<P> Clone for KnownKey<P> {
 pub(super) enum Kept<P> {
     /// With what was prepared for it.
     Prepared(Arc<CachedKey<P>>),
+    /// Refused, because it does not fit a policy.
+    Refused(Arc<RefusedKey>),
     /// As it was learnt.
     Bare(Arc<KeyRecord>),
+}
+
+/// A key that does not fit the policy of a generation.
+pub(super) struct RefusedKey {
+    pub(super) record: Arc<KeyRecord>,
+    pub(super) invalid: InvalidRecord,
+    pub(super) generation: Generation,
 }
 
 // Derived, it would ask for a `P` that can be cloned.
@@ -79,6 +91,7 @@ impl<P> Clone for Kept<P> {
     fn clone(&self) -> Self {
         match self {
             Self::Prepared(cached) => Self::Prepared(Arc::clone(cached)),
+            Self::Refused(refused) => Self::Refused(Arc::clone(refused)),
             Self::Bare(record) => Self::Bare(Arc::clone(record)),
         }
     }
@@ -88,6 +101,7 @@ impl<P> Kept<P> {
     pub(super) fn record(&self) -> &Arc<KeyRecord> {
         match self {
             Self::Prepared(cached) => &cached.record,
+            Self::Refused(refused) => &refused.record,
             Self::Bare(record) => record,
         }
     }
@@ -99,6 +113,8 @@ pub(super) type NotKnown = Option<InvalidRecord>;
 pub(super) struct Shelf<P> {
     known: Cache<KeyDigest, Learnt<KnownKey<P>>, DigestHasher>,
     unknown: Cache<KeyDigest, Learnt<NotKnown>, DigestHasher>,
+    /// When a key's record last said that it is revoked or disabled, whichever of its digests was looked up.
+    stopped: Cache<KeyId, Duration>,
 }
 
 impl<P: Send + Sync + 'static> Shelf<P> {
@@ -111,6 +127,7 @@ impl<P: Send + Sync + 'static> Shelf<P> {
             unknown: Cache::builder()
                 .max_capacity(0)
                 .build_with_hasher(DigestHasher::default()),
+            stopped: Cache::new(0),
         }
     }
 
@@ -130,6 +147,7 @@ impl<P: Send + Sync + 'static> Shelf<P> {
                 .time_to_idle(IDLE)
                 .build_with_hasher(DigestHasher::default()),
             unknown: unknown.build_with_hasher(DigestHasher::default()),
+            stopped: Cache::new(capacity),
         }
     }
 
@@ -141,12 +159,40 @@ impl<P: Send + Sync + 'static> Shelf<P> {
         self.unknown.get(digest)
     }
 
-    /// Keeps a known key.
+    /// Whether the key's record said, when it was asked for at that moment or later, that it is revoked or disabled.
+    pub(super) fn was_stopped_since(&self, id: &KeyId, at: Duration) -> bool {
+        self.stopped.get(id).is_some_and(|stopped| stopped >= at)
+    }
+
+    /// Keeps what the source answered of a known key.
     pub(super) fn keep_known(&self, digest: &KeyDigest, learnt: Learnt<KnownKey<P>>) {
-        if matches!(learnt.what.kept, Kept::Bare(_)) {
-            self.unknown.invalidate(digest);
+        let record = learnt.what.kept.record();
+        if record.is_stopped() {
+            self.stopped.insert(record.id.clone(), learnt.at);
         }
+        self.unknown.invalidate(digest);
         self.known.insert(*digest, learnt);
+    }
+
+    /// Keeps a key of a file's.
+    pub(super) fn keep_of_file(&self, digest: &KeyDigest, learnt: Learnt<KnownKey<P>>) {
+        self.known.insert(*digest, learnt);
+    }
+
+    /// Replaces what is kept of a known key, if it still is what was made of that record: whatever else is kept is newer.
+    pub(super) fn replace(
+        &self,
+        digest: &KeyDigest,
+        record: &Arc<KeyRecord>,
+        with: impl FnOnce(Learnt<KnownKey<P>>) -> Learnt<KnownKey<P>>,
+    ) {
+        self.known.entry(*digest).and_compute_with(|entry| {
+            let kept = entry.map(moka::Entry::into_value);
+            match kept.filter(|kept| Arc::ptr_eq(kept.what.kept.record(), record)) {
+                Some(kept) => Op::Put(with(kept)),
+                None => Op::Nop,
+            }
+        });
     }
 
     /// Keeps that a digest is not known; what was known of it before is over.
@@ -159,11 +205,6 @@ impl<P: Send + Sync + 'static> Shelf<P> {
         self.known.invalidate_all();
         // moka only marks them; the memory is wanted back.
         self.known.run_pending_tasks();
-    }
-
-    pub(super) fn forget_unknown(&self) {
-        self.unknown.invalidate_all();
-        self.unknown.run_pending_tasks();
     }
 
     /// How many known and unknown digests are kept.

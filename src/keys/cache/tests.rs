@@ -20,6 +20,7 @@ mod failing;
 mod file;
 mod pushed;
 mod remote;
+mod shelf;
 
 /// A clock that stands still until it is moved.
 #[derive(Default)]

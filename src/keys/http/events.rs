@@ -40,6 +40,7 @@ pub(super) async fn follow(source: &HttpSource, url: &EventsUrl, pushes: &Pushes
             }
             Err(why) => {
                 let why = why.to_string();
+                pushes.lost(&why);
                 if told.as_ref() != Some(&why) {
                     tracing::warn!(
                         source = "http",

@@ -71,6 +71,7 @@ impl Listener<'_> {
                             "changes of keys are not pushed; each key is looked up at its next use"
                         );
                     }
+                    self.pushes.lost(&why);
                     told = Some(why);
                 }
             }

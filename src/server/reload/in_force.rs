@@ -51,13 +51,13 @@ impl InForce {
         self.authorizer.cache().forget_all();
     }
 
-    /// Puts a policy in force under which a remote source's keys are used from now on.
+    /// Puts a policy in force under which a remote source's keys are used from now on. What the cache holds of them is held to it at
+    /// its next use.
     pub(super) fn install_policy(&self, generation: Generation, policy: &Arc<Policy>) {
         self.authorizer.install(Arc::new(Snapshot {
             generation,
             policy: Arc::clone(policy),
             keys: None,
         }));
-        self.authorizer.cache().forget_refused();
     }
 }

@@ -57,6 +57,21 @@ async fn known_and_unknown_are_kept_each_for_its_time() {
 }
 
 #[tokio::test]
+async fn a_hangup_has_every_key_looked_up_anew() {
+    let service = KeyService::start().await;
+    service.put("k", "k", json!({}));
+    let asked = Asked::start(&of("http", &keys_url(service.address))).await;
+    assert_eq!(asked.said("k").await, "allowed");
+    service.put("k", "k", revoked());
+    assert_eq!(asked.said("k").await, "allowed", "the key is at hand");
+    let before = asked.keyward.reloads("keys", "success").await;
+    asked.keyward.process.signal("HUP");
+    asked.becomes("k", "key_revoked").await;
+    let after = asked.keyward.reloads("keys", "success").await;
+    assert!((after - before - 1.0).abs() < 0.5, "{before}, {after}");
+}
+
+#[tokio::test]
 async fn max_age_may_shorten_the_time_and_not_lengthen_it() {
     let service = KeyService::start().await;
     service.put("k", "k", json!({}));

@@ -198,14 +198,94 @@ async fn a_record_is_held_to_the_policy_that_it_is_used_with() {
             keys: None,
         },
     );
-    scene.cache.forget_refused();
+    // The key is at hand: it is held to the new policy without being asked for.
     assert_eq!(scene.find("p").await, "p");
-    assert_eq!(scene.source.asked(), 2);
-    // A reload that takes the plan away refuses the key that is at hand, without asking for it.
-    scene.snapshot = Snapshot {
-        generation: Generation(3),
-        ..without
-    };
+    let with = std::mem::replace(&mut scene.snapshot, without);
     assert_eq!(scene.find("p").await, no_plan);
-    assert_eq!(scene.source.asked(), 2);
+    assert_eq!(scene.source.asked(), 1);
+    // A check that began under the snapshot before has no say in those that came after.
+    scene.snapshot = with;
+    assert_eq!(scene.find("p").await, "p");
+    assert_eq!(scene.source.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_key_that_does_not_fit_is_looked_up_again_as_soon_as_one_that_is_not_valid() {
+    let mut planned = record("p");
+    planned.plan = Some("gold".parse().unwrap());
+    let scene = Scene::of(ScriptedSource::of(&[Arc::new(planned)]), Duration::ZERO);
+    assert_ne!(scene.find("p").await, "p");
+    let mended = Ok(SourceAnswer::Found(Arc::new(record("p"))));
+    scene.source.answer(digest_of("p"), mended);
+    scene.clock.forward(4);
+    assert_ne!(scene.find("p").await, "p");
+    scene.clock.forward(1);
+    assert_eq!(scene.find("p").await, "p");
+}
+
+#[tokio::test]
+async fn a_key_that_was_found_stopped_by_one_secret_stands_in_by_none() {
+    let stops: [fn(&mut KeyRecord); 2] = [
+        |key| key.revoked_at = Some(Timestamp::UNIX_EPOCH.into()),
+        |key| key.enabled = false,
+    ];
+    for stop in stops {
+        let mut key = record("first");
+        key.secrets = [key.secrets, record("second").secrets].concat().into();
+        let scene = Scene::of(
+            ScriptedSource::of(&[Arc::new(key.clone())]),
+            Duration::from_hours(1),
+        );
+        for secret in ["first", "second"] {
+            assert_eq!(scene.find(secret).await, "first");
+        }
+        scene.clock.forward(60);
+        stop(&mut key);
+        let stopped = Ok(SourceAnswer::Found(Arc::new(key)));
+        scene.source.answer(digest_of("first"), stopped);
+        assert_eq!(scene.find("first").await, "first");
+        scene
+            .source
+            .fail_all(Some(SourceError::Failed("down".into())));
+        assert_eq!(scene.find("second").await, FAILED);
+        scene.clock.forward(60);
+        assert_eq!(
+            scene.find("first").await,
+            "first",
+            "it says itself that it is stopped"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_failure_that_no_lookup_follows_is_not_held_against_the_source() {
+    let scene = Scene::new();
+    scene.source.answer(digest_of("a"), down());
+    tended(&scene, async {
+        assert_eq!(scene.find("a").await, FAILED);
+        let health = scene.cache.source_health().unwrap();
+        assert_eq!(health.failure.as_deref(), Some("down"));
+        while scene.cache.source_health().unwrap().failure.is_some() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(scene.source.asked(), 2);
+        let up = "keyward_source_up{source=\"http\"} 1";
+        assert!(scene.metrics.render().contains(up));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_source_that_cannot_begin_to_push_is_tried() {
+    let scene = Scene::of(ScriptedSource::of(&records()).pushing(), Duration::ZERO);
+    scene
+        .source
+        .fail_all(Some(SourceError::Failed("down".into())));
+    tended(&scene, async {
+        scene.pushes().lost("refused");
+        while !scene.cache.source_health().unwrap().given_up {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }

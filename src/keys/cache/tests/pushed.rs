@@ -162,6 +162,77 @@ async fn once_pushes_are_lost_a_key_stands_in_for_its_bound_and_no_longer_for_it
 }
 
 #[tokio::test]
+async fn a_loss_after_a_loss_begins_no_bound_anew() {
+    let scene = Scene::of(
+        ScriptedSource::of(&records()).pushing(),
+        Duration::from_secs(30),
+    );
+    scene.pushes().armed();
+    assert_eq!(scene.find("a").await, "a");
+    scene.source.answer(digest_of("a"), down());
+    scene.clock.forward(5);
+    scene.pushes().lost("cut");
+    for _ in 0..100 {
+        scene.pushes().armed();
+        scene.pushes().lost("cut again");
+    }
+    scene.clock.forward(28);
+    scene.pushes().armed();
+    scene.clock.forward(1);
+    scene.pushes().lost("cut again");
+    let want = "the source failed: down";
+    assert_eq!(
+        scene.find("a").await,
+        want,
+        "too many losses to remember all"
+    );
+    // What is learnt while nothing is heard is to be doubted from then on.
+    assert_eq!(scene.find("b").await, "b");
+    scene.source.answer(digest_of("b"), down());
+    for (forward, told) in [(29, "b"), (1, want)] {
+        scene.clock.forward(forward);
+        scene.pushes().armed();
+        scene.pushes().lost("cut again");
+        assert_eq!(scene.find("b").await, told);
+    }
+}
+
+#[tokio::test]
+async fn the_first_loss_that_concerns_a_key_begins_its_bound() {
+    let scene = Scene::of(
+        ScriptedSource::of(&records()).pushing(),
+        Duration::from_secs(30),
+    );
+    scene.pushes().armed();
+    assert_eq!(scene.find("a").await, "a");
+    scene.source.answer(digest_of("a"), down());
+    scene.clock.forward(5);
+    scene.pushes().lost("cut");
+    for (forward, told) in [(28, "a"), (1, "a"), (1, "the source failed: down")] {
+        scene.clock.forward(forward);
+        assert_eq!(scene.find("a").await, told);
+        scene.pushes().armed();
+        scene.pushes().lost("cut again");
+    }
+}
+
+#[tokio::test]
+async fn who_comes_after_a_change_does_not_hear_that_a_digest_was_unknown_before() {
+    let scene = pushing();
+    scene.source.hold();
+    let mut early = Box::pin(scene.find("c"));
+    assert_eq!((&mut early).now_or_never(), None);
+    let new = Ok(SourceAnswer::Found(Arc::new(record("c"))));
+    scene.source.answer(digest_of("c"), new);
+    scene.pushes().key_changed("c");
+    let mut late = Box::pin(scene.find("c"));
+    assert_eq!((&mut late).now_or_never(), None);
+    assert_eq!(scene.source.asked(), 1);
+    scene.source.let_pass();
+    assert_eq!((&*early.await, &*late.await), ("unknown", "c"));
+}
+
+#[tokio::test]
 async fn an_order_to_doubt_has_each_key_looked_up_once() {
     let scene = Scene::new();
     assert_eq!(scene.find("a").await, "a");
@@ -170,4 +241,16 @@ async fn an_order_to_doubt_has_each_key_looked_up_once() {
         assert_eq!(scene.find("a").await, "a");
         assert_eq!(scene.source.asked(), 2);
     }
+}
+
+#[tokio::test]
+async fn an_order_to_doubt_takes_nothing_from_a_key_whose_source_fails() {
+    let scene = Scene::new();
+    assert_eq!(scene.find("a").await, "a");
+    scene.source.answer(digest_of("a"), down());
+    scene.cache.doubt_all();
+    scene.clock.forward(59);
+    assert_eq!(scene.find("a").await, "a");
+    scene.clock.forward(1);
+    assert_eq!(scene.find("a").await, "the source failed: down");
 }

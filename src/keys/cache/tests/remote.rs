@@ -24,7 +24,7 @@ impl Scene {
         let clock = Arc::new(StillClock::default());
         let metrics = Metrics::new(10).unwrap();
         let (prepared, prepare) = counting();
-        let remote = RemoteSource {
+        let remote = RemoteSettings {
             source: Arc::<ScriptedSource>::clone(&source),
             clock: Arc::<StillClock>::clone(&clock),
             capacity: 100,
