@@ -217,6 +217,12 @@ fn report(error: &Error) {
     }
 }
 
+/// Tells on stderr what a person should know of a command that goes on.
+fn note(text: &str) {
+    let bold = anstyle::Style::new().bold();
+    _ = writeln!(anstream::stderr().lock(), "{bold}note:{bold:#} {text}");
+}
+
 /// The value of an environment variable; `None` if it is unset or not UTF-8.
 #[expect(
     clippy::disallowed_methods,

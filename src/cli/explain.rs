@@ -94,8 +94,7 @@ pub(super) fn run(arguments: &Explain, out: &mut impl Write) -> Result<Outcome, 
     let attributes = request.attributes(arguments);
     let decision = runtime.block_on(async {
         if let Some(remote) = &remote {
-            // A server has connected long before a request comes; why it cannot, the lookup tells.
-            _ = remote.try_once().await;
+            remote.connect().await;
         }
         authorizer.decide(&attributes, &snapshot, &mut steps).await
     });

@@ -17,7 +17,7 @@ use super::{Error, Outcome};
 use crate::authz::clock::{Clock, SystemClock};
 use crate::authz::digest::{DigestKind, Digester, KeyDigest};
 use crate::config::Config;
-use crate::keys::secret::NewSecret;
+use crate::keys::secret::{NewSecret, looks_like_one};
 use crate::yaml::{DurationSpec, TimeSpec};
 
 /// Does what the subcommand says.
@@ -69,6 +69,17 @@ fn digest(secret: &NewSecret, config: Option<&Config>) -> Result<KeyDigest, Erro
             .map(|digester| secret.digest(&digester))
             .map_err(|error| Error::Failed(error.to_string())),
     }
+}
+
+/// A secret in the place of an id is refused and not repeated.
+fn refuse_secret(id: &str) -> Result<(), Error> {
+    if !looks_like_one(id) {
+        return Ok(());
+    }
+    Err(Error::Usage(
+        "that looks like a secret, which is never an argument, and not like a key's id; `keyward explain --key-file -` tells whose it is"
+            .to_owned(),
+    ))
 }
 
 fn time(argument: &str, text: Option<&str>) -> Result<Option<TimeSpec>, Error> {

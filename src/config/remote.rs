@@ -17,11 +17,11 @@ use crate::yaml::{DurationSpec, Place};
 /// The checked form of an HTTP source; paths are relative to `base`.
 pub(super) fn check_http(spec: &HttpSpec, at: &Place<'_>, base: &Path) -> Option<HttpSettings> {
     let before = at.problems_so_far();
-    let url: Option<UrlTemplate> = check_url(&spec.url, &at.field("url"));
+    let url: Option<UrlTemplate> = check_url(&spec.url, KEYS_EXAMPLE, &at.field("url"));
     let events_url: Option<EventsUrl> = spec
         .events_url
         .as_deref()
-        .and_then(|text| check_url(text, &at.field("events_url")));
+        .and_then(|text| check_url(text, EVENTS_EXAMPLE, &at.field("events_url")));
     let timeout = check_timeout(spec.timeout, &at.field("timeout"));
     let token = check_file(
         spec.bearer_token_file.as_deref(),
@@ -156,15 +156,26 @@ fn check_nodes(texts: &[String], at: &Place<'_>) -> Option<Vec<RedisUrl>> {
     (nodes.len() == texts.len()).then_some(nodes)
 }
 
-fn check_url<T: FromStr<Err = InvalidUrl>>(text: &str, at: &Place<'_>) -> Option<T> {
+/// What a URL of keys looks like.
+const KEYS_EXAMPLE: &str = "write one such as https://keys.internal/v1/keys/{digest}";
+/// What a URL of events looks like.
+const EVENTS_EXAMPLE: &str = "write one such as https://keys.internal/v1/events";
+
+fn check_url<T: FromStr<Err = InvalidUrl>>(
+    text: &str,
+    example: &'static str,
+    at: &Place<'_>,
+) -> Option<T> {
     let error = match text.parse() {
         Ok(url) => return Some(url),
         Err(error) => error,
     };
     let help = match error {
-        InvalidUrl::Syntax | InvalidUrl::Scheme | InvalidUrl::NoDigest => {
-            "write one such as https://keys.internal/v1/keys/{digest}"
-        }
+        InvalidUrl::Syntax
+        | InvalidUrl::Scheme
+        | InvalidUrl::NoDigest
+        | InvalidUrl::Braces
+        | InvalidUrl::BracesInEvents => example,
         InvalidUrl::Userinfo => "put a bearer token in the file that `bearer_token_file` names",
         InvalidUrl::Fragment => "leave out `#` and what follows it",
     };
@@ -184,7 +195,9 @@ fn check_redis_url(text: &str, at: &Place<'_>) -> Option<RedisUrl> {
         InvalidRedisUrl::Userinfo => {
             "write the user in `username`, and put the password in the file that `password_file` names"
         }
-        InvalidRedisUrl::Options => "leave out `?` or `#` and what follows it",
+        InvalidRedisUrl::Options => {
+            "leave out `?` or `#` and what follows it; behind a socket is database 0"
+        }
     };
     at.problem_with_help(error.to_string(), help);
     None

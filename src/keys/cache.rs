@@ -25,7 +25,7 @@ mod shelf;
 #[cfg(test)]
 mod tests;
 
-pub use breaker::{SourceHealth, probe_digest};
+pub use breaker::SourceHealth;
 pub use remote::RemoteSettings;
 
 use remote::Remote;
@@ -299,7 +299,9 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
             Kept::Refused(refused) if refused.generation == generation => {
                 return Lookup::Invalid(refused.invalid.clone());
             }
-            kept => Arc::clone(kept.record()),
+            kept @ (Kept::Prepared(_) | Kept::Refused(_) | Kept::Bare(_)) => {
+                Arc::clone(kept.record())
+            }
         };
         if let Err(invalid) = fits(&record, &snapshot.policy) {
             tracing::warn!(%digest, problem = %invalid.problem, "a key is refused for its record");

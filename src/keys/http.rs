@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
-use reqwest::{RequestBuilder, StatusCode};
+use reqwest::{RequestBuilder, Response, StatusCode};
+use tokio::sync::Notify;
 
 use super::push::Pushes;
 use super::source::{
-    FollowFuture, KeySource, LookupFuture, SourceAnswer, SourceError, SourceReply,
+    FollowFuture, KeySource, LookupFuture, SourceAnswer, SourceError, SourceReply, probe_digest,
 };
 use crate::authz::clock::Clock;
 use crate::authz::digest::KeyDigest;
@@ -54,6 +55,15 @@ pub struct HttpSource {
     clients: ArcSwap<Clients>,
     token_file: Followed,
     tls_files: Followed,
+    /// A lookup was not answered in time, and the connection that it may have begun to make has gone with it.
+    cold: Notify,
+}
+
+/// An answer that is understood.
+struct Answered {
+    reply: SourceReply,
+    /// What was not read of it, and says nothing.
+    rest: Option<Response>,
 }
 
 impl HttpSource {
@@ -75,11 +85,44 @@ impl HttpSource {
             clients: ArcSwap::from_pointee(clients),
             token_file,
             tls_files,
+            cold: Notify::new(),
+        })
+    }
+
+    /// Connects, in its own time, by asking for what nobody has. Whoever needs an answer asks again.
+    pub async fn connect(&self) {
+        let nobodys = probe_digest();
+        let asking = tokio::time::timeout(self.timing.open_within, self.ask_once(&nobodys));
+        if let Ok(Ok(answered)) = asking.await {
+            self.finish(answered).await;
+        }
+    }
+
+    /// Has a connection at hand for lookups. Never ends.
+    async fn keep_warm(&self) {
+        loop {
+            self.connect().await;
+            self.cold.notified().await;
+        }
+    }
+
+    /// Tries the source once: looks up what nobody has, and opens the stream of events where there is one.
+    ///
+    /// # Errors
+    /// When one of them fails.
+    pub async fn try_once(&self) -> Result<(), SourceError> {
+        self.connect().await;
+        self.lookup(&probe_digest()).await?;
+        let Some(url) = &self.settings.events_url else {
+            return Ok(());
+        };
+        events::open(self, url).await.map(drop).map_err(|why| {
+            SourceError::Failed(format!("changes of keys would not be heard: {why}").into())
         })
     }
 
     /// Asks, and asks a second time if the first may have met a moment that has passed.
-    async fn ask(&self, digest: &KeyDigest) -> Result<SourceReply, Failure> {
+    async fn ask(&self, digest: &KeyDigest) -> Result<Answered, Failure> {
         match self.ask_once(digest).await {
             Err(Failure::Passing(_)) => {
                 tokio::time::sleep(part_of(RETRY_WITHIN)).await;
@@ -89,21 +132,27 @@ impl HttpSource {
         }
     }
 
-    async fn ask_once(&self, digest: &KeyDigest) -> Result<SourceReply, Failure> {
+    async fn ask_once(&self, digest: &KeyDigest) -> Result<Answered, Failure> {
         let url = self.settings.url.url(digest);
         let client = self.clients.load_full();
         let request = client.lookups.get(url).header(ACCEPT, "application/json");
         let response = self.authorized(request).send().await?;
         let max_age = freshness::max_age(response.headers());
-        let answer = match response.status() {
-            StatusCode::OK => body::record(response, digest).await?,
-            StatusCode::NOT_FOUND => {
-                body::skip(response, self.timing.skip_within).await;
-                SourceAnswer::NotFound
-            }
+        let (answer, rest) = match response.status() {
+            StatusCode::OK => (body::record(response, digest).await?, None),
+            StatusCode::NOT_FOUND => (SourceAnswer::NotFound, Some(response)),
             status => return Err(Failure::of_status(status)),
         };
-        Ok(SourceReply { answer, max_age })
+        let reply = SourceReply { answer, max_age };
+        Ok(Answered { reply, rest })
+    }
+
+    /// What is read of an answer once it is known, for its connection's sake: never more than a moment.
+    async fn finish(&self, answered: Answered) -> SourceReply {
+        if let Some(rest) = answered.rest {
+            body::skip(rest, self.timing.skip_within).await;
+        }
+        answered.reply
     }
 
     /// The request with the bearer token (RFC 6750 section 2.1), if there is one.
@@ -122,8 +171,13 @@ impl KeySource for HttpSource {
 
     fn lookup<'a>(&'a self, digest: &'a KeyDigest) -> LookupFuture<'a> {
         Box::pin(async {
-            let answered = tokio::time::timeout(self.settings.timeout, self.ask(digest)).await;
-            Ok(answered.map_err(|_| SourceError::Timeout)??)
+            let asking = tokio::time::timeout(self.settings.timeout, self.ask(digest));
+            let answered = asking.await.map_err(|_| {
+                // What takes longer to connect to than a lookup may take would never be reached by lookups.
+                self.cold.notify_one();
+                SourceError::Timeout
+            })??;
+            Ok(self.finish(answered).await)
         })
     }
 
@@ -139,7 +193,7 @@ impl KeySource for HttpSource {
                     None => std::future::pending().await,
                 }
             };
-            futures_util::future::join(events, rotation::follow(self)).await;
+            tokio::join!(events, rotation::follow(self), self.keep_warm());
         })
     }
 }

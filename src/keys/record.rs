@@ -218,6 +218,21 @@ pub fn answer(json: &str, asked: &KeyDigest) -> SourceAnswer {
 
 /// The record that a text says, but for what only a policy can tell.
 fn from_json(json: &str) -> Result<Arc<KeyRecord>, InvalidRecord> {
+    read_json(json, |spec, top| spec.check(top, None).map(Arc::new))
+}
+
+/// What a text says, its values unchecked, for whoever is to change it.
+///
+/// # Errors
+/// When it is not JSON, or has not the members of a record.
+pub(super) fn spec_from_json(json: &str) -> Result<KeySpec, InvalidRecord> {
+    read_json(json, |spec, _| Some(spec))
+}
+
+fn read_json<T>(
+    json: &str,
+    conversion: impl Fn(KeySpec, &yaml::Place<'_>) -> Option<T>,
+) -> Result<T, InvalidRecord> {
     let value: serde_json::Value = serde_json::from_str(json).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         InvalidRecord::new(format!("not JSON at line {line} column {column}"))
@@ -226,11 +241,10 @@ fn from_json(json: &str) -> Result<Arc<KeyRecord>, InvalidRecord> {
     let id: Option<KeyId> = value.get("id").and_then(|id| id.as_str()?.parse().ok());
     let read = match serde_json::from_str::<Free>(json) {
         // YAML knows no surrogate pairs, which JSON writers are free to use: the text is written anew without them.
-        Ok(whole) => read_alone(&whole.0.to_string(), None),
+        Ok(whole) => read_alone(&whole.0.to_string(), conversion),
         // It is JSON all the same, with members that are there twice; the text itself tells which.
-        Err(_) => {
-            read_alone(json, None).and(Err(InvalidRecord::new("a member is there more than once")))
-        }
+        Err(_) => read_alone(json, conversion)
+            .and(Err(InvalidRecord::new("a member is there more than once"))),
     };
     read.map_err(|invalid| match id {
         Some(id) => InvalidRecord::new(format!("key `{id}`: {}", invalid.problem)),
@@ -247,17 +261,16 @@ pub(super) fn prove(
     policy: Option<&Policy>,
 ) -> Result<Arc<KeyRecord>, InvalidRecord> {
     let text = serde_json::to_value(spec).unwrap_or_default().to_string();
-    read_alone(&text, policy)
+    read_alone(&text, |spec, top| spec.check(top, policy).map(Arc::new))
 }
 
 /// Reads a text that holds one record.
-fn read_alone(text: &str, policy: Option<&Policy>) -> Result<Arc<KeyRecord>, InvalidRecord> {
-    let record = yaml::convert(Path::new("record"), text, |spec: KeySpec, top| {
-        spec.check(top, policy)
-    });
-    record
-        .map(Arc::new)
-        .map_err(|problems| InvalidRecord::new(told(&problems)))
+fn read_alone<T>(
+    text: &str,
+    conversion: impl Fn(KeySpec, &yaml::Place<'_>) -> Option<T>,
+) -> Result<T, InvalidRecord> {
+    let read = yaml::convert(Path::new("record"), text, conversion);
+    read.map_err(|problems| InvalidRecord::new(told(&problems)))
 }
 
 /// The problems of a record without file and line, which a remote record does not have.

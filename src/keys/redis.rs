@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use redis::Value;
 
-use super::push::Pushes;
+use super::push::{Pushes, Trust};
 use super::record;
 use super::source::{
-    FollowFuture, InvalidRecord, KeySource, LookupFuture, SourceAnswer, SourceError,
+    FollowFuture, InvalidRecord, KeySource, LookupFuture, SourceAnswer, SourceError, probe_digest,
 };
-use crate::authz::digest::{DigestKind, KeyDigest};
+use crate::authz::clock::SystemClock;
+use crate::authz::digest::KeyDigest;
 use crate::authz::key::KeyId;
 
 mod dial;
@@ -71,14 +72,35 @@ impl RedisSource {
         })
     }
 
-    /// Tries the source once: connects, in its own time, and looks up a digest that nobody has.
+    /// Tries the source once: connects, in its own time, looks up what nobody has, and has changes pushed for a moment.
     ///
     /// # Errors
-    /// When it cannot be connected to, or does not let us read.
+    /// When it cannot be connected to, does not let us read, or does not push.
+    pub async fn try_once(&self) -> Result<(), SourceError> {
+        self.connect().await?;
+        self.look_up_in_time(&probe_digest()).await?;
+        let trust = Trust::new(true, Arc::new(SystemClock::new()));
+        let listener = self.listener(Pushes::new(Arc::new(trust), self.name(), None));
+        listener.arm().await.map(drop).map_err(|why| {
+            SourceError::Failed(format!("changes of keys would not be heard: {why}").into())
+        })
+    }
+
+    /// Connects, in its own time.
+    ///
+    /// # Errors
+    /// When it cannot.
     pub async fn connect(&self) -> Result<(), SourceError> {
-        self.link.connect().await.map_err(SourceError::Failed)?;
-        let nobodys = KeyDigest::new(DigestKind::Blake3, [0; 32]);
-        self.look_up_in_time(&nobodys).await.map(drop)
+        self.link.connect().await.map_err(SourceError::Failed)
+    }
+
+    fn listener(&self, pushes: Pushes) -> Listener<'_> {
+        Listener {
+            dialer: &self.dialer,
+            link: &self.link,
+            layout: &self.layout,
+            pushes,
+        }
     }
 
     async fn look_up_in_time(&self, digest: &KeyDigest) -> Result<SourceAnswer, SourceError> {
@@ -104,21 +126,32 @@ impl RedisSource {
             return Ok(invalid(&entry, "it does not hold the id of a key"));
         };
         let key = self.layout.key(&id);
-        Ok(match self.get(&key).await? {
+        Ok(match self.record(&key).await? {
             None => SourceAnswer::NotFound,
             Some(text) => record_in(&key, &id, &text, digest),
         })
     }
 
+    /// The string of that name.
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, SourceError> {
         let get = redis::cmd("GET").arg(name).to_owned();
-        let failed = |text: String| SourceError::Failed(text.into());
-        match self.link.read(&get).await {
-            Ok(Value::Nil) => Ok(None),
-            Ok(Value::BulkString(content)) => Ok(Some(content)),
-            Ok(_) => Err(failed(format!("GET {name}: the answer is not a string"))),
-            Err(error @ LinkError::Down(_)) => Err(failed(error.reason())),
-            Err(error) => Err(failed(format!("GET {name}: {}", error.reason()))),
+        string("GET", name, self.link.read(&get).await)
+    }
+
+    /// A record's text, or what it begins with: one byte more than it may have. A very long one, read whole, would hold up all other
+    /// lookups on the connection.
+    async fn record(&self, name: &str) -> Result<Option<Vec<u8>>, SourceError> {
+        let mut beginning = redis::cmd("GETRANGE");
+        beginning.arg(name).arg(0).arg(RECORD_MAX_BYTES);
+        let read = self.link.read(&beginning).await;
+        if read.as_ref().is_err_and(LinkError::is_not_allowed) {
+            // A user that may only GET is served all the same.
+            return self.get(name).await;
+        }
+        match string("GETRANGE", name, read)?.filter(|text| !text.is_empty()) {
+            Some(text) => Ok(Some(text)),
+            // There is none, or an empty one.
+            None => self.get(name).await,
         }
     }
 
@@ -152,7 +185,23 @@ impl RedisSource {
         if !self.link.was_made_without(material.mark) {
             return Ok(false);
         }
-        self.link.renew().await.map(|()| true)
+        self.link.renew().await.map(|_| true)
+    }
+}
+
+/// The string that was answered to that command.
+fn string(
+    word: &str,
+    name: &str,
+    answer: Result<Value, LinkError>,
+) -> Result<Option<Vec<u8>>, SourceError> {
+    let failed = |text: String| SourceError::Failed(text.into());
+    match answer {
+        Ok(Value::Nil) => Ok(None),
+        Ok(Value::BulkString(content)) => Ok(Some(content)),
+        Ok(_) => Err(failed(format!("{word} {name}: the answer is not a string"))),
+        Err(error @ LinkError::Down(_)) => Err(failed(error.reason())),
+        Err(error) => Err(failed(format!("{word} {name}: {}", error.reason()))),
     }
 }
 
@@ -192,12 +241,7 @@ impl KeySource for RedisSource {
     }
 
     fn follow(&self, pushes: Pushes) -> FollowFuture<'_> {
-        let listener = Listener {
-            dialer: &self.dialer,
-            link: &self.link,
-            layout: &self.layout,
-            pushes,
-        };
+        let listener = self.listener(pushes);
         Box::pin(async move {
             tokio::join!(self.link.keep(), listener.listen(), self.follow_files());
         })

@@ -73,6 +73,14 @@ impl fmt::Debug for NewSecret {
     }
 }
 
+/// Whether the text may be one of our secrets, or most of one, in the place of something else.
+pub fn looks_like_one(text: &str) -> bool {
+    let rest = text.strip_prefix(PREFIX);
+    rest.is_some_and(|rest| {
+        rest.len() >= RANDOM_CHARS / 2 && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
+}
+
 /// Whether the text has the form of our secrets and its checksum is right.
 pub fn is_intact(text: &str) -> bool {
     let checked = text

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::push::Pushes;
-use crate::authz::digest::KeyDigest;
+use crate::authz::digest::{DigestKind, KeyDigest};
 use crate::authz::key::KeyRecord;
 
 #[cfg(test)]
@@ -74,6 +74,11 @@ pub enum SourceError {
     /// As many lookups as are allowed are in flight.
     #[error("too many lookups are in flight")]
     Overloaded,
+}
+
+/// The digest that is asked for to try a source: nobody has it, for it is of words that are no secret.
+pub fn probe_digest() -> KeyDigest {
+    KeyDigest::new(DigestKind::Blake3, blake3::hash(b"keyward probe").into())
 }
 
 /// A lookup under way.

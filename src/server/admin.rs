@@ -50,6 +50,8 @@ pub(crate) struct Admin {
     pub(crate) metrics: Render,
     /// The effective configuration as JSON, without secrets.
     pub(crate) config: ArcSwap<String>,
+    /// The source's kind, as the configuration names it.
+    pub(crate) source: &'static str,
     /// The state of a file.
     pub(crate) file: ArcSwap<FileState>,
     /// Tells the state of a remote source; `None` where keys are in a file, and before there is one.
@@ -140,10 +142,12 @@ impl Admin {
 
     fn readyz(&self) -> Response<Full<Bytes>> {
         let unready = self.phase.now().unready();
-        let source = (self.remote)().map_or_else(
-            || file_source(&self.file.load()),
-            |health| remote_source(&health),
-        );
+        let source = match (self.remote)() {
+            Some(health) => remote_source(&health),
+            None if self.source == "file" => file_source(&self.file.load()),
+            // It is not there yet.
+            None => json!({"kind": self.source}),
+        };
         let body = json!({
             "status": if unready.is_some() { "unavailable" } else { "ready" },
             "reason": unready,

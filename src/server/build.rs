@@ -139,6 +139,7 @@ impl Bound {
             None => (None, None),
         };
         metrics.reloads.loaded(What::Config, clock.now());
+        metrics.reloads.loaded(What::Keys, clock.now());
         tracing::info!(
             source = config.source.kind(),
             place = %config.source,
@@ -147,7 +148,6 @@ impl Bound {
         );
         if let Some(keys) = &keys {
             metrics.keys_changed(FIRST, keys.iter().map(|record| &**record), clock.now());
-            metrics.reloads.loaded(What::Keys, clock.now());
             source.set_up(true);
             teller.file.store(Arc::new(FileState {
                 keys: keys.len(),
@@ -222,7 +222,7 @@ impl Bound {
 
 /// The admin listener's side of a server that is loading. Its metrics measure the cache of what is `measured`, once that
 /// is there.
-fn teller(
+pub(super) fn teller(
     config: &Config,
     metrics: &Arc<Metrics>,
     measured: &Arc<OnceLock<Arc<Authorizer<PreparedKey>>>>,
@@ -246,6 +246,7 @@ fn teller(
         phase,
         metrics: Box::new(render),
         config: ArcSwap::from_pointee(shown(config)),
+        source: config.source.kind(),
         file: ArcSwap::default(),
         remote: Box::new(move || of_source.get()?.cache().source_health()),
     }
@@ -278,7 +279,7 @@ async fn load_keys(
 }
 
 /// The cache in front of the keys.
-fn cache(
+pub(super) fn cache(
     config: &Config,
     remote: Option<&Remote>,
     metrics: &Arc<Metrics>,

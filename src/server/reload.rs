@@ -334,7 +334,7 @@ impl Reloader {
         );
     }
 
-    /// Has the keys of a remote source looked up anew, which is what reading them is.
+    /// Has the keys of a remote source looked up anew, as those of a file are read anew.
     fn doubt_keys(&self) {
         self.in_force.authorizer.cache().doubt_all();
         let reloads = &self.in_force.observer.metrics.reloads;

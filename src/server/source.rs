@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::authz::clock::Clock;
 use crate::config::{Config, SourceConfig, defaults};
-use crate::keys::cache::{KeyCache, Prepare, RemoteSettings, probe_digest};
+use crate::keys::cache::{KeyCache, Prepare, RemoteSettings};
 use crate::keys::http::{HttpSource, HttpSourceError};
 use crate::keys::redis::{RedisSource, RedisSourceError};
 use crate::keys::source::{KeySource, SourceError};
@@ -52,14 +52,22 @@ impl Remote {
         })
     }
 
-    /// Tries the source once, as far as a lookup of what nobody has.
+    /// Tries the source once: a lookup of what nobody has, and whether changes would be heard.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// When either fails.
     pub async fn try_once(&self) -> Result<(), SourceError> {
         match self {
-            Self::Http(source, _) => source.lookup(&probe_digest()).await.map(drop),
-            Self::Redis(source) => source.connect().await,
+            Self::Http(source, _) => source.try_once().await,
+            Self::Redis(source) => source.try_once().await,
+        }
+    }
+
+    /// Connects to it as a server has long before a request comes; why it cannot, the lookup tells.
+    pub async fn connect(&self) {
+        match self {
+            Self::Http(source, _) => source.connect().await,
+            Self::Redis(source) => _ = source.connect().await,
         }
     }
 

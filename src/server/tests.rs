@@ -1,6 +1,7 @@
 //! Tests of the whole server, in this process: on ports of the system's choosing, ordered by a channel.
 
 mod draining;
+mod idle;
 mod listening;
 mod reloading;
 mod running;

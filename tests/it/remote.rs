@@ -21,6 +21,7 @@ mod places;
 mod push;
 mod records;
 mod redis;
+mod redis_users;
 mod revocation;
 mod single_flight;
 mod tools;

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::super::command::NewKey;
 use super::super::{Error, Outcome, runtime};
 use super::place::Place;
-use super::{Made, after_now, digest, print_secret, time};
+use super::{Made, after_now, digest, print_secret, refuse_secret, time};
 use crate::keys::append::append_record;
 use crate::keys::record::{KeySpec, SecretSpec};
 use crate::keys::secret::NewSecret;
@@ -18,6 +18,7 @@ use crate::yaml::Free;
 
 /// Makes a key.
 pub(super) fn run(arguments: &NewKey, out: &mut impl Write) -> Result<Outcome, Error> {
+    refuse_secret(&arguments.id)?;
     let (place, config) = Place::of(&arguments.place)?;
     let secret = NewSecret::generate().map_err(|error| Error::Failed(error.to_string()))?;
     let digest = digest(&secret, config.as_ref())?;

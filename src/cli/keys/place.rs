@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use super::super::command::KeysPlace;
-use super::super::{Error, load_config, named_config};
+use super::super::{Error, load_config, named_config, note};
 use crate::config::{Config, SourceConfig, defaults};
 use crate::keys::append::written_to;
 use crate::keys::redis::{RedisKeys, RedisServers, RedisSettings, RedisUrl};
@@ -55,9 +55,17 @@ impl Place {
     }
 
     fn of_redis(url: RedisUrl, arguments: &KeysPlace) -> Result<(Self, Option<Config>), Error> {
-        let config = config_of(arguments, |source| match source {
-            SourceConfig::Redis(settings) => settings.servers.urls().contains(&url),
-            SourceConfig::File { .. } | SourceConfig::Http(_) => false,
+        let config = config_of(arguments, |source| {
+            let is_its = match source {
+                SourceConfig::Redis(settings) => settings.servers.urls().contains(&url),
+                SourceConfig::File { .. } | SourceConfig::Http(_) => false,
+            };
+            if !is_its && named_config(&arguments.config).is_none() {
+                note(&format!(
+                    "a configuration is here whose keys are elsewhere ({source}), and is not used; -c has its pepper, prefix and plans used"
+                ));
+            }
+            is_its
         })?;
         let settings = match config.as_ref().map(|config| &config.source) {
             Some(SourceConfig::Redis(settings)) if settings.servers.urls().contains(&url) => {

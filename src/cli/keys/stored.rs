@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use super::super::command::{AllKeys, Format, KeysPlace, NamedKey, Output, RotateKey};
 use super::super::{Error, Outcome, print, runtime};
 use super::place::Place;
-use super::{Made, after_now, digest, print_secret, whole_seconds};
+use super::{Made, after_now, digest, print_secret, refuse_secret, whole_seconds};
 use crate::authz::clock::{Clock, SystemClock};
+use crate::authz::digest::{DigestKind, KeyDigest};
 use crate::authz::key::{KeyId, KeyRecord};
 use crate::authz::snapshot::Policy;
 use crate::config::Config;
@@ -42,16 +43,8 @@ impl Stored {
         }
     }
 
-    /// Changes a record; says what it is then.
-    fn change(
-        &self,
-        id: &KeyId,
-        policy: Option<&Policy>,
-        change: impl FnMut(&mut KeySpec) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        runtime()?
-            .block_on(self.keys.update(id, policy, change))
-            .map(drop)
+    fn policy(&self) -> Option<&Policy> {
+        self.config.as_ref().map(|config| &*config.policy)
     }
 }
 
@@ -60,7 +53,8 @@ pub(super) fn list(arguments: &AllKeys, out: &mut impl Write) -> Result<Outcome,
     let stored = Stored::of(&arguments.place)?;
     let keys = runtime()?.block_on(stored.keys.list())?;
     let now = SystemClock::new().now();
-    let lines: Vec<Line> = keys.iter().map(|key| Line::of(key, now)).collect();
+    let policy = stored.policy();
+    let lines: Vec<Line> = keys.iter().map(|key| Line::of(key, policy, now)).collect();
     let text = match arguments.output.output {
         Format::Text => table(&lines),
         Format::Json => {
@@ -78,9 +72,10 @@ pub(super) fn show(arguments: &NamedKey, out: &mut impl Write) -> Result<Outcome
     let id = id(&arguments.id)?;
     let found = runtime()?.block_on(stored.keys.read(&id))?;
     let key = found.ok_or(RedisKeysError::NotFound(id))?;
-    let spec = key
-        .spec()
-        .map_err(|invalid| Error::Failed(format!("{}: {invalid}", key.id)))?;
+    let spec = key.spec().map_err(|source| RedisKeysError::Stored {
+        name: stored.keys.name_of(&key.id),
+        source,
+    })?;
     let text = match arguments.output.output {
         Format::Text => spec.to_item(0),
         // A record holds nothing that JSON lacks.
@@ -99,14 +94,20 @@ pub(super) fn rotate(arguments: &RotateKey, out: &mut impl Write) -> Result<Outc
     let secret = NewSecret::generate().map_err(|error| Error::Failed(error.to_string()))?;
     let digest = digest(&secret, stored.config.as_ref())?;
     let now = SystemClock::new().now();
-    let policy = stored.config.as_ref().map(|config| &*config.policy);
-    stored.change(&id, policy, |spec| {
-        refuse_revoked(spec)?;
+    let rotating = stored.keys.update(&id, stored.policy(), |spec| {
+        refuse_revoked(&id, spec)?;
         // What is over, or would begin when all is over, is of no use to anybody.
-        spec.secrets.retain(|secret| {
-            secret.expires_at.is_none_or(|time| time.0 > now)
-                && secret.not_before.is_none_or(|time| time < end)
-        });
+        let begins_in_time =
+            |secret: &SecretSpec| secret.not_before.max(spec.not_before) < Some(end);
+        let kept: Vec<_> = std::mem::take(&mut spec.secrets)
+            .into_iter()
+            .filter(|secret| secret.expires_at.is_none_or(|time| time.0 > now))
+            .filter(begins_in_time)
+            .collect();
+        if stored.config.is_none() {
+            refuse_other_kinds(&id, &kept)?;
+        }
+        spec.secrets = kept;
         for secret in &mut spec.secrets {
             secret.expires_at = Some(secret.expires_at.map_or(end, |time| time.min(end)));
         }
@@ -115,8 +116,9 @@ pub(super) fn rotate(arguments: &RotateKey, out: &mut impl Write) -> Result<Outc
             not_before: None,
             expires_at: None,
         });
-        Ok(())
-    })?;
+        Ok::<_, Error>(())
+    });
+    runtime()?.block_on(rotating)?;
     let made = Made {
         id: &key.id,
         secret: &secret,
@@ -135,15 +137,9 @@ pub(super) fn rotate(arguments: &RotateKey, out: &mut impl Write) -> Result<Outc
 
 /// Refuses a key from now on.
 pub(super) fn revoke(arguments: &NamedKey, out: &mut impl Write) -> Result<Outcome, Error> {
-    let now = whole_seconds(SystemClock::new().now());
-    let mut since = now;
+    let now = whole_seconds(SystemClock::new().now()).0;
     let stored = Stored::of(&arguments.place)?;
-    // Without the policy: what it would say against the record is no reason not to revoke the key.
-    stored.change(&id(&arguments.id)?, None, |spec| {
-        since = spec.revoked_at.map_or(now, |time| time.min(now));
-        spec.revoked_at = Some(since);
-        Ok(())
-    })?;
+    let since = runtime()?.block_on(stored.keys.revoke(&id(&arguments.id)?, now))?;
     let told = json!({"id": arguments.id, "state": "revoked", "revoked_at": since.to_string()});
     tell(
         &format!("{} is revoked since {since}", arguments.id),
@@ -160,13 +156,7 @@ pub(super) fn switch(
     out: &mut impl Write,
 ) -> Result<Outcome, Error> {
     let stored = Stored::of(&arguments.place)?;
-    stored.change(&id(&arguments.id)?, None, |spec| {
-        if on {
-            refuse_revoked(spec)?;
-        }
-        spec.enabled = on;
-        Ok(())
-    })?;
+    runtime()?.block_on(stored.keys.switch(&id(&arguments.id)?, on))?;
     let state = if on { "enabled" } else { "disabled" };
     let told = json!({"id": arguments.id, "state": state});
     tell(
@@ -177,17 +167,30 @@ pub(super) fn switch(
     )
 }
 
-fn refuse_revoked(spec: &KeySpec) -> Result<(), Error> {
-    let revoked = spec.revoked_at.map(|time| {
-        Error::Failed(format!(
-            "the key `{}` is revoked since {time}, for ever; make another one",
-            spec.id
-        ))
+fn refuse_revoked(id: &KeyId, spec: &KeySpec) -> Result<(), RedisKeysError> {
+    let revoked = spec.revoked_at.map(|since| RedisKeysError::Revoked {
+        id: id.clone(),
+        since: since.to_string(),
     });
     revoked.map_or(Ok(()), Err)
 }
 
+/// Without a configuration nobody knows of a pepper: a plain digest beside keyed ones would have the whole key refused.
+fn refuse_other_kinds(id: &KeyId, secrets: &[SecretSpec]) -> Result<(), Error> {
+    let digests = secrets
+        .iter()
+        .map(|secret| secret.digest.parse::<KeyDigest>());
+    let mut kinds = digests.filter_map(|digest| Some(digest.ok()?.kind()));
+    match kinds.find(|kind| *kind != DigestKind::Blake3) {
+        None => Ok(()),
+        Some(kind) => Err(Error::Usage(format!(
+            "the digests of the key `{id}` are of kind {kind}: name the configuration that has their pepper with -c"
+        ))),
+    }
+}
+
 fn id(text: &str) -> Result<KeyId, Error> {
+    refuse_secret(text)?;
     text.parse()
         .map_err(|error| Error::Usage(format!("that is not a key's id: {error}")))
 }
@@ -212,7 +215,7 @@ struct Line {
 }
 
 impl Line {
-    fn of(key: &StoredKey, now: Timestamp) -> Self {
+    fn of(key: &StoredKey, policy: Option<&Policy>, now: Timestamp) -> Self {
         let mut line = Self {
             id: key.id.to_string(),
             client: String::new(),
@@ -221,7 +224,7 @@ impl Line {
             expires_at: None,
             problem: None,
         };
-        match key.record() {
+        match key.record(policy) {
             Ok(record) => {
                 record.client().clone_into(&mut line.client);
                 line.plan = record

@@ -12,9 +12,9 @@ use futures_util::FutureExt;
 use tokio::sync::Notify;
 
 use super::super::push::Trust;
-use super::super::source::{KeySource, SourceError, SourceReply};
+use super::super::source::{KeySource, SourceError, SourceReply, probe_digest};
 use crate::authz::clock::Clock;
-use crate::authz::digest::{DigestKind, KeyDigest};
+use crate::authz::digest::KeyDigest;
 use crate::observe::metrics::SourceMetrics;
 
 /// Failures in a row after which the source itself is tried at once: enough that a hiccup does not count.
@@ -57,11 +57,6 @@ pub(super) struct Breaker {
     failure: Notify,
     /// There were a few in a row.
     suspicion: Notify,
-}
-
-/// The digest that is asked for to try a source: nobody has it, for it is of words that are no secret.
-pub fn probe_digest() -> KeyDigest {
-    KeyDigest::new(DigestKind::Blake3, blake3::hash(b"keyward probe").into())
 }
 
 /// Asks the source. A panic would go on to each that waits, one after the other; it is told as the failure that it is.

@@ -1,10 +1,7 @@
 //! The HTTP clients: one for lookups, one for the stream of events.
 //!
 //! Both go straight to the service: no proxy of the environment, no redirect (which could carry a digest or the token elsewhere), no
-//! cookies, no retry but our own. They differ in how long connecting may take: reqwest divides that among a name's addresses,
-//! and a lookup must get past the first.
-
-use std::time::Duration;
+//! cookies, no retry but our own. Connecting has a time of its own, longer than a lookup's, for whoever has more.
 
 use reqwest::Client;
 use reqwest::redirect::Policy;
@@ -28,14 +25,14 @@ impl Clients {
     /// Reads the files of TLS. Blocks.
     pub(super) fn new(settings: &HttpSettings) -> Result<Self, HttpSourceError> {
         let tls = tls::config(settings)?;
-        let build = |connect_within: Duration, idle: usize| {
+        let build = |idle: usize| {
             let builder = Client::builder()
                 .tls_backend_preconfigured(tls.clone())
                 .user_agent(USER_AGENT)
                 .no_proxy()
                 .redirect(Policy::none())
                 .retry(reqwest::retry::never())
-                .connect_timeout(connect_within)
+                .connect_timeout(Timing::default().open_within)
                 .pool_max_idle_per_host(idle)
                 .tcp_nodelay(true)
                 .tcp_keepalive(PROBE_EVERY)
@@ -51,8 +48,8 @@ impl Clients {
             builder.build().map_err(HttpSourceError::Client)
         };
         Ok(Self {
-            lookups: build(settings.timeout, settings.max_in_flight)?,
-            events: build(Timing::default().open_within, 1)?,
+            lookups: build(settings.max_in_flight)?,
+            events: build(1)?,
         })
     }
 }

@@ -56,7 +56,7 @@ pub(super) async fn follow(source: &HttpSource, url: &EventsUrl, pushes: &Pushes
 }
 
 /// Opens the stream.
-async fn open(source: &HttpSource, url: &EventsUrl) -> Result<Response, Failure> {
+pub(super) async fn open(source: &HttpSource, url: &EventsUrl) -> Result<Response, Failure> {
     let client = source.clients.load_full();
     let request = client.events.get(url.as_url().clone());
     let request = request

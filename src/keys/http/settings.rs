@@ -58,6 +58,12 @@ pub enum InvalidUrl {
     /// It has a fragment, which is never sent.
     #[error("a fragment is never sent")]
     Fragment,
+    /// It has braces around something else.
+    #[error("only `{{digest}}` and `{{kind}}` are filled in")]
+    Braces,
+    /// It has braces, and nothing is filled in.
+    #[error("nothing is filled in there")]
+    BracesInEvents,
     /// It lacks the place for the digest.
     #[error("`{{digest}}` is not in its path or query")]
     NoDigest,
@@ -85,7 +91,11 @@ impl FromStr for UrlTemplate {
     fn from_str(text: &str) -> Result<Self, InvalidUrl> {
         let template = Self(text.into());
         // What is filled in has no character that a URL would take for something else.
-        let url = check(&template.filled("digest", "kind"))?;
+        let filled = template.filled("digest", "kind");
+        if has_braces(&filled) {
+            return Err(InvalidUrl::Braces);
+        }
+        let url = check(&filled)?;
         let other = check(&template.filled("other", "kind"))?;
         if url.origin() != other.origin() || url == other {
             return Err(InvalidUrl::NoDigest);
@@ -120,8 +130,16 @@ impl FromStr for EventsUrl {
     type Err = InvalidUrl;
 
     fn from_str(text: &str) -> Result<Self, InvalidUrl> {
+        if has_braces(text) {
+            return Err(InvalidUrl::BracesInEvents);
+        }
         check(text).map(Self)
     }
+}
+
+/// A URL has none (RFC 3986 section 2), so that they are somebody's mistake.
+fn has_braces(text: &str) -> bool {
+    text.contains(['{', '}'])
 }
 
 fn check(text: &str) -> Result<Url, InvalidUrl> {
@@ -153,12 +171,16 @@ mod tests {
             ("http://{digest}.h/", Err(InvalidUrl::NoDigest)),
             ("http://{kind}.h/{digest}", Err(InvalidUrl::NoDigest)),
             ("http://h/#{digest}", Err(InvalidUrl::Fragment)),
+            ("http://h/{Kind}/{digest}", Err(InvalidUrl::Braces)),
+            ("http://h/{digest", Err(InvalidUrl::Braces)),
             ("http://u:canary@h/{digest}", Err(InvalidUrl::Userinfo)),
             ("ftp://h/{digest}", Err(InvalidUrl::Scheme)),
             ("keys/{digest}", Err(InvalidUrl::Syntax)),
         ] {
             assert_eq!(text.parse::<UrlTemplate>().map(drop), want, "{text}");
         }
+        let events = "http://h/{digest}".parse::<EventsUrl>();
+        assert_eq!(events.map(drop), Err(InvalidUrl::BracesInEvents));
         let digest = digest_of("a");
         for (text, https) in [
             ("https://h/{digest}", true),

@@ -25,7 +25,7 @@ pub(super) struct Timing {
     pub(super) look_every: Duration,
     /// How long files must stand still to be read: some tools replace certificate and key one after the other.
     pub(super) still_for: Duration,
-    /// How long the stream of events may take to open. With the longest pause it makes four seconds, of the five that were promised.
+    /// How long connecting, or opening the stream of events, may take. With the longest pause it makes four seconds, of the five that were promised.
     pub(super) open_within: Duration,
     /// The first pause before the stream is opened anew.
     pub(super) first_pause: Duration,

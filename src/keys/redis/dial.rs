@@ -11,6 +11,7 @@ use redis::aio::{MultiplexedConnection, SendError};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::io::tcp::TcpSettings;
+use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo,
     ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, RedisResult, Value,
@@ -25,7 +26,10 @@ pub(super) mod topology;
 /// How long it may take to connect to a server and be let in: a few round trips, TLS and a lost packet (RFC 6298 section 2.1).
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long bytes may stay without acknowledgement before the connection counts as broken, for what no ping watches.
+/// How often an idle connection is asked by TCP whether it lives.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// How long bytes or probes may stay without acknowledgement before the connection counts as broken, for what no ping watches.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How often a cluster's connection tries a command again, on the way of redirections among others.
@@ -107,6 +111,10 @@ impl Target {
         }
     }
 
+    fn is_tls(&self) -> bool {
+        matches!(self.addr, ConnectionAddr::TcpTls { .. })
+    }
+
     /// A server that this one told of, reached in the same way. An empty host is this one's.
     fn beside(&self, host: &str, port: u16) -> Self {
         if let ConnectionAddr::TcpTls { host: own, .. } = &self.addr {
@@ -156,34 +164,45 @@ impl Dialer {
         matches!(self.settings.servers, RedisServers::Cluster(_))
     }
 
-    /// A connection for commands.
-    pub(super) async fn commands(&self, material: &Material) -> Result<Wire, Reason> {
+    /// A connection for commands, and the one server that it is to; `None` for a cluster's.
+    pub(super) async fn commands(
+        &self,
+        material: &Material,
+    ) -> Result<(Wire, Option<Target>), Reason> {
         match &self.settings.servers {
             RedisServers::One(url) => {
                 let target = Target::of(url);
                 let connection = self.login(&target, material).await?;
-                Ok(Wire::One(connection))
+                Ok((Wire::One(connection), Some(target)))
             }
             RedisServers::Sentinel { .. } => {
-                let (_, connection) = self.master(material).await?;
-                Ok(Wire::One(connection))
+                let (target, connection) = self.master(material).await?;
+                Ok((Wire::One(connection), Some(target)))
             }
             RedisServers::Cluster(nodes) => {
-                // The client of clusters hides why it cannot connect, so that a node is asked first.
-                self.slots(nodes, material).await?;
-                self.cluster(nodes, material).await.map(Wire::Cluster)
+                // The client of clusters hides why it cannot connect, and waits long for nodes that are gone: it begins with masters
+                // that a node has just told of.
+                let masters = self.slots(nodes, material).await?;
+                let cluster = self.cluster(&masters, material).await?;
+                Ok((Wire::Cluster(cluster), None))
             }
         }
     }
 
     async fn cluster(
         &self,
-        nodes: &[RedisUrl],
+        nodes: &[Target],
         material: &Material,
     ) -> Result<ClusterConnection, Reason> {
         let reason = |error: &RedisError| Reason::from(format!("the cluster: {}", told(error)));
         let (min_wait, max_wait) = CLUSTER_RETRY_WAIT_MS;
-        let mut builder = ClusterClient::builder(nodes.iter().map(|node| node.info().clone()))
+        let infos = nodes
+            .iter()
+            .map(|node| node.addr.clone().into_connection_info());
+        let infos: Vec<_> = infos
+            .collect::<Result<_, _>>()
+            .map_err(|error| reason(&error))?;
+        let mut builder = ClusterClient::builder(infos)
             .use_protocol(ProtocolVersion::RESP2)
             .tcp_settings(tcp())
             .connection_timeout(CONNECT_TIMEOUT)
@@ -198,12 +217,13 @@ impl Dialer {
                 builder = builder.username(user);
             }
         }
-        if nodes.iter().any(RedisUrl::is_tls) {
+        if nodes.iter().any(Target::is_tls) {
             builder = builder.certs(material.tls.clone());
         }
         let client = builder.build().map_err(|error| reason(&error))?;
         let connecting = client.get_async_connection();
-        let connected = tokio::time::timeout(2 * CONNECT_TIMEOUT, connecting).await;
+        // It connects to the nodes that it is given, then to those that they tell of, and waits for the last of them each time.
+        let connected = tokio::time::timeout(3 * CONNECT_TIMEOUT, connecting).await;
         connected
             .map_err(|_| Reason::from("the cluster: connecting takes too long"))?
             .map_err(|error| reason(&error))
@@ -280,7 +300,7 @@ impl Dialer {
             .map_err(reason)?
             .set_tcp_settings(tcp())
             .set_redis_settings(hello);
-        let client = if matches!(target.addr, ConnectionAddr::TcpTls { .. }) {
+        let client = if target.is_tls() {
             Client::build_with_tls(info, material.tls.clone())
         } else {
             Client::open(info)
@@ -291,7 +311,9 @@ impl Dialer {
             .await
             .map_err(|error| match error.code() {
                 // What a server says that does not know `HELLO`.
-                Some("ERR") if is_pushing => Reason::from(format!("{target}: {NO_RESP3}")),
+                Some("ERR") if is_pushing && is_unknown_command(&error) => {
+                    Reason::from(format!("{target}: {NO_RESP3}"))
+                }
                 _ if error.kind() == ErrorKind::RESP3NotSupported => {
                     format!("{target}: {NO_RESP3}").into()
                 }
@@ -346,8 +368,18 @@ impl Dialer {
     }
 }
 
+fn is_unknown_command(error: &RedisError) -> bool {
+    let detail = error.detail().unwrap_or_default();
+    detail.to_ascii_lowercase().starts_with("unknown command")
+}
+
 fn tcp() -> TcpSettings {
+    // Or a connection that a firewall has forgotten would be found by a lookup.
+    let keepalive = TcpKeepalive::new()
+        .with_time(PROBE_EVERY)
+        .with_interval(PROBE_EVERY);
     TcpSettings::default()
         .set_nodelay(true)
+        .set_keepalive(keepalive)
         .set_user_timeout(TCP_USER_TIMEOUT)
 }

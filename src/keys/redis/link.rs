@@ -17,7 +17,7 @@ use futures_util::future::Shared;
 use redis::{Cmd, RedisError, Value};
 use tokio::sync::Notify;
 
-use super::dial::{Dialer, Wire};
+use super::dial::{Dialer, Target, Wire};
 use super::fault::{Reason, told};
 use crate::authz::clock::{Clock as _, SystemClock};
 
@@ -32,6 +32,7 @@ pub(super) struct Link {
     clock: SystemClock,
     inner: Arc<Mutex<Inner>>,
     lost: Notify,
+    moved: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -42,6 +43,8 @@ struct Inner {
     /// Which attempts may still put their connection here; grows when one is put by force.
     epoch: u64,
     last_number: u64,
+    /// The server of the last connection, which may be gone.
+    last_target: Option<Target>,
 }
 
 type Attempt = Pin<Box<dyn Future<Output = Result<Up, Reason>> + Send>>;
@@ -51,6 +54,8 @@ type Attempt = Pin<Box<dyn Future<Output = Result<Up, Reason>> + Send>>;
 struct Up {
     number: u64,
     wire: Wire,
+    /// The one server that it is to; `None` for a cluster's.
+    target: Option<Target>,
     /// How many commands were answered, for all who send some.
     answered: Arc<AtomicU64>,
     /// Of what was in the files when it was made.
@@ -97,6 +102,11 @@ impl Glimpse {
 }
 
 impl LinkError {
+    /// Whether the server knows us and does not let us do that.
+    pub(super) fn is_not_allowed(&self) -> bool {
+        matches!(self, Self::Failed(error) if error.code() == Some("NOPERM"))
+    }
+
     /// Why, for operators.
     pub(super) fn reason(&self) -> String {
         match self {
@@ -113,6 +123,7 @@ impl Link {
             clock: SystemClock::new(),
             inner: Arc::default(),
             lost: Notify::new(),
+            moved: Arc::default(),
         }
     }
 
@@ -172,6 +183,7 @@ impl Link {
 
     fn attempt(&self, epoch: u64) -> Shared<Attempt> {
         let (dialer, clock) = (Arc::clone(&self.dialer), self.clock);
+        let moved = Arc::clone(&self.moved);
         // The attempt is kept in what it changes, and must not keep that in turn.
         let inner = Arc::downgrade(&self.inner);
         let attempt: Attempt = Box::pin(async move {
@@ -185,11 +197,11 @@ impl Link {
                 inner.attempt = None;
             }
             match outcome {
-                Ok((wire, mark)) => {
-                    let up = inner.number(wire, mark);
+                Ok(made) => {
+                    let up = inner.number(made);
                     if is_wanted {
                         inner.failed = None;
-                        inner.up = Some(up.clone());
+                        inner.put(up.clone(), &moved);
                     }
                     Ok(up)
                 }
@@ -210,17 +222,29 @@ impl Link {
         attempt.shared()
     }
 
-    /// Puts a new connection in place of the one that is there, which stays if none can be made.
-    pub(super) async fn renew(&self) -> Result<(), Reason> {
-        let (wire, mark) = dial(&self.dialer).await?;
+    /// Puts a new connection in place of the one that is there, which stays if none can be made. Gives the one server that it is to;
+    /// `None` for a cluster's.
+    pub(super) async fn renew(&self) -> Result<Option<Target>, Reason> {
+        let made = dial(&self.dialer).await?;
+        let target = made.target.clone();
         let mut inner = lock(&self.inner);
-        let up = inner.number(wire, mark);
-        inner.up = Some(up);
+        let up = inner.number(made);
+        inner.put(up, &self.moved);
         // An attempt under way may be on its way to a server that this is to get away from.
         inner.attempt = None;
         inner.failed = None;
         inner.epoch += 1;
-        Ok(())
+        Ok(target)
+    }
+
+    /// Waits until there is a connection to another server than the one before was to.
+    pub(super) async fn moved(&self) {
+        self.moved.notified().await;
+    }
+
+    /// The one server that the connection is to, if there is a connection and it is to one.
+    pub(super) fn target(&self) -> Option<Target> {
+        lock(&self.inner).up.as_ref()?.target.clone()
     }
 
     /// Whether there is a connection that was made with other contents of the files.
@@ -280,14 +304,23 @@ impl Link {
 }
 
 impl Inner {
-    fn number(&mut self, wire: Wire, mark: blake3::Hash) -> Up {
+    fn number(&mut self, made: MadeConnection) -> Up {
         self.last_number += 1;
         Up {
             number: self.last_number,
-            wire,
+            wire: made.wire,
+            target: made.target,
             answered: Arc::default(),
-            mark,
+            mark: made.mark,
         }
+    }
+
+    fn put(&mut self, up: Up, moved: &Notify) {
+        let before = std::mem::replace(&mut self.last_target, up.target.clone());
+        if before.is_some() && before != up.target {
+            moved.notify_one();
+        }
+        self.up = Some(up);
     }
 }
 
@@ -297,10 +330,18 @@ impl Up {
     }
 }
 
-async fn dial(dialer: &Dialer) -> Result<(Wire, blake3::Hash), Reason> {
+/// A connection that has no number yet.
+struct MadeConnection {
+    wire: Wire,
+    target: Option<Target>,
+    mark: blake3::Hash,
+}
+
+async fn dial(dialer: &Dialer) -> Result<MadeConnection, Reason> {
     let material = dialer.files().load().await?;
-    let wire = dialer.commands(&material).await?;
-    Ok((wire, material.mark))
+    let (wire, target) = dialer.commands(&material).await?;
+    let mark = material.mark;
+    Ok(MadeConnection { wire, target, mark })
 }
 
 fn lock(inner: &Mutex<Inner>) -> MutexGuard<'_, Inner> {

@@ -111,7 +111,12 @@ impl Listener<'_> {
         {
             return Err("the cluster's masters change".into());
         }
-        self.link.renew().await?;
+        let commands_are_at = self.link.renew().await?;
+        if let (Some(target), [line]) = (&commands_are_at, &*lines)
+            && *target != line.master
+        {
+            return Err("the master changes".into());
+        }
         Ok((lines, gone))
     }
 
@@ -142,6 +147,40 @@ impl Listener<'_> {
             () = gone.notified() => "the connection for pushes was closed".into(),
             (why, ..) = pings => why,
             why = self.watch_masters(lines) => why,
+            why = self.watch_sentinels(lines) => why,
+            () = self.moves(lines) => "lookups are at another server".into(),
+        }
+    }
+
+    /// Comes back when lookups are made at another server than the one that pushes.
+    async fn moves(&self, lines: &[Line]) {
+        loop {
+            self.link.moved().await;
+            let at = self.link.target();
+            if at.is_some_and(|at| lines.iter().all(|line| line.master != at)) {
+                return;
+            }
+        }
+    }
+
+    /// Comes back when the sentinels name another master than the one that pushes: cut off from them and from its replicas, that one
+    /// goes on as if it were still the master.
+    async fn watch_sentinels(&self, lines: &[Line]) -> Reason {
+        let Some(line) = lines.first().filter(|_| self.dialer.has_sentinels()) else {
+            return std::future::pending().await;
+        };
+        loop {
+            tokio::time::sleep(PING_EVERY).await;
+            // Where they cannot be asked they have no say.
+            let Ok(material) = self.dialer.files().load().await else {
+                continue;
+            };
+            match self.dialer.named_master(&material).await {
+                Ok(master) if master != line.master => {
+                    return format!("the sentinels name another master, {master}").into();
+                }
+                Ok(_) | Err(_) => {}
+            }
         }
     }
 

@@ -83,7 +83,7 @@ pub enum InvalidRedisUrl {
     #[error("a user or password in a URL is shown in many places")]
     Userinfo,
     /// It asks for something behind `#` or `?`.
-    #[error("nothing may follow the database's number")]
+    #[error("a URL ends with the database's number, or with the socket's path")]
     Options,
 }
 
@@ -125,9 +125,17 @@ impl FromStr for RedisUrl {
     }
 }
 
+/// Equal where they name the same database of the same server, in whatever words.
 impl PartialEq for RedisUrl {
     fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
+        let [one, two] = [self, other].map(|url| url.info.addr().to_string());
+        let is_same_server = if self.is_unix() {
+            one == two
+        } else {
+            one.eq_ignore_ascii_case(&two)
+        };
+        let kind = |url: &Self| (url.is_unix(), url.is_tls(), url.info.redis_settings().db());
+        is_same_server && kind(self) == kind(other)
     }
 }
 
@@ -163,6 +171,23 @@ mod tests {
             ("h:6379", Err(InvalidRedisUrl::Syntax)),
         ] {
             assert_eq!(text.parse::<RedisUrl>().map(drop), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn urls_are_equal_that_name_the_same_database_of_the_same_server() {
+        let url = |text: &str| text.parse::<RedisUrl>().unwrap();
+        for (one, other, want) in [
+            ("redis://h", "redis://h:6379/0", true),
+            ("redis://h/", "redis://H:6379", true),
+            ("redis://h/1", "redis://h/0", false),
+            ("redis://h", "rediss://h", false),
+            ("redis://h", "redis://h:6380", false),
+            ("redis://h", "redis://g", false),
+            ("redis+unix:///s", "redis+unix:///s", true),
+            ("redis+unix:///s", "redis+unix:///S", false),
+        ] {
+            assert_eq!(url(one) == url(other), want, "{one} {other}");
         }
     }
 }

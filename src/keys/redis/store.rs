@@ -5,7 +5,6 @@
 //! was made from. A digest is in the index before the record that has it and until after, and belongs to one key at a time.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,18 +12,23 @@ use futures_util::future::try_join_all;
 use redis::{Cmd, Value};
 
 use super::super::record::{self, KeySpec};
-use super::super::source::InvalidRecord;
 use super::dial::Dialer;
 use super::fault::{Reason, told};
 use super::files::{Files, RedisSourceError};
 use super::layout::{Layout, Named};
 use super::link::{Link, LinkError};
 use super::settings::RedisSettings;
-use crate::authz::digest::KeyDigest;
 use crate::authz::key::{KeyId, KeyRecord};
 use crate::authz::snapshot::Policy;
 
+mod amend;
+mod error;
+mod index;
+mod stored;
 mod update;
+
+pub use error::RedisKeysError;
+pub use stored::StoredKey;
 
 /// How long one command may take, connecting included: a person waits for it, not a request.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,106 +39,12 @@ const SCAN_STEP: u32 = 1000;
 /// How many records are read at once.
 const READ_AT_ONCE: usize = 100;
 
-/// Removes a value if it is that one.
-const COMPARE_AND_DELETE: &str =
-    "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
-
 /// Keys in Redis, to be managed.
 pub struct RedisKeys {
     link: Link,
     dialer: Arc<Dialer>,
     layout: Layout,
 }
-
-/// A record as it lies in Redis.
-#[derive(Clone, PartialEq, Eq)]
-pub struct StoredKey {
-    /// The id under which it lies.
-    pub id: KeyId,
-    bytes: Vec<u8>,
-}
-
-/// Keys in Redis could not be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum RedisKeysError {
-    /// The record to be written cannot be used.
-    #[error(transparent)]
-    Record(#[from] InvalidRecord),
-    /// What lies in Redis is no record that could be changed.
-    #[error("Redis key `{name}`: {source}")]
-    Stored {
-        /// The Redis key.
-        name: String,
-        /// What is wrong with it.
-        source: InvalidRecord,
-    },
-    /// There is a key of that id.
-    #[error("there is a key `{0}` already; choose another id")]
-    IdTaken(KeyId),
-    /// Another key has one of the digests.
-    #[error("Redis key `{name}`: another key has the same secret; make another one")]
-    DigestTaken {
-        /// The Redis key that says so.
-        name: String,
-    },
-    /// There is no key of that id.
-    #[error("there is no key `{0}`")]
-    NotFound(KeyId),
-    /// The record changed each time before a change of it could be written.
-    #[error("the key `{0}` is being changed by others all the time; try again")]
-    Contended(KeyId),
-    /// Redis cannot be reached, or answers with an error. Where a command that writes was sent and its answer lost, nobody knows
-    /// whether it was done.
-    #[error("{0}")]
-    Failed(Arc<str>),
-}
-
-// === impl StoredKey ===
-
-impl StoredKey {
-    /// The record's text, if it is text.
-    pub fn text(&self) -> Option<&str> {
-        std::str::from_utf8(&self.bytes).ok()
-    }
-
-    /// What the text says, to be changed or printed. Its values are not checked.
-    ///
-    /// # Errors
-    /// When it is not a record, or another key's.
-    pub fn spec(&self) -> Result<KeySpec, InvalidRecord> {
-        // The error's own text repeats what it found, which may be a secret in the wrong place.
-        let spec: KeySpec = serde_json::from_slice(&self.bytes).map_err(|error| {
-            let (line, column) = (error.line(), error.column());
-            InvalidRecord::new(format!(
-                "not the record of a key, at line {line} column {column}"
-            ))
-        })?;
-        if spec.id == self.id.as_str() {
-            Ok(spec)
-        } else {
-            Err(InvalidRecord::new("it is the record of another key"))
-        }
-    }
-}
-
-impl StoredKey {
-    /// The record that the text says, checked but for what only a policy can tell.
-    ///
-    /// # Errors
-    /// When it is not a valid record, or another key's.
-    pub fn record(&self) -> Result<Arc<KeyRecord>, InvalidRecord> {
-        record::prove(&self.spec()?, None)
-    }
-}
-
-/// Shows whose it is: any of its strings may be a secret in the wrong place.
-impl fmt::Debug for StoredKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "StoredKey({})", self.id)
-    }
-}
-
-// === impl RedisKeys ===
 
 impl RedisKeys {
     /// The keys of these settings. Connects to nothing; their timeout is for lookups and not used.
@@ -151,6 +61,11 @@ impl RedisKeys {
             dialer,
             layout,
         })
+    }
+
+    /// What the record of that id is called in Redis.
+    pub fn name_of(&self, id: &KeyId) -> String {
+        self.layout.key(id)
     }
 
     /// The record of that id, if there is one.
@@ -230,100 +145,59 @@ impl RedisKeys {
         let digests: Vec<_> = record.secrets.iter().map(|secret| secret.digest).collect();
         let ours = self.put_digests(&digests, &record.id).await?;
         let set = redis::cmd("SET").arg(&name).arg(&text).arg("NX").to_owned();
-        // Not ours to be, and what we wrote: a cluster's client sends a command again whose answer it lost.
-        if self.write("SET", &name, &set).await? == Value::Nil
-            && self.get(&name).await?.as_deref() != Some(text.as_bytes())
-        {
-            self.remove_digests(&ours, &record.id).await;
-            return Err(RedisKeysError::IdTaken(record.id.clone()));
-        }
-        Ok(record)
-    }
-
-    /// Puts a digest into the index, for that key. Whether it was not there for that key already.
-    ///
-    /// # Errors
-    /// When another key has it; and when Redis fails.
-    pub async fn put_digest(&self, digest: &KeyDigest, id: &KeyId) -> Result<bool, RedisKeysError> {
-        let name = self.layout.digest(digest);
-        let set = redis::cmd("SET")
-            .arg(&name)
-            .arg(id.as_str())
-            .arg("NX")
-            .to_owned();
-        if self.write("SET", &name, &set).await? != Value::Nil {
-            return Ok(true);
-        }
-        match self.get(&name).await? {
-            Some(other) if other == id.as_str().as_bytes() => Ok(false),
-            Some(_) | None => Err(RedisKeysError::DigestTaken { name }),
-        }
-    }
-
-    /// Removes a digest from the index, if it is there for that key. Whether it was.
-    ///
-    /// # Errors
-    /// When Redis fails.
-    pub async fn remove_digest(
-        &self,
-        digest: &KeyDigest,
-        id: &KeyId,
-    ) -> Result<bool, RedisKeysError> {
-        let name = self.layout.digest(digest);
-        let remove = redis::cmd("EVAL")
-            .arg(COMPARE_AND_DELETE)
-            .arg(1)
-            .arg(&name)
-            .arg(id.as_str())
-            .to_owned();
-        let removed = self.write("EVAL", &name, &remove).await?;
-        Ok(removed == Value::Int(1))
-    }
-
-    /// Puts digests into the index, all or none. Gives those that were not there.
-    async fn put_digests(
-        &self,
-        digests: &[KeyDigest],
-        id: &KeyId,
-    ) -> Result<Vec<KeyDigest>, RedisKeysError> {
-        let mut put = Vec::with_capacity(digests.len());
-        for digest in digests {
-            match self.put_digest(digest, id).await {
-                Ok(true) => put.push(*digest),
-                Ok(false) => {}
-                Err(error) => {
-                    self.remove_digests(&put, id).await;
-                    return Err(error);
-                }
+        match self.write_record("SET", &name, &set, &text).await {
+            Ok(true) => Ok(record),
+            Ok(false) => {
+                self.remove_digests(&ours, &record.id).await;
+                Err(RedisKeysError::IdTaken(record.id.clone()))
             }
-        }
-        Ok(put)
-    }
-
-    /// Removes digests from the index. One that stays because Redis fails is in nobody's way: it is of a secret that nobody has
-    /// or that its key does not accept.
-    async fn remove_digests(&self, digests: &[KeyDigest], id: &KeyId) {
-        for digest in digests {
-            if let Err(error) = self.remove_digest(digest, id).await {
-                tracing::warn!(%error, "an index entry that is not needed any more stays");
-            }
+            // Its digests stay where the record may be there.
+            Err(error) => Err(error),
         }
     }
 
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, RedisKeysError> {
         let get = redis::cmd("GET").arg(name).to_owned();
-        let answer = in_time("GET", name, self.link.read(&get)).await?;
+        let answer = in_time("GET", name, self.link.read(&get)).await;
+        // A command that reads leaves nothing unknown.
+        let answer = answer.map_err(RedisKeysError::nothing_written)?;
         if answer == Value::Nil {
             Ok(None)
         } else if let Value::BulkString(bytes) = answer {
             Ok(Some(bytes))
         } else {
-            Err(failed("GET", name, "the answer is not a string"))
+            let why = format!("GET {name}: the answer is not a string");
+            Err(RedisKeysError::Failed(why.into()))
         }
     }
 
     async fn write(&self, word: &str, name: &str, command: &Cmd) -> Result<Value, RedisKeysError> {
         in_time(word, name, self.link.write(command)).await
+    }
+
+    /// Writes a record by a command that answers whether it did. What the answer cannot tell is found out by reading: it may be
+    /// lost, and a cluster's client sends a command again whose answer it lost.
+    async fn write_record(
+        &self,
+        word: &str,
+        name: &str,
+        command: &Cmd,
+        text: &str,
+    ) -> Result<bool, RedisKeysError> {
+        let answer = self.write(word, name, command).await;
+        if matches!(answer, Ok(Value::Okay | Value::Int(1))) {
+            return Ok(true);
+        }
+        let read = self.get(name).await;
+        match (
+            answer,
+            read.map(|found| found.as_deref() == Some(text.as_bytes())),
+        ) {
+            (_, Ok(true)) => Ok(true),
+            (Ok(_), Ok(false)) => Ok(false),
+            (Err(error), Ok(false)) => Err(error.nothing_written()),
+            (Err(error), Err(_)) | (Ok(_), Err(error)) => Err(error),
+        }
     }
 }
 
@@ -332,17 +206,17 @@ async fn in_time(
     name: &str,
     asking: impl Future<Output = Result<Value, LinkError>>,
 ) -> Result<Value, RedisKeysError> {
+    let told = |why: &str| Arc::from(format!("{word} {name}: {why}"));
     match tokio::time::timeout(COMMAND_TIMEOUT, asking).await {
-        Ok(answer) => answer.map_err(|error| match error {
-            LinkError::Down(reason) => RedisKeysError::Failed(reason),
-            LinkError::Failed(_) => failed(word, name, &error.reason()),
+        Ok(answer) => answer.map_err(|error| match &error {
+            LinkError::Down(reason) => RedisKeysError::Failed(Arc::clone(reason)),
+            LinkError::Failed(failure) if failure.code().is_some() => {
+                RedisKeysError::Failed(told(&error.reason()))
+            }
+            LinkError::Failed(_) => RedisKeysError::Unanswered(told(&error.reason())),
         }),
-        Err(_) => Err(failed(word, name, "no answer in time")),
+        Err(_) => Err(RedisKeysError::Unanswered(told("no answer in time"))),
     }
-}
-
-fn failed(word: &str, name: &str, why: &str) -> RedisKeysError {
-    RedisKeysError::Failed(format!("{word} {name}: {why}").into())
 }
 
 /// A record's text.

@@ -17,6 +17,7 @@ use super::*;
 use crate::authz::key::KeyRecord;
 use crate::authz::key::tests::digest_of;
 
+mod amend;
 mod cluster;
 mod failing;
 mod following;
@@ -113,10 +114,7 @@ async fn followed_and_counted(
     heard: Option<IntCounter>,
     body: impl AsyncFnOnce(Arc<Trust>),
 ) {
-    let trust = Arc::new(Trust::new(
-        true,
-        Arc::new(crate::authz::clock::SystemClock::new()),
-    ));
+    let trust = Arc::new(Trust::new(true, Arc::new(SystemClock::new())));
     let pushes = Pushes::new(Arc::clone(&trust), "redis", heard);
     tokio::select! {
         () = source.follow(pushes) => unreachable!("a source is followed for ever"),

@@ -12,6 +12,7 @@ async fn admin() -> (Lifecycle, Admin) {
         phase: lifecycle.watch(),
         metrics: Box::new(|| "some_total 1\n".to_owned()),
         config: ArcSwap::from_pointee("{}".to_owned()),
+        source: "file",
         remote: Box::new(|| None),
         file: ArcSwap::from_pointee(FileState {
             keys: 3,

@@ -116,29 +116,3 @@ async fn a_password_follows_its_file() {
         assert!(!output.contains("-password"), "{output}");
     }
 }
-
-#[tokio::test]
-async fn a_user_that_may_read_and_track_and_write_nothing_is_enough() {
-    for kind in KINDS {
-        let server = Server::start(kind).await;
-        server.put("k", "k", json!({})).await;
-        let mut user = cmd("ACL");
-        user.arg("SETUSER").arg("sidecar").arg("on").arg(">pw");
-        user.arg("~keyward:*").arg("&*").arg("-@all").arg("+@read");
-        user.arg("+@connection")
-            .arg("+@scripting")
-            .arg("-@dangerous");
-        server.tell(&user).await;
-        let config = of("redis", &server.url()).replace(
-            "timeout: 5s",
-            "timeout: 5s, username: sidecar, password_file: password",
-        );
-        let home = Home::new(&config, &KeyFile::new());
-        fs::write(home.path("password"), "pw").unwrap();
-        let asked = Asked::at(home).await;
-        asked.becomes("k", "allowed").await;
-        asked.answers_from_memory("k").await;
-        server.revoke("k", "k").await;
-        asked.becomes("k", "key_revoked").await;
-    }
-}

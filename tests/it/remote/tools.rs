@@ -71,6 +71,22 @@ async fn check_config_says_what_the_source_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_config_says_when_changes_would_not_be_heard() {
+    let service = KeyService::start().await;
+    let server = Server::start(Kind::Redis).await;
+    let mut rule = redis::cmd("ACL");
+    rule.arg("SETUSER").arg("default").arg("-client|tracking");
+    server.tell(&rule).await;
+    let desk = Desk::empty();
+    let not_there = super::with_events(service.address).replace("/events", "/elsewhere");
+    for config in [of("redis", &server.url()), not_there] {
+        desk.write("keyward.yaml", config);
+        let complaint = desk.run(&["check-config"]).complaint(1);
+        assert!(complaint.contains("would not be heard"), "{complaint}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn explain_asks_the_source() {
     let service = KeyService::start().await;
     let server = Server::start(Kind::Redis).await;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
+use super::rotation::nothing_pushed;
 use super::server::{Raw, read_head};
 use super::*;
 
@@ -273,4 +274,34 @@ async fn what_stands_behind_not_found_is_read_but_not_waited_for() {
     };
     let (answered, ()) = futures_util::future::join(source.lookup(&digest), served).await;
     assert_eq!(answered, not_found, "on the same connection, which hangs");
+}
+
+#[tokio::test]
+async fn a_service_that_takes_longer_to_connect_to_than_a_lookup_may_is_reached() {
+    let service = Raw::bind().await;
+    let source = source(HttpSettings {
+        timeout: Duration::from_millis(50),
+        ..settings(&service.url())
+    });
+    followed(&source, nothing_pushed(), async {
+        let (mut first, _) = service.accept().await;
+        let found = source.lookup(&digest_of("a")).await;
+        assert_eq!(found, Err(SourceError::Timeout));
+        // What the source began by itself no lookup has ended; the next uses its connection.
+        first.write_all(&answer("404 Not Found", "")).await.unwrap();
+        let serving = async {
+            loop {
+                read_head(&mut first).await;
+                first.write_all(&answer("404 Not Found", "")).await.unwrap();
+            }
+        };
+        let asking = until("an answer", async || {
+            source.lookup(&digest_of("a")).await.is_ok()
+        });
+        tokio::select! {
+            () = serving => unreachable!("it serves for ever"),
+            () = asking => {}
+        }
+    })
+    .await;
 }

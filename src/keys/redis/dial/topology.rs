@@ -1,7 +1,7 @@
 //! Which servers there are: the masters of a cluster, or the master that sentinels know.
 //!
-//! Takes the settings and asks nodes and sentinels in turn until one answers. A master that a sentinel names is asked for its
-//! role before anything else, for a sentinel may tell of a master that is none any more.
+//! Takes the settings and asks nodes and sentinels, all at once. A master that sentinels name is asked for its role before anything
+//! else, for they may tell of a master that is none any more.
 //!
 //! Sentinels are first asked without a user. One that wants a password gets the user and password of the source, which are the
 //! only ones in the configuration; with `rediss` sentinels, TLS and certificates are those of the source too, for sentinels as
@@ -9,6 +9,9 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisError, RedisResult, Value};
 
@@ -39,19 +42,21 @@ impl Dialer {
         }
     }
 
-    /// The masters that have slots, by the first node that can be asked.
+    /// The masters that have slots, by the first node that answers of all that are asked at once.
     pub(super) async fn slots(
         &self,
         nodes: &[RedisUrl],
         material: &Material,
     ) -> Result<Vec<Target>, Reason> {
+        let asking = nodes.iter().map(async |node| {
+            let target = Target::of(node);
+            let mut connection = self.login(&target, material).await?;
+            masters_by(&mut connection, &target).await
+        });
+        let mut asked: FuturesUnordered<_> = asking.collect();
         let mut failures = Vec::new();
-        for target in nodes.iter().map(Target::of) {
-            let asked = match self.login(&target, material).await {
-                Ok(mut connection) => masters_by(&mut connection, &target).await,
-                Err(reason) => Err(reason),
-            };
-            match asked {
+        while let Some(answer) = asked.next().await {
+            match answer {
                 Ok(masters) => return Ok(masters),
                 Err(reason) => failures.push(reason),
             }
@@ -59,36 +64,43 @@ impl Dialer {
         Err(failures.join(", ").into())
     }
 
-    /// The master that the sentinels know, and a connection to it.
+    /// The master that the sentinels name, and a connection to it.
     pub(super) async fn master(
         &self,
         material: &Material,
     ) -> Result<(Target, MultiplexedConnection), Reason> {
-        let RedisServers::Sentinel { master, nodes } = &self.settings.servers else {
-            return Err("there are no sentinels".into());
-        };
-        let mut failures = Vec::new();
-        for sentinel in nodes.iter().map(Target::of) {
-            let found = match self.ask_sentinel(&sentinel, master, material).await {
-                Ok(target) => self.connect_to_master(target, material).await,
-                Err(reason) => Err(reason),
-            };
-            match found {
-                Ok(found) => return Ok(found),
-                Err(reason) => failures.push(reason),
-            }
-        }
-        Err(failures.join(", ").into())
-    }
-
-    async fn connect_to_master(
-        &self,
-        target: Target,
-        material: &Material,
-    ) -> Result<(Target, MultiplexedConnection), Reason> {
+        let target = self.named_master(material).await?;
         let mut connection = self.login(&target, material).await?;
         check_role(&mut connection, &target).await?;
         Ok((target, connection))
+    }
+
+    /// The master that most of the sentinels that answer name, all asked at once: one that is cut off from the others may go on
+    /// naming the master that it last knew.
+    pub(in super::super) async fn named_master(
+        &self,
+        material: &Material,
+    ) -> Result<Target, Reason> {
+        let RedisServers::Sentinel { master, nodes } = &self.settings.servers else {
+            return Err("there are no sentinels".into());
+        };
+        let sentinels: Vec<_> = nodes.iter().map(Target::of).collect();
+        let asking = sentinels
+            .iter()
+            .map(|sentinel| self.ask_sentinel(sentinel, master, material));
+        let (mut named, mut failures) = (Vec::new(), Vec::new());
+        for answer in join_all(asking).await {
+            match answer {
+                Ok(target) => named.push(target),
+                Err(reason) => failures.push(reason),
+            }
+        }
+        let votes = |target: &Target| named.iter().filter(|other| *other == target).count();
+        match named.iter().find(|target| 2 * votes(target) > named.len()) {
+            Some(target) => Ok(target.clone()),
+            None if named.is_empty() => Err(failures.join(", ").into()),
+            None => Err("the sentinels name different masters".into()),
+        }
     }
 
     async fn ask_sentinel(

@@ -6,18 +6,16 @@
 
 use std::sync::Arc;
 
-use redis::Value;
-
 use super::super::super::record::{self, KeySpec};
 use super::super::super::source::InvalidRecord;
 use super::super::link::backoff;
-use super::{RedisKeys, RedisKeysError, text_of};
+use super::{RedisKeys, RedisKeysError, StoredKey, text_of};
 use crate::authz::digest::KeyDigest;
 use crate::authz::key::{KeyId, KeyRecord};
 use crate::authz::snapshot::Policy;
 
 /// How often a change is made anew because the record changed meanwhile. Of those who write at once one always gets through.
-const TRIES: u32 = 100;
+pub(super) const TRIES: u32 = 100;
 
 /// Writes a value if the one there is still the one that was read, and leaves alone when it expires.
 const COMPARE_AND_SET: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then \
@@ -47,7 +45,7 @@ impl RedisKeys {
             if !matches!(outcome, Ok(None)) {
                 break;
             }
-            tokio::time::sleep(backoff(1) / 10 * tries.min(10)).await;
+            pause(tries).await;
         }
         self.tidy(&doubtful, id).await;
         outcome?.ok_or_else(|| RedisKeysError::Contended(id.clone()).into())
@@ -74,7 +72,10 @@ impl RedisKeys {
             let problem = InvalidRecord::new("id: a key keeps its id");
             return Err(RedisKeysError::from(problem).into());
         }
-        let record = record::prove(&spec, policy).map_err(RedisKeysError::from)?;
+        let record = record::prove(&spec, policy).map_err(|source| RedisKeysError::Stored {
+            name: name.clone(),
+            source,
+        })?;
         let after: Vec<_> = record.secrets.iter().map(|secret| secret.digest).collect();
         let added: Vec<_> = after
             .iter()
@@ -82,22 +83,28 @@ impl RedisKeys {
             .copied()
             .collect();
         doubtful.extend(self.put_digests(&added, id).await?);
-        let text = text_of(&spec);
+        if !self.replace(&stored, &text_of(&spec)).await? {
+            return Ok(None);
+        }
+        doubtful.extend(before.iter().filter(|old| !after.contains(old)));
+        Ok(Some(record))
+    }
+
+    /// Replaces a record by a text, if it is still what was read.
+    pub(super) async fn replace(
+        &self,
+        stored: &StoredKey,
+        text: &str,
+    ) -> Result<bool, RedisKeysError> {
+        let name = self.layout.key(&stored.id);
         let set = redis::cmd("EVAL")
             .arg(COMPARE_AND_SET)
             .arg(1)
             .arg(&name)
             .arg(&stored.bytes)
-            .arg(&text)
+            .arg(text)
             .to_owned();
-        // Not as it was, and not what we wrote: a cluster's client sends a command again whose answer it lost.
-        if self.write("EVAL", &name, &set).await? != Value::Int(1)
-            && self.get(&name).await?.as_deref() != Some(text.as_bytes())
-        {
-            return Ok(None);
-        }
-        doubtful.extend(before.iter().filter(|old| !after.contains(old)));
-        Ok(Some(record))
+        self.write_record("EVAL", &name, &set, text).await
     }
 
     /// Removes digests from the index that the record does not have. Where that cannot be told they stay.
@@ -108,7 +115,7 @@ impl RedisKeys {
         let Ok(stored) = self.read(id).await else {
             return;
         };
-        let has = match stored.as_ref().map(super::StoredKey::spec) {
+        let has = match stored.as_ref().map(StoredKey::spec) {
             Some(Ok(spec)) => digests_of(&spec),
             Some(Err(_)) => return,
             None => Vec::new(),
@@ -120,6 +127,11 @@ impl RedisKeys {
             .collect();
         self.remove_digests(&gone, id).await;
     }
+}
+
+/// Lets others go first, who write the same record.
+pub(super) async fn pause(tries: u32) {
+    tokio::time::sleep(backoff(1) / 10 * tries.min(10)).await;
 }
 
 /// The digests of a record that are digests.

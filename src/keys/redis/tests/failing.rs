@@ -139,7 +139,7 @@ async fn a_server_that_repeats_what_it_was_sent_shows_no_password() {
             let source = RedisSource::new(settings).unwrap();
             let told = [
                 failure(&source).await,
-                source.connect().await.unwrap_err().to_string(),
+                source.try_once().await.unwrap_err().to_string(),
                 arming_fails(&source).await,
             ];
             for told in told {
@@ -156,10 +156,7 @@ async fn a_server_that_repeats_what_it_was_sent_shows_no_password() {
 
 /// Why pushes are not armed.
 async fn arming_fails(source: &RedisSource) -> String {
-    let trust = Arc::new(Trust::new(
-        true,
-        Arc::new(crate::authz::clock::SystemClock::new()),
-    ));
+    let trust = Arc::new(Trust::new(true, Arc::new(SystemClock::new())));
     let listener = Listener {
         dialer: &source.dialer,
         link: &source.link,

@@ -209,6 +209,12 @@ async fn data_that_is_not_as_it_should_be_is_told_and_never_a_key() {
             Some(long),
             Ok(invalid("keyward:key:a", "it holds more than 256 KiB")),
         ),
+        (
+            "empty",
+            Some("a"),
+            Some(String::new()),
+            Ok(invalid("keyward:key:a", "not JSON at line 1 column 0")),
+        ),
     ] {
         run(&mut client, &["FLUSHALL"]).await;
         if let Some(id) = id {
@@ -230,13 +236,10 @@ async fn data_that_is_not_as_it_should_be_is_told_and_never_a_key() {
 
     run(&mut client, &["DEL", "keyward:key:a"]).await;
     run(&mut client, &["RPUSH", "keyward:key:a", "x"]).await;
-    let want =
-        "the source failed: GET keyward:key:a: the Redis key does not hold a string (WRONGTYPE)";
+    let want = "the source failed: GETRANGE keyward:key:a: the Redis key does not hold a string (WRONGTYPE)";
     assert_eq!(failure(&source).await, want);
     run(&mut client, &["DEL", &entry]).await;
     run(&mut client, &["RPUSH", &entry, "x"]).await;
-    assert_eq!(
-        failure(&source).await,
-        want.replace("keyward:key:a", &entry)
-    );
+    let want = want.replace("GETRANGE keyward:key:a", &format!("GET {entry}"));
+    assert_eq!(failure(&source).await, want);
 }

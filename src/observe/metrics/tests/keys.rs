@@ -185,6 +185,32 @@ fn a_place_that_becomes_free_goes_to_the_next_key_in_use() {
 }
 
 #[test]
+fn a_series_that_nothing_holds_goes_after_an_idle_hour_and_leaves_its_place() {
+    let metrics = Metrics::new(3).unwrap();
+    let used = |id: &str, second: i64| {
+        let series = metrics.key_series(&record(id), FIRST);
+        series.record(Reason::Allowed, at(second));
+        series
+    };
+    let family = "keyward_key_requests_total";
+    drop((used("a", 0), used("b", 60)));
+    let held = used("c", 0);
+    metrics.forget_idle_keys(at(3600 - 1));
+    assert_eq!(
+        ids(&metrics, family),
+        ["a", "b", "c"].map(String::from).into()
+    );
+    metrics.forget_idle_keys(at(3600));
+    assert_eq!(ids(&metrics, family), ["b", "c"].map(String::from).into());
+    drop(used("d", 3600));
+    let all = ["b", "c", "d"].map(String::from).into();
+    assert_eq!(ids(&metrics, family), all, "the place is the next one's");
+    drop(held);
+    metrics.forget_idle_keys(at(3660));
+    assert_eq!(ids(&metrics, family), ["d".to_owned()].into());
+}
+
+#[test]
 fn without_room_every_key_is_other() {
     let metrics = Metrics::new(0).unwrap();
     metrics.keys_changed(FIRST, [&expiring("a", 9)], at(0));

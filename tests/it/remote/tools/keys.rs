@@ -6,7 +6,6 @@ use super::explained;
 use crate::cli::{Desk, Run};
 use crate::support::keyfile::{digest, keyed_digest};
 use crate::support::redis::{KINDS, Kind, Server, index};
-use crate::support::wait;
 
 /// A server and a desk with a configuration of it.
 async fn desk(kind: Kind) -> (Server, Desk) {
@@ -158,15 +157,23 @@ async fn a_rotated_key_has_two_secrets_for_as_long_as_they_overlap() {
         assert!(of(&first)["expires_at"].is_string(), "{record}");
         assert_eq!(of(&second)["expires_at"], Value::Null, "{record}");
         assert_eq!(record["client"], "acme", "the rest stays");
-        let third = keys(&desk, &["rotate", "a", "--overlap", "3s"]).data();
-        assert_eq!(explained(&desk, &third), (Some(0), "allowed".into()));
-        assert_eq!(explained(&desk, &second), (Some(0), "allowed".into()));
-        wait::until("the overlap is over", async || {
-            explained(&desk, &second).0 == Some(4)
-        })
-        .await;
+        let third = keys(&desk, &["rotate", "a", "--overlap", "0s"]).data();
+        assert_eq!(explained(&desk, &second), (Some(4), "key_expired".into()));
         assert_eq!(explained(&desk, &third), (Some(0), "allowed".into()));
     }
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_valid_yet_can_be_rotated() {
+    let (server, desk) = desk(Kind::Redis).await;
+    let later = "2100-01-01T00:00:00Z";
+    let lost = keys(&desk, &["new", "--id", "a", "--not-before", later]).data();
+    let secret = keys(&desk, &["rotate", "a", "--overlap", "1h"]).data();
+    let not_yet = (Some(4), "key_not_yet_valid".into());
+    assert_eq!(explained(&desk, &secret), not_yet);
+    assert_eq!(explained(&desk, &lost), (Some(4), "unknown_key".into()));
+    let secrets = &server.record("a").await["secrets"];
+    assert_eq!(secrets.as_array().unwrap().len(), 1, "{secrets}");
 }
 
 #[tokio::test]
@@ -185,6 +192,79 @@ async fn a_pepper_makes_keyed_digests_in_redis_too() {
     let index = format!("keyward:digest:{keyed}");
     assert_eq!(server.get(&index).await.as_deref(), Some("a"));
     assert_eq!(explained(&desk, &secret), (Some(0), "allowed".into()));
+}
+
+#[tokio::test]
+async fn a_key_with_keyed_digests_is_not_rotated_without_their_pepper() {
+    let (server, desk) = desk(Kind::Redis).await;
+    let keyed = keyed_digest("s", b"0123456789abcdef0123456789abcdef");
+    let record = json!({"id": "a", "secrets": [{"digest": keyed}]});
+    server.set("keyward:key:a", &record.to_string()).await;
+    let elsewhere = Desk::empty();
+    let complaint = keys(&elsewhere, &["rotate", "a", "--redis", &server.url()]).complaint(2);
+    assert!(
+        complaint.contains("pepper") && complaint.contains("-c"),
+        "{complaint}"
+    );
+    // With a configuration that has none, the record would not fit it.
+    let complaint = keys(&desk, &["rotate", "a"]).complaint(1);
+    assert!(complaint.contains("digest.accept"), "{complaint}");
+    assert_eq!(server.record("a").await, record);
+}
+
+#[tokio::test]
+async fn a_configuration_at_hand_is_used_for_its_server_in_whatever_words_and_its_not_being_used_is_told()
+ {
+    let (server, desk) = desk(Kind::Redis).await;
+    desk.write("pepper", "0123456789abcdef0123456789abcdef");
+    let config = format!(
+        "{}digest: {{pepper_file: pepper}}
+",
+        desk.read("keyward.yaml")
+    );
+    desk.write("keyward.yaml", config);
+    let url = server.url();
+    let in_other_words = url.strip_suffix("/0").unwrap();
+    keys(&desk, &["new", "--id", "a", "--redis", in_other_words]).data();
+    let record = server.record("a").await.to_string();
+    assert!(record.contains("blake3-keyed:"), "{record}");
+    let other = Server::start(Kind::Redis).await;
+    let run = keys(&desk, &["new", "--id", "a", "--redis", &other.url()]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(
+        run.stderr.starts_with("note: ") && run.stderr.contains("-c"),
+        "{run:?}"
+    );
+    assert!(run.stdout.starts_with("kw_"), "{run:?}");
+}
+
+#[tokio::test]
+async fn the_list_says_of_a_key_what_keywards_would() {
+    let (server, desk) = desk(Kind::Redis).await;
+    let record = json!({"id": "a", "plan": "silver", "secrets": [{"digest": digest("s")}]});
+    server.set("keyward:key:a", &record.to_string()).await;
+    let listed = keys(&desk, &["list"]).data();
+    assert!(
+        listed.contains("not valid") && listed.contains("gold"),
+        "{listed}"
+    );
+}
+
+#[test]
+fn a_secret_in_the_place_of_an_id_is_not_repeated() {
+    let desk = Desk::empty();
+    let secret = "kw_0123456789abcdefghijklmnopqrstuvABCDEF";
+    for words in [
+        &["new", "--id", secret][..],
+        &["show", secret],
+        &["rotate", secret],
+        &["revoke", secret],
+        &["enable", secret],
+    ] {
+        let url = ["--redis", "redis://127.0.0.1:1"];
+        let complaint = keys(&desk, &[words, &url].concat()).complaint(2);
+        assert!(!complaint.contains("kw_0"), "{complaint}");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,66 @@
+//! The series of a remote source's keys, of which nobody tells that they are gone.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::running::Home;
+use crate::authorizer::Authorizer;
+use crate::authz::clock::Clock;
+use crate::authz::key::tests::record;
+use crate::authz::reason::Reason;
+use crate::authz::snapshot::{Generation, Snapshot};
+use crate::observe::metrics::Metrics;
+use crate::server::Remote;
+use crate::server::build::{cache, teller};
+use crate::server::files::read_config;
+use crate::server::phase::Lifecycle;
+
+/// The beginning of time, and an hour later.
+struct Later;
+
+impl Clock for Later {
+    fn now(&self) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1)
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+#[tokio::test]
+async fn a_scrape_forgets_idle_keys_of_a_remote_source_and_none_of_a_file() {
+    for (source, is_forgotten) in [
+        (
+            "source: {http: {url: \"http://127.0.0.1:9/{digest}\"}}",
+            true,
+        ),
+        ("", false),
+    ] {
+        let home = Home::new(source, &[]);
+        let config = read_config(&home.path("keyward.yaml"), |_| None)
+            .outcome
+            .unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(Later);
+        let metrics = Arc::new(Metrics::new(10).unwrap());
+        let remote = Remote::of(&config, &clock).unwrap();
+        let cache = cache(&config, remote.as_ref(), &metrics, &clock).unwrap();
+        let snapshot = Snapshot {
+            generation: Generation(1),
+            policy: Arc::clone(&config.policy),
+            keys: None,
+        };
+        let authorizer = Authorizer::new(Arc::new(snapshot), cache, Arc::clone(&clock));
+        let measured = Arc::new(OnceLock::from(Arc::new(authorizer)));
+        let (reporter, _) = tonic_health::server::health_reporter();
+        let phase = Lifecycle::new(reporter).await.watch();
+        let admin = teller(&config, &metrics, &measured, phase, &clock);
+        let series = metrics.key_series(&record("k"), Generation(1));
+        series.record(Reason::Allowed, Timestamp::UNIX_EPOCH);
+        drop(series);
+        let is_told = (admin.metrics)().contains("key_id=\"k\"");
+        assert_eq!(is_told, !is_forgotten, "{source:?}");
+    }
+}
