@@ -8,6 +8,7 @@ use serde_yaml::Value;
 mod custom_resources;
 mod envoy_gateway;
 mod istio;
+mod unix_socket;
 
 /// A file below `deploy/`.
 fn path(name: &str) -> PathBuf {
