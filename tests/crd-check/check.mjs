@@ -1,4 +1,4 @@
-// Checks custom resources in YAML files against the schemas that their projects publish, and says for each document what is wrong.
+// Checks custom resources in YAML files against the schemas that their projects publish: says for each document what is wrong.
 //
 //   node check.mjs PACKAGES FILE...      PACKAGES: the directory that ../crd-install prints
 //
@@ -48,14 +48,14 @@ function version(name) {
 function identify(value) {
   if (value === null || typeof value !== "object" || Array.isArray(value)) return null;
   if (value.apiVersion === undefined) {
-    // Values for the istiod chart. MeshConfig is no custom resource and no package has it: additions.d.ts is our own account of it.
+    // Values for the istiod chart. MeshConfig is no custom resource, and no package has it: additions.d.ts tells of it.
     if (value.meshConfig === undefined) return null;
     return { title: "MeshConfig", type: "IstiodValues", from: "./additions.js", by: "additions.d.ts" };
   }
   const [group, apiVersion] = String(value.apiVersion).split("/");
   const name = PACKAGES[group];
   const title = `${value.kind} ${value.metadata?.name ?? "without a name"}`;
-  // Kubernetes' own groups are one word or below k8s.io, as are Kustomize's. Any other is a custom resource that nobody would check.
+  // Kubernetes' own groups are one word or below k8s.io, as are Kustomize's. Any other's resources would be checked by nobody.
   if (name === undefined && group.includes(".") && !group.endsWith(".k8s.io")) {
     return { title, missing: `nothing here has schemas of ${group}: add a package to package.json, or do without ${value.kind}` };
   }
@@ -64,14 +64,16 @@ function identify(value) {
   if (!existsSync(join(packages, `${path}.d.ts`))) {
     return { title, missing: `${value.apiVersion} has no kind ${value.kind} in ${name} ${version(name)}` };
   }
-  return { title, type: `I${value.kind}`, from: path, module: join(packages, `${path}.js`), kind: value.kind, by: `${name} ${version(name)}` };
+  const module = join(packages, `${path}.js`);
+  return { title, type: `I${value.kind}`, from: path, module, kind: value.kind, by: `${name} ${version(name)}` };
 }
 
 // The document as a TypeScript literal, and where in it each YAML node stands: [offset, path, line].
-function literal(node, lines) {
+function literal(document, lines) {
   const places = [];
   let text = "";
-  const emit = (node, path, at) => {
+  const emit = (found, path, at) => {
+    const node = yaml.isAlias(found) ? found.resolve(document) : found;
     const start = node?.range?.[0] ?? at;
     places.push([text.length, path, lines.linePos(start).line]);
     if (yaml.isMap(node)) {
@@ -96,16 +98,19 @@ function literal(node, lines) {
       text += JSON.stringify(node?.toJSON?.() ?? null);
     }
   };
-  emit(node, "", 0);
+  emit(document.contents, "", 0);
   return { text, places };
 }
 
 function typesOf(documents) {
   // Both files are there for the compiler alone, beside the packages, where it finds them.
   const name = join(packages, "..", "documents.ts");
-  const heads = documents.map(({ what }, index) => `import type { ${what.type} as T${index} } from ${JSON.stringify(what.from)};\n`);
-  let text = heads.join("");
+  let text = "";
+  for (const [index, { what }] of documents.entries()) {
+    text += `import type { ${what.type} as T${index} } from ${JSON.stringify(what.from)};\n`;
+  }
   for (const [index, document] of documents.entries()) {
+    document.start = text.length;
     text += `export const d${index}: T${index} = `;
     document.offset = text.length;
     text += `${document.text};\n`;
@@ -126,15 +131,17 @@ function typesOf(documents) {
   const program = ts.createProgram([name, additions], options, host);
   const broken = [];
   for (const found of ts.getPreEmitDiagnostics(program)) {
+    let message = ts.flattenDiagnosticMessageText(found.messageText, " ").replace(/\s+/g, " ");
     // TypeScript's codes for a member that the type does not have; the type is printed in full, and can be a page long.
-    const whole = ts.flattenDiagnosticMessageText(found.messageText, " ").replace(/\s+/g, " ");
-    const message = found.code === 2353 || found.code === 2561 ? whole.replace(/^.*does not exist in type '.*?'\./, "unknown field.") : whole;
-    const document = documents.find((one) => found.file?.fileName === name && found.start >= one.offset && found.start < one.end);
+    if ([2353, 2561].includes(found.code)) message = message.replace(/^.*does not exist in type '.*?'\./, "unknown field.");
+    const at = found.file?.fileName === name ? found.start : -1;
+    const document = documents.find((one) => at >= one.start && at < one.end);
     if (document === undefined) {
       broken.push(`${found.file?.fileName ?? "typescript"}: ${message}`);
       continue;
     }
-    const [, path, line] = document.places.findLast(([start]) => start <= found.start - document.offset);
+    // What a document as a whole lacks is told of the name before it.
+    const [, path, line] = document.places.findLast(([start]) => start <= Math.max(at - document.offset, 0));
     document.wrong.push({ path, line, message });
   }
   return broken;
@@ -149,8 +156,8 @@ async function validate(document) {
     if (error.errors === undefined) throw error;
     for (const found of error.errors) {
       const path = found.instancePath.replace(/^\//, "").replace(/\/(\d+)/g, "[$1]").replaceAll("/", ".");
-      const place = document.places.find(([, other]) => other === path);
-      document.wrong.push({ path, line: place?.[2] ?? document.line, message: `${found.message ?? found.keyword} (${found.keyword})` });
+      const line = document.places.find(([, other]) => other === path)?.[2] ?? document.line;
+      document.wrong.push({ path, line, message: `${found.message ?? found.keyword} (${found.keyword})` });
     }
   }
 }
@@ -177,7 +184,7 @@ for (const file of files) {
       wrong += 1;
       console.log(`${file}:${line}: ${what.missing}`);
     } else {
-      documents.push({ file, line, value, what, wrong: [], ...literal(one.contents, lines) });
+      documents.push({ file, line, value, what, wrong: [], ...literal(one, lines) });
     }
   }
 }
@@ -191,12 +198,13 @@ if (documents.length > 0) {
 for (const document of documents) {
   await validate(document);
   const { file, line, what } = document;
-  console.log(`${file}:${line}: ${what.title}: ${document.wrong.length === 0 ? "ok" : "wrong"} (${what.by})`);
+  const verdict = document.wrong.length === 0 ? "ok" : "wrong";
+  console.log(`${file}:${line}: ${what.title}: ${verdict} (${what.by})`);
   // Both checks see a wrong type; the validator says some things once for each branch of the schema.
   const unique = new Map(document.wrong.map((found) => [`${found.line} ${found.message}`, found]));
   for (const found of unique.values()) {
     wrong += 1;
-    console.log(`${file}:${found.line}: ${found.path}: ${found.message}`);
+    console.log(`${file}:${found.line}: ${found.path || "(top)"}: ${found.message}`);
   }
 }
 console.log(`${documents.length} checked, ${others} of other groups, ${wrong} wrong`);

@@ -191,6 +191,10 @@ const BROKEN_MONITORS: &[(&str, &str)] = &[
         "spec.podMetricsEndpoints[0].port: must be string",
     ),
     (
+        "{apiVersion: monitoring.coreos.com/v1, kind: ServiceMonitor, metadata: {name: a}}",
+        "(top): must have required property spec",
+    ),
+    (
         "{apiVersion: monitoring.coreos.com/v1, kind: ServiceMonitor, metadata: {name: a}, \
          spec: {selector: {}, endpoints: [{port: admin, interval: soon}]}}",
         "spec.endpoints[0].interval: must match pattern",
