@@ -1,1 +1,27 @@
 //! What operators copy from `deploy/`, loaded, rendered, validated or run: none of it can rot unnoticed.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize as _;
+use serde_yaml::Value;
+
+mod custom_resources;
+mod envoy_gateway;
+mod istio;
+mod unix_socket;
+
+/// A file below `deploy/`.
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("deploy")
+        .join(name)
+}
+
+/// The documents of a YAML file below `deploy/`.
+fn deployed(name: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(path(name)).unwrap();
+    let documents = serde_yaml::Deserializer::from_str(&text);
+    documents
+        .map(|document| Value::deserialize(document).unwrap())
+        .collect()
+}

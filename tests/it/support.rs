@@ -7,6 +7,7 @@ pub mod bootstrap;
 pub mod caller;
 pub mod certs;
 pub mod check;
+pub mod crds;
 pub mod envoy;
 pub mod fault_proxy;
 pub mod http1;

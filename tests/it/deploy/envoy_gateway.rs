@@ -1,0 +1,246 @@
+//! `deploy/envoy-gateway` on a real Envoy: a listener as Envoy Gateway would generate it from these very files, which is done by
+//! hand here (the shape by what Envoy Gateway's own tests expect), for there is no controller and no cluster. What a field is
+//! named is checked by `custom_resources`; here, that what the fields come to protects what it should.
+
+use serde_yaml::{Mapping, Value};
+
+use crate::support::bootstrap::{Bootstrap, Listener, yaml};
+use crate::support::envoy::Envoy;
+use crate::support::http1;
+use crate::support::keyward::{Address, Keyward};
+use crate::support::message::Ask;
+use crate::support::port::Port;
+use crate::support::scene::{IDENTITY, keys_without_plans, secret};
+use crate::support::upstream::Upstream;
+
+use super::deployed;
+
+const FILTER: &str = "envoy.filters.http.ext_authz/securitypolicy/edge/keyward";
+
+const RULES: &str = r#"
+rules:
+  - {name: open, match: {paths: ["/public/**"]}, allow: anyone}
+  - {name: admin, match: {paths: ["/admin/**"]}, allow: nobody}
+"#;
+
+/// The `ext_authz` filter of a `SecurityPolicy`. It is off until a route turns it on.
+fn ext_authz() -> Value {
+    let policy = deployed("envoy-gateway/security-policy.yaml").remove(0);
+    let ext_auth = &policy["spec"]["extAuth"];
+    let mut filter = yaml(
+        r#"
+        disabled: true
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz
+          transport_api_version: V3
+          grpc_service: {envoy_grpc: {cluster_name: securitypolicy, authority: keyward.keyward}}
+        "#,
+    );
+    filter["name"] = FILTER.into();
+    let config = &mut filter["typed_config"];
+    config["failure_mode_allow"] = ext_auth["failOpen"].clone();
+    config["status_on_error"]["code"] = ext_auth["statusOnError"].clone();
+    let headers = ext_auth["headersToExtAuth"].as_sequence().unwrap().iter();
+    let patterns: Vec<Value> = headers
+        .map(|name| {
+            let mut pattern = yaml("{ignore_case: true}");
+            pattern["exact"] = name.clone();
+            pattern
+        })
+        .collect();
+    config["allowed_headers"]["patterns"] = patterns.into();
+    let service = &mut config["grpc_service"];
+    service["timeout"] = ext_auth["timeout"].clone();
+    let retry = &ext_auth["grpc"]["backendSettings"]["retry"];
+    let triggers = retry["retryOn"]["triggers"].as_sequence().unwrap().iter();
+    let triggers: Vec<&str> = triggers.map(|t| t.as_str().unwrap()).collect();
+    service["retry_policy"]["num_retries"] = retry["numRetries"].clone();
+    service["retry_policy"]["retry_on"] = triggers.join(",").into();
+    let back_off = &retry["perRetry"]["backOff"];
+    for (ours, theirs) in [
+        ("base_interval", "baseInterval"),
+        ("max_interval", "maxInterval"),
+    ] {
+        let millis = back_off[theirs].as_str().unwrap().strip_suffix("ms");
+        let millis: u32 = millis.unwrap().parse().unwrap();
+        let seconds = f64::from(millis) / 1000.0;
+        service["retry_policy"]["retry_back_off"][ours] = format!("{seconds}s").into();
+    }
+    filter
+}
+
+/// What a `ClientTrafficPolicy`, and Envoy Gateway by itself, set on the connection manager.
+fn client_traffic(hcm: &mut Mapping) {
+    let policy = deployed("envoy-gateway/client-traffic-policy.yaml").remove(0);
+    let (headers, path) = (&policy["spec"]["headers"], &policy["spec"]["path"]);
+    let remove = headers["earlyRequestHeaders"]["remove"].as_sequence();
+    let mutations: Vec<Value> = remove
+        .unwrap()
+        .iter()
+        .map(|name| {
+            let mut mutation = yaml("{}");
+            mutation["remove"] = name.clone();
+            mutation
+        })
+        .collect();
+    let mut early = yaml(
+        r#"
+        - name: envoy.http.early_header_mutation.header_mutation
+          typed_config:
+            "@type": type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation
+        "#,
+    );
+    early[0]["typed_config"]["mutations"] = mutations.into();
+    hcm.insert("early_header_mutation_extensions".into(), early);
+    let underscores = match headers["withUnderscoresAction"].as_str() {
+        Some("RejectRequest") => "REJECT_REQUEST",
+        Some("DropHeader") => "DROP_HEADER",
+        _ => "ALLOW",
+    };
+    hcm["common_http_protocol_options"]["headers_with_underscores_action"] = underscores.into();
+    hcm.insert("normalize_path".into(), true.into());
+    let merge = path["disableMergeSlashes"] != true;
+    hcm.insert("merge_slashes".into(), merge.into());
+    let slashes = match path["escapedSlashesAction"].as_str() {
+        Some("UnescapeAndRedirect") => "UNESCAPE_AND_REDIRECT",
+        Some("UnescapeAndForward") => "UNESCAPE_AND_FORWARD",
+        Some("RejectRequest") => "REJECT_REQUEST",
+        _ => "KEEP_UNCHANGED",
+    };
+    hcm.insert("path_with_escaped_slashes_action".into(), slashes.into());
+}
+
+/// A gateway's listener, with nothing of ours in it but what `deploy/envoy-gateway` brings. On `/unasked`, a route without the
+/// policy.
+fn gateway(listener: &mut Listener) {
+    listener.unprotected();
+    let hcm = listener.hcm();
+    client_traffic(hcm);
+    let filters = hcm["http_filters"].as_sequence_mut().unwrap();
+    let router = filters.pop().unwrap();
+    *filters = vec![ext_authz(), router];
+    let rules = listener.routes();
+    let mut unasked = rules[0].clone();
+    unasked["match"] = yaml("{prefix: /unasked}");
+    rules[0]["typed_per_filter_config"][FILTER] = yaml(
+        r#"
+        "@type": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute
+        check_settings: {}
+        "#,
+    );
+    rules.insert(0, unasked);
+}
+
+struct Edge {
+    envoy: Envoy,
+    upstream: Upstream,
+    _keyward: Option<Keyward>,
+    _nobody: Port,
+    dir: tempfile::TempDir,
+}
+
+async fn edge(keyward: Option<Keyward>) -> Edge {
+    let upstream = Upstream::start().await;
+    let nobody = Port::reserve();
+    let address = match &keyward {
+        Some(keyward) => keyward.grpc.clone(),
+        None => Address::Tcp(nobody.address()),
+    };
+    let dir = tempfile::TempDir::new().unwrap();
+    let bootstrap = Bootstrap::new(&address, upstream.address)
+        .authz("securitypolicy", std::slice::from_ref(&address), |_| {})
+        .listener("gateway", |l| {
+            gateway(l);
+            l.access_log(&dir.path().join("access.log"));
+        });
+    Edge {
+        envoy: Envoy::start(&bootstrap).await,
+        upstream,
+        _keyward: keyward,
+        _nobody: nobody,
+        dir,
+    }
+}
+
+async fn with_keyward() -> Edge {
+    edge(Some(Keyward::start(RULES, &keys_without_plans()).await)).await
+}
+
+#[tokio::test]
+async fn the_gateway_asks_keyward_and_tells_the_access_log_what_it_said() {
+    let edge = with_keyward().await;
+    let to = edge.envoy.at("gateway");
+    let ask = Ask::get("/v1/orders");
+    let reply = http1::send(to, &ask).await;
+    assert_eq!(reply.status, 401, "{reply:?}");
+    assert_eq!(reply.problem()["code"], "missing_key");
+    // Header names are listed one by one: those that hold a key must be among them.
+    for name in ["x-api-key", "authorization"] {
+        let value = secret("bare");
+        let value = match name {
+            "authorization" => format!("Bearer {value}"),
+            _ => value,
+        };
+        let reply = http1::send(to, &ask.clone().header(name, &value)).await;
+        assert_eq!(reply.status, 200, "{name}: {reply:?}");
+        let received = edge.upstream.take_one();
+        assert_eq!(received.all("x-keyward-client"), ["bare"]);
+        assert!(received.all(name).is_empty(), "{received:?}");
+    }
+    let log = edge.dir.path().join("access.log");
+    crate::support::wait::until("the log tells the decision", async || {
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        text.contains("\"reason\":\"missing_key\"") && text.contains("\"key_id\":\"bare\"")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_forged_identity_does_not_pass_where_keyward_is_not_asked() {
+    let edge = with_keyward().await;
+    let to = edge.envoy.at("gateway");
+    let mut ask = Ask::get("/unasked");
+    for name in IDENTITY {
+        ask = ask.header(name, "forged");
+    }
+    let reply = http1::send(to, &ask).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let received = edge.upstream.take_one();
+    for name in IDENTITY
+        .iter()
+        .filter(|name| name.starts_with("x-keyward-"))
+    {
+        assert!(received.all(name).is_empty(), "{received:?}");
+    }
+    let ask = Ask::get("/public/x").header("x_keyward_client", "forged");
+    let reply = http1::send(to, &ask).await;
+    assert_eq!(reply.status, 400, "{reply:?}");
+}
+
+#[tokio::test]
+async fn paths_are_one_reading_for_all() {
+    let edge = with_keyward().await;
+    let to = edge.envoy.at("gateway");
+    for path in [
+        "/public/../admin/x",
+        "/public/%2e%2e/admin/x",
+        "/public/..//admin/x",
+        "/%61dmin/x",
+    ] {
+        let ask = Ask::get(path).key(&secret("bare"));
+        let reply = http1::send(to, &ask).await;
+        assert_eq!(reply.status, 403, "{path}: {reply:?}");
+    }
+    let reply = http1::send(to, &Ask::get("/public%2f..%2fadmin/x")).await;
+    assert_eq!(reply.status, 307, "{reply:?}");
+    assert!(edge.upstream.take().is_empty());
+}
+
+#[tokio::test]
+async fn without_keyward_nobody_passes() {
+    let edge = edge(None).await;
+    let ask = Ask::get("/public/x").key(&secret("bare"));
+    let reply = http1::send(edge.envoy.at("gateway"), &ask).await;
+    assert_eq!(reply.status, 503, "{reply:?}");
+    assert!(edge.upstream.take().is_empty());
+}

@@ -1,0 +1,269 @@
+//! `deploy/istio` on a real Envoy: a listener as istiod would generate it from these very files, which is done by hand here (the
+//! shape of the `ext_authz` filter by istiod's own expectations in its tests), for there is no istiod and no cluster. What a field
+//! is named is checked by `custom_resources`; here, that what the fields come to protects what it should.
+
+use serde_yaml::{Mapping, Value};
+use tempfile::TempDir;
+
+use crate::support::bootstrap::{Bootstrap, Listener, yaml};
+use crate::support::envoy::Envoy;
+use crate::support::http1;
+use crate::support::keyward::{Address, Keyward, lay_over};
+use crate::support::message::Ask;
+use crate::support::port::Port;
+use crate::support::scene::{IDENTITY, keys_without_plans, secret};
+use crate::support::upstream::Upstream;
+
+use super::deployed;
+
+const RULES: &str = r#"
+rules:
+  - {name: open, match: {paths: ["/public/**"]}, allow: anyone}
+  - {name: admin, match: {paths: ["/admin/**"]}, allow: nobody}
+  - {name: opened, match: {hosts: [open.example.com]}, allow: anyone}
+"#;
+
+fn provider() -> Value {
+    let values = deployed("istio/istiod-values.yaml").remove(0);
+    let providers = values["meshConfig"]["extensionProviders"].clone();
+    providers.as_sequence().unwrap()[0].clone()
+}
+
+/// Istio's path normalisation, as options of Envoy's.
+fn normalise(hcm: &mut Mapping) {
+    let values = deployed("istio/istiod-values.yaml").remove(0);
+    let normalization = &values["meshConfig"]["pathNormalization"]["normalization"];
+    let (merge, decode) = match normalization.as_str() {
+        Some("DECODE_AND_MERGE_SLASHES") => (true, "UNESCAPE_AND_FORWARD"),
+        Some("MERGE_SLASHES") => (true, "KEEP_UNCHANGED"),
+        _ => (false, "KEEP_UNCHANGED"),
+    };
+    hcm.insert("normalize_path".into(), true.into());
+    hcm.insert("merge_slashes".into(), merge.into());
+    hcm.insert("path_with_escaped_slashes_action".into(), decode.into());
+}
+
+fn cluster() -> String {
+    let grpc = &provider()["envoyExtAuthzGrpc"];
+    let (service, port) = (&grpc["service"], &grpc["port"]);
+    format!(
+        "outbound|{}||{}",
+        port.as_u64().unwrap(),
+        service.as_str().unwrap()
+    )
+}
+
+/// The filters that a CUSTOM policy becomes: one that marks what its rules match, and `ext_authz` for what is marked.
+fn generated() -> (Value, Value) {
+    let policy = deployed("istio/authorization-policy.yaml").remove(0);
+    assert_eq!(policy["spec"]["action"], "CUSTOM");
+    assert_eq!(policy["spec"]["provider"]["name"], provider()["name"]);
+    assert_eq!(policy["spec"]["rules"], yaml("[{}]"), "every request");
+    let mark = yaml(
+        r#"
+        name: envoy.filters.http.rbac
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC
+          shadow_rules_stat_prefix: istio_ext_authz_
+          shadow_rules:
+            action: DENY
+            policies:
+              istio-ext-authz-ns[istio-ingress]-policy[keyward]-rule[0]:
+                permissions: [{any: true}]
+                principals: [{any: true}]
+        "#,
+    );
+    let mut ask = yaml(
+        r#"
+        name: envoy.filters.http.ext_authz
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz
+          transport_api_version: V3
+          filter_enabled_metadata:
+            filter: envoy.filters.http.rbac
+            path: [{key: istio_ext_authz_shadow_effective_policy_id}]
+            value: {string_match: {prefix: istio-ext-authz}}
+        "#,
+    );
+    let grpc = &provider()["envoyExtAuthzGrpc"];
+    let config = &mut ask["typed_config"];
+    config["grpc_service"] = yaml("{envoy_grpc: {}}");
+    config["grpc_service"]["envoy_grpc"]["cluster_name"] = cluster().into();
+    config["grpc_service"]["envoy_grpc"]["authority"] = grpc["service"].clone();
+    config["grpc_service"]["timeout"] = grpc["timeout"].clone();
+    config["failure_mode_allow"] = grpc["failOpen"].clone();
+    let status: u64 = grpc["statusOnError"].as_str().unwrap().parse().unwrap();
+    config["status_on_error"]["code"] = status.into();
+    (mark, ask)
+}
+
+/// What the patches of the `EnvoyFilter` do to a gateway's listener.
+fn patch(listener: &mut Listener) {
+    let filter = deployed("istio/envoy-filter.yaml").remove(0);
+    let patches = filter["spec"]["configPatches"].as_sequence().unwrap();
+    assert_eq!(patches.len(), 3);
+    for one in patches {
+        let value = one["patch"]["value"].clone();
+        let operation = one["patch"]["operation"].as_str().unwrap();
+        let hcm = listener.hcm();
+        match (one["applyTo"].as_str().unwrap(), operation) {
+            ("HTTP_FILTER", "INSERT_FIRST") => {
+                let filters = hcm["http_filters"].as_sequence_mut().unwrap();
+                filters.insert(0, value);
+            }
+            ("HTTP_FILTER", "MERGE") => {
+                let filters = hcm["http_filters"].as_sequence_mut().unwrap();
+                let found = filters.iter_mut().find(|f| f["name"] == value["name"]);
+                lay_over(found.unwrap(), value);
+            }
+            ("NETWORK_FILTER", "MERGE") => {
+                let mut whole: Value = hcm.clone().into();
+                lay_over(&mut whole, value["typed_config"].clone());
+                *hcm = whole.as_mapping().unwrap().clone();
+            }
+            other => panic!("{other:?} is new to this test"),
+        }
+    }
+}
+
+/// A gateway's listener, with nothing of ours in it but what `deploy/istio` brings.
+fn gateway(listener: &mut Listener, patched: bool) {
+    listener.unprotected();
+    let (mark, ask) = generated();
+    let hcm = listener.hcm();
+    let filters = hcm["http_filters"].as_sequence_mut().unwrap();
+    let router = filters.pop().unwrap();
+    *filters = vec![mark, ask, router];
+    normalise(hcm);
+    if patched {
+        patch(listener);
+    }
+}
+
+struct Mesh {
+    envoy: Envoy,
+    upstream: Upstream,
+    _keyward: Option<Keyward>,
+    _nobody: Port,
+}
+
+/// `gateway` is what the files make of it; `unpatched` lacks the `EnvoyFilter`; on `unasked`, `ext_authz` is off.
+async fn mesh(keyward: Option<Keyward>) -> Mesh {
+    let upstream = Upstream::start().await;
+    let nobody = Port::reserve();
+    let address = match &keyward {
+        Some(keyward) => keyward.grpc.clone(),
+        None => Address::Tcp(nobody.address()),
+    };
+    let bootstrap = Bootstrap::new(&address, upstream.address)
+        .authz(&cluster(), std::slice::from_ref(&address), |_| {})
+        .listener("gateway", |l| gateway(l, true))
+        .listener("unpatched", |l| gateway(l, false))
+        .listener("unasked", |l| {
+            gateway(l, true);
+            l.route("{prefix: /}", "{disabled: true}");
+        });
+    Mesh {
+        envoy: Envoy::start(&bootstrap).await,
+        upstream,
+        _keyward: keyward,
+        _nobody: nobody,
+    }
+}
+
+async fn with_keyward() -> Mesh {
+    mesh(Some(Keyward::start(RULES, &keys_without_plans()).await)).await
+}
+
+#[tokio::test]
+async fn the_gateway_asks_keyward_about_every_request() {
+    let mesh = with_keyward().await;
+    for listener in ["gateway", "unpatched"] {
+        let to = mesh.envoy.at(listener);
+        let ask = Ask::get("/v1/orders");
+        let reply = http1::send(to, &ask).await;
+        assert_eq!(reply.status, 401, "{reply:?}");
+        assert_eq!(reply.problem()["code"], "missing_key");
+        let reply = http1::send(to, &ask.key(&secret("bare"))).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        let received = mesh.upstream.take_one();
+        assert_eq!(received.all("x-keyward-client"), ["bare"]);
+        assert!(received.all("x-api-key").is_empty());
+        // What needs no key says keyward, not the policy.
+        let reply = http1::send(to, &Ask::get("/public/x")).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        mesh.upstream.take();
+    }
+}
+
+#[tokio::test]
+async fn a_forged_identity_does_not_pass_where_keyward_is_not_asked() {
+    let mesh = with_keyward().await;
+    let mut ask = Ask::get("/v1/orders");
+    for name in IDENTITY {
+        ask = ask.header(name, "forged");
+    }
+    let reply = http1::send(mesh.envoy.at("unasked"), &ask).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let received = mesh.upstream.take_one();
+    for name in IDENTITY
+        .iter()
+        .filter(|name| name.starts_with("x-keyward-"))
+    {
+        assert!(received.all(name).is_empty(), "{received:?}");
+    }
+    let ask = Ask::get("/public/x").header("x_keyward_client", "forged");
+    let reply = http1::send(mesh.envoy.at("gateway"), &ask).await;
+    assert_eq!(reply.status, 400, "{reply:?}");
+}
+
+#[tokio::test]
+async fn paths_and_hosts_are_one_reading_for_all() {
+    let mesh = with_keyward().await;
+    let to = mesh.envoy.at("gateway");
+    for path in [
+        "/public/../admin/x",
+        "/public/%2e%2e/admin/x",
+        "/public/..//admin/x",
+        "/public%2f..%2fadmin/x",
+        "/%61dmin/x",
+    ] {
+        let ask = Ask::get(path).key(&secret("bare"));
+        let reply = http1::send(to, &ask).await;
+        assert_eq!(reply.status, 403, "{path}: {reply:?}");
+        assert!(mesh.upstream.take().is_empty(), "{path}");
+    }
+    // Rules that let in compare hosts as they come: here they come without port and final dot.
+    for host in [
+        "open.example.com",
+        "open.example.com:1",
+        "open.example.com.",
+    ] {
+        let reply = http1::send(to, &Ask::get("/x").host(host)).await;
+        assert_eq!(reply.status, 200, "{host}: {reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_keyward_nobody_passes() {
+    let mesh = mesh(None).await;
+    for listener in ["gateway", "unpatched"] {
+        let ask = Ask::get("/public/x").key(&secret("bare"));
+        let reply = http1::send(mesh.envoy.at(listener), &ask).await;
+        assert_eq!(reply.status, 503, "{reply:?}");
+        assert!(mesh.upstream.take().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn what_a_comment_offers_for_mcp_calls_is_valid_too() {
+    let path = super::path("istio/istiod-values.yaml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let with_body = text.replace("# includeRequestBodyInCheck", "includeRequestBodyInCheck");
+    assert_ne!(text, with_body);
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("values.yaml");
+    std::fs::write(&file, with_body).unwrap();
+    let verdict = crate::support::crds::check(&[file]);
+    assert!(verdict.all_well, "{:#?}", verdict.lines);
+}
