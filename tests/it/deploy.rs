@@ -7,6 +7,7 @@ use serde_yaml::Value;
 
 mod custom_resources;
 mod envoy_gateway;
+mod image;
 mod istio;
 mod unix_socket;
 

@@ -1,8 +1,9 @@
 //! The real keyward binary with a directory of its own: started on ports of the system's choosing, which it
 //! tells on stderr, and watched through its log, its metrics and its exit code.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -46,6 +47,11 @@ impl Home {
         home
     }
 
+    /// Lets other users read it, such as the image's.
+    pub fn open_to_all(&self) {
+        fs::set_permissions(self.dir.path(), Permissions::from_mode(0o755)).unwrap();
+    }
+
     pub fn configure(&self, config: &str) {
         let mut whole: Value = serde_yaml::from_str(BASE).unwrap();
         let over: Value = serde_yaml::from_str(config).unwrap();
@@ -80,7 +86,12 @@ impl Home {
     }
 
     pub async fn start(self) -> Keyward {
-        let mut process = self.launch();
+        let process = self.launch();
+        self.watch(process).await
+    }
+
+    /// The keyward that `process` is, or has started, once it is ready.
+    pub async fn watch(self, mut process: Process) -> Keyward {
         let listening = wait::until_some("keyward is ready", async || {
             assert!(
                 process.exited().is_none(),

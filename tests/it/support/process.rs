@@ -57,11 +57,15 @@ impl Process {
         }
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal by name (`TERM`, `HUP`, `INT`, `KILL`).
     pub fn signal(&self, name: &str) {
         // The shell's own kill: no unsafe code here, and no package that a bare image lacks.
         let done = Command::new("sh")
-            .args(["-c", &format!("kill -{name} {}", self.child.id())])
+            .args(["-c", &format!("kill -{name} {}", self.id())])
             .status()
             .unwrap();
         assert!(done.success(), "kill -{name} failed");
