@@ -4,6 +4,7 @@
 //! requests nor wire formats: what is prepared is the server's affair.
 
 pub mod append;
+mod backoff;
 pub mod cache;
 pub mod file;
 pub mod http;

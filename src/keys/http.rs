@@ -12,19 +12,18 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use tokio::sync::Notify;
 
+use super::backoff::part_of;
 use super::push::Pushes;
 use super::source::{
     FollowFuture, KeySource, LookupFuture, SourceAnswer, SourceError, SourceReply, probe_digest,
 };
 use crate::authz::clock::Clock;
 use crate::authz::digest::KeyDigest;
-use backoff::part_of;
 use client::Clients;
 use failure::Failure;
 use rotation::Followed;
 use timing::{RETRY_WITHIN, Timing};
 
-mod backoff;
 mod body;
 mod client;
 mod error;

@@ -15,7 +15,7 @@ use super::record;
 use super::source::{
     FollowFuture, InvalidRecord, KeySource, LookupFuture, SourceAnswer, SourceError, probe_digest,
 };
-use crate::authz::clock::SystemClock;
+use crate::authz::clock::Clock;
 use crate::authz::digest::KeyDigest;
 use crate::authz::key::KeyId;
 
@@ -52,6 +52,7 @@ pub struct RedisSource {
     dialer: Arc<Dialer>,
     layout: Layout,
     timeout: Duration,
+    clock: Arc<dyn Clock>,
 }
 
 impl RedisSource {
@@ -59,16 +60,17 @@ impl RedisSource {
     ///
     /// # Errors
     /// When a file that the settings name cannot be used.
-    pub fn new(settings: RedisSettings) -> Result<Self, RedisSourceError> {
+    pub fn new(settings: RedisSettings, clock: Arc<dyn Clock>) -> Result<Self, RedisSourceError> {
         let files = Files::of(&settings);
         files.read()?;
         let (layout, timeout) = (Layout::new(&settings.prefix), settings.timeout);
         let dialer = Arc::new(Dialer::new(settings, files));
         Ok(Self {
-            link: Link::new(Arc::clone(&dialer)),
+            link: Link::new(Arc::clone(&dialer), Arc::clone(&clock)),
             dialer,
             layout,
             timeout,
+            clock,
         })
     }
 
@@ -79,7 +81,7 @@ impl RedisSource {
     pub async fn try_once(&self) -> Result<(), SourceError> {
         self.connect().await?;
         self.look_up_in_time(&probe_digest()).await?;
-        let trust = Trust::new(true, Arc::new(SystemClock::new()));
+        let trust = Trust::new(true, Arc::clone(&self.clock));
         let listener = self.listener(Pushes::new(Arc::new(trust), self.name(), None));
         listener.arm().await.map(drop).map_err(|why| {
             SourceError::Failed(format!("changes of keys would not be heard: {why}").into())
@@ -99,6 +101,7 @@ impl RedisSource {
             dialer: &self.dialer,
             link: &self.link,
             layout: &self.layout,
+            clock: &*self.clock,
             pushes,
         }
     }

@@ -91,18 +91,18 @@ async fn tls_with_a_certificate_of_ours_keeps_the_contract() {
     let url = format!("rediss://localhost:{}/0", server.port);
     let mut settings = settings(&url);
 
-    let failed = failure(&RedisSource::new(settings.clone()).unwrap()).await;
+    let failed = failure(&RedisSource::new(settings.clone(), clock()).unwrap()).await;
     assert!(failed.contains("UnknownIssuer"), "{failed}");
 
     settings.tls.ca = Some(file("ca.crt"));
-    let failed = failure(&RedisSource::new(settings.clone()).unwrap()).await;
+    let failed = failure(&RedisSource::new(settings.clone(), clock()).unwrap()).await;
     assert!(failed.contains("CertificateRequired"), "{failed}");
 
     settings.tls.identity = Some(ClientIdentityFiles {
         cert: file("client.crt"),
         key: file("client.key"),
     });
-    let source = RedisSource::new(settings).unwrap();
+    let source = RedisSource::new(settings, clock()).unwrap();
     let layout = Layout::new("keyward:");
     for record in records() {
         for secret in &record.secrets {
@@ -151,7 +151,10 @@ async fn files_that_cannot_be_used_are_told_by_member_and_path() {
         } else {
             settings.tls.ca = Some(file.clone());
         }
-        let error = RedisSource::new(settings).err().unwrap().to_string();
+        let error = RedisSource::new(settings, clock())
+            .err()
+            .unwrap()
+            .to_string();
         assert_eq!(error, want.replace("PATH", file.to_str().unwrap()));
     }
 }
