@@ -6,12 +6,14 @@
 pub mod append;
 mod backoff;
 pub mod cache;
+pub mod chain;
 pub mod file;
 pub mod http;
 pub mod push;
 pub mod record;
 pub mod redis;
 pub mod secret;
+mod secret_file;
 pub mod source;
 pub mod stillness;
 pub mod tls;

@@ -11,7 +11,6 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::future::{select_all, try_join_all};
 use futures_util::stream::FuturesUnordered;
-use redis::aio::MultiplexedConnection;
 use redis::{PushInfo, PushKind, Value};
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
@@ -19,7 +18,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::super::backoff::Backoff;
 use super::super::push::Pushes;
 use super::dial::topology::{bytes, check_role, is_master, masters_by};
-use super::dial::{CONNECT_TIMEOUT, Dialer, Target};
+use super::dial::{CONNECT_TIMEOUT, Connection, Dialer, Target};
 use super::fault::{Reason, told};
 use super::layout::{Layout, Named};
 use super::link::{BACKOFF_MAX, BACKOFF_MIN, Link};
@@ -44,7 +43,7 @@ pub(super) struct Listener<'a> {
 /// A connection on which a master pushes.
 pub(super) struct Line {
     master: Target,
-    connection: MultiplexedConnection,
+    connection: Connection,
 }
 
 impl Listener<'_> {

@@ -24,6 +24,7 @@ mod failing;
 mod following;
 mod login;
 mod lookups;
+mod secured;
 mod sentinel;
 mod server;
 mod store;

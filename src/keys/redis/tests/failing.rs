@@ -104,9 +104,9 @@ async fn connecting_is_not_bound_to_the_lookup_that_began_it() {
 
 /// Stands still until it is moved.
 #[derive(Default)]
-struct Standing(AtomicU64);
+struct StillClock(AtomicU64);
 
-impl Clock for Standing {
+impl Clock for StillClock {
     fn now(&self) -> Timestamp {
         Timestamp::UNIX_EPOCH
     }
@@ -120,8 +120,8 @@ impl Clock for Standing {
 async fn the_next_attempt_is_due_by_the_clock() {
     let mut server = Server::redis().await;
     server.kill();
-    let clock = Arc::new(Standing::default());
-    let time = Arc::<Standing>::clone(&clock);
+    let clock = Arc::new(StillClock::default());
+    let time = Arc::<StillClock>::clone(&clock);
     let source = RedisSource::new(settings(&server.url()), time).unwrap();
     let failed = failure(&source).await;
     assert!(server.run_again().await);

@@ -116,7 +116,8 @@ async fn a_password_may_change_while_the_source_is_followed() {
 
         // A password that is wrong leaves the connection that works.
         write_secret(&server.path("password"), "canary3");
-        let refused = source.use_files().await.unwrap_err();
+        let material = source.dialer.files().load().await.unwrap();
+        let refused = source.use_material(&material).await.unwrap_err();
         assert!(refused.ends_with("(WRONGPASS)"), "{refused}");
         assert!(finds_a(&source).await);
     })

@@ -121,7 +121,7 @@ async fn a_master_that_is_none_any_more_is_not_believed() {
 async fn a_master_that_the_sentinels_have_left_is_not_believed_although_it_is_one() {
     let trio = Trio::start(&[]).await;
     fill(&mut trio.master.client().await).await;
-    let source = RedisSource::new(trio.settings("m")).unwrap();
+    let source = RedisSource::new(trio.settings("m"), clock()).unwrap();
     trio.is_ready().await;
     followed(&source, async |trust| {
         until_armed(&trust).await;
