@@ -58,7 +58,12 @@ impl Followed {
     fn are_due(&mut self, seen: Vec<Sighting>) -> bool {
         let are_still = seen == self.last;
         self.last = seen;
-        are_still && (self.last != self.used || self.problem.is_some())
+        if self.last == self.used {
+            // What is in use is there again, and nothing is wrong with it.
+            self.problem = None;
+            return false;
+        }
+        are_still
     }
 
     /// What was read when it was due is in use.

@@ -1,11 +1,20 @@
-//! Files of TLS, and the system's authorities, that cannot be used: told at start with member and file, by every source alike, and
-//! of no concern where others are named.
+//! The files that a source is reached with. Those of TLS, and the system's authorities, that cannot be used are told at start with
+//! member and file, by every source alike; one that cannot be read for a while is read when it can.
 
+use std::fs;
+
+use redis::cmd;
 use tempfile::TempDir;
 
 use super::places::redis_with_tls;
+use super::{Asked, keys_url};
 use crate::cli::{Desk, Run};
 use crate::support::certs::Authority;
+use crate::support::key_service::KeyService;
+use crate::support::keyfile::{KeyFile, replace_by_rename};
+use crate::support::keyward::Home;
+use crate::support::redis::{Kind, Server};
+use crate::support::wait;
 
 const HTTP: &str = "http: {url: \"https://localhost:1/{digest}\"";
 const REDIS: &str = "redis: {url: \"rediss://localhost:1\"";
@@ -104,4 +113,56 @@ async fn authorities_of_the_system_are_of_no_concern_to_a_server_whose_own_is_na
     let run = run_with_authorities(&desk, &["check-config"], "missing.pem");
     let said = run.data();
     assert!(said.contains("which answers"), "{said}");
+}
+
+/// Puts another secret into a file while keyward may not open any, and lets it again when it has said so.
+async fn replace_unreadably(asked: &Asked, file: &str, secret: &str) {
+    let process = &asked.keyward.process;
+    process.limit_open_files(0);
+    replace_by_rename(&asked.keyward.home.path(file), secret);
+    let complaint = format!("{file} cannot be read: Too many open files");
+    wait::until("it is told", async || process.output().contains(&complaint)).await;
+    process.limit_open_files(1000);
+}
+
+#[tokio::test]
+async fn a_token_that_could_not_be_read_for_a_while_is_read_when_it_can() {
+    let service = KeyService::start().await;
+    let url = keys_url(service.address);
+    let config = format!("source: {{http: {{url: \"{url}\", bearer_token_file: token}}}}\n");
+    let home = Home::new(&config, &KeyFile::new());
+    fs::write(home.path("token"), "first").unwrap();
+    let asked = Asked::at(home).await;
+    asked.becomes("nobody", "unknown_key").await;
+    replace_unreadably(&asked, "token", "second").await;
+    let mut number = 0;
+    wait::until("the new token is sent", async || {
+        number += 1;
+        asked.said(&format!("nobody-{number}")).await;
+        let requests = service.take();
+        let mut requests = requests.iter();
+        requests.any(|request| request.all("authorization") == ["Bearer second"])
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_password_that_could_not_be_read_for_a_while_is_read_when_it_can() {
+    let mut server = Server::start(Kind::Redis).await;
+    server.protect("first").await;
+    let url = server.url();
+    let config = format!("source: {{redis: {{url: \"{url}\", password_file: password}}}}\n");
+    let home = Home::new(&config, &KeyFile::new());
+    fs::write(home.path("password"), "first").unwrap();
+    let asked = Asked::at(home).await;
+    asked.becomes("nobody", "unknown_key").await;
+    let mut another = cmd("ACL");
+    another.arg("SETUSER").arg("default").arg(">second");
+    server.tell(&another).await;
+    replace_unreadably(&asked, "password", "second").await;
+    wait::until("the new password is in use", async || {
+        let output = asked.keyward.process.output();
+        output.contains("password or certificates changed and are in use")
+    })
+    .await;
 }
