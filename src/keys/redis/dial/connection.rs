@@ -26,8 +26,8 @@ use tokio_rustls::client::TlsStream;
 #[derive(Clone)]
 pub(in super::super) struct Connection {
     inner: MultiplexedConnection,
-    /// What moves the bytes of a stream of our own. To drop it is to stop it: by itself it would wait for all answers to come, of a
-    /// server that may never give them.
+    /// What moves the bytes of a stream of our own. To drop it is to stop it, as redis-rs does with those that it opens: by itself it
+    /// would first send what nobody waits for any more, to a server that may never read it.
     _driver: Option<Arc<JoinSet<()>>>,
 }
 
@@ -108,5 +108,26 @@ impl ConnectionLike for Connection {
 
     fn get_db(&self) -> i64 {
         self.inner.get_db()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_of_ours_is_as_its_settings_say() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let settings = super::super::tcp();
+        set(&stream, &settings).unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(socket.tcp_nodelay().unwrap());
+        let timeout = socket.tcp_user_timeout().unwrap();
+        assert_eq!(timeout, settings.user_timeout());
+        assert!(timeout > Some(Duration::ZERO));
     }
 }
