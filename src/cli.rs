@@ -23,6 +23,7 @@ use self::command::{Arguments, Command, ConfigFile};
 use crate::authz::key_map::KeyMap;
 use crate::config::{Config, ConfigError};
 use crate::keys::append::AppendError;
+use crate::keys::chain::chain;
 use crate::keys::file::LoadError;
 use crate::keys::redis::RedisKeysError;
 use crate::keys::source::SourceError;
@@ -205,12 +206,7 @@ fn report(error: &Error) {
         return;
     }
     let mut stderr = anstream::stderr().lock();
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
+    let text = chain(error);
     for line in text.lines() {
         let red = anstyle::AnsiColor::Red.on_default().bold();
         let _ = writeln!(stderr, "{red}error:{red:#} {line}");

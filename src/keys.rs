@@ -4,13 +4,16 @@
 //! requests nor wire formats: what is prepared is the server's affair.
 
 pub mod append;
+mod backoff;
 pub mod cache;
+pub mod chain;
 pub mod file;
 pub mod http;
 pub mod push;
 pub mod record;
 pub mod redis;
 pub mod secret;
+mod secret_file;
 pub mod source;
 pub mod stillness;
 pub mod tls;

@@ -12,19 +12,18 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use tokio::sync::Notify;
 
+use super::backoff::part_of;
 use super::push::Pushes;
 use super::source::{
     FollowFuture, KeySource, LookupFuture, SourceAnswer, SourceError, SourceReply, probe_digest,
 };
+use super::stillness::Followed;
 use crate::authz::clock::Clock;
 use crate::authz::digest::KeyDigest;
-use backoff::part_of;
 use client::Clients;
 use failure::Failure;
-use rotation::Followed;
 use timing::{RETRY_WITHIN, Timing};
 
-mod backoff;
 mod body;
 mod client;
 mod error;
@@ -35,7 +34,6 @@ mod freshness;
 mod rotation;
 pub mod settings;
 mod timing;
-mod tls;
 mod token;
 
 #[cfg(test)]
@@ -74,7 +72,7 @@ impl HttpSource {
     pub fn new(settings: HttpSettings, clock: Arc<dyn Clock>) -> Result<Self, HttpSourceError> {
         // Looked at before they are read, so that a change while they are is seen later.
         let token_file = Followed::new(settings.bearer_token_file.iter());
-        let tls_files = Followed::new(tls::files(&settings.tls));
+        let tls_files = Followed::new(settings.tls.paths());
         let token = token::read(&settings)?;
         let clients = Clients::new(&settings)?;
         Ok(Self {

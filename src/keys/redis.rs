@@ -15,7 +15,8 @@ use super::record;
 use super::source::{
     FollowFuture, InvalidRecord, KeySource, LookupFuture, SourceAnswer, SourceError, probe_digest,
 };
-use crate::authz::clock::SystemClock;
+use super::stillness::{Followed, STILL_FOR};
+use crate::authz::clock::Clock;
 use crate::authz::digest::KeyDigest;
 use crate::authz::key::KeyId;
 
@@ -37,7 +38,7 @@ pub use store::{RedisKeys, RedisKeysError, StoredKey};
 
 use dial::Dialer;
 use fault::Reason;
-use files::Files;
+use files::{Files, Material};
 use layout::Layout;
 use link::{Link, LinkError};
 use listen::Listener;
@@ -52,6 +53,8 @@ pub struct RedisSource {
     dialer: Arc<Dialer>,
     layout: Layout,
     timeout: Duration,
+    clock: Arc<dyn Clock>,
+    files: Followed,
 }
 
 impl RedisSource {
@@ -59,16 +62,19 @@ impl RedisSource {
     ///
     /// # Errors
     /// When a file that the settings name cannot be used.
-    pub fn new(settings: RedisSettings) -> Result<Self, RedisSourceError> {
-        let files = Files::of(&settings);
-        files.read()?;
+    pub fn new(settings: RedisSettings, clock: Arc<dyn Clock>) -> Result<Self, RedisSourceError> {
+        // Looked at before they are read, so that a change while they are is seen later.
+        let followed = Followed::new(files::paths(&settings));
+        let files = Files::prove(&settings)?;
         let (layout, timeout) = (Layout::new(&settings.prefix), settings.timeout);
         let dialer = Arc::new(Dialer::new(settings, files));
         Ok(Self {
-            link: Link::new(Arc::clone(&dialer)),
+            link: Link::new(Arc::clone(&dialer), Arc::clone(&clock)),
             dialer,
             layout,
             timeout,
+            clock,
+            files: followed,
         })
     }
 
@@ -79,7 +85,7 @@ impl RedisSource {
     pub async fn try_once(&self) -> Result<(), SourceError> {
         self.connect().await?;
         self.look_up_in_time(&probe_digest()).await?;
-        let trust = Trust::new(true, Arc::new(SystemClock::new()));
+        let trust = Trust::new(true, Arc::clone(&self.clock));
         let listener = self.listener(Pushes::new(Arc::new(trust), self.name(), None));
         listener.arm().await.map(drop).map_err(|why| {
             SourceError::Failed(format!("changes of keys would not be heard: {why}").into())
@@ -99,6 +105,7 @@ impl RedisSource {
             dialer: &self.dialer,
             link: &self.link,
             layout: &self.layout,
+            clock: &*self.clock,
             pushes,
         }
     }
@@ -157,31 +164,33 @@ impl RedisSource {
 
     /// Makes the connection anew when the files hold something else than it was made with.
     async fn follow_files(&self) {
-        let files = self.dialer.files();
-        if files.is_empty() {
-            return;
-        }
-        let mut seen = files.look().await;
+        let mut files = self.files.clone();
         loop {
-            match self.use_files().await {
+            files.due(STILL_FOR).await;
+            let material = match self.dialer.files().load().await {
+                Ok(material) => material,
+                Err(why) => {
+                    if files.are_refused(&why) {
+                        refused(&why);
+                    }
+                    continue;
+                }
+            };
+            // What the server makes of it is no reason to read it again, nor to offer a wrong password every second.
+            files.are_used();
+            match self.use_material(&material).await {
                 Ok(true) => tracing::info!(
                     source = "redis",
                     "password or certificates changed and are in use"
                 ),
                 Ok(false) => {}
-                Err(why) => tracing::error!(
-                    source = "redis",
-                    why = &*why,
-                    "password or certificates changed and cannot be used; the connection stays"
-                ),
+                Err(why) => refused(&why),
             }
-            seen = files.changed(&seen).await;
         }
     }
 
     /// Whether another connection was needed.
-    async fn use_files(&self) -> Result<bool, Reason> {
-        let material = self.dialer.files().load().await?;
+    async fn use_material(&self, material: &Material) -> Result<bool, Reason> {
         if !self.link.was_made_without(material.mark) {
             return Ok(false);
         }
@@ -203,6 +212,14 @@ fn string(
         Err(error @ LinkError::Down(_)) => Err(failed(error.reason())),
         Err(error) => Err(failed(format!("{word} {name}: {}", error.reason()))),
     }
+}
+
+fn refused(why: &str) {
+    tracing::error!(
+        source = "redis",
+        why,
+        "password or certificates changed and cannot be used; the connection stays"
+    );
 }
 
 /// What a record says, if it is that key's.

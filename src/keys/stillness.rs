@@ -7,11 +7,13 @@
 
 use std::time::Duration;
 
+mod files;
 mod sighting;
 
 #[cfg(test)]
 mod tests;
 
+pub(super) use files::Followed;
 pub use sighting::{FileFacts, Sighting};
 
 /// How long a file that is written in place must stand still: longer than writers pause, shorter than people wait.

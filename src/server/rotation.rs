@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::tls::Tls;
+use crate::keys::chain::chain;
 use crate::keys::stillness::{STILL_FOR, Sighting};
 
 /// Follows the files of TLS.
@@ -71,10 +72,4 @@ impl Rotation {
 
 fn look(tls: &Tls) -> Vec<Sighting> {
     tls.files().map(Sighting::of).collect()
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -46,7 +46,7 @@ impl Remote {
                 Some(Self::Http(Arc::new(source), settings.max_in_flight))
             }
             SourceConfig::Redis(settings) => {
-                let source = RedisSource::new((**settings).clone())?;
+                let source = RedisSource::new((**settings).clone(), Arc::clone(clock))?;
                 Some(Self::Redis(Arc::new(source)))
             }
         })

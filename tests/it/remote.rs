@@ -13,6 +13,7 @@ use crate::support::metrics::sample;
 use crate::support::wait;
 
 mod configs;
+mod files;
 mod flood;
 mod http;
 mod outage;

@@ -5,9 +5,11 @@
 //! key made without its pepper would be refused.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::super::command::KeysPlace;
 use super::super::{Error, load_config, named_config, note};
+use crate::authz::clock::SystemClock;
 use crate::config::{Config, SourceConfig, defaults};
 use crate::keys::append::written_to;
 use crate::keys::redis::{RedisKeys, RedisServers, RedisSettings, RedisUrl};
@@ -89,7 +91,8 @@ impl Place {
 
     fn redis(settings: RedisSettings) -> Result<Self, Error> {
         let servers = settings.servers.to_string();
-        let keys = RedisKeys::new(settings).map_err(SourceFilesError::from)?;
+        let keys = RedisKeys::new(settings, Arc::new(SystemClock::new()))
+            .map_err(SourceFilesError::from)?;
         Ok(Self::Redis(Box::new(keys), servers))
     }
 }

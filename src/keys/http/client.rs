@@ -5,14 +5,20 @@
 
 use reqwest::Client;
 use reqwest::redirect::Policy;
+use rustls::ClientConfig;
 
 use super::error::HttpSourceError;
-use super::settings::HttpSettings;
+use super::settings::{EventsUrl, HttpSettings};
 use super::timing::{PROBE_EVERY, PROBES, Timing};
-use super::tls;
 
 /// Who asks, in the logs of whoever answers.
 const USER_AGENT: &str = concat!("keyward/", env!("CARGO_PKG_VERSION"));
+
+/// Where the files of TLS are named.
+const TLS: &str = "source.http.tls";
+
+/// What is spoken inside TLS, the best first.
+const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// Clients made from the same files.
 #[derive(Debug)]
@@ -24,7 +30,7 @@ pub(super) struct Clients {
 impl Clients {
     /// Reads the files of TLS. Blocks.
     pub(super) fn new(settings: &HttpSettings) -> Result<Self, HttpSourceError> {
-        let tls = tls::config(settings)?;
+        let tls = tls(settings)?;
         let build = |idle: usize| {
             let builder = Client::builder()
                 .tls_backend_preconfigured(tls.clone())
@@ -52,4 +58,13 @@ impl Clients {
             events: build(1)?,
         })
     }
+}
+
+fn tls(settings: &HttpSettings) -> Result<ClientConfig, HttpSourceError> {
+    let events = settings.events_url.as_ref();
+    let is_spoken = settings.url.is_https() || events.is_some_and(EventsUrl::is_https);
+    let authorities = settings.tls.default_authorities(TLS, is_spoken)?;
+    let mut config = settings.tls.read(TLS, &authorities)?.config;
+    config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
+    Ok(config)
 }

@@ -9,9 +9,9 @@ use reqwest::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 
+use super::super::backoff::Backoff;
 use super::super::push::Pushes;
 use super::HttpSource;
-use super::backoff::Backoff;
 use super::event_stream::{EventStream, Item};
 use super::failure::Failure;
 use super::settings::EventsUrl;

@@ -43,8 +43,7 @@ fn source(settings: HttpSettings) -> HttpSource {
     let mut source = HttpSource::new(settings, Arc::new(SystemClock::new())).unwrap();
     source.timing = Timing {
         skip_within: PATIENCE,
-        look_every: Duration::from_millis(5),
-        still_for: Duration::from_millis(20),
+        look_every: Duration::from_millis(20),
         open_within: PATIENCE,
         first_pause: Duration::from_millis(5),
         longest_pause: Duration::from_millis(20),

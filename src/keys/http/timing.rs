@@ -21,10 +21,8 @@ pub(super) const PROBES: u32 = 3;
 pub(super) struct Timing {
     /// How long the rest of an answer that is understood may take: less than a new connection would, and little of a lookup's time.
     pub(super) skip_within: Duration,
-    /// How often files are looked at: a few calls to the file system.
+    /// How often files are looked at: a few calls to the file system. Two looks must see the same before they are read.
     pub(super) look_every: Duration,
-    /// How long files must stand still to be read: some tools replace certificate and key one after the other.
-    pub(super) still_for: Duration,
     /// How long connecting, or opening the stream of events, may take. With the longest pause it makes four seconds, of the five that were promised.
     pub(super) open_within: Duration,
     /// The first pause before the stream is opened anew.
@@ -39,8 +37,7 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             skip_within: Duration::from_millis(10),
-            look_every: Duration::from_secs(1),
-            still_for: STILL_FOR,
+            look_every: STILL_FOR,
             open_within: Duration::from_secs(2),
             first_pause: Duration::from_millis(100),
             longest_pause: Duration::from_secs(2),

@@ -5,30 +5,30 @@
 use reqwest::header::HeaderValue;
 use zeroize::Zeroizing;
 
+use super::super::secret_file::{self, NoSecret};
 use super::error::HttpSourceError;
 use super::settings::HttpSettings;
 
 /// The header's value, of the scheme that the token is for.
 const SCHEME: &[u8] = b"Bearer ";
 
-/// Reads the token, where one is configured. One final newline is not part of it. Blocks.
+/// Reads the token, where one is configured. Blocks.
 pub(super) fn read(settings: &HttpSettings) -> Result<Option<HeaderValue>, HttpSourceError> {
     let Some(path) = &settings.bearer_token_file else {
         return Ok(None);
     };
-    let content = std::fs::read(path).map_err(|cause| HttpSourceError::Read {
-        member: "bearer_token_file",
-        path: path.clone(),
-        cause,
-    })?;
-    let content = Zeroizing::new(content);
-    let line = content.strip_suffix(b"\n").unwrap_or(&content);
-    let token = line.strip_suffix(b"\r").unwrap_or(line);
     let unusable = || HttpSourceError::Token { path: path.clone() };
-    if token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
+    let token = secret_file::read(path).map_err(|why| match why {
+        NoSecret::Read(cause) => HttpSourceError::Read {
+            path: path.clone(),
+            cause,
+        },
+        NoSecret::Content => unusable(),
+    })?;
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(unusable());
     }
-    let value = Zeroizing::new([SCHEME, token].concat());
+    let value = Zeroizing::new([SCHEME, token.as_bytes()].concat());
     let mut value = HeaderValue::from_bytes(&value).map_err(|_| unusable())?;
     value.set_sensitive(true);
     Ok(Some(value))

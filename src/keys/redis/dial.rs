@@ -5,9 +5,10 @@
 //! servers speak; pushes need RESP3.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::{MultiplexedConnection, SendError};
+use redis::aio::SendError;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::io::tcp::TcpSettings;
@@ -21,7 +22,10 @@ use super::fault::{Reason, told};
 use super::files::{Files, Material};
 use super::settings::{RedisServers, RedisSettings, RedisUrl};
 
+mod connection;
 pub(super) mod topology;
+
+pub(super) use connection::Connection;
 
 /// How long it may take to connect to a server and be let in: a few round trips, TLS and a lost packet (RFC 6298 section 2.1).
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -59,7 +63,7 @@ pub(super) struct Target {
 #[derive(Clone)]
 pub(super) enum Wire {
     /// To one server.
-    One(MultiplexedConnection),
+    One(Connection),
     /// To all servers of a cluster.
     Cluster(ClusterConnection),
 }
@@ -211,14 +215,14 @@ impl Dialer {
             .retries(CLUSTER_RETRIES)
             .min_retry_wait(min_wait)
             .max_retry_wait(max_wait);
-        if let Some((user, password)) = self.credentials(material) {
-            builder = builder.password(password);
-            if let Some(user) = user {
+        if let Some(password) = &material.password {
+            builder = builder.password(password.as_str());
+            if let Some(user) = self.user() {
                 builder = builder.username(user);
             }
         }
         if nodes.iter().any(Target::is_tls) {
-            builder = builder.certs(material.tls.clone());
+            builder = builder.certs(material.certs.clone());
         }
         let client = builder.build().map_err(|error| reason(&error))?;
         let connecting = client.get_async_connection();
@@ -234,7 +238,7 @@ impl Dialer {
         &self,
         target: &Target,
         material: &Material,
-    ) -> Result<MultiplexedConnection, Reason> {
+    ) -> Result<Connection, Reason> {
         self.open(target, material, Greeting::Login).await
     }
 
@@ -244,7 +248,7 @@ impl Dialer {
         target: &Target,
         material: &Material,
         heard: impl Fn(PushInfo) + Send + Sync + 'static,
-    ) -> Result<MultiplexedConnection, Reason> {
+    ) -> Result<Connection, Reason> {
         let greeting = Greeting::Pushes(Box::new(heard));
         self.open(target, material, greeting).await
     }
@@ -254,7 +258,7 @@ impl Dialer {
         target: &Target,
         material: &Material,
         greeting: Greeting,
-    ) -> Result<MultiplexedConnection, Reason> {
+    ) -> Result<Connection, Reason> {
         let opening = self.try_open(target, material, greeting);
         let opened = tokio::time::timeout(CONNECT_TIMEOUT, opening).await;
         opened.unwrap_or_else(|_| Err(format!("{target}: connecting takes too long").into()))
@@ -265,9 +269,8 @@ impl Dialer {
         target: &Target,
         material: &Material,
         greeting: Greeting,
-    ) -> Result<MultiplexedConnection, Reason> {
+    ) -> Result<Connection, Reason> {
         let reason = |error: RedisError| Reason::from(format!("{target}: {}", told(&error)));
-        let credentials = self.credentials(material);
         let is_pushing = matches!(greeting, Greeting::Pushes(_));
         let mut config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
@@ -281,9 +284,9 @@ impl Dialer {
             Greeting::Pushes(heard) => {
                 // Changes are heard of whatever the database, so that none is chosen.
                 hello = hello.set_protocol(ProtocolVersion::RESP3);
-                if let Some((user, password)) = credentials {
-                    hello = hello.set_password(password);
-                    if let Some(user) = user {
+                if let Some(password) = &material.password {
+                    hello = hello.set_password(password.as_str());
+                    if let Some(user) = self.user() {
                         hello = hello.set_username(user);
                     }
                 }
@@ -293,32 +296,19 @@ impl Dialer {
                 });
             }
         }
-        let info = target
-            .addr
-            .clone()
-            .into_connection_info()
-            .map_err(reason)?
-            .set_tcp_settings(tcp())
-            .set_redis_settings(hello);
-        let client = if target.is_tls() {
-            Client::build_with_tls(info, material.tls.clone())
-        } else {
-            Client::open(info)
-        };
-        let client = client.map_err(reason)?;
-        let mut connection = client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
-            .map_err(|error| match error.code() {
-                // What a server says that does not know `HELLO`.
-                Some("ERR") if is_pushing && is_unknown_command(&error) => {
-                    Reason::from(format!("{target}: {NO_RESP3}"))
-                }
-                _ if error.kind() == ErrorKind::RESP3NotSupported => {
-                    format!("{target}: {NO_RESP3}").into()
-                }
-                _ => reason(error),
-            })?;
+        let mut connection =
+            open(&target.addr, material, hello, config)
+                .await
+                .map_err(|error| match error.code() {
+                    // What a server says that does not know `HELLO`.
+                    Some("ERR") if is_pushing && is_unknown_command(&error) => {
+                        Reason::from(format!("{target}: {NO_RESP3}"))
+                    }
+                    _ if error.kind() == ErrorKind::RESP3NotSupported => {
+                        format!("{target}: {NO_RESP3}").into()
+                    }
+                    _ => reason(error),
+                })?;
         if is_login {
             self.log_in(&mut connection, material)
                 .await
@@ -339,12 +329,8 @@ impl Dialer {
     }
 
     /// Tells the server who we are, if anyone. Comes back when it has let us in, which TLS does only with the first answer.
-    async fn log_in(
-        &self,
-        connection: &mut MultiplexedConnection,
-        material: &Material,
-    ) -> RedisResult<()> {
-        let Some((user, password)) = self.credentials(material) else {
+    async fn log_in(&self, connection: &mut Connection, material: &Material) -> RedisResult<()> {
+        let Some(password) = &material.password else {
             let ping = redis::cmd("PING");
             let answer = ping.query_async::<Value>(connection).await;
             return match answer {
@@ -354,23 +340,37 @@ impl Dialer {
             };
         };
         let mut auth = redis::cmd("AUTH");
-        auth.arg(user).arg(password);
+        auth.arg(self.user()).arg(password.as_str());
         auth.query_async(connection).await
     }
 
-    /// The user, if not the default one, and the password; none is needed by a user that has none.
-    fn credentials<'a>(&'a self, material: &'a Material) -> Option<(Option<&'a str>, &'a str)> {
-        let user = self.settings.username.as_deref();
-        match &material.password {
-            Some(password) => Some((user, password.as_str())),
-            None => user.map(|user| (Some(user), "")),
-        }
+    /// The user, if not the default one; there is a password where there is one.
+    fn user(&self) -> Option<&str> {
+        self.settings.username.as_deref()
     }
 }
 
 fn is_unknown_command(error: &RedisError) -> bool {
     let detail = error.detail().unwrap_or_default();
     detail.to_ascii_lowercase().starts_with("unknown command")
+}
+
+/// A connection that has said `hello`.
+async fn open(
+    addr: &ConnectionAddr,
+    material: &Material,
+    hello: RedisConnectionInfo,
+    config: AsyncConnectionConfig,
+) -> RedisResult<Connection> {
+    if let ConnectionAddr::TcpTls { host, port, .. } = addr {
+        let tls = Arc::clone(&material.tls);
+        return Connection::over_tls((host, *port), tls, &tcp(), &hello, config).await;
+    }
+    let info = addr.clone().into_connection_info()?;
+    let info = info.set_tcp_settings(tcp()).set_redis_settings(hello);
+    let connecting = Client::open(info)?;
+    let connecting = connecting.get_multiplexed_async_connection_with_config(&config);
+    connecting.await.map(Connection::from)
 }
 
 fn tcp() -> TcpSettings {

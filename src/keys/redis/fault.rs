@@ -143,12 +143,6 @@ fn told_code(code: &str) -> String {
     }
 }
 
-/// An error with its causes, in one line.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

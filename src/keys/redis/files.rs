@@ -1,114 +1,115 @@
 //! The password and the certificates, read from their files whenever a connection is made.
 //!
-//! Takes the files that the settings name and gives what is in them, checked to be of its form, so that a connection made after
-//! a rotation uses what is there then. Problems name the member and the path, never the content. Also tells when files have
-//! changed and stand still, so that a connection need not break before the new password is tried.
+//! Takes the files that the settings name and gives what is in them, proved to be usable, so that a connection made after
+//! a rotation uses what is there then. Problems name the member and the path, never the content. The system's authorities,
+//! where no file of them is named, are read when the source is made and not for each connection.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use redis::{ClientTlsConfig, TlsCertificates};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
-use super::super::stillness::{STILL_FOR, Sighting};
-use super::super::tls::ClientTlsFiles;
-use super::fault::{Reason, chain};
-use super::settings::RedisSettings;
+use super::super::chain::chain;
+use super::super::secret_file::{self, NoSecret};
+use super::super::tls::{ClientTlsFiles, TlsFilesError, system};
+use super::fault::Reason;
+use super::settings::{RedisServers, RedisSettings, RedisUrl};
 
 /// A file that a Redis source needs cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RedisSourceError {
-    /// It cannot be read.
-    #[error("{member}: {} cannot be read", path.display())]
+    /// The password's file cannot be read.
+    #[error("source.redis.password_file: {} cannot be read", path.display())]
     Read {
-        /// The member of the configuration that names it.
-        member: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
-        source: io::Error,
+        /// What the system says.
+        #[source]
+        cause: io::Error,
     },
-    /// It does not hold what it should.
-    #[error("{member}: {} {problem}", path.display())]
-    Content {
-        /// The member of the configuration that names it.
-        member: &'static str,
+    /// What a file holds is not a password.
+    #[error("source.redis.password_file: {} does not hold a password: it is empty, longer than a line or not UTF-8", path.display())]
+    Password {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
-        problem: &'static str,
     },
+    /// The files of TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsFilesError),
 }
 
-/// The files' names.
+/// Where the files of TLS are named.
+const TLS: &str = "source.redis.tls";
+
+/// The files' names, and whom to trust where none says so.
 #[derive(Debug, Clone)]
 pub(super) struct Files {
     password: Option<PathBuf>,
     tls: ClientTlsFiles,
+    authorities: Arc<RootCertStore>,
 }
 
 /// What is in the files.
 pub(super) struct Material {
     /// The password.
     pub(super) password: Option<Zeroizing<String>>,
-    /// The certificates, as PEM.
-    pub(super) tls: TlsCertificates,
+    /// What handshakes of TLS are made with.
+    pub(super) tls: Arc<ClientConfig>,
+    /// The same as PEM, for the client of clusters.
+    pub(super) certs: TlsCertificates,
     /// Differs where any content does.
     pub(super) mark: blake3::Hash,
 }
 
-const PASSWORD: &str = "source.redis.password_file";
-const CA: &str = "source.redis.tls.ca_file";
-const CERT: &str = "source.redis.tls.cert_file";
-const KEY: &str = "source.redis.tls.key_file";
+/// The files that the settings name.
+pub(super) fn paths(settings: &RedisSettings) -> impl Iterator<Item = &PathBuf> {
+    settings.password_file.iter().chain(settings.tls.paths())
+}
 
 impl Files {
-    pub(super) fn of(settings: &RedisSettings) -> Self {
-        Self {
+    /// Names the files of the settings, and proves that all that is needed can be used. Blocks.
+    pub(super) fn prove(settings: &RedisSettings) -> Result<Self, RedisSourceError> {
+        let is_spoken = settings.servers.urls().iter().any(RedisUrl::is_tls);
+        if is_spoken && matches!(settings.servers, RedisServers::Cluster(_)) {
+            system::prove_all(TLS)?;
+        }
+        let files = Self {
             password: settings.password_file.clone(),
             tls: settings.tls.clone(),
-        }
+            authorities: settings.tls.default_authorities(TLS, is_spoken)?,
+        };
+        files.read()?;
+        Ok(files)
     }
 
     /// Reads all of them. Blocks.
-    pub(super) fn read(&self) -> Result<Material, RedisSourceError> {
+    fn read(&self) -> Result<Material, RedisSourceError> {
+        let password = self.password.as_deref().map(read_password).transpose()?;
+        let tls = self.tls.read(TLS, &self.authorities)?;
+        let (cert, key) = tls.identity.unzip();
+        let contents = [
+            password.as_ref().map(|password| password.as_bytes()),
+            tls.ca.as_deref(),
+            cert.as_deref(),
+            key.as_ref().map(|key| key.as_slice()),
+        ];
         let mut mark = blake3::Hasher::new();
-        let mut get = |member, path: Option<&PathBuf>| {
-            let Some(path) = path else { return Ok(None) };
-            let read = std::fs::read(path).map(Zeroizing::new);
-            let content = read.map_err(|source| RedisSourceError::Read {
-                member,
-                path: path.clone(),
-                source,
-            })?;
-            mark.update(blake3::hash(&content).as_bytes());
-            let problem = problem_of(member, &content);
-            match problem {
-                None => Ok(Some(content)),
-                Some(problem) => Err(RedisSourceError::Content {
-                    member,
-                    path: path.clone(),
-                    problem,
-                }),
-            }
-        };
-        let identity = self.tls.identity.as_ref();
-        let password = get(PASSWORD, self.password.as_ref())?;
-        let ca = get(CA, self.tls.ca.as_ref())?;
-        let cert = get(CERT, identity.map(|identity| &identity.cert))?;
-        let key = get(KEY, identity.map(|identity| &identity.key))?;
+        for content in contents {
+            mark.update(blake3::hash(content.unwrap_or_default()).as_bytes());
+        }
         let client_tls = cert.zip(key).map(|(cert, key)| ClientTlsConfig {
-            client_cert: cert.to_vec(),
+            client_cert: cert,
             client_key: key.to_vec(),
         });
         Ok(Material {
-            password: password.and_then(|content| password_in(&content).map(Zeroizing::new)),
-            tls: TlsCertificates {
+            password,
+            tls: Arc::new(tls.config),
+            certs: TlsCertificates {
                 client_tls,
-                root_cert: ca.map(|ca| ca.to_vec()),
+                root_cert: tls.ca,
             },
             mark: mark.finalize(),
         })
@@ -123,75 +124,16 @@ impl Files {
             Err(_) => Err("reading the password and certificates was stopped".into()),
         }
     }
-
-    fn paths(&self) -> impl Iterator<Item = &Path> {
-        let identity = self.tls.identity.iter();
-        let identity = identity.flat_map(|identity| [&identity.cert, &identity.key]);
-        let others = [self.password.as_ref(), self.tls.ca.as_ref()];
-        others
-            .into_iter()
-            .flatten()
-            .chain(identity)
-            .map(PathBuf::as_path)
-    }
-
-    /// Comes back when a file has changed since `seen` and none has changed for a moment, with how they are then.
-    /// Certificate and key are two files, and some tools replace them one after the other.
-    pub(super) async fn changed(&self, seen: &Seen) -> Seen {
-        let mut last = Arc::clone(&seen.0);
-        loop {
-            tokio::time::sleep(STILL_FOR).await;
-            let now = self.look().await;
-            if now.0 != seen.0 && now.0 == last {
-                return now;
-            }
-            last = now.0;
-        }
-    }
-
-    /// How the files are now.
-    pub(super) async fn look(&self) -> Seen {
-        let files = self.clone();
-        let look = move || files.paths().map(Sighting::of).collect();
-        Seen(
-            tokio::task::spawn_blocking(look)
-                .await
-                .unwrap_or_else(|_| Arc::from([])),
-        )
-    }
-
-    /// Whether there is any.
-    pub(super) fn is_empty(&self) -> bool {
-        self.paths().next().is_none()
-    }
 }
 
-/// How the files were at a moment.
-#[derive(Debug)]
-pub(super) struct Seen(Arc<[Sighting]>);
-
-fn problem_of(member: &str, content: &[u8]) -> Option<&'static str> {
-    let one_cert = || {
-        CertificateDer::pem_slice_iter(content)
-            .next()
-            .is_some_and(|first| first.is_ok())
-    };
-    match member {
-        PASSWORD => password_in(content)
-            .is_none()
-            .then_some("does not hold a password: it is empty, longer than a line or not UTF-8"),
-        KEY => PrivateKeyDer::from_pem_slice(content)
-            .is_err()
-            .then_some("does not hold a private key in PEM's form"),
-        _ => (!one_cert()).then_some("does not hold a certificate in PEM's form"),
-    }
-}
-
-/// The password of a file's content; one final newline is not part of it.
-fn password_in(content: &[u8]) -> Option<String> {
-    let content = content
-        .strip_suffix(b"\n")
-        .map_or(content, |rest| rest.strip_suffix(b"\r").unwrap_or(rest));
-    let text = std::str::from_utf8(content).ok()?;
-    (!text.is_empty() && !text.contains('\n')).then(|| text.to_owned())
+fn read_password(path: &Path) -> Result<Zeroizing<String>, RedisSourceError> {
+    secret_file::read(path).map_err(|why| match why {
+        NoSecret::Read(cause) => RedisSourceError::Read {
+            path: path.to_owned(),
+            cause,
+        },
+        NoSecret::Content => RedisSourceError::Password {
+            path: path.to_owned(),
+        },
+    })
 }

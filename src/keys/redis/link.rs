@@ -6,7 +6,6 @@
 //! lookups that wait for a server that is down would only be more of a burden.
 
 use std::future::Future;
-use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,29 +16,30 @@ use futures_util::future::Shared;
 use redis::{Cmd, RedisError, Value};
 use tokio::sync::Notify;
 
+use super::super::backoff::Backoff;
 use super::dial::{Dialer, Target, Wire};
 use super::fault::{Reason, told};
-use crate::authz::clock::{Clock as _, SystemClock};
+use crate::authz::clock::Clock;
 
 /// How long to wait after the first failure to connect; each further one doubles it.
-const BACKOFF_MIN: Duration = Duration::from_millis(50);
+pub(super) const BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// How long at most: with what connecting takes, a server is found again within five seconds of its return.
-const BACKOFF_MAX: Duration = Duration::from_secs(1);
+pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// A connection that comes back.
 pub(super) struct Link {
     dialer: Arc<Dialer>,
-    clock: SystemClock,
+    clock: Arc<dyn Clock>,
     inner: Arc<Mutex<Inner>>,
     lost: Notify,
     moved: Arc<Notify>,
 }
 
-#[derive(Default)]
 struct Inner {
     up: Option<Up>,
     attempt: Option<Shared<Attempt>>,
     failed: Option<Failed>,
+    backoff: Backoff,
     /// Which attempts may still put their connection here; grows when one is put by force.
     epoch: u64,
     last_number: u64,
@@ -62,10 +62,9 @@ struct Up {
     mark: blake3::Hash,
 }
 
-/// The attempts that failed since one succeeded.
+/// The last attempt, where it failed.
 struct Failed {
     reason: Reason,
-    count: u32,
     due: Duration,
 }
 
@@ -83,14 +82,6 @@ pub(super) enum LinkError {
 pub(super) struct Glimpse {
     number: u64,
     answered: u64,
-}
-
-/// How long to wait after so many failures, a little different each time so that many sidecars do not come at once.
-pub(super) fn backoff(failures: u32) -> Duration {
-    let doubled = BACKOFF_MIN * 2_u32.pow(failures.saturating_sub(1).min(10));
-    let full = doubled.min(BACKOFF_MAX);
-    let random = RandomState::new().hash_one(failures) % 1000;
-    full / 2 + full / 2 * u32::try_from(random).unwrap_or_default() / 1000
 }
 
 impl Glimpse {
@@ -117,11 +108,11 @@ impl LinkError {
 }
 
 impl Link {
-    pub(super) fn new(dialer: Arc<Dialer>) -> Self {
+    pub(super) fn new(dialer: Arc<Dialer>, clock: Arc<dyn Clock>) -> Self {
         Self {
             dialer,
-            clock: SystemClock::new(),
-            inner: Arc::default(),
+            clock,
+            inner: Arc::new(Mutex::new(Inner::new())),
             lost: Notify::new(),
             moved: Arc::default(),
         }
@@ -182,7 +173,7 @@ impl Link {
     }
 
     fn attempt(&self, epoch: u64) -> Shared<Attempt> {
-        let (dialer, clock) = (Arc::clone(&self.dialer), self.clock);
+        let (dialer, clock) = (Arc::clone(&self.dialer), Arc::clone(&self.clock));
         let moved = Arc::clone(&self.moved);
         // The attempt is kept in what it changes, and must not keep that in turn.
         let inner = Arc::downgrade(&self.inner);
@@ -200,19 +191,16 @@ impl Link {
                 Ok(made) => {
                     let up = inner.number(made);
                     if is_wanted {
-                        inner.failed = None;
+                        inner.is_well();
                         inner.put(up.clone(), &moved);
                     }
                     Ok(up)
                 }
                 Err(reason) => {
                     if is_wanted {
-                        let count = inner.failed.as_ref().map_or(0, |failed| failed.count);
-                        let count = count.saturating_add(1);
                         inner.failed = Some(Failed {
                             reason: Arc::clone(&reason),
-                            count,
-                            due: clock.monotonic() + backoff(count),
+                            due: clock.monotonic() + inner.backoff.pause(),
                         });
                     }
                     Err(reason)
@@ -232,7 +220,7 @@ impl Link {
         inner.put(up, &self.moved);
         // An attempt under way may be on its way to a server that this is to get away from.
         inner.attempt = None;
-        inner.failed = None;
+        inner.is_well();
         inner.epoch += 1;
         Ok(target)
     }
@@ -304,6 +292,24 @@ impl Link {
 }
 
 impl Inner {
+    fn new() -> Self {
+        Self {
+            up: None,
+            attempt: None,
+            failed: None,
+            backoff: Backoff::new(BACKOFF_MIN, BACKOFF_MAX),
+            epoch: 0,
+            last_number: 0,
+            last_target: None,
+        }
+    }
+
+    /// An attempt succeeded.
+    fn is_well(&mut self) {
+        self.failed = None;
+        self.backoff.reset();
+    }
+
     fn number(&mut self, made: MadeConnection) -> Up {
         self.last_number += 1;
         Up {

@@ -11,18 +11,18 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::future::{select_all, try_join_all};
 use futures_util::stream::FuturesUnordered;
-use redis::aio::MultiplexedConnection;
 use redis::{PushInfo, PushKind, Value};
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::super::backoff::Backoff;
 use super::super::push::Pushes;
 use super::dial::topology::{bytes, check_role, is_master, masters_by};
-use super::dial::{CONNECT_TIMEOUT, Dialer, Target};
+use super::dial::{CONNECT_TIMEOUT, Connection, Dialer, Target};
 use super::fault::{Reason, told};
 use super::layout::{Layout, Named};
-use super::link::{Link, backoff};
-use crate::authz::clock::{Clock as _, SystemClock};
+use super::link::{BACKOFF_MAX, BACKOFF_MIN, Link};
+use crate::authz::clock::Clock;
 
 /// How often each connection is pinged, and a cluster asked for its masters.
 const PING_EVERY: Duration = Duration::from_secs(1);
@@ -36,31 +36,31 @@ pub(super) struct Listener<'a> {
     pub(super) dialer: &'a Dialer,
     pub(super) link: &'a Link,
     pub(super) layout: &'a Layout,
+    pub(super) clock: &'a dyn Clock,
     pub(super) pushes: Pushes,
 }
 
 /// A connection on which a master pushes.
 pub(super) struct Line {
     master: Target,
-    connection: MultiplexedConnection,
+    connection: Connection,
 }
 
 impl Listener<'_> {
     /// Keeps hearing. Never ends.
     pub(super) async fn listen(&self) {
-        let clock = SystemClock::new();
-        let mut failures = 0_u32;
+        let mut backoff = Backoff::new(BACKOFF_MIN, BACKOFF_MAX);
         let mut told: Option<Reason> = None;
         loop {
             match self.arm().await {
                 Ok((lines, gone)) => {
                     self.pushes.armed();
-                    let since = clock.monotonic();
+                    let since = self.clock.monotonic();
                     let why = self.watch(&lines, &gone).await;
                     self.pushes.lost(&why);
                     told = None;
-                    if clock.monotonic().saturating_sub(since) >= STEADY_AFTER {
-                        failures = 0;
+                    if self.clock.monotonic().saturating_sub(since) >= STEADY_AFTER {
+                        backoff.reset();
                     }
                 }
                 Err(why) => {
@@ -75,8 +75,7 @@ impl Listener<'_> {
                     told = Some(why);
                 }
             }
-            failures = failures.saturating_add(1);
-            tokio::time::sleep(backoff(failures)).await;
+            tokio::time::sleep(backoff.pause()).await;
         }
     }
 

@@ -18,6 +18,7 @@ use super::files::{Files, RedisSourceError};
 use super::layout::{Layout, Named};
 use super::link::{Link, LinkError};
 use super::settings::RedisSettings;
+use crate::authz::clock::Clock;
 use crate::authz::key::{KeyId, KeyRecord};
 use crate::authz::snapshot::Policy;
 
@@ -51,13 +52,12 @@ impl RedisKeys {
     ///
     /// # Errors
     /// When a file that the settings name cannot be used.
-    pub fn new(settings: RedisSettings) -> Result<Self, RedisSourceError> {
-        let files = Files::of(&settings);
-        files.read()?;
+    pub fn new(settings: RedisSettings, clock: Arc<dyn Clock>) -> Result<Self, RedisSourceError> {
+        let files = Files::prove(&settings)?;
         let layout = Layout::new(&settings.prefix);
         let dialer = Arc::new(Dialer::new(settings, files));
         Ok(Self {
-            link: Link::new(Arc::clone(&dialer)),
+            link: Link::new(Arc::clone(&dialer), clock),
             dialer,
             layout,
         })

@@ -14,6 +14,7 @@ use super::super::push::{Pushes, Standing, Trust};
 use super::super::source::contract::{keeps_the_contract, records};
 use super::super::tls::ClientTlsFiles;
 use super::*;
+use crate::authz::clock::SystemClock;
 use crate::authz::key::KeyRecord;
 use crate::authz::key::tests::digest_of;
 
@@ -23,6 +24,7 @@ mod failing;
 mod following;
 mod login;
 mod lookups;
+mod secured;
 mod sentinel;
 mod server;
 mod store;
@@ -48,8 +50,12 @@ fn settings_for(servers: RedisServers) -> RedisSettings {
     }
 }
 
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock::new())
+}
+
 fn source(url: &str) -> RedisSource {
-    RedisSource::new(settings(url)).unwrap()
+    RedisSource::new(settings(url), clock()).unwrap()
 }
 
 /// Sends a command and panics if it fails.

@@ -40,30 +40,32 @@ async fn a_unix_socket() {
     }
 }
 
-#[tokio::test]
-async fn tls_both_ways() {
-    let (authority, stranger) = (Authority::new(), Authority::new());
+/// A Redis that is `localhost` and wants a certificate by the same authority, and its port of TLS.
+pub(super) async fn redis_with_tls(authority: &Authority) -> (Server, Port) {
     let certs = TempDir::new().unwrap();
     authority.issue("localhost").put(certs.path());
     fs::write(certs.path().join("ca.pem"), authority.pem()).unwrap();
     let file = |name: &str| certs.path().join(name).to_str().unwrap().to_owned();
     let port = Port::reserve();
-    let tls_port = port.number().to_string();
-    let (cert, key, ca) = (file("tls.crt"), file("tls.key"), file("ca.pem"));
-    let server = Server::start_with(
-        Kind::Redis,
-        &[
-            "--tls-port",
-            &tls_port,
-            "--tls-cert-file",
-            &cert,
-            "--tls-key-file",
-            &key,
-            "--tls-ca-cert-file",
-            &ca,
-        ],
-    )
-    .await;
+    let options = [
+        ("--tls-port", port.number().to_string()),
+        ("--tls-cert-file", file("tls.crt")),
+        ("--tls-key-file", file("tls.key")),
+        ("--tls-ca-cert-file", file("ca.pem")),
+    ];
+    let options: Vec<_> = options
+        .iter()
+        .flat_map(|(name, value)| [*name, value])
+        .collect();
+    // It has read them when it answers.
+    (Server::start_with(Kind::Redis, &options).await, port)
+}
+
+#[tokio::test]
+async fn tls_both_ways() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let (server, tls_port) = redis_with_tls(&authority).await;
+    let tls_port = tls_port.number();
     let config = |tls: &str| {
         from(&format!(
             "{{url: \"rediss://localhost:{tls_port}\", timeout: 5s, tls: {tls}}}"

@@ -71,6 +71,16 @@ impl Process {
         assert!(done.success(), "kill -{name} failed");
     }
 
+    /// Has it open no file or connection beyond so many from now on; those that are open stay.
+    pub fn limit_open_files(&self, number: u32) {
+        let (pid, limit) = (self.child.id(), format!("--nofile={number}:"));
+        let done = Command::new("prlimit")
+            .args(["--pid", &pid.to_string(), &limit])
+            .status()
+            .unwrap();
+        assert!(done.success(), "prlimit {limit} failed");
+    }
+
     pub fn exited(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
     }

@@ -1,81 +1,8 @@
 //! TLS: whom the source trusts, what it shows, and what is spoken inside.
 
-use std::path::Path;
-
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
-
 use super::super::super::tls::ClientIdentityFiles;
+pub(super) use super::super::super::tls::tests::Authority;
 use super::*;
-
-/// A certificate authority of one test.
-pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-/// A certificate and its private key, PEM.
-pub(super) struct Identity {
-    pub(super) cert: String,
-    key: String,
-}
-
-impl Authority {
-    pub(super) fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "authority");
-        let key = KeyPair::generate().unwrap();
-        Self(CertifiedIssuer::self_signed(params, key).unwrap())
-    }
-
-    pub(super) fn put(&self, path: &Path) {
-        std::fs::write(path, self.0.pem()).unwrap();
-    }
-
-    pub(super) fn issue(&self, name: &str) -> Identity {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        Identity {
-            cert: params.signed_by(&key, &self.0).unwrap().pem(),
-            key: key.serialize_pem(),
-        }
-    }
-
-    /// A server with a certificate by this authority, which demands one by it too if told so.
-    pub(super) fn server(&self, asks_for_certificate: bool, protocols: &[&[u8]]) -> ServerConfig {
-        let identity = self.issue("localhost");
-        let provider = Arc::new(ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .unwrap();
-        let builder = if asks_for_certificate {
-            let mut roots = RootCertStore::empty();
-            roots.add(self.0.der().clone()).unwrap();
-            let verifier =
-                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-            builder.with_client_cert_verifier(verifier.unwrap())
-        } else {
-            builder.with_no_client_auth()
-        };
-        let chain = vec![CertificateDer::from_pem_slice(identity.cert.as_bytes()).unwrap()];
-        let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
-        let mut config = builder.with_single_cert(chain, key).unwrap();
-        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-        config
-    }
-}
-
-impl Identity {
-    pub(super) fn put(&self, cert: &Path, key: &Path) {
-        std::fs::write(cert, &self.cert).unwrap();
-        std::fs::write(key, &self.key).unwrap();
-    }
-}
 
 #[tokio::test]
 async fn http_2_is_spoken_within_tls_where_the_server_can() {

@@ -12,13 +12,12 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
-use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisError, RedisResult, Value};
 
 use super::super::fault::{Reason, told};
 use super::super::files::Material;
 use super::super::settings::{RedisServers, RedisUrl};
-use super::{CONNECT_TIMEOUT, Dialer, Greeting, Target};
+use super::{CONNECT_TIMEOUT, Connection, Dialer, Greeting, Target};
 
 /// How long a sentinel may take in all: a silent one is not worth more of the time in which a failover should be over.
 const SENTINEL_TIMEOUT: Duration = Duration::from_millis(500);
@@ -65,10 +64,7 @@ impl Dialer {
     }
 
     /// The master that the sentinels name, and a connection to it.
-    pub(super) async fn master(
-        &self,
-        material: &Material,
-    ) -> Result<(Target, MultiplexedConnection), Reason> {
+    pub(super) async fn master(&self, material: &Material) -> Result<(Target, Connection), Reason> {
         let target = self.named_master(material).await?;
         let mut connection = self.login(&target, material).await?;
         check_role(&mut connection, &target).await?;
@@ -146,7 +142,7 @@ impl Dialer {
 
 /// Fails unless the server is a master.
 pub(in super::super) async fn check_role(
-    connection: &mut MultiplexedConnection,
+    connection: &mut Connection,
     target: &Target,
 ) -> Result<(), Reason> {
     let answer = in_time(&redis::cmd("ROLE"), connection).await;
@@ -163,7 +159,7 @@ pub(in super::super) fn is_master(answer: &Value) -> bool {
 
 /// The masters that have slots, by the server at the other end, in the order of their addresses.
 pub(in super::super) async fn masters_by(
-    connection: &mut MultiplexedConnection,
+    connection: &mut Connection,
     target: &Target,
 ) -> Result<Vec<Target>, Reason> {
     let failed = |text: &str| Reason::from(format!("{target}: {text}"));
@@ -206,7 +202,7 @@ fn address_in(answer: &Value) -> Option<(String, u16)> {
     Some((text(host)?.to_owned(), text(port)?.parse().ok()?))
 }
 
-async fn in_time(command: &Cmd, connection: &mut MultiplexedConnection) -> RedisResult<Value> {
+async fn in_time(command: &Cmd, connection: &mut Connection) -> RedisResult<Value> {
     let asking = command.query_async(connection);
     let asked = tokio::time::timeout(CONNECT_TIMEOUT, asking).await;
     asked.unwrap_or_else(|_| {

@@ -5,10 +5,11 @@
 //! leave it after: at every moment each secret that the record accepts is found.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::super::super::backoff::part_of;
 use super::super::super::record::{self, KeySpec};
 use super::super::super::source::InvalidRecord;
-use super::super::link::backoff;
 use super::{RedisKeys, RedisKeysError, StoredKey, text_of};
 use crate::authz::digest::KeyDigest;
 use crate::authz::key::{KeyId, KeyRecord};
@@ -16,6 +17,9 @@ use crate::authz::snapshot::Policy;
 
 /// How often a change is made anew because the record changed meanwhile. Of those who write at once one always gets through.
 pub(super) const TRIES: u32 = 100;
+
+/// How much longer the pause before each further try may be, up to ten times: a few round trips.
+const PAUSE_STEP: Duration = Duration::from_millis(5);
 
 /// Writes a value if the one there is still the one that was read, and leaves alone when it expires.
 const COMPARE_AND_SET: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then \
@@ -131,7 +135,7 @@ impl RedisKeys {
 
 /// Lets others go first, who write the same record.
 pub(super) async fn pause(tries: u32) {
-    tokio::time::sleep(backoff(1) / 10 * tries.min(10)).await;
+    tokio::time::sleep(part_of(PAUSE_STEP * tries.min(10))).await;
 }
 
 /// The digests of a record that are digests.

@@ -69,7 +69,7 @@ impl Cluster {
         // The first cannot be reached, and another tells of all.
         let nodes = ["redis://127.0.0.1:1".to_owned(), self.servers[1].url()];
         let nodes = nodes.iter().map(|url| url.parse().unwrap()).collect();
-        RedisSource::new(settings_for(RedisServers::Cluster(nodes))).unwrap()
+        RedisSource::new(settings_for(RedisServers::Cluster(nodes)), clock()).unwrap()
     }
 }
 
@@ -151,7 +151,7 @@ async fn another_set_of_masters_is_armed_anew() {
 async fn a_cluster_is_written_to_and_listed_whole() {
     let cluster = Cluster::start(3).await;
     let nodes = vec![cluster.servers[1].url().parse().unwrap()];
-    let keys = RedisKeys::new(settings_for(RedisServers::Cluster(nodes))).unwrap();
+    let keys = RedisKeys::new(settings_for(RedisServers::Cluster(nodes)), clock()).unwrap();
     let mut ids = Vec::new();
     for number in 0..3 {
         let id = id_at(&cluster, number).await;
@@ -200,7 +200,7 @@ async fn a_cluster_that_lost_a_master_is_not_believed_until_it_has_another() {
         .iter()
         .map(|server| server.url().parse().unwrap());
     let servers = RedisServers::Cluster(nodes.collect());
-    let source = RedisSource::new(settings_for(servers)).unwrap();
+    let source = RedisSource::new(settings_for(servers), clock()).unwrap();
     followed(&source, async |trust| {
         until_armed(&trust).await;
         assert!(finds_a(&source).await);
@@ -220,7 +220,7 @@ async fn a_cluster_that_lost_a_master_is_not_believed_until_it_has_another() {
 async fn a_server_that_is_none_of_a_cluster_is_told_and_so_is_one_that_is() {
     let server = Server::redis().await;
     let servers = RedisServers::Cluster(vec![server.url().parse().unwrap()]);
-    let source = RedisSource::new(settings_for(servers)).unwrap();
+    let source = RedisSource::new(settings_for(servers), clock()).unwrap();
     let failed = failure(&source).await;
     assert!(failed.ends_with("it is not one of a cluster"), "{failed}");
 

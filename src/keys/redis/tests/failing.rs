@@ -1,5 +1,8 @@
 //! Servers that are not there, do not answer or say what they should not, and lookups nobody follows.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -52,7 +55,7 @@ async fn a_connection_that_does_not_answer_is_given_up() {
     fill(&mut server.client().await).await;
     let mut settings = settings(&server.url());
     settings.timeout = Duration::from_millis(50);
-    let source = RedisSource::new(settings).unwrap();
+    let source = RedisSource::new(settings, clock()).unwrap();
     until("a is found", async || finds_a(&source).await).await;
     server.pause();
     until("the connection is given up", async || {
@@ -73,7 +76,7 @@ async fn connecting_is_not_bound_to_the_lookup_that_began_it() {
     let dir = tempfile::tempdir().unwrap();
     write_secret(&dir.path().join("password"), "canary1");
     settings.password_file = Some(dir.path().join("password"));
-    let source = RedisSource::new(settings).unwrap();
+    let source = RedisSource::new(settings, clock()).unwrap();
     assert_eq!(found(&source, "a").await, Err(SourceError::Timeout));
     let server = async {
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -97,6 +100,37 @@ async fn connecting_is_not_bound_to_the_lookup_that_began_it() {
         () = server => unreachable!("it serves one connection for ever"),
         () = lookups => {}
     }
+}
+
+/// Stands still until it is moved.
+#[derive(Default)]
+struct StillClock(AtomicU64);
+
+impl Clock for StillClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::UNIX_EPOCH
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_secs(self.0.load(Ordering::SeqCst))
+    }
+}
+
+#[tokio::test]
+async fn the_next_attempt_is_due_by_the_clock() {
+    let mut server = Server::redis().await;
+    server.kill();
+    let clock = Arc::new(StillClock::default());
+    let time = Arc::<StillClock>::clone(&clock);
+    let source = RedisSource::new(settings(&server.url()), time).unwrap();
+    let failed = failure(&source).await;
+    assert!(server.run_again().await);
+    fill(&mut server.client().await).await;
+    for _ in 0..100 {
+        assert_eq!(failure(&source).await, failed);
+    }
+    clock.0.store(1, Ordering::SeqCst);
+    assert!(finds_a(&source).await);
 }
 
 /// A server that refuses whatever it is sent and repeats it.
@@ -136,7 +170,7 @@ async fn a_server_that_repeats_what_it_was_sent_shows_no_password() {
             let mut settings = settings_for(servers);
             settings.username = Some("canary0".to_owned());
             settings.password_file = Some(dir.path().join("password"));
-            let source = RedisSource::new(settings).unwrap();
+            let source = RedisSource::new(settings, clock()).unwrap();
             let told = [
                 failure(&source).await,
                 source.try_once().await.unwrap_err().to_string(),
@@ -161,6 +195,7 @@ async fn arming_fails(source: &RedisSource) -> String {
         dialer: &source.dialer,
         link: &source.link,
         layout: &source.layout,
+        clock: &*source.clock,
         pushes: Pushes::new(trust, "redis", None),
     };
     listener.arm().await.err().unwrap().to_string()

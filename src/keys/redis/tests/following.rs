@@ -97,7 +97,7 @@ async fn a_server_that_falls_silent_is_not_believed_until_it_is_back() {
     fill(&mut server.client().await).await;
     let mut settings = settings(&server.url());
     settings.timeout = Duration::from_millis(100);
-    let source = RedisSource::new(settings).unwrap();
+    let source = RedisSource::new(settings, clock()).unwrap();
     followed(&source, async |trust| {
         until_armed(&trust).await;
         until("a is found", async || finds_a(&source).await).await;

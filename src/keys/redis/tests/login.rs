@@ -32,7 +32,7 @@ async fn server_with_user() -> (Server, RedisSettings) {
 #[tokio::test]
 async fn a_user_with_a_password_file_keeps_the_contract_and_hears_of_changes() {
     let (server, settings) = server_with_user().await;
-    let source = RedisSource::new(settings).unwrap();
+    let source = RedisSource::new(settings, clock()).unwrap();
     assert_eq!(source.try_once().await, Ok(()));
     keeps_the_contract(&source).await;
     let mut client = server.client().await;
@@ -50,7 +50,7 @@ async fn a_user_with_a_password_file_keeps_the_contract_and_hears_of_changes() {
 async fn a_wrong_password_is_told_as_such_and_not_shown() {
     let (server, settings) = server_with_user().await;
     write_secret(&server.path("password"), "canary2");
-    let source = RedisSource::new(settings).unwrap();
+    let source = RedisSource::new(settings, clock()).unwrap();
     let want = format!(
         "the source failed: 127.0.0.1:{}: the user or the password is wrong (WRONGPASS)",
         server.port
@@ -68,7 +68,7 @@ async fn what_a_user_may_not_read_is_told() {
         &["ACL", "SETUSER", "keyward", "resetkeys", "~other:*"],
     )
     .await;
-    let source = RedisSource::new(settings).unwrap();
+    let source = RedisSource::new(settings, clock()).unwrap();
     let failed = source.try_once().await.unwrap_err().to_string();
     assert!(
         failed.starts_with("the source failed: GET keyward:digest:blake3:"),
@@ -96,7 +96,7 @@ async fn a_password_that_is_wanted_and_not_given_is_told() {
 async fn a_password_may_change_while_the_source_is_followed() {
     let (server, settings) = server_with_user().await;
     let mut client = server.client().await;
-    let source = RedisSource::new(settings).unwrap();
+    let source = RedisSource::new(settings, clock()).unwrap();
     followed(&source, async |trust| {
         until_armed(&trust).await;
         assert!(finds_a(&source).await);
@@ -116,7 +116,8 @@ async fn a_password_may_change_while_the_source_is_followed() {
 
         // A password that is wrong leaves the connection that works.
         write_secret(&server.path("password"), "canary3");
-        let refused = source.use_files().await.unwrap_err();
+        let material = source.dialer.files().load().await.unwrap();
+        let refused = source.use_material(&material).await.unwrap_err();
         assert!(refused.ends_with("(WRONGPASS)"), "{refused}");
         assert!(finds_a(&source).await);
     })
@@ -126,7 +127,7 @@ async fn a_password_may_change_while_the_source_is_followed() {
 #[tokio::test]
 async fn a_password_that_changed_is_used_at_the_next_connection() {
     let (server, settings) = server_with_user().await;
-    let source = RedisSource::new(settings).unwrap();
+    let source = RedisSource::new(settings, clock()).unwrap();
     assert!(finds_a(&source).await);
     let mut client = server.client().await;
     run(

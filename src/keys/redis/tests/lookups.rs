@@ -2,9 +2,6 @@
 
 use std::fs;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-
-use super::super::super::tls::ClientIdentityFiles;
 use super::*;
 
 #[tokio::test]
@@ -56,72 +53,6 @@ async fn another_database_is_another_set_of_keys() {
     assert_eq!(answer, Ok(SourceAnswer::NotFound));
 }
 
-/// An authority, and certificates of a server and a client by it, in a directory.
-fn certificates(dir: &std::path::Path) {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().unwrap();
-    let authority = CertifiedIssuer::self_signed(params, key).unwrap();
-    fs::write(dir.join("ca.crt"), authority.pem()).unwrap();
-    for name in ["localhost", "client"] {
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        let key = KeyPair::generate().unwrap();
-        let cert = params.signed_by(&key, &authority).unwrap();
-        fs::write(dir.join(format!("{name}.crt")), cert.pem()).unwrap();
-        fs::write(dir.join(format!("{name}.key")), key.serialize_pem()).unwrap();
-    }
-}
-
-#[tokio::test]
-async fn tls_with_a_certificate_of_ours_keeps_the_contract() {
-    let dir = tempfile::tempdir().unwrap();
-    certificates(dir.path());
-    let file = |name: &str| dir.path().join(name);
-    let text = |name: &str| file(name).to_str().unwrap().to_owned();
-    let tls = [
-        "--tls-ca-cert-file",
-        &text("ca.crt"),
-        "--tls-cert-file",
-        &text("localhost.crt"),
-        "--tls-key-file",
-        &text("localhost.key"),
-    ];
-    let server = Server::start(Program::Redis, &tls).await;
-    let url = format!("rediss://localhost:{}/0", server.port);
-    let mut settings = settings(&url);
-
-    let failed = failure(&RedisSource::new(settings.clone()).unwrap()).await;
-    assert!(failed.contains("UnknownIssuer"), "{failed}");
-
-    settings.tls.ca = Some(file("ca.crt"));
-    let failed = failure(&RedisSource::new(settings.clone()).unwrap()).await;
-    assert!(failed.contains("CertificateRequired"), "{failed}");
-
-    settings.tls.identity = Some(ClientIdentityFiles {
-        cert: file("client.crt"),
-        key: file("client.key"),
-    });
-    let source = RedisSource::new(settings).unwrap();
-    let layout = Layout::new("keyward:");
-    for record in records() {
-        for secret in &record.secrets {
-            let set = redis::cmd("SET")
-                .arg(layout.digest(&secret.digest))
-                .arg(record.id.as_str())
-                .to_owned();
-            source.link.write(&set).await.unwrap();
-        }
-        let set = redis::cmd("SET")
-            .arg(layout.key(&record.id))
-            .arg(json_of(&record))
-            .to_owned();
-        source.link.write(&set).await.unwrap();
-    }
-    keeps_the_contract(&source).await;
-    followed(&source, async |trust| until_armed(&trust).await).await;
-}
-
 #[tokio::test]
 async fn files_that_cannot_be_used_are_told_by_member_and_path() {
     let dir = tempfile::tempdir().unwrap();
@@ -138,7 +69,7 @@ async fn files_that_cannot_be_used_are_told_by_member_and_path() {
         (
             Some("canary"),
             false,
-            "source.redis.tls.ca_file: PATH does not hold a certificate in PEM's form",
+            "source.redis.tls.ca_file: PATH holds no certificate in PEM form",
         ),
     ] {
         match content {
@@ -151,7 +82,10 @@ async fn files_that_cannot_be_used_are_told_by_member_and_path() {
         } else {
             settings.tls.ca = Some(file.clone());
         }
-        let error = RedisSource::new(settings).err().unwrap().to_string();
+        let error = RedisSource::new(settings, clock())
+            .err()
+            .unwrap()
+            .to_string();
         assert_eq!(error, want.replace("PATH", file.to_str().unwrap()));
     }
 }

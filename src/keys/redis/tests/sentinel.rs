@@ -62,7 +62,7 @@ impl Trio {
 async fn a_failover_is_followed() {
     let trio = Trio::start(&[]).await;
     fill(&mut trio.master.client().await).await;
-    let source = RedisSource::new(trio.settings("m")).unwrap();
+    let source = RedisSource::new(trio.settings("m"), clock()).unwrap();
     keeps_the_contract(&source).await;
     trio.is_ready().await;
     followed(&source, async |trust| {
@@ -100,7 +100,7 @@ async fn a_failover_is_followed() {
 #[tokio::test]
 async fn a_master_that_is_none_any_more_is_not_believed() {
     let trio = Trio::start(&[]).await;
-    let source = RedisSource::new(trio.settings("m")).unwrap();
+    let source = RedisSource::new(trio.settings("m"), clock()).unwrap();
     trio.is_ready().await;
     followed(&source, async |trust| {
         until_armed(&trust).await;
@@ -121,7 +121,7 @@ async fn a_master_that_is_none_any_more_is_not_believed() {
 async fn a_master_that_the_sentinels_have_left_is_not_believed_although_it_is_one() {
     let trio = Trio::start(&[]).await;
     fill(&mut trio.master.client().await).await;
-    let source = RedisSource::new(trio.settings("m")).unwrap();
+    let source = RedisSource::new(trio.settings("m"), clock()).unwrap();
     trio.is_ready().await;
     followed(&source, async |trust| {
         until_armed(&trust).await;
@@ -151,7 +151,7 @@ async fn a_sentinel_that_wants_a_password_gets_that_of_the_source() {
     let mut master = trio.master.client().await;
     fill(&mut master).await;
     let mut settings = trio.settings("m");
-    let failed = failure(&RedisSource::new(settings.clone()).unwrap()).await;
+    let failed = failure(&RedisSource::new(settings.clone(), clock()).unwrap()).await;
     let want = format!(
         "sentinel 127.0.0.1:{}: the server wants a password (NOAUTH)",
         trio.sentinel.port
@@ -160,13 +160,13 @@ async fn a_sentinel_that_wants_a_password_gets_that_of_the_source() {
     run(&mut master, &["CONFIG", "SET", "requirepass", "canary1"]).await;
     settings.password_file = Some(trio.sentinel.path("password"));
     write_secret(&trio.sentinel.path("password"), "canary1");
-    keeps_the_contract(&RedisSource::new(settings).unwrap()).await;
+    keeps_the_contract(&RedisSource::new(settings, clock()).unwrap()).await;
 }
 
 #[tokio::test]
 async fn a_master_that_the_sentinels_do_not_know_is_told() {
     let trio = Trio::start(&[]).await;
-    let source = RedisSource::new(trio.settings("other")).unwrap();
+    let source = RedisSource::new(trio.settings("other"), clock()).unwrap();
     let failed = failure(&source).await;
     let want = format!(
         "the source failed: sentinel 127.0.0.1:1: connection refused (os error 111), sentinel 127.0.0.1:{}: it knows no master of that name",

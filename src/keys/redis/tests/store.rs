@@ -19,7 +19,7 @@ pub(super) fn spec(id: &str, secrets: &[&str]) -> KeySpec {
 }
 
 pub(super) fn keys(url: &str) -> RedisKeys {
-    RedisKeys::new(settings(url)).unwrap()
+    RedisKeys::new(settings(url), clock()).unwrap()
 }
 
 pub(super) fn id(text: &str) -> KeyId {
@@ -236,7 +236,7 @@ async fn a_list_is_of_one_prefix_and_of_what_could_be_records() {
     let mut client = server.client().await;
     let mut settings = settings(&server.url());
     settings.prefix = "[ab]*?:".to_owned();
-    let keys = RedisKeys::new(settings).unwrap();
+    let keys = RedisKeys::new(settings, clock()).unwrap();
     for number in 0..2500 {
         run(
             &mut client,

@@ -1,7 +1,7 @@
 //! Pauses before another attempt.
 //!
-//! They grow, so that a service that is down is not stormed, and are random, so that many sidecars that lost it in the same
-//! moment do not come back in the same moment.
+//! They grow, so that a source that is down is not stormed, and are random, so that many sidecars that lost it in the same
+//! moment do not come back in the same moment. Whoever tries again by himself takes his pauses from here.
 
 use std::time::Duration;
 

@@ -1,0 +1,90 @@
+//! Why TLS towards a source cannot be spoken with its files.
+//!
+//! Each names the member of the configuration and the file, and nothing of what a file holds.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A file of TLS cannot be used, or one is lacking. `at` is where the configuration names the files, such as `source.http.tls`.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsFilesError {
+    /// A file cannot be read.
+    #[error("{at}.{member}: {} cannot be read", path.display())]
+    Read {
+        /// Where the files are named.
+        at: &'static str,
+        /// The member that names the file.
+        member: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        cause: io::Error,
+    },
+    /// A file is not PEM, or lacks what it is to hold.
+    #[error("{at}.{member}: {} holds no {wanted} in PEM form", path.display())]
+    Pem {
+        /// Where the files are named.
+        at: &'static str,
+        /// The member that names the file.
+        member: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What it is to hold.
+        wanted: &'static str,
+    },
+    /// One certificate of a file is broken, or is none that could vouch for others where it should.
+    #[error("{at}.{member}: certificate {number} in {} cannot be used", path.display())]
+    Certificate {
+        /// Where the files are named.
+        at: &'static str,
+        /// The member that names the file.
+        member: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Which one, from 1.
+        number: usize,
+    },
+    /// The key does not belong to the certificate, or is of a kind that is not supported.
+    #[error("{at}.key_file: the key of {} cannot be used with the certificate of {}", key.display(), cert.display())]
+    Pair {
+        /// Where the files are named.
+        at: &'static str,
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// What the TLS library says.
+        #[source]
+        cause: Box<rustls::Error>,
+    },
+    /// No certificate authority is named and the system has none.
+    #[error(
+        "{at}.ca_file: the system has no certificate authorities{why}, so that a file of them is needed"
+    )]
+    NoAuthorities {
+        /// Where the files are named.
+        at: &'static str,
+        /// What was wrong with them, in parentheses; empty where nothing was.
+        why: String,
+    },
+    /// The system has certificate authorities with which the client of clusters makes no connection.
+    #[error(
+        "{at}: the system's certificate authorities, which connections to a cluster need even beside `ca_file`, cannot all be used: {problem}"
+    )]
+    System {
+        /// Where the files are named.
+        at: &'static str,
+        /// What is wrong with one of them.
+        problem: String,
+    },
+    /// The TLS library does not do what it must.
+    #[error("{at}: TLS cannot be set up")]
+    Library {
+        /// Where the files are named.
+        at: &'static str,
+        /// What the TLS library says.
+        #[source]
+        cause: Box<rustls::Error>,
+    },
+}
