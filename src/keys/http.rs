@@ -96,11 +96,11 @@ impl HttpSource {
         }
     }
 
-    /// Has a connection at hand for lookups. Never ends.
-    async fn keep_warm(&self) {
+    /// Connects for lookups that had not the time. Never ends.
+    async fn warm(&self) {
         loop {
-            self.connect().await;
             self.cold.notified().await;
+            self.connect().await;
         }
     }
 
@@ -191,7 +191,7 @@ impl KeySource for HttpSource {
                     None => std::future::pending().await,
                 }
             };
-            tokio::join!(events, rotation::follow(self), self.keep_warm());
+            tokio::join!(events, rotation::follow(self), self.warm());
         })
     }
 }

@@ -284,10 +284,12 @@ async fn a_service_that_takes_longer_to_connect_to_than_a_lookup_may_is_reached(
         ..settings(&service.url())
     });
     followed(&source, nothing_pushed(), async {
-        let (mut first, _) = service.accept().await;
-        let found = source.lookup(&digest_of("a")).await;
+        let digest = digest_of("a");
+        let lookup = source.lookup(&digest);
+        let (found, _) = futures_util::future::join(lookup, service.accept()).await;
         assert_eq!(found, Err(SourceError::Timeout));
-        // What the source began by itself no lookup has ended; the next uses its connection.
+        // What the source then begins by itself no lookup ends; the next uses its connection.
+        let (mut first, _) = service.accept().await;
         first.write_all(&answer("404 Not Found", "")).await.unwrap();
         let serving = async {
             loop {
@@ -295,9 +297,7 @@ async fn a_service_that_takes_longer_to_connect_to_than_a_lookup_may_is_reached(
                 first.write_all(&answer("404 Not Found", "")).await.unwrap();
             }
         };
-        let asking = until("an answer", async || {
-            source.lookup(&digest_of("a")).await.is_ok()
-        });
+        let asking = until("an answer", async || source.lookup(&digest).await.is_ok());
         tokio::select! {
             () = serving => unreachable!("it serves for ever"),
             () = asking => {}
