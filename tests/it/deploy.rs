@@ -1,3 +1,4 @@
 //! What operators copy from `deploy/`, loaded, rendered, validated or run: none of it can rot unnoticed.
 
+mod helm;
 mod kubernetes;
