@@ -7,8 +7,10 @@ use serde_yaml::Value;
 
 mod custom_resources;
 mod envoy_gateway;
+mod helm;
 mod image;
 mod istio;
+mod kubernetes;
 mod unix_socket;
 
 /// A file below `deploy/`.
