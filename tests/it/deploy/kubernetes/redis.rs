@@ -45,7 +45,13 @@ async fn keys_in_redis_open_the_gate() {
     let mut user = redis::cmd("ACL");
     user.arg(&["SETUSER", "keyward", "on"])
         .arg(format!(">{PASSWORD}"));
-    user.arg(&["~keyward:*", "+get", "+client|tracking", "+ping"]);
+    user.arg(&[
+        "~keyward:*",
+        "+get",
+        "+getrange",
+        "+client|tracking",
+        "+ping",
+    ]);
     server.tell(&user).await;
     server
         .put("me", "my-secret", json!({"client": "acme"}))
