@@ -11,6 +11,7 @@ mod helm;
 mod image;
 mod istio;
 mod kubernetes;
+mod monitoring;
 mod unix_socket;
 
 /// A file below `deploy/`.

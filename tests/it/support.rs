@@ -1,4 +1,4 @@
-//! The parts that tests are made of: processes (keyward, Envoy, Redis, Valkey), servers inside the test (an
+//! The parts that tests are made of: processes (keyward, Envoy, Redis, Valkey, Prometheus), servers inside the test (an
 //! upstream, a scripted authorization server, a key service), a proxy with faults, callers, and the files that keyward reads. Each part stops when it
 //! is dropped, takes its ports from the system, and waits for a condition rather than for time.
 
@@ -24,6 +24,8 @@ pub mod metrics;
 pub mod pod;
 pub mod port;
 pub mod process;
+pub mod prometheus;
+pub mod promql;
 pub mod redis;
 pub mod scene;
 pub mod stack;

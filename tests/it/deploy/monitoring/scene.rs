@@ -1,0 +1,180 @@
+//! Keywards that have seen everything the rules and panels look at, and a Prometheus that has scraped them: one with a key file that
+//! went bad, one with a Redis that went away, one whose Redis never was there, and a target that nobody answers at.
+
+use jiff::{SignedDuration, Timestamp};
+use redis::cmd;
+use serde_json::json;
+use serde_yaml::Value;
+
+use super::{path, yaml};
+use crate::support::check;
+use crate::support::keyfile::{KeyFile, replace_by_rename};
+use crate::support::keyward::{Home, Keyward, lay_over};
+use crate::support::metrics::sample;
+use crate::support::port::Port;
+use crate::support::prometheus::Prometheus;
+use crate::support::redis::{Kind, Server, index, url};
+use crate::support::wait;
+
+pub struct Scene {
+    pub of_file: Keyward,
+    pub of_redis: Keyward,
+    pub of_nobody: Keyward,
+    pub prometheus: Prometheus,
+    /// Where nobody answers.
+    _nobody: Port,
+}
+
+/// The shipped configuration with these targets, faster, and with what the operator would add.
+fn config(targets: &[String]) -> String {
+    let mut config = yaml("prometheus/prometheus.yaml");
+    let rules = path("prometheus/rules.yaml");
+    let targets = targets.join(",");
+    let over = format!(
+        "{{global: {{scrape_interval: 500ms, evaluation_interval: 500ms}}, rule_files: [{}]}}",
+        rules.display()
+    );
+    lay_over(&mut config, serde_yaml::from_str(&over).unwrap());
+    let target = format!("{{targets: [{targets}], labels: {{namespace: edge}}}}");
+    let scrape = &mut config["scrape_configs"][0];
+    assert_eq!(scrape["static_configs"].as_sequence().unwrap().len(), 1);
+    scrape["static_configs"][0] = serde_yaml::from_str::<Value>(&target).unwrap();
+    serde_yaml::to_string(&config).unwrap()
+}
+
+/// Asks with a secret, or with none; what is said.
+async fn ask(keyward: &Keyward, secret: &str) -> String {
+    let channel = check::channel(&keyward.grpc).await;
+    let request = if secret.is_empty() {
+        check::request("GET", "/v1/orders", &[])
+    } else {
+        check::with_key(secret)
+    };
+    check::check(&channel, request).await.unwrap().said()
+}
+
+async fn becomes(keyward: &Keyward, secret: &str, code: &str) {
+    let what = format!("{secret} becomes {code}");
+    wait::until(&what, async || ask(keyward, secret).await == code).await;
+}
+
+fn in_three_days() -> Timestamp {
+    Timestamp::now() + SignedDuration::from_hours(72)
+}
+
+fn keys() -> KeyFile {
+    let soon = in_three_days();
+    KeyFile::new()
+        .key("lasting", "lasting", &["client: acme"])
+        .key("soon", "soon", &[&format!("expires_at: {soon}")])
+        .key("past", "past", &["expires_at: 2020-01-01T00:00:00Z"])
+}
+
+impl Scene {
+    pub fn keywards(&self) -> [&Keyward; 3] {
+        [&self.of_file, &self.of_redis, &self.of_nobody]
+    }
+
+    pub async fn set() -> Self {
+        let mut redis = Server::start(Kind::Redis).await;
+        // Before keyward is there to hear of it: what it was told has changed it would not serve stale.
+        let expires = in_three_days().to_string();
+        for id in ["one", "two"] {
+            redis.put(id, id, json!({"expires_at": expires})).await;
+        }
+        let of_file = Keyward::start("{}", &keys()).await;
+        // One key has a place of its own, the others are `_other`.
+        let config_of_redis = format!(
+            "source: {{redis: {{url: \"{}\", timeout: 5s}}}}\nmetrics: {{max_keys: 1}}\n\
+             cache: {{ttl: 1h, negative_ttl: 1h, stale_if_error: 1h}}\n",
+            redis.url()
+        );
+        let of_redis = Home::new(&config_of_redis, &KeyFile::new()).start().await;
+        let nobody = Port::reserve();
+        let config_of_nobody = format!("source: {{redis: {{url: \"{}\"}}}}", url(nobody.address()));
+        let of_nobody = Keyward::start(&config_of_nobody, &KeyFile::new()).await;
+        // Found out by the first lookup, and down from the first scrape on.
+        becomes(&of_nobody, "nobody", "source_unavailable").await;
+        let metrics = of_nobody.fetch("/metrics").await;
+        assert_eq!(sample(&metrics, "keyward_source_up", &[]), Some(0.0));
+        let keywards = [&of_file, &of_redis, &of_nobody];
+        let mut targets: Vec<String> = keywards.map(|k| k.admin.to_string()).into();
+        targets.push(nobody.address().to_string());
+        let prometheus = Prometheus::start(&config(&targets)).await;
+        let scene = Self {
+            of_file,
+            of_redis,
+            of_nobody,
+            prometheus,
+            _nobody: nobody,
+        };
+        // Counters grow between two scrapes, and series of keys are there from a first use on: so one scrape before, and two rounds.
+        scene.prometheus.comes_to("sum(up) == 3").await;
+        for round in 1..=2 {
+            scene.serve(&redis, round).await;
+        }
+        scene.fail(&mut redis).await;
+        scene
+    }
+
+    async fn serve(&self, redis: &Server, round: u32) {
+        let Self {
+            of_file, of_redis, ..
+        } = self;
+        for (secret, said) in [
+            ("lasting", "allowed"),
+            ("soon", "allowed"),
+            ("past", "key_expired"),
+            ("", "missing_key"),
+            ("nobody", "unknown_key"),
+        ] {
+            assert_eq!(ask(of_file, secret).await, said);
+        }
+        for id in ["one", "two"] {
+            becomes(of_redis, id, "allowed").await;
+        }
+        redis.put_text("odd", "odd", "{}").await;
+        becomes(of_redis, "odd", "invalid_record").await;
+        redis.tell(cmd("DEL").arg(index("odd"))).await;
+        becomes(of_redis, "odd", "unknown_key").await;
+        of_file.reload(&keys()).await;
+        // Scraped: the next round is growth.
+        for (instance, reason) in [(of_file, "missing_key"), (of_redis, "invalid_record")] {
+            let seen = format!(
+                "keyward_checks_total{{instance=\"{}\",reason=\"{reason}\"}} >= {round}",
+                instance.admin
+            );
+            self.prometheus.comes_to(&seen).await;
+        }
+        let name = "keyward_key_requests_total";
+        for key in ["soon", "past", "one", "_other"] {
+            let seen = format!("{name}{{key_id=\"{key}\"}} >= {round}");
+            self.prometheus.comes_to(&seen).await;
+        }
+    }
+
+    async fn fail(&self, redis: &mut Server) {
+        let Self {
+            of_file,
+            of_redis,
+            prometheus,
+            ..
+        } = self;
+        redis.kill().await;
+        becomes(of_redis, "never-seen", "source_unavailable").await;
+        assert_eq!(ask(of_redis, "one").await, "allowed", "stale");
+        for file in [of_file.home.keys(), of_file.home.config()] {
+            replace_by_rename(&file, "nonsense: true\n");
+        }
+        for seen in [
+            "keyward_cache_lookups_total{result=\"stale\"} > 0",
+            "keyward_checks_total{reason=\"source_unavailable\"} > 0",
+            "keyward_source_up{source=\"redis\"} == 0",
+            "keyward_source_up{source=\"file\"} == 0",
+            "keyward_reloads_total{what=\"config\",result=\"failure\"} > 0",
+            "keyward_reloads_total{what=\"keys\",result=\"failure\"} > 0",
+        ] {
+            prometheus.comes_to(seen).await;
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! A real Prometheus, of Debian's package of that name, and its `promtool`: a process of its own on a port of loopback with a
+//! directory that goes with it, asked over its HTTP API.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::http1;
+use super::port::Port;
+use super::process::Process;
+use super::wait;
+
+pub struct Prometheus {
+    port: Port,
+    process: Process,
+    _dir: TempDir,
+}
+
+/// The labels of a series, and its value.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    pub labels: BTreeMap<String, String>,
+    pub value: f64,
+}
+
+impl Prometheus {
+    pub async fn start(config: &str) -> Self {
+        let dir = TempDir::new().unwrap();
+        let file = dir.path().join("prometheus.yaml");
+        fs::write(&file, config).unwrap();
+        let port = Port::reserve();
+        let flag = |name: &str, path: &Path| format!("--{name}={}", path.display());
+        let process = Process::start(
+            Command::new("prometheus")
+                .arg(flag("config.file", &file))
+                .arg(flag("storage.tsdb.path", &dir.path().join("data")))
+                .arg(format!("--web.listen-address={}", port.address())),
+        );
+        let mut prometheus = Self {
+            port,
+            process,
+            _dir: dir,
+        };
+        wait::until("Prometheus is ready", async || {
+            let ended = prometheus.process.exited();
+            assert!(ended.is_none(), "{}", prometheus.process.output());
+            let listens = std::net::TcpStream::connect(prometheus.port.address()).is_ok();
+            listens && prometheus.get("/-/ready").await.0 == 200
+        })
+        .await;
+        prometheus
+    }
+
+    async fn get(&self, path: &str) -> (u16, String) {
+        let reply = http1::fetch(self.port.address(), path).await;
+        (reply.status, reply.text())
+    }
+
+    /// `data` of an answer of the API.
+    ///
+    /// # Errors
+    /// What Prometheus says is wrong.
+    pub async fn api(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value, String> {
+        let parameters: Vec<String> = parameters
+            .iter()
+            .map(|(name, value)| format!("{}={}", encoded(name), encoded(value)))
+            .collect();
+        let (status, body) = self
+            .get(&format!("/api/v1/{path}?{}", parameters.join("&")))
+            .await;
+        let answer: Value = serde_json::from_str(&body).unwrap();
+        if status == 200 {
+            Ok(answer["data"].clone())
+        } else {
+            Err(answer["error"].to_string())
+        }
+    }
+
+    /// What an expression gives now; a scalar is one sample without labels.
+    ///
+    /// # Errors
+    /// What Prometheus says is wrong.
+    pub async fn query(&self, expression: &str) -> Result<Vec<Sample>, String> {
+        let data = self.api("query", &[("query", expression)]).await?;
+        let value = |pair: &Value| pair[1].as_str().unwrap().parse().unwrap();
+        if data["resultType"] == "scalar" {
+            return Ok(vec![Sample {
+                labels: BTreeMap::new(),
+                value: value(&data["result"]),
+            }]);
+        }
+        let series = data["result"].as_array().unwrap();
+        let sample = |one: &Value| Sample {
+            labels: serde_json::from_value(one["metric"].clone()).unwrap(),
+            value: value(&one["value"]),
+        };
+        Ok(series.iter().map(sample).collect())
+    }
+
+    /// Whether there are such series now.
+    pub async fn has(&self, selector: &str) -> bool {
+        !self.query(selector).await.unwrap().is_empty()
+    }
+
+    /// Waits until an expression gives something.
+    pub async fn comes_to(&self, expression: &str) {
+        let what = format!("Prometheus has `{expression}`");
+        wait::until(&what, async || self.has(expression).await).await;
+    }
+}
+
+/// For the query part of a URL.
+fn encoded(text: &str) -> String {
+    let byte = |byte: u8| {
+        if byte.is_ascii_alphanumeric() {
+            char::from(byte).to_string()
+        } else {
+            format!("%{byte:02X}")
+        }
+    };
+    text.bytes().map(byte).collect()
+}
+
+/// Runs promtool; whether it succeeded, and all that it said.
+pub fn promtool(arguments: &[&str], input: &[u8]) -> (bool, String) {
+    let mut promtool = Command::new("promtool")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool, of Debian's package prometheus");
+    promtool.stdin.take().unwrap().write_all(input).unwrap();
+    let said = promtool.wait_with_output().unwrap();
+    let text = [said.stdout, said.stderr].concat();
+    (
+        said.status.success(),
+        String::from_utf8_lossy(&text).into_owned(),
+    )
+}
+
+/// promtool finds nothing to say about what a scrape gave.
+pub fn is_silent_about(metrics: &[u8]) {
+    let (success, said) = promtool(&["check", "metrics"], metrics);
+    assert!(success && said.is_empty(), "{said}");
+}
