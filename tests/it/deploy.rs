@@ -6,6 +6,7 @@ use serde::Deserialize as _;
 use serde_yaml::Value;
 
 mod custom_resources;
+mod documents;
 mod envoy_gateway;
 mod helm;
 mod image;
