@@ -5,7 +5,7 @@
 //! and draining and for nothing else, for a restart would not mend a failing source.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -126,7 +126,7 @@ impl Admin {
                 json!({"status": "alive"}).to_string() + "\n",
             ),
             "/readyz" => self.readyz(),
-            "/config" if peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback()) => {
+            "/config" if peer.is_some_and(is_local) => {
                 response(StatusCode::OK, JSON, self.config.load().to_string())
             }
             "/config" => plain(
@@ -160,6 +160,13 @@ impl Admin {
         };
         response(status, JSON, body.to_string() + "\n")
     }
+}
+
+/// Whether somebody on this machine asks, or in this pod. Not all of 127.0.0.0/8: a mesh's sidecar lets strangers in from an
+/// address of it (Istio, 127.0.0.6).
+fn is_local(peer: SocketAddr) -> bool {
+    let ip = peer.ip().to_canonical();
+    ip == Ipv4Addr::LOCALHOST || ip == Ipv6Addr::LOCALHOST
 }
 
 /// What `/readyz` tells of a file.

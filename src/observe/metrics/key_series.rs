@@ -58,7 +58,9 @@ impl Series {
     fn refresh(&self, record: &KeyRecord, generation: Generation) {
         // A late call of an earlier generation must not undo what a later one said.
         if self.seen.fetch_max(generation.0, Ordering::Relaxed) <= generation.0 {
-            let expires = record.expires_at().map_or(NEVER, Timestamp::as_second);
+            // The end of a key that is over already is nobody's concern.
+            let end = record.expires_at().filter(|_| record.revoked_at.is_none());
+            let expires = end.map_or(NEVER, Timestamp::as_second);
             self.expires.store(expires, Ordering::Relaxed);
         }
     }

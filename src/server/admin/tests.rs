@@ -45,6 +45,7 @@ async fn each_path_answers_those_it_is_for() {
         ("GET", "/config", "[::1]:5", 200),
         ("GET", "/config", "[::ffff:127.0.0.1]:5", 200),
         ("GET", "/config", far, 403),
+        ("GET", "/config", "127.0.0.6:5", 403),
         ("POST", "/metrics", near, 405),
         ("DELETE", "/config", far, 405),
         ("GET", "/", near, 404),

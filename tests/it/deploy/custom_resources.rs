@@ -160,9 +160,9 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "istio/mutual-tls.yaml",
-        "ports: [\"9192\"]",
-        "ports: [9192]",
-        "spec.rules[1].to[0].operation.ports[0]: must be string",
+        "ports: [\"9191\"]",
+        "ports: [9191]",
+        "spec.rules[0].to[0].operation.ports[0]: must be string",
     ),
     (
         "istio/istiod-values.yaml",

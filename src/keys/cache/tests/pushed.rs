@@ -5,10 +5,13 @@ use super::*;
 use crate::keys::push::Pushes;
 
 fn pushing() -> Scene {
-    let scene = Scene::of(
-        ScriptedSource::of(&records()).pushing(),
-        Duration::from_mins(10),
-    );
+    forgiving(600)
+}
+
+/// Keys may stand in for so many seconds.
+fn forgiving(seconds: u64) -> Scene {
+    let source = ScriptedSource::of(&records()).pushing();
+    let scene = Scene::of(source, Duration::from_secs(seconds));
     scene.pushes().armed();
     scene
 }
@@ -144,9 +147,7 @@ async fn a_key_that_was_heard_to_change_never_stands_in_for_a_source_that_fails(
 #[tokio::test]
 async fn once_pushes_are_lost_a_key_stands_in_for_its_bound_and_no_longer_for_its_time() {
     for (stale_if_error, served_for) in [(0, 0), (30, 30)] {
-        let bound = Duration::from_secs(stale_if_error);
-        let scene = Scene::of(ScriptedSource::of(&records()).pushing(), bound);
-        scene.pushes().armed();
+        let scene = forgiving(stale_if_error);
         assert_eq!(scene.find("a").await, "a");
         scene.clock.forward(5);
         scene.pushes().lost("cut");
@@ -163,11 +164,7 @@ async fn once_pushes_are_lost_a_key_stands_in_for_its_bound_and_no_longer_for_it
 
 #[tokio::test]
 async fn a_loss_after_a_loss_begins_no_bound_anew() {
-    let scene = Scene::of(
-        ScriptedSource::of(&records()).pushing(),
-        Duration::from_secs(30),
-    );
-    scene.pushes().armed();
+    let scene = forgiving(30);
     assert_eq!(scene.find("a").await, "a");
     scene.source.answer(digest_of("a"), down());
     scene.clock.forward(5);
@@ -199,11 +196,7 @@ async fn a_loss_after_a_loss_begins_no_bound_anew() {
 
 #[tokio::test]
 async fn the_first_loss_that_concerns_a_key_begins_its_bound() {
-    let scene = Scene::of(
-        ScriptedSource::of(&records()).pushing(),
-        Duration::from_secs(30),
-    );
-    scene.pushes().armed();
+    let scene = forgiving(30);
     assert_eq!(scene.find("a").await, "a");
     scene.source.answer(digest_of("a"), down());
     scene.clock.forward(5);

@@ -270,6 +270,13 @@ fn an_end_that_changes_is_brought_up_to_date() {
         samples(&metrics, "keyward_key_expiry_timestamp_seconds"),
         ["{key_id=\"a\",client=\"a\"} 70"]
     );
+    let revoked = KeyRecord {
+        revoked_at: Some(at(50).into()),
+        ..expiring("a", 70)
+    };
+    metrics.keys_changed(Generation(3), [&revoked], at(0));
+    let ends = samples(&metrics, "keyward_key_expiry_timestamp_seconds");
+    assert!(ends.is_empty(), "a key that is over does not end: {ends:?}");
 }
 
 #[test]

@@ -41,20 +41,23 @@ fn an_empty_list_of_peers_lets_in_nobody() {
 }
 
 #[test]
-fn nothing_leaves_the_pods_but_for_a_remote_source() {
+fn nothing_leaves_the_pods_but_what_is_named() {
     let manifests = render("");
     let policy = &manifests.all("NetworkPolicy")[0]["spec"];
     assert_eq!(policy["egress"], yaml("[]"));
     let rule = "{to: [{ipBlock: {cidr: 10.0.0.1/32}}], ports: [{port: 6379}]}";
-    let manifests = render(&format!("{REDIS}networkPolicy: {{egress: [{rule}]}}"));
-    let egress = items(&manifests.all("NetworkPolicy")[0]["spec"]["egress"]);
-    assert_eq!(egress.len(), 2, "names and the source");
-    assert_eq!(
-        egress[0]["ports"],
-        yaml("[{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]")
-    );
-    assert_eq!(items(&egress[0]["to"]).len(), 1);
-    assert_eq!(egress[1], yaml(rule));
+    // A remote source, or the sidecar of a mesh.
+    for source in [REDIS, ""] {
+        let manifests = render(&format!("{source}networkPolicy: {{egress: [{rule}]}}"));
+        let egress = items(&manifests.all("NetworkPolicy")[0]["spec"]["egress"]);
+        assert_eq!(egress.len(), 2, "names and what is named");
+        assert_eq!(
+            egress[0]["ports"],
+            yaml("[{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]")
+        );
+        assert_eq!(items(&egress[0]["to"]).len(), 1);
+        assert_eq!(egress[1], yaml(rule));
+    }
 }
 
 #[test]
