@@ -1,4 +1,4 @@
-//! The admin listener: `/metrics`, `/livez`, `/readyz`, and `/config` for loopback peers.
+//! The admin listener: `/metrics`, `/livez`, `/readyz`, and `/config` for peers on loopback.
 //!
 //! Plain HTTP/1.1 for scrapers, probes and people. One request a connection, a few seconds for all of it, no bodies:
 //! there is nothing here that a peer could make last. `/livez` depends on nothing; `/readyz` turns 503 while loading
