@@ -1,4 +1,4 @@
-//! The pipeline: one function that decides a request, in the order of the README's table.
+//! The pipeline: one function that decides a request, in the order of the table in docs/decisions.md.
 //!
 //! Takes what Envoy tells of a request and a snapshot of the configuration, asks the cache for the key, and gives a
 //! `Decision`. The first step that fails answers. A failure to find out is a `Decision::Unavailable`, never an allow;

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-/// A step of a decision, in their order (the table in the README).
+/// A step of a decision, in their order (the table in docs/decisions.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// Which rule decides.

@@ -200,7 +200,7 @@ impl KeyRecord {
     /// Whether the key counts at that moment, presented as the secret with that digest.
     ///
     /// # Errors
-    /// The first reason against it, in the order of a decision (the table in the README).
+    /// The first reason against it, in the order of a decision (the table in docs/decisions.md).
     pub fn judge(&self, digest: &KeyDigest, now: Timestamp) -> Result<(), NotValid> {
         let now = Moment::from(now);
         if let Some(revoked_at) = self.revoked_at.filter(|at| *at <= now) {

@@ -1,4 +1,4 @@
-//! The README's table of decisions, row by row, as seen from both ends: what the caller gets and what the
+//! The table of docs/decisions.md, row by row, as seen from both ends: what the caller gets and what the
 //! upstream receives, for every caller and both shapes in which Envoy sends headers.
 
 mod cases;

@@ -78,9 +78,13 @@ fn the_examples_that_operators_copy_fit_the_schemas() {
         let whole = format!("{}/{path}", env!("CARGO_MANIFEST_DIR"));
         std::fs::read_to_string(whole).unwrap()
     };
-    let readme = read("README.md");
-    let blocks = readme.split("```yaml\n").skip(1);
-    let blocks = blocks.map(|rest| rest.split("```").next().unwrap().to_owned());
+    let documents = ["configuration", "envoy", "keys", "sources"];
+    let blocks = documents.iter().flat_map(|name| {
+        let text = read(&format!("docs/{name}.md"));
+        let blocks = text.split("```yaml\n").skip(1);
+        let block = |rest: &str| rest.split("```").next().unwrap().to_owned();
+        blocks.map(block).collect::<Vec<_>>()
+    });
     let mut seen = (0, 0);
     for text in blocks.chain([read("deploy/local/keyward.yaml")]) {
         let value: Yaml = serde_yaml::from_str(&text).unwrap();

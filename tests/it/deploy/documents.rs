@@ -10,7 +10,11 @@ use super::path;
 fn documents() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = vec![root.join("README.md"), root.join("CHANGELOG.md")];
-    let mut directories = vec![root.join("deploy"), root.join("tests/bench")];
+    let mut directories = vec![
+        root.join("deploy"),
+        root.join("docs"),
+        root.join("tests/bench"),
+    ];
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();

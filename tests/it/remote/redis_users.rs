@@ -1,4 +1,4 @@
-//! What a Redis user must be allowed: no more than the README says.
+//! What a Redis user must be allowed: no more than the documentation says.
 
 use std::fs;
 
@@ -11,10 +11,10 @@ use crate::support::keyfile::KeyFile;
 use crate::support::keyward::Home;
 use crate::support::redis::{KINDS, Server, index, record};
 
-/// The ACL rules that stand in the README behind these words.
+/// The ACL rules that stand in `docs/sources.md` behind these words.
 fn rules(behind: &str) -> Vec<String> {
-    let readme = include_str!("../../../README.md").replace('\n', " ");
-    let (_, rest) = readme.split_once(behind).expect("the words are there");
+    let text = include_str!("../../../docs/sources.md").replace('\n', " ");
+    let (_, rest) = text.split_once(behind).expect("the words are there");
     let rules = rest.split('`').nth(1).expect("rules follow");
     rules.split(' ').map(str::to_owned).collect()
 }
@@ -36,7 +36,7 @@ fn with_user(url: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_user_with_the_readmes_rules_for_sidecars_is_enough() {
+async fn a_user_with_the_documented_rules_for_sidecars_is_enough() {
     for kind in KINDS {
         for database in [0, 3] {
             let server = Server::start(kind).await;
@@ -79,7 +79,7 @@ async fn a_user_with_the_readmes_rules_for_sidecars_is_enough() {
 }
 
 #[tokio::test]
-async fn a_user_with_the_readmes_rules_for_the_command_line_is_enough() {
+async fn a_user_with_the_documented_rules_for_the_command_line_is_enough() {
     for kind in KINDS {
         let server = Server::start(kind).await;
         let mut all = rules("user for the sidecars needs");
