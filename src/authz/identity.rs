@@ -114,12 +114,15 @@ impl FromStr for IdentityName {
 
 /// Whether Envoy, HTTP itself or a later hop gives meaning to a header of that name, in any case.
 pub fn is_reserved(name: &str) -> bool {
-    // An upstream that reads `_` as `-` would take `content_length` for the real one.
-    let plain = name.to_ascii_lowercase().replace('_', "-");
-    RESERVED.contains(&plain.as_str())
-        || RESERVED_PREFIXES
-            .iter()
-            .any(|prefix| plain.starts_with(prefix))
+    // CGI and its heirs would take `content_length` or `content.length` for the real one.
+    let begins_like = |prefix: &&str| {
+        let start = name.as_bytes().get(..prefix.len());
+        start.is_some_and(|start| is_alias(start, prefix.as_bytes()))
+    };
+    RESERVED
+        .iter()
+        .any(|reserved| is_alias(name.as_bytes(), reserved.as_bytes()))
+        || RESERVED_PREFIXES.iter().any(begins_like)
 }
 
 impl IdentityName {
@@ -128,7 +131,7 @@ impl IdentityName {
         &self.0
     }
 
-    /// Whether a program that reads `_` as `-` takes the two names for one.
+    /// Whether some gateway interface takes the two names for one.
     pub fn is_alias_of(&self, name: &str) -> bool {
         is_alias(self.0.as_bytes(), name.as_bytes())
     }
@@ -152,11 +155,9 @@ pub enum InvalidIdentity {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct IdentityHeaders {
     headers: Box<[(IdentityName, IdentityField)]>,
-    /// Whether a name has a `_`: only then can a header without one be its alias.
-    has_underscore: bool,
 }
 
-/// Two identity headers that a program which reads `_` as `-` takes for one. Numbers count from 0.
+/// Two identity headers that some gateway interface takes for one. Numbers count from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RepeatedIdentity {
     /// The earlier.
@@ -169,7 +170,7 @@ impl IdentityHeaders {
     /// These headers.
     ///
     /// # Errors
-    /// The first pair of names that are equal but for case, `_` and `-`.
+    /// The first pair of names that are equal but for case and for what is neither letter nor digit.
     pub fn new(headers: Vec<(IdentityName, IdentityField)>) -> Result<Self, RepeatedIdentity> {
         for (second, (name, _)) in headers.iter().enumerate() {
             let earlier = headers
@@ -180,10 +181,8 @@ impl IdentityHeaders {
                 return Err(RepeatedIdentity { first, second });
             }
         }
-        let has_underscore = headers.iter().any(|(name, _)| name.as_str().contains('_'));
         Ok(Self {
             headers: headers.into(),
-            has_underscore,
         })
     }
 
@@ -231,14 +230,15 @@ impl IdentityHeaders {
         }
     }
 
-    /// Whether a request's header could be taken for one of these without being it: equal but for `_` and `-`.
+    /// Whether a request's header could be taken for one of these without being it: a gateway interface folds both to one name.
     pub fn is_alias(&self, header: &[u8]) -> bool {
-        let may_be = self.has_underscore || header.contains(&b'_');
-        may_be
-            && self.names().any(|name| {
-                !name.as_str().as_bytes().eq_ignore_ascii_case(header)
-                    && is_alias(name.as_str().as_bytes(), header)
-            })
+        // A pseudo header is none to a gateway interface, and no request can do without it.
+        let is_pseudo = header.starts_with(b":");
+        let folds_to = |name: &IdentityName| {
+            let name = name.as_str().as_bytes();
+            is_alias(name, header) && !name.eq_ignore_ascii_case(header)
+        };
+        !is_pseudo && self.names().any(folds_to)
     }
 }
 
@@ -294,6 +294,8 @@ mod tests {
             "x-envoy-internal",
             "x-forwarded-for",
             "X_Forwarded_For",
+            "content.length",
+            "x.forwarded~for",
             "x-request-id",
             "grpc-timeout",
         ] {
@@ -315,13 +317,16 @@ mod tests {
 
     #[test]
     fn names_that_an_upstream_could_take_for_one_are_refused() {
-        assert_eq!(
-            headers(&[("x-a", "key.id"), ("x-b", "key.id"), ("X_A", "key.id")]),
-            Err(RepeatedIdentity {
-                first: 0,
-                second: 2
-            })
-        );
+        for alias in ["X_A", "x.a", "x|a"] {
+            assert_eq!(
+                headers(&[("x-a", "key.id"), ("x-b", "key.id"), (alias, "key.id")]),
+                Err(RepeatedIdentity {
+                    first: 0,
+                    second: 2
+                }),
+                "{alias}"
+            );
+        }
     }
 
     #[test]
@@ -369,7 +374,10 @@ mod tests {
     fn an_alias_differs_from_the_name_itself() {
         let identity = headers(&[("x-key-id", "key.id")]).unwrap();
         assert!(identity.is_alias(b"x_key-id"));
+        assert!(identity.is_alias(b"X.Key~Id"));
         assert!(!identity.is_alias(b"X-Key-Id"));
         assert!(!identity.is_alias(b"x-key"));
+        let odd = headers(&[("_path", "key.id")]).unwrap();
+        assert!(odd.is_alias(b"-path") && !odd.is_alias(b":path"));
     }
 }

@@ -34,16 +34,17 @@ pub fn is_visible_or_space(text: &str) -> bool {
         .all(|byte| byte == b' ' || byte.is_ascii_graphic())
 }
 
-/// Whether two header names are one to a program that reads `_` as `-`, as CGI and its heirs do.
+/// Whether two header names are one to a gateway interface: equal once case is dropped and every byte but letters and digits is
+/// taken for `_`. CGI makes `HTTP_X_A` of `x-a`; its heirs differ in what else they make it of, and this is all of it together.
 pub fn is_alias(one: &[u8], other: &[u8]) -> bool {
-    let plain = |byte: &u8| {
-        if *byte == b'_' {
-            b'-'
-        } else {
+    let folded = |byte: &u8| {
+        if byte.is_ascii_alphanumeric() {
             byte.to_ascii_lowercase()
+        } else {
+            b'_'
         }
     };
-    one.len() == other.len() && one.iter().map(plain).eq(other.iter().map(plain))
+    one.len() == other.len() && one.iter().map(folded).eq(other.iter().map(folded))
 }
 
 #[cfg(test)]
@@ -61,10 +62,16 @@ mod tests {
     }
 
     #[test]
-    fn aliases_differ_in_case_underscores_and_hyphens_alone() {
+    fn aliases_differ_in_case_and_in_what_is_neither_letter_nor_digit() {
         assert!(is_alias(b"x-keyward-client", b"X_Keyward-client"));
+        for byte in b"!#$%&'*+-.^_`|~" {
+            let other = [b"x", &[*byte][..], b"keyward", &[*byte][..], b"client"].concat();
+            assert!(is_alias(b"x-keyward-client", &other), "{byte}");
+        }
         assert!(is_alias(b"x-a", b"x-a"));
         assert!(!is_alias(b"x-a", b"xa"));
+        assert!(!is_alias(b"x-a", b"x--a"));
+        assert!(!is_alias(b"x-a", b"x0a"));
         assert!(!is_alias(b"x-a", b"x-b"));
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn check(
         if let Some(other) = names.iter().find(|other| checked.is_alias_of(other)) {
             here.problem_with_help(
                 format!("an upstream could take it for `{other}`"),
-                "names must differ by more than case, `_` and `-`",
+                "names must differ in more than case and characters besides letters and digits",
             );
             continue;
         }

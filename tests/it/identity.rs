@@ -1,16 +1,27 @@
 //! Nobody but keyward says who calls: whatever a client sends under an identity header's name, or one that an
-//! upstream might take for it, does not get past. Envoy's own removal is switched off here, so that it is keyward
-//! that is tested.
+//! upstream might take for it, does not get past. Envoy's own removal is switched off where it is keyward that is tested; a
+//! real PHP says what upstreams take for an identity header.
 
 use crate::support::message::Ask;
-use crate::support::scene::{self, IDENTITY, secret};
+use crate::support::php::{GATEWAYS, Php};
+use crate::support::scene::{self, IDENTITY, secret, spellings};
 use crate::support::stack::{SHAPES, Stack, both_shapes_unprotected};
 use crate::support::{http1, http2};
 
 /// Ways of sending an identity header of one's own.
 fn forged(ask: &Ask) -> Vec<(&'static str, Ask)> {
     let ask = || ask.clone();
+    let spelled = |name: &str| {
+        let all = spellings(name).into_iter();
+        all.fold(ask(), |ask, spelling| ask.header(&spelling, "forged"))
+    };
     vec![
+        (
+            "in other spellings",
+            spelled("x-keyward-client").header("x-keyward-client", "forged"),
+        ),
+        ("a plan in other spellings", spelled("x-keyward-plan")),
+        ("metadata in other spellings", spelled("x-org-id")),
         ("once", ask().header("x-keyward-client", "forged")),
         (
             "twice",
@@ -53,7 +64,8 @@ fn forged(ask: &Ask) -> Vec<(&'static str, Ask)> {
 
 /// A header that an upstream might take for an identity header.
 fn alias(name: &str) -> bool {
-    IDENTITY.contains(&name.to_ascii_lowercase().replace('_', "-").as_str())
+    let folded = name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    IDENTITY.contains(&folded.to_ascii_lowercase().as_str())
 }
 
 #[tokio::test]
@@ -115,6 +127,53 @@ async fn a_key_named_in_connection_is_not_presented() {
         let reply = http1::send(stack.envoy.at(shape), &ask).await;
         assert_eq!(reply.status, 401, "{shape}: {reply:?}");
         assert_eq!(reply.problem()["code"], "missing_key", "{shape}");
+    }
+}
+
+#[tokio::test]
+async fn no_spelling_of_an_identity_header_reaches_php_through_the_shipped_envoy() {
+    let stack = Stack::start(scene::CONFIG, &scene::keys(), |bootstrap| {
+        bootstrap
+            .listener("shipped", |_| {})
+            .listener("unasked", |l| l.route("{prefix: /}", "{disabled: true}"))
+    })
+    .await;
+    let php = Php::start().await;
+    // A name in all its spellings at a time: of more headers than a hundred Envoy takes none.
+    let forged = |ask: &Ask, name: &str| {
+        let all = spellings(name).into_iter();
+        let ask = ask.clone().header(name, "forged");
+        all.fold(ask, |ask, spelling| ask.header(&spelling, "forged"))
+    };
+    let bare = || Ask::get("/v1/orders").key(&secret("bare"));
+    for (listener, ask, client) in [
+        ("shipped", bare(), Some("bare")),
+        ("shipped", Ask::get("/public/info"), None),
+        ("unasked", bare(), None),
+    ] {
+        let forgeries = ["x-keyward-client", "x-keyward-plan", "x-keyward-key-id"];
+        for ask in forgeries.map(|name| forged(&ask, name)) {
+            let to = stack.envoy.at(listener);
+            for reply in [http1::send(to, &ask).await, http2::send(to, &ask).await] {
+                assert_eq!(reply.status, 200, "{listener}: {reply:?}");
+            }
+            for received in stack.upstream.take() {
+                for gateway in GATEWAYS {
+                    let variables = php.variables(gateway, &received.headers).await;
+                    let found = |name: &str| variables.get(name).map(String::as_str);
+                    assert!(
+                        variables.values().all(|value| value != "forged"),
+                        "{listener}, {gateway:?}: {variables:#?}"
+                    );
+                    assert_eq!(
+                        found("HTTP_X_KEYWARD_CLIENT"),
+                        client,
+                        "{listener}, {gateway:?}"
+                    );
+                    assert_eq!(found("HTTP_X_KEYWARD_PLAN"), None);
+                }
+            }
+        }
     }
 }
 

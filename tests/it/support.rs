@@ -1,4 +1,4 @@
-//! The parts that tests are made of: processes (keyward, Envoy, Redis, Valkey, Prometheus), servers inside the test (an
+//! The parts that tests are made of: processes (keyward, Envoy, Redis, Valkey, Prometheus, PHP), servers inside the test (an
 //! upstream, a scripted authorization server, a key service), a proxy with faults, callers, and the files that keyward reads. Each part stops when it
 //! is dropped, takes its ports from the system, and waits for a condition rather than for time.
 
@@ -21,6 +21,7 @@ pub mod kubernetes;
 pub mod load;
 pub mod message;
 pub mod metrics;
+pub mod php;
 pub mod pod;
 pub mod port;
 pub mod process;

@@ -52,7 +52,7 @@ fn line() -> impl Strategy<Value = (String, String)> {
         6 => of(&["authorization", "Authorization"], authorization().boxed()),
         3 => of(&["cookie", "Cookie"], cookies().boxed()),
         4 => of(
-            &["x-keyward-key-id", "X_Keyward-Key_Id", "x-plan", "x_plan", "X_Org_Id", "x_api_key", "x-other"],
+            &["x-keyward-key-id", "X_Keyward-Key_Id", "x.keyward~key.id", "x|plan", "x-plan", "x_plan", "X_Org_Id", "x_api_key", "x-other"],
             Just("v".to_owned()).boxed(),
         ),
         4 => of(

@@ -23,7 +23,10 @@ pub(super) fn of(world: &World, request: &NaiveRequest) -> Losses {
         query: BTreeSet::new(),
         cookies: None,
     };
-    let like = |name: &str| name.to_ascii_lowercase().replace('_', "-");
+    let like = |name: &str| {
+        let lower = name.to_ascii_lowercase();
+        lower.replace(|c: char| !c.is_ascii_alphanumeric(), "_")
+    };
     for (name, _) in &request.lines {
         let lower = name.to_ascii_lowercase();
         let named = world

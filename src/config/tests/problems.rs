@@ -196,7 +196,7 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         &[
             "etc/keyward.yaml:3:11: identity.headers.host: this header has a meaning of its own to Envoy or HTTP; choose another name, such as one that begins with `x-keyward-`",
             "etc/keyward.yaml:4:10: identity.headers.x-a: there are `key.id`, `key.client`, `key.scopes`, `key.plan` and `key.metadata.NAME`",
-            "etc/keyward.yaml:5:10: identity.headers.X_A: an upstream could take it for `x-a`; names must differ by more than case, `_` and `-`",
+            "etc/keyward.yaml:5:10: identity.headers.X_A: an upstream could take it for `x-a`; names must differ in more than case and characters besides letters and digits",
             "etc/keyward.yaml:6:16: identity.headers.x_api_key: the credential header `x-api-key` has this name too; choose another name",
             "etc/keyward.yaml:7:12: identity.headers[…]: a header name is an RFC 9110 token",
             "etc/keyward.yaml:8:23: identity.headers.x-forwarded-user: this header has a meaning of its own to Envoy or HTTP; choose another name, such as one that begins with `x-keyward-`",

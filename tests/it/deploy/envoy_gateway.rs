@@ -10,7 +10,7 @@ use crate::support::http1;
 use crate::support::keyward::{Address, Keyward};
 use crate::support::message::Ask;
 use crate::support::port::Port;
-use crate::support::scene::{IDENTITY, keys_without_plans, secret};
+use crate::support::scene::{IDENTITY, keys_without_plans, secret, spellings};
 use crate::support::upstream::Upstream;
 
 use super::deployed;
@@ -73,16 +73,22 @@ fn ext_authz() -> Value {
 fn client_traffic(hcm: &mut Mapping) {
     let policy = deployed("envoy-gateway/client-traffic-policy.yaml").remove(0);
     let (headers, path) = (&policy["spec"]["headers"], &policy["spec"]["path"]);
-    let remove = headers["earlyRequestHeaders"]["remove"].as_sequence();
-    let mutations: Vec<Value> = remove
-        .unwrap()
-        .iter()
+    let early = &headers["earlyRequestHeaders"];
+    let list = |name: &str| early[name].as_sequence().unwrap().iter();
+    let mut mutations: Vec<Value> = list("remove")
         .map(|name| {
             let mut mutation = yaml("{}");
             mutation["remove"] = name.clone();
             mutation
         })
         .collect();
+    mutations.extend(list("removeOnMatch").map(|matcher| {
+        assert_eq!(matcher["type"], "RegularExpression");
+        let mut mutation = yaml("{remove_on_match: {key_matcher: {safe_regex: {}}}}");
+        let key = &mut mutation["remove_on_match"]["key_matcher"];
+        key["safe_regex"]["regex"] = matcher["value"].clone();
+        mutation
+    }));
     let mut early = yaml(
         r#"
         - name: envoy.http.early_header_mutation.header_mutation
@@ -203,6 +209,10 @@ async fn a_forged_identity_does_not_pass_where_keyward_is_not_asked() {
     for name in IDENTITY {
         ask = ask.header(name, "forged");
     }
+    let others = spellings("x-keyward-client");
+    for spelling in &others {
+        ask = ask.header(spelling, "forged");
+    }
     let reply = http1::send(to, &ask).await;
     assert_eq!(reply.status, 200, "{reply:?}");
     let received = edge.upstream.take_one();
@@ -211,6 +221,9 @@ async fn a_forged_identity_does_not_pass_where_keyward_is_not_asked() {
         .filter(|name| name.starts_with("x-keyward-"))
     {
         assert!(received.all(name).is_empty(), "{received:?}");
+    }
+    for spelling in &others {
+        assert!(received.all(spelling).is_empty(), "{received:?}");
     }
     let ask = Ask::get("/public/x").header("x_keyward_client", "forged");
     let reply = http1::send(to, &ask).await;

@@ -11,7 +11,7 @@ use crate::support::http1;
 use crate::support::keyward::{Address, Keyward, lay_over};
 use crate::support::message::Ask;
 use crate::support::port::Port;
-use crate::support::scene::{IDENTITY, keys_without_plans, secret};
+use crate::support::scene::{IDENTITY, keys_without_plans, secret, spellings};
 use crate::support::upstream::Upstream;
 
 use super::deployed;
@@ -203,6 +203,10 @@ async fn a_forged_identity_does_not_pass_where_keyward_is_not_asked() {
     for name in IDENTITY {
         ask = ask.header(name, "forged");
     }
+    let others = spellings("x-keyward-client");
+    for spelling in &others {
+        ask = ask.header(spelling, "forged");
+    }
     let reply = http1::send(mesh.envoy.at("unasked"), &ask).await;
     assert_eq!(reply.status, 200, "{reply:?}");
     let received = mesh.upstream.take_one();
@@ -211,6 +215,9 @@ async fn a_forged_identity_does_not_pass_where_keyward_is_not_asked() {
         .filter(|name| name.starts_with("x-keyward-"))
     {
         assert!(received.all(name).is_empty(), "{received:?}");
+    }
+    for spelling in &others {
+        assert!(received.all(spelling).is_empty(), "{received:?}");
     }
     let ask = Ask::get("/public/x").header("x_keyward_client", "forged");
     let reply = http1::send(mesh.envoy.at("gateway"), &ask).await;

@@ -33,6 +33,18 @@ pub const IDENTITY: [&str; 5] = [
     "x-org-id",
 ];
 
+/// Spellings of a header's name that some gateway interface takes for the name itself: every byte that Envoy lets stand in a name
+/// in place of one `-` and of each, but `_`, which it can reject by itself.
+pub fn spellings(name: &str) -> Vec<String> {
+    let bytes = "!#$%&'*+^.|~`".chars();
+    bytes
+        .flat_map(|byte| {
+            let byte = &byte.to_string();
+            [name.replace('-', byte), name.replacen('-', byte, 1)]
+        })
+        .collect()
+}
+
 pub const PAST: &str = "2020-01-01T00:00:00Z";
 pub const FUTURE: &str = "2099-01-01T00:00:00Z";
 
