@@ -7,6 +7,7 @@ use serde_yaml::Value;
 
 mod custom_resources;
 mod documents;
+mod envoy;
 mod envoy_gateway;
 mod helm;
 mod image;

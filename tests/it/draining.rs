@@ -7,6 +7,7 @@ use crate::support::envoy::Envoy;
 use crate::support::keyward::{Address, Keyward};
 use crate::support::load::Load;
 use crate::support::message::Ask;
+use crate::support::metrics::total;
 use crate::support::scene::{self, secret};
 use crate::support::stack::{Stack, both_shapes};
 use crate::support::upstream::Upstream;
@@ -26,13 +27,7 @@ const HEALTH_CHECKED: &str = r"
 ";
 
 async fn checks(keyward: &Keyward) -> f64 {
-    let text = keyward.fetch("/metrics").await.text();
-    let lines = text
-        .lines()
-        .filter(|line| line.starts_with("keyward_checks_total{"));
-    lines
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-        .sum()
+    total(&keyward.fetch("/metrics").await, "keyward_checks_total")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,5 @@
-//! A TCP proxy between keyward and its source whose behaviour is switched while it runs, for all connections, or for
-//! those alone over which changes are pushed: it knows them by bytes that went over them.
+//! A TCP proxy between keyward and its source, or Envoy and keyward, whose behaviour is switched while it runs, for all
+//! connections, or for those alone over which changes are pushed: it knows them by bytes that went over them.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -49,6 +49,8 @@ struct Behaviour {
     push: Mode,
     /// How often connections were cut.
     cuts: usize,
+    /// How often they were silenced.
+    silenced: usize,
 }
 
 #[derive(Default)]
@@ -76,6 +78,7 @@ impl FaultProxy {
             data: Mode::Pass,
             push: Mode::Pass,
             cuts: 0,
+            silenced: 0,
         });
         let counts = Arc::<Counts>::default();
         let listener = TcpListener::bind(address).await.unwrap();
@@ -96,6 +99,11 @@ impl FaultProxy {
     /// Between keyward and a key service.
     pub async fn of_http(to: SocketAddr) -> Self {
         Self::start(to, "GET /events").await
+    }
+
+    /// Between Envoy and a keyward; nothing is pushed there.
+    pub async fn of_checks(to: SocketAddr) -> Self {
+        Self::start(to, "no connection has this").await
     }
 
     pub fn set(&self, mode: &Mode) {
@@ -122,6 +130,13 @@ impl FaultProxy {
             behaviour.listening = false;
             behaviour.cuts += 1;
         });
+    }
+
+    /// What is open now is a black hole from here on, without an end; new connections pass: a firewall or NAT that has forgotten
+    /// them.
+    pub fn silence(&self) {
+        self.behaviour
+            .send_modify(|behaviour| behaviour.silenced += 1);
     }
 
     /// How many connections there were.
@@ -184,6 +199,7 @@ async fn listen(
                         push,
                         is_push: false,
                         spoiled: false,
+                        silenced: behaviour.borrow().silenced,
                         sent: Vec::new(),
                         behaviour: behaviour.clone(),
                         counts: Arc::clone(&counts),
@@ -203,6 +219,8 @@ struct Carried {
     is_push: bool,
     /// Whether something was swallowed.
     spoiled: bool,
+    /// How often others had been silenced when it was opened.
+    silenced: usize,
     /// The end of what was sent, in which `push` may stand.
     sent: Vec<u8>,
     behaviour: watch::Receiver<Behaviour>,
@@ -224,6 +242,9 @@ impl Carried {
 
     fn mode(&self) -> Mode {
         let behaviour = self.behaviour.borrow();
+        if behaviour.silenced != self.silenced {
+            return Mode::BlackHole;
+        }
         let mode = if self.is_push {
             &behaviour.push
         } else {

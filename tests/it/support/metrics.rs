@@ -23,6 +23,17 @@ pub fn sample(metrics: &Reply, name: &str, labels: &[&str]) -> Option<f64> {
         .and_then(|line| line.rsplit(' ').next()?.parse().ok())
 }
 
+/// The sum over all series of `name`.
+pub fn total(metrics: &Reply, name: &str) -> f64 {
+    let text = metrics.text();
+    let of_it = text
+        .lines()
+        .filter(|line| line.starts_with(&format!("{name}{{")));
+    of_it
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
+}
+
 /// Every series, without its value.
 pub fn series(metrics: &Reply) -> BTreeSet<String> {
     let text = metrics.text();
