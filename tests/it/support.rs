@@ -4,6 +4,7 @@
 
 pub mod authz;
 pub mod bootstrap;
+pub mod browser;
 pub mod caller;
 pub mod certs;
 pub mod check;

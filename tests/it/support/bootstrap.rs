@@ -112,7 +112,7 @@ impl Listener {
         hcm.unwrap().as_mapping_mut().unwrap()
     }
 
-    fn filters(&mut self) -> &mut Vec<Value> {
+    pub fn filters(&mut self) -> &mut Vec<Value> {
         self.hcm()["http_filters"].as_sequence_mut().unwrap()
     }
 
@@ -123,10 +123,14 @@ impl Listener {
             .unwrap()
     }
 
+    /// The first virtual host.
+    pub fn virtual_host(&mut self) -> &mut Value {
+        &mut self.hcm()["route_config"]["virtual_hosts"][0]
+    }
+
     /// The routes of the first virtual host.
     pub fn routes(&mut self) -> &mut Vec<Value> {
-        let hosts = &mut self.hcm()["route_config"]["virtual_hosts"];
-        hosts[0]["routes"].as_sequence_mut().unwrap()
+        self.virtual_host()["routes"].as_sequence_mut().unwrap()
     }
 
     /// A route like the shipped one in front of it, with another `match` and per-filter settings for `ext_authz`.
@@ -165,9 +169,17 @@ impl Listener {
             .retain(|f| !type_of(&f["typed_config"]).ends_with(".HeaderMutation"));
     }
 
+    pub fn without_cors(&mut self) {
+        self.filters()
+            .retain(|f| !type_of(&f["typed_config"]).ends_with(".Cors"));
+        let host = self.virtual_host().as_mapping_mut().unwrap();
+        host.remove("typed_per_filter_config");
+    }
+
     /// Lets requests through as clients wrote them, all headers, paths, hosts and underscores untouched.
     pub fn unprotected(&mut self) {
         self.without_header_mutation();
+        self.without_cors();
         let ext_authz = self.ext_authz().as_mapping_mut().unwrap();
         ext_authz.remove("allowed_headers");
         let hcm = self.hcm();
@@ -177,6 +189,7 @@ impl Listener {
             "normalize_path",
             "merge_slashes",
             "path_with_escaped_slashes_action",
+            "early_header_mutation_extensions",
         ] {
             hcm.remove(name);
         }
