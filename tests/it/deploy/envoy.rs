@@ -2,4 +2,5 @@
 //! lost, what a browser's script may do and read, and which client address reaches a decision.
 
 mod browsers;
+mod client_address;
 mod losses;

@@ -1,0 +1,87 @@
+//! `client_address: x-envoy-external-address`: the address that decides is the one that Envoy found out, never one that a caller
+//! wrote, also where an operator took something of what keeps it so away.
+
+use crate::support::bootstrap::{Bootstrap, Listener, yaml};
+use crate::support::http1;
+use crate::support::message::Ask;
+use crate::support::scene::{self, secret};
+use crate::support::stack::Stack;
+
+const CONFIG: &str = "{client_address: x-envoy-external-address, plans: {gold: {}}}";
+
+/// `x-envoy-external-address` as a caller writes it, with an address that the key `elsewhere` may come from.
+fn forged(id: &str) -> Ask {
+    let ask = Ask::get("/v1/orders").key(&secret("elsewhere")).id(id);
+    ask.header("X-Envoy-External-Address", "10.1.2.3")
+}
+
+/// Callers on loopback are internal ones, whose x-envoy-* headers Envoy leaves.
+fn internal(listener: &mut Listener) {
+    let cidr = yaml("{cidr_ranges: [{address_prefix: 127.0.0.0, prefix_len: 8}]}");
+    listener
+        .hcm()
+        .insert("internal_address_config".into(), cidr);
+}
+
+fn without_remote_address(listener: &mut Listener) {
+    listener
+        .hcm()
+        .insert("use_remote_address".into(), false.into());
+}
+
+fn without_early_removal(listener: &mut Listener) {
+    listener.hcm().remove("early_header_mutation_extensions");
+}
+
+fn listeners(bootstrap: Bootstrap) -> Bootstrap {
+    bootstrap
+        .listener("shipped", |_| {})
+        .listener("raw", Listener::raw_headers)
+        .listener("internal", internal)
+        .listener("without-remote-address", without_remote_address)
+        .listener("early-removal-missing", without_early_removal)
+        .listener("internal-and-missing", |l| {
+            internal(l);
+            without_early_removal(l);
+        })
+        .listener("neither", |l| {
+            without_remote_address(l);
+            without_early_removal(l);
+        })
+}
+
+#[tokio::test]
+async fn the_address_is_envoys_and_never_the_callers() {
+    let stack = Stack::start(CONFIG, &scene::keys(), listeners).await;
+    let keyward = &stack.keyward;
+    for (listener, known) in [
+        ("shipped", "127.0.0.1"),
+        ("raw", "127.0.0.1"),
+        ("early-removal-missing", "127.0.0.1"),
+        // Envoy tells no address: keyward knows none, and not the caller's.
+        ("internal", ""),
+        ("without-remote-address", ""),
+    ] {
+        let reply = http1::send(stack.envoy.at(listener), &forged(listener)).await;
+        assert_eq!(reply.status, 403, "{listener}: {reply:?}");
+        assert_eq!(reply.problem()["code"], "ip_not_allowed", "{listener}");
+        let decision = keyward.decision_of(listener).await;
+        let told = decision["source_ip"].as_str().unwrap_or_default();
+        assert_eq!(told, known, "{listener}: {decision}");
+    }
+    // A key of loopback's: where the address is known.
+    let at_home = Ask::get("/v1/orders").key(&secret("at-home"));
+    let reply = http1::send(stack.envoy.at("shipped"), &at_home).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    stack.upstream.take();
+}
+
+#[tokio::test]
+async fn what_the_shipped_lines_are_for() {
+    let stack = Stack::start(CONFIG, &scene::keys(), listeners).await;
+    // An Envoy without them lets a caller say where it is.
+    for listener in ["internal-and-missing", "neither"] {
+        let reply = http1::send(stack.envoy.at(listener), &forged(listener)).await;
+        assert_eq!(reply.status, 200, "{listener}: {reply:?}");
+    }
+}
