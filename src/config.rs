@@ -24,6 +24,7 @@ mod credentials;
 mod digest;
 mod effective;
 mod identity;
+mod later;
 mod policy;
 mod remote;
 mod rules;
@@ -194,7 +195,7 @@ impl Parts {
         let server = server::check(&spec.server, &top.field("server"), base);
         let source = source::check(&spec.source, &top.field("source"), base);
         let cache = source::check_cache(&spec.cache, &top.field("cache"));
-        source::refuse_limits(&spec.limits, &top.field("limits"));
+        later::refuse(&spec, top);
         let (policy, pepper) = policy::check(&spec, top, base)?;
         Some(Self {
             server: server?,

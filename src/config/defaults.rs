@@ -45,6 +45,15 @@ pub const CACHE_STALE_IF_ERROR: DurationSpec = DurationSpec(Duration::ZERO);
 /// Keys with series of their own, a number: some ten series each stay within what one Prometheus target should have.
 pub const METRICS_MAX_KEYS: usize = 10_000;
 
+/// What new secrets begin with.
+pub const KEY_PREFIX: &str = crate::keys::secret::PREFIX;
+
+/// The HTTP status of a refused JSON-RPC request: clients lose their session at 4xx.
+pub const MCP_DENIAL_STATUS: u16 = 200;
+
+/// The zone in which days, weeks and months of quotas begin.
+pub const LIMITS_TIME_ZONE: &str = "UTC";
+
 /// A header credential that most API gateways know.
 pub const KEY_HEADER: &str = "x-api-key";
 

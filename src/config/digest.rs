@@ -9,6 +9,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use super::NOT_SUPPORTED_YET;
 use super::server::file;
 use super::spec::{DigestKindSpec, DigestSpec};
 use crate::authz::digest::{self, DigestKind, Digester, InvalidDigester, PEPPER_MIN_BYTES};
@@ -48,9 +49,16 @@ pub(super) fn check(spec: &DigestSpec, at: &Place<'_>, base: &Path) -> Option<(D
     };
     let kinds: Vec<_> = accepted(spec)
         .into_iter()
-        .map(|kind| match kind {
-            DigestKindSpec::Blake3 => DigestKind::Blake3,
-            DigestKindSpec::Blake3Keyed => DigestKind::Blake3Keyed,
+        .enumerate()
+        .filter_map(|(index, kind)| match kind {
+            DigestKindSpec::Blake3 => Some(DigestKind::Blake3),
+            DigestKindSpec::Blake3Keyed => Some(DigestKind::Blake3Keyed),
+            DigestKindSpec::Sha256 => {
+                at.field("accept")
+                    .index(index)
+                    .problem_with_help(NOT_SUPPORTED_YET, "leave `sha256` out");
+                None
+            }
         })
         .collect();
     if !at.field("accept").is_known() {

@@ -95,6 +95,10 @@ fn check_access(spec: &RuleSpec, at: &Place<'_>) -> Option<Access> {
         at.field("mcp")
             .problem_with_help(NOT_SUPPORTED_YET, "write `require: {}` for any valid key");
     }
+    if spec.cost.is_some_and(|cost| cost != 1) {
+        at.field("cost")
+            .problem_with_help(NOT_SUPPORTED_YET, "leave `cost` out");
+    }
     match (spec.allow, &spec.require) {
         (_, None) if spec.mcp.is_some() => None,
         (Some(AllowSpec::Anyone), None) => Some(Access::Anyone),

@@ -7,10 +7,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::NOT_SUPPORTED_YET;
 use super::remote::{check_http, check_redis};
 use super::server::file;
-use super::spec::{BackendSpec, CacheSpec, LimitsSpec, SourceSpec};
+use super::spec::{CacheSpec, SourceSpec};
 use crate::keys::http::HttpSettings;
 use crate::keys::redis::RedisSettings;
 use crate::yaml::Place;
@@ -124,16 +123,4 @@ pub(super) fn check_cache(spec: &CacheSpec, at: &Place<'_>) -> Option<CacheConfi
         negative_ttl: spec.negative_ttl.0,
         stale_if_error: spec.stale_if_error.0,
     })
-}
-
-/// Limits are not charged yet: whoever asks for a shared backend must not believe that they are.
-pub(super) fn refuse_limits(spec: &LimitsSpec, at: &Place<'_>) {
-    if spec.backend == BackendSpec::Redis {
-        at.field("backend")
-            .problem_with_help(NOT_SUPPORTED_YET, "use `local`");
-    }
-    if spec.redis.is_some() {
-        at.field("redis")
-            .problem_with_help(NOT_SUPPORTED_YET, "leave it out");
-    }
 }

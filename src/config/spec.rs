@@ -11,14 +11,14 @@ use crate::observe::decision_log::Decisions;
 use crate::observe::log::{LogFormat, LogLevel, LogSettings};
 use crate::yaml::{DurationSpec, Members, text};
 
+mod later;
 mod remote;
 mod rules;
 mod server;
 
+pub use later::{KeyFormatSpec, LimitSpec, LimitUnitSpec, McpRuleSpec, McpSpec, PerSpec};
 pub use remote::{HttpSpec, RedisSpec, SentinelSpec, TlsClientSpec};
-pub use rules::{
-    AllowSpec, LimitSpec, MatchSpec, McpRuleSpec, McpSpec, PerSpec, PlanSpec, RequireSpec, RuleSpec,
-};
+pub use rules::{AllowSpec, MatchSpec, PlanSpec, RequireSpec, RuleSpec};
 pub use server::{AdminSpec, GrpcSpec, ServerSpec, TlsServerSpec};
 
 /// `keyward.yaml`: the configuration of a keyward server.
@@ -31,6 +31,9 @@ pub struct ConfigSpec {
     pub client_address: ClientAddressSpec,
     /// Where a request may carry its secret; all are looked at.
     pub credentials: Vec<CredentialSpec>,
+    /// The form of the secrets that `keyward keys` makes; another than the default is not supported
+    /// yet.
+    pub key_format: KeyFormatSpec,
     /// The realm in `WWW-Authenticate`.
     #[serde(deserialize_with = "text")]
     pub realm: String,
@@ -42,6 +45,8 @@ pub struct ConfigSpec {
     pub cache: CacheSpec,
     /// Named scopes and limits that keys refer to.
     pub plans: Members<PlanSpec>,
+    /// The plan of keys that name none; not supported yet.
+    pub default_plan: Option<String>,
     /// What a request must present; the first that matches wins.
     pub rules: Vec<RuleSpec>,
     /// What holds for a request that no rule matches.
@@ -52,6 +57,8 @@ pub struct ConfigSpec {
     pub responses: ResponsesSpec,
     /// Where limits are counted.
     pub limits: LimitsSpec,
+    /// Usage events; not supported yet.
+    pub usage: Option<serde_json::Value>,
     /// What `/metrics` shows.
     pub metrics: MetricsSpec,
     /// What is logged.
@@ -75,6 +82,7 @@ impl Default for ConfigSpec {
             server: ServerSpec::default(),
             client_address: ClientAddressSpec::default(),
             credentials: vec![header, bearer],
+            key_format: KeyFormatSpec::default(),
             realm: defaults::REALM.to_owned(),
             digest: DigestSpec::default(),
             source: SourceSpec {
@@ -83,11 +91,13 @@ impl Default for ConfigSpec {
             },
             cache: CacheSpec::default(),
             plans: Members::default(),
+            default_plan: None,
             rules: Vec::new(),
             default: DefaultSpec::default(),
             identity: IdentitySpec::default(),
             responses: ResponsesSpec::default(),
             limits: LimitsSpec::default(),
+            usage: None,
             metrics: MetricsSpec::default(),
             log: LogSpec::default(),
             mode: ModeSpec::default(),
@@ -142,6 +152,8 @@ pub enum DigestKindSpec {
     Blake3,
     /// BLAKE3, keyed with the pepper.
     Blake3Keyed,
+    /// SHA-256, for stores of other products; not supported yet.
+    Sha256,
 }
 
 /// Where keys come from: exactly one of these.
@@ -260,7 +272,7 @@ pub enum RateLimitHeadersSpec {
 }
 
 /// Where limits are counted.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsSpec {
     /// In this process, or shared.
@@ -269,6 +281,20 @@ pub struct LimitsSpec {
     pub redis: Option<RedisSpec>,
     /// What happens when the shared backend fails.
     pub on_error: OnErrorSpec,
+    /// The IANA name of the zone in which days, weeks and months of quotas begin.
+    #[serde(deserialize_with = "text")]
+    pub time_zone: String,
+}
+
+impl Default for LimitsSpec {
+    fn default() -> Self {
+        Self {
+            backend: BackendSpec::default(),
+            redis: None,
+            on_error: OnErrorSpec::default(),
+            time_zone: defaults::LIMITS_TIME_ZONE.to_owned(),
+        }
+    }
 }
 
 /// Where limits are counted.

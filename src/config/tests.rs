@@ -211,7 +211,7 @@ fn the_effective_configuration_shows_defaults_and_hides_what_came_from_the_envir
         .collect();
     assert_eq!(
         names.join(" "),
-        "server client_address credentials realm digest source cache plans rules default identity responses limits metrics log mode"
+        "server client_address credentials key_format realm digest source cache plans default_plan rules default identity responses limits usage metrics log mode"
     );
 }
 

@@ -6,6 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{LimitSpec, McpRuleSpec, McpSpec};
 use crate::yaml::{not_null, text};
 
 /// One rule: what the requests that it matches must present. It has `allow`, or `require` and `mcp` or one of them.
@@ -44,6 +45,13 @@ pub struct RuleSpec {
         skip_serializing_if = "Option::is_none"
     )]
     pub mcp: Option<McpRuleSpec>,
+    /// What a request takes from each limit; another number than 1 is not supported yet.
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub cost: Option<u64>,
 }
 
 /// Which requests a rule is for; an absent list is any, an empty one an error.
@@ -108,14 +116,6 @@ pub struct RequireSpec {
     pub clients: Option<Vec<String>>,
 }
 
-/// How MCP calls are read.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct McpRuleSpec {
-    /// Whether the metadata of Envoy's MCP filter is enough where no body comes.
-    pub trust_metadata: bool,
-}
-
 /// Named scopes and limits that keys refer to.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -127,84 +127,4 @@ pub struct PlanSpec {
     /// What MCP calls every key of the plan may make.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mcp: Option<McpSpec>,
-}
-
-/// A limit: `rate` with perhaps `burst`, or `quota`.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct LimitSpec {
-    /// Its name in answers.
-    #[serde(deserialize_with = "text")]
-    pub name: String,
-    /// A number per `s`, `m` or `h`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rate: Option<String>,
-    /// How many at once; by default the rate's number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub burst: Option<u64>,
-    /// A number per `minute`, `hour`, `day`, `week` or `month`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub quota: Option<String>,
-    /// Who shares it.
-    #[serde(default)]
-    pub per: PerSpec,
-    /// Only calls of tools that one of these patterns matches.
-    #[serde(
-        default,
-        deserialize_with = "not_null",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub tools: Option<Vec<String>>,
-}
-
-/// Who shares a limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum PerSpec {
-    /// Each key has its own.
-    #[default]
-    Key,
-    /// The client's keys.
-    Client,
-}
-
-/// What MCP calls a key may make; absent is any, an empty list none.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct McpSpec {
-    /// Tools that may be called.
-    #[serde(
-        default,
-        deserialize_with = "not_null",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub allow_tools: Option<Vec<String>>,
-    /// Tools that may not, though allowed.
-    #[serde(
-        default,
-        deserialize_with = "not_null",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub deny_tools: Option<Vec<String>>,
-    /// JSON-RPC methods.
-    #[serde(
-        default,
-        deserialize_with = "not_null",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub allow_methods: Option<Vec<String>>,
-    /// URIs of `resources/read`.
-    #[serde(
-        default,
-        deserialize_with = "not_null",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub allow_resources: Option<Vec<String>>,
-    /// Names of prompts.
-    #[serde(
-        default,
-        deserialize_with = "not_null",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub allow_prompts: Option<Vec<String>>,
 }

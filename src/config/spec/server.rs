@@ -20,6 +20,8 @@ pub struct ServerSpec {
     pub drain: DurationSpec,
     /// From the signal on; what still runs then is cut off. Longer than `drain`.
     pub deadline: DurationSpec,
+    /// Serving threads; null lets keyward choose, and a number is not supported yet.
+    pub workers: Option<usize>,
 }
 
 impl Default for ServerSpec {
@@ -29,6 +31,7 @@ impl Default for ServerSpec {
             admin: AdminSpec::default(),
             drain: defaults::DRAIN,
             deadline: defaults::DEADLINE,
+            workers: None,
         }
     }
 }

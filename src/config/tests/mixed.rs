@@ -17,7 +17,7 @@ const CASES: &[(&str, &str, &[&str])] = &[
             "etc/keyward.yaml:2:1: servr: unknown field `servr`; did you mean `server`?",
             "etc/keyward.yaml:3:8: realm: a character that could break out of the challenge; visible ASCII and spaces without `\"` and `\\` may stand in a realm",
             "etc/keyward.yaml:6:10: rules[1].name: rules[0] has this name too; give each rule its own",
-            "etc/keyward.yaml:6:28: rules[1].hosts: unknown field `hosts`; expected one of `name`, `match`, `allow`, `require`, `mcp`",
+            "etc/keyward.yaml:6:28: rules[1].hosts: unknown field `hosts`; expected one of `name`, `match`, `allow`, `require`, `mcp`, `cost`",
             "etc/keyward.yaml:7:19: cache.capacity: a cache of nothing; write 1 or more",
             "etc/keyward.yaml:7:27: cache.ttl: not a duration; write a whole number and ms, s, m, h or d, such as 250ms or 30d",
         ],

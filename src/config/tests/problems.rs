@@ -114,6 +114,19 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         &["etc/keyward.yaml:1:44: source.http.time: unknown field `time`; did you mean `timeout`?"],
     ),
     (
+        "members of later versions, which are known",
+        "server: {workers: 2}\nkey_format: {prefix: [a_, kw_]}\ndigest: {accept: [blake3, sha256]}\ndefault_plan: gold\nusage: {interval: 10s}\nlimits: {time_zone: Europe/Berlin}\nrules: [{name: a, require: {}, cost: 5}]\n",
+        &[
+            "etc/keyward.yaml:1:19: server.workers: not supported yet; leave `workers` out",
+            "etc/keyward.yaml:2:13: key_format: not supported yet; leave `key_format` out",
+            "etc/keyward.yaml:3:27: digest.accept[1]: not supported yet; leave `sha256` out",
+            "etc/keyward.yaml:4:15: default_plan: not supported yet; leave `default_plan` out",
+            "etc/keyward.yaml:5:8: usage: not supported yet; leave `usage` out",
+            "etc/keyward.yaml:6:21: limits.time_zone: not supported yet; use `UTC`",
+            "etc/keyward.yaml:7:38: rules[0].cost: not supported yet; leave `cost` out",
+        ],
+    ),
+    (
         "limits and MCP are for later",
         "limits: {backend: redis, redis: {url: redis://a}}\nplans: {gold: {limits: [{name: a, rate: 1/s}], mcp: {allow_tools: []}}}\nrules: [{name: a, mcp: {}}, {name: b, allow: anyone, mcp: {}}]\n",
         &[

@@ -1,0 +1,133 @@
+//! The YAML shape of members that this version knows and does not support yet.
+//!
+//! A configuration that uses one of them is told "not supported yet" and not "unknown field". Their
+//! defaults are accepted: they ask for what keyward does anyway.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::defaults;
+use crate::yaml::{Members, not_null, text};
+
+/// The form of the secrets that `keyward keys` makes.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeyFormatSpec {
+    /// What secrets begin with, or a list of it: the first is for new secrets, all are known.
+    pub prefix: serde_json::Value,
+    /// Whether a secret of another form is refused without a lookup.
+    pub require: bool,
+}
+
+impl Default for KeyFormatSpec {
+    fn default() -> Self {
+        Self {
+            prefix: defaults::KEY_PREFIX.into(),
+            require: false,
+        }
+    }
+}
+
+/// How MCP calls are decided and refused.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct McpRuleSpec {
+    /// The HTTP status of a refused JSON-RPC request: 200 or 403.
+    pub denial_status: u16,
+    /// Whether answers that may hold a list go through the list filter.
+    pub filter_lists: bool,
+}
+
+impl Default for McpRuleSpec {
+    fn default() -> Self {
+        Self {
+            denial_status: defaults::MCP_DENIAL_STATUS,
+            filter_lists: false,
+        }
+    }
+}
+
+/// A limit: `rate` with perhaps `burst`, or `quota`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitSpec {
+    /// Its name in answers.
+    #[serde(deserialize_with = "text")]
+    pub name: String,
+    /// A number per `s`, `m`, `h` or `d`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<String>,
+    /// How many at once; by default the rate's number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst: Option<u64>,
+    /// A number per `minute`, `hour`, `day`, `week` or `month`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<String>,
+    /// Who shares it.
+    #[serde(default)]
+    pub per: PerSpec,
+    /// Only calls of tools that one of these patterns matches.
+    #[serde(
+        default,
+        deserialize_with = "not_null",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub tools: Option<Vec<String>>,
+    /// What is counted.
+    #[serde(default)]
+    pub unit: LimitUnitSpec,
+}
+
+/// Who shares a limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PerSpec {
+    /// Each key has its own.
+    #[default]
+    Key,
+    /// The client's keys.
+    Client,
+}
+
+/// What a limit counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LimitUnitSpec {
+    /// Requests, by their cost.
+    #[default]
+    Requests,
+    /// Tokens of language models that responses used.
+    Tokens,
+}
+
+/// What MCP calls a key may make; an absent list is any, an empty list none.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct McpSpec {
+    /// Tools that may be called.
+    #[serde(deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    pub allow_tools: Option<Vec<String>>,
+    /// Tools that may not be called, though allowed.
+    #[serde(deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    pub deny_tools: Option<Vec<String>>,
+    /// Prompts that may be used.
+    #[serde(deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    pub allow_prompts: Option<Vec<String>>,
+    /// Prompts that may not be used, though allowed.
+    #[serde(deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    pub deny_prompts: Option<Vec<String>>,
+    /// Resources that may be used, by URI.
+    #[serde(deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    pub allow_resources: Option<Vec<String>>,
+    /// Resources that may not be used, though allowed.
+    #[serde(deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    pub deny_resources: Option<Vec<String>>,
+    /// JSON-RPC methods that may be called.
+    #[serde(deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    pub allow_methods: Option<Vec<String>>,
+    /// JSON-RPC methods that may not be called, though allowed.
+    #[serde(deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    pub deny_methods: Option<Vec<String>>,
+    /// What a call of a tool takes from the limits, by pattern.
+    pub costs: Members<u64>,
+}
