@@ -15,7 +15,7 @@ use crate::authz::snapshot::{ClientAddress, Policy};
 
 /// What a path has to be before it can be compared.
 const PLAIN: &str = "a plain path begins with `/` and has no `.`, `..` or empty segment, no backslash, `;`, `#`, \
-    control or non-ASCII byte, and no percent-encoded `.`, `/`, `\\`, `;`, `%` or control byte";
+    control or non-ASCII byte, no percent-encoded `.`, `/`, `\\`, `;`, `%` or control byte, and is UTF-8 when decoded";
 
 /// Why a rule was passed over.
 pub(super) fn passed_over(

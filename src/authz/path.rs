@@ -26,8 +26,8 @@ impl<'a> PlainPath<'a> {
     ///
     /// # Errors
     /// `NotPlain` unless it is empty, `*`, or begins with `/` and has no `.`, `..` or empty segment but a final one,
-    /// no backslash, `;`, `#`, control or non-ASCII byte, no `%` without two hex digits, and no encoded
-    /// `.`, `/`, `\`, `;`, `%` or control byte.
+    /// no backslash, `;`, `#`, control or non-ASCII byte, no `%` without two hex digits, no encoded
+    /// `.`, `/`, `\`, `;`, `%` or control byte, and is UTF-8 when decoded.
     pub fn judge(path: &'a [u8]) -> Result<Self, NotPlain> {
         if path.is_empty() || path == b"*" {
             return Ok(Self {
@@ -79,7 +79,11 @@ fn decode(path: &[u8]) -> Result<Vec<u8>, NotPlain> {
     let mut rest = path;
     loop {
         rest = match rest {
-            [] => return Ok(decoded),
+            [] => {
+                // What is no UTF-8 some decoders take for other characters: `%c0%ae` for a dot.
+                let is_text = std::str::from_utf8(&decoded).is_ok();
+                return if is_text { Ok(decoded) } else { Err(NotPlain) };
+            }
             [b'%', high, low, rest @ ..] => {
                 let byte = hex_digit(*high)
                     .zip(hex_digit(*low))

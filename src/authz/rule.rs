@@ -1,7 +1,7 @@
 //! Rules: what a request must present, by host, path and method. The first that matches decides.
 //!
 //! Hosts and methods are looked at first and paths only if those match, so that an odd path is refused only where the
-//! decision depends on it. What lets in compares hosts strictly, what restricts compares them broadly.
+//! decision depends on it. What lets in compares hosts and methods strictly, what restricts compares them broadly.
 
 use super::host::HostPattern;
 use super::key::ClientName;
@@ -36,7 +36,7 @@ pub struct RequestMatch {
     pub hosts: Option<Box<[HostPattern]>>,
     /// Paths.
     pub paths: Option<Box<[PathPattern]>>,
-    /// Methods, compared to the letter.
+    /// Methods; what lets in compares them to the letter, what restricts without regard to case.
     pub methods: Option<Box<[Box<str>]>>,
 }
 
@@ -141,14 +141,17 @@ impl Rule {
         {
             return Some(Mismatch::Host);
         }
-        let lists_method = |methods: &[Box<str>]| {
-            methods
-                .iter()
-                .any(|method| method.as_bytes() == request.method)
+        // Methods are case-sensitive (RFC 9110 section 9.1), but HTTP/2 lets Envoy pass `post` on, and not every upstream tells
+        // it from `POST`.
+        let method_fits = |method: &str| match self.access {
+            Access::Anyone => method.as_bytes() == request.method,
+            Access::Nobody | Access::Key(_) => {
+                method.as_bytes().eq_ignore_ascii_case(request.method)
+            }
         };
         methods
             .as_deref()
-            .is_some_and(|methods| !lists_method(methods))
+            .is_some_and(|methods| !methods.iter().any(|method| method_fits(method)))
             .then_some(Mismatch::Method)
     }
 }
@@ -211,6 +214,7 @@ mod tests {
                     &[],
                     &["TRACE"],
                 ),
+                rule("read", Access::Anyone, &["read"], &[], &["GET"]),
                 rule("admin", any_key(), &[], &["/admin/**"], &["GET"]),
             ]
             .into(),
@@ -231,7 +235,11 @@ mod tests {
             ("PUT", "h", "/public/../a", None, "RequireKey"),
             ("TRACE", "www.example.com.:80", "/x", None, "internal"),
             ("GET", "h", "/admin", None, "admin"),
-            ("get", "h", "/admin", None, "RequireKey"),
+            ("get", "h", "/admin", None, "admin"),
+            ("pOst", "h", "/", None, "post"),
+            ("trace", "www.example.com", "/x", None, "internal"),
+            ("GET", "read", "/x", None, "read"),
+            ("get", "read", "/x", None, "RequireKey"),
             ("CONNECT", "h:443", "", None, "RequireKey"),
             ("GET", "h", "/x", Some("internal"), "internal"),
             ("GET", "h", "/../x", Some("admin"), "admin"),

@@ -1,9 +1,9 @@
-//! Requests that are not a plain GET: HEAD, CONNECT, websocket upgrades, and several on one connection.
+//! Requests that are not a plain GET: methods in other cases, HEAD, CONNECT, websocket upgrades, and several on one connection.
 
 use crate::support::http1::Connection;
 use crate::support::message::Ask;
 use crate::support::scene::{self, IDENTITY, secret};
-use crate::support::stack::{SHAPES, Stack};
+use crate::support::stack::{SHAPES, Stack, both_shapes};
 use crate::support::{http1, http2};
 
 async fn scene() -> Stack {
@@ -20,6 +20,51 @@ async fn scene() -> Stack {
             })
     })
     .await
+}
+
+const METHOD_RULES: &str = r"
+rules:
+  - {name: write, match: {methods: [POST, PURGE]}, require: {scopes: [write]}}
+  - {name: delete, match: {methods: [DELETE]}, allow: nobody}
+  - {name: read, match: {methods: [GET]}, allow: anyone}
+";
+
+#[tokio::test]
+async fn methods_that_let_in_are_strict_and_methods_that_restrict_are_broad() {
+    let keys = scene::key(
+        scene::keys_without_plans(),
+        "this-method",
+        &["allow_methods: [PATCH]"],
+    );
+    let stack = Stack::start(METHOD_RULES, &keys, both_shapes).await;
+    let ask = |method: &str, key: &str| Ask::new(method, "/x").key(&secret(key));
+    let cases = [
+        (ask("POST", "bare"), "insufficient_scope"),
+        (ask("post", "bare"), "insufficient_scope"),
+        (ask("Post", "bare"), "insufficient_scope"),
+        (ask("purge", "bare"), "insufficient_scope"),
+        (ask("DELETE", "bare"), "route_denied"),
+        (ask("delete", "bare"), "route_denied"),
+        (ask("patch", "this-method"), "route_not_allowed"),
+        (ask("PATCH", "this-method"), ""),
+        (ask("patch", "bare"), ""),
+        (Ask::new("GET", "/x"), ""),
+        (Ask::new("get", "/x"), "missing_key"),
+    ];
+    for (ask, code) in cases {
+        for shape in SHAPES {
+            // Over HTTP/2: an HTTP/1 request with such a method Envoy refuses by itself.
+            let reply = http2::send(stack.envoy.at(shape), &ask).await;
+            let received = stack.upstream.take();
+            if code.is_empty() {
+                assert_eq!(reply.status, 200, "{shape}, {}: {reply:?}", ask.method);
+                assert_eq!(received[0].method, ask.method, "{shape}");
+            } else {
+                assert_eq!(reply.problem()["code"], code, "{shape}, {}", ask.method);
+                assert!(received.is_empty(), "{shape}, {}", ask.method);
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use crate::support::stack::{SHAPES, Stack, both_shapes, both_shapes_unprotected}
 use crate::support::{http1, http2};
 
 /// Paths that begin like the public one or end like a protected one, each not plain.
-const TRICKS: [&str; 22] = [
+const TRICKS: [&str; 25] = [
     "/public/../admin/users",
     "/public/./info",
     "/public//info",
@@ -27,6 +27,9 @@ const TRICKS: [&str; 22] = [
     "/public/%252e%252e/admin",
     "/public/%",
     "/public/%zz",
+    "/public/%c0%ae%c0%ae/admin",
+    "/public/%ff",
+    "/public/%C3/%A9",
     "/public/%00",
     "/public/%0d%0aX:1",
     "/admin/../public/info",

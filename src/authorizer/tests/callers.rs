@@ -87,6 +87,10 @@ fn path() -> impl Strategy<Value = Vec<u8>> {
         b"%00",
         b"a\x7f",
         b"%7F",
+        b"%c0%ae",
+        b"%C3",
+        b"a%A9",
+        b"%ed%a0%80",
     ])
     .prop_map(<[u8]>::to_vec);
     let segment = prop_oneof![20 => plain, 1 => odd];

@@ -97,8 +97,15 @@ fn choose<'w>(world: &'w World, request: &NaiveRequest) -> Chosen<'w> {
         {
             continue;
         }
+        let method = |method: &String| {
+            if lets_in {
+                *method == request.method
+            } else {
+                method.to_uppercase() == request.method.to_uppercase()
+            }
+        };
         let methods = rule.methods.as_ref();
-        if methods.is_some_and(|methods| !methods.contains(&request.method)) {
+        if methods.is_some_and(|methods| !methods.iter().any(method)) {
             continue;
         }
         if let Some(patterns) = &rule.paths {

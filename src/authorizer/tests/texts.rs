@@ -102,6 +102,9 @@ pub(super) fn is_plain(path: &[u8]) -> bool {
             }
         }
     }
+    if String::from_utf8(decoded(path)).is_err() {
+        return false;
+    }
     !segments(path)
         .iter()
         .any(|segment| segment.is_empty() || segment == b"." || segment == b"..")

@@ -74,7 +74,7 @@ pub struct MatchSpec {
     )]
     #[schemars(extend("minItems" = 1))]
     pub paths: Option<Vec<String>>,
-    /// Methods, such as `GET`.
+    /// Methods, such as `GET`. A rule that lets anyone in compares them to the letter, others without regard to case.
     #[serde(
         default,
         deserialize_with = "not_null",
