@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::credential::{CredentialPlaces, Place};
+use super::credential::{CredentialPlaces, Location, Place};
 use super::digest::Digester;
 use super::identity::{IdentityHeaders, IdentityName};
 use super::key::{KeyRecord, PlanName};
@@ -135,12 +135,14 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Headers that are a credential place as a whole: removed from every allowed request, present or not.
+    /// Headers that are a credential place as a whole: removed from every allowed request, present or not. With a prefix the
+    /// header may hold what is not keyward's.
     pub fn always_removed(&self) -> impl Iterator<Item = &str> {
         let places = self.credentials.iter().filter(|_| self.strip_credentials);
-        places.filter_map(|place| match place {
-            Place::Header { name } => Some(&**name),
-            Place::Scheme { .. } | Place::Query { .. } | Place::Cookie { .. } => None,
+        let places = places.filter(|place| place.prefix.is_none());
+        places.filter_map(|place| match &place.location {
+            Location::Header { name } => Some(&**name),
+            Location::Scheme { .. } | Location::Query { .. } | Location::Cookie { .. } => None,
         })
     }
 
@@ -166,13 +168,15 @@ pub(crate) mod tests {
     pub(crate) fn policy() -> Policy {
         Policy {
             credentials: CredentialPlaces::new(vec![
-                Place::Header {
+                Location::Header {
                     name: "x-api-key".into(),
-                },
-                Place::Scheme {
+                }
+                .into(),
+                Location::Scheme {
                     name: "authorization".into(),
                     scheme: "Bearer".into(),
-                },
+                }
+                .into(),
             ])
             .unwrap(),
             digester: Digester::new(vec![DigestKind::Blake3], None).unwrap(),

@@ -16,7 +16,7 @@ use super::{Error, Outcome, load_config, load_keys, print, runtime};
 use crate::authorizer::trace::{Step, Trace};
 use crate::authorizer::{Authorizer, Known};
 use crate::authz::clock::{Clock, SystemClock};
-use crate::authz::credential::{Place, SECRET_MAX_BYTES};
+use crate::authz::credential::{Location, Place, SECRET_MAX_BYTES};
 use crate::authz::decision::{Basis, Decision, Grant};
 use crate::authz::key::PlanName;
 use crate::authz::request::{Headers, RequestAttributes};
@@ -160,11 +160,11 @@ impl Request {
     }
 
     fn present(&mut self, place: &Place, secret: &[u8]) {
-        let (name, before): (&str, String) = match place {
-            Place::Header { name } => (name, String::new()),
-            Place::Scheme { name, scheme } => (name, format!("{scheme} ")),
-            Place::Cookie { name } => ("cookie", format!("{name}=")),
-            Place::Query { name } => {
+        let (name, before): (&str, String) = match &place.location {
+            Location::Header { name } => (name, String::new()),
+            Location::Scheme { name, scheme } => (name, format!("{scheme} ")),
+            Location::Cookie { name } => ("cookie", format!("{name}=")),
+            Location::Query { name, .. } => {
                 let separator = if self.target.contains(&b'?') {
                     '&'
                 } else {

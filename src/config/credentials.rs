@@ -3,11 +3,14 @@
 //! Two places that lie over each other are refused: what is found in one would be found in the other too, and
 //! every request would be ambiguous.
 
-use super::spec::CredentialSpec;
-use crate::authz::credential::{CredentialPlaces, Place as Credential};
+use super::spec::{CredentialSpec, StripSpec};
+use crate::authz::credential::{CredentialPlaces, Location, Place as Credential, QueryStrip};
 use crate::authz::identity::is_reserved;
 use crate::authz::token::{is_alias, is_token};
 use crate::yaml::Place;
+
+/// A prefix may have at most this many bytes; those in the field have up to a dozen.
+const PREFIX_MAX_BYTES: usize = 64;
 
 /// The checked form.
 pub(super) fn check(specs: &[CredentialSpec], at: &Place<'_>) -> Option<CredentialPlaces> {
@@ -22,7 +25,10 @@ pub(super) fn check(specs: &[CredentialSpec], at: &Place<'_>) -> Option<Credenti
         if !here.is_known() {
             continue;
         }
-        match places.iter().find(|(_, other)| is_same(other, &place)) {
+        match places
+            .iter()
+            .find(|(_, other)| is_same(&other.location, &place.location))
+        {
             Some((other, _)) => here.problem_with_help(
                 format!("the same place as credentials[{other}]"),
                 "name each place once; one header holds several secrets only by different schemes",
@@ -41,13 +47,33 @@ pub(super) fn check(specs: &[CredentialSpec], at: &Place<'_>) -> Option<Credenti
 }
 
 fn check_one(spec: &CredentialSpec, at: &Place<'_>) -> Option<Credential> {
+    let before = at.problems_so_far();
+    let location = check_location(spec, at);
+    let prefix = spec
+        .prefix
+        .as_deref()
+        .filter(|prefix| check_prefix(prefix, &at.field("prefix")));
+    if spec.strip.is_some() && spec.query.is_none() && at.is_known() {
+        at.field("strip").problem_with_help(
+            "only a query parameter is removed in one way or another",
+            "leave `strip` out",
+        );
+    }
+    let location = location.filter(|_| at.problems_so_far() == before)?;
+    Some(Credential {
+        location,
+        prefix: prefix.map(Into::into),
+    })
+}
+
+fn check_location(spec: &CredentialSpec, at: &Place<'_>) -> Option<Location> {
     match (&spec.header, &spec.query, &spec.cookie) {
         (Some(header), None, None) => check_header(header, spec.scheme.as_deref(), at),
         (None, Some(_), None) | (None, None, Some(_)) if spec.scheme.is_some() && at.is_known() => {
             at.field("scheme").problem("only a header has a scheme");
             None
         }
-        (None, Some(query), None) => check_query(query, &at.field("query")),
+        (None, Some(query), None) => check_query(query, spec.strip, &at.field("query")),
         (None, None, Some(cookie)) => check_cookie(cookie, &at.field("cookie")),
         (None, None, None) if !at.is_known() => None,
         _ => {
@@ -60,10 +86,23 @@ fn check_one(spec: &CredentialSpec, at: &Place<'_>) -> Option<Credential> {
     }
 }
 
-fn check_header(header: &str, scheme: Option<&str>, at: &Place<'_>) -> Option<Credential> {
+/// A prefix has to leave room for the rest of a secret, and to be what can stand in every place without being decoded.
+fn check_prefix(prefix: &str, at: &Place<'_>) -> bool {
+    let fits = |byte: u8| byte.is_ascii_graphic() && !b",;%\"`".contains(&byte);
+    let is_prefix = (1..=PREFIX_MAX_BYTES).contains(&prefix.len()) && prefix.bytes().all(fits);
+    if !is_prefix {
+        at.problem_with_help(
+            "not a prefix of secrets",
+            "write 1 to 64 visible ASCII characters but `,`, `;`, `%`, a quote or a backtick, such as kw_",
+        );
+    }
+    is_prefix
+}
+
+fn check_header(header: &str, scheme: Option<&str>, at: &Place<'_>) -> Option<Location> {
     let name = check_header_name(header, &at.field("header"));
     let Some(scheme) = scheme else {
-        return Some(Credential::Header { name: name? });
+        return Some(Location::Header { name: name? });
     };
     if !is_token(scheme) {
         at.field("scheme").problem_with_help(
@@ -72,7 +111,7 @@ fn check_header(header: &str, scheme: Option<&str>, at: &Place<'_>) -> Option<Cr
         );
         return None;
     }
-    Some(Credential::Scheme {
+    Some(Location::Scheme {
         name: name?,
         scheme: scheme.into(),
     })
@@ -106,7 +145,7 @@ fn is_not_for_secrets(name: &str) -> bool {
 }
 
 /// A name is compared undecoded with what stands between `?` or `&` and `=`.
-fn check_query(name: &str, at: &Place<'_>) -> Option<Credential> {
+fn check_query(name: &str, strip: Option<StripSpec>, at: &Place<'_>) -> Option<Location> {
     let fits = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'&' | b'=' | b'#');
     if name.is_empty() || !name.bytes().all(fits) {
         at.problem_with_help(
@@ -115,10 +154,16 @@ fn check_query(name: &str, at: &Place<'_>) -> Option<Credential> {
         );
         return None;
     }
-    Some(Credential::Query { name: name.into() })
+    Some(Location::Query {
+        name: name.into(),
+        strip: match strip {
+            None | Some(StripSpec::Parameter) => QueryStrip::Parameter,
+            Some(StripSpec::Path) => QueryStrip::Path,
+        },
+    })
 }
 
-fn check_cookie(name: &str, at: &Place<'_>) -> Option<Credential> {
+fn check_cookie(name: &str, at: &Place<'_>) -> Option<Location> {
     if !is_token(name) {
         at.problem_with_help(
             "not a cookie's name",
@@ -126,26 +171,26 @@ fn check_cookie(name: &str, at: &Place<'_>) -> Option<Credential> {
         );
         return None;
     }
-    Some(Credential::Cookie { name: name.into() })
+    Some(Location::Cookie { name: name.into() })
 }
 
-fn is_same(one: &Credential, other: &Credential) -> bool {
+fn is_same(one: &Location, other: &Location) -> bool {
     match (one, other) {
-        (Credential::Scheme { name: a, scheme: x }, Credential::Scheme { name: b, scheme: y }) => {
+        (Location::Scheme { name: a, scheme: x }, Location::Scheme { name: b, scheme: y }) => {
             // Names that only an upstream takes for one are two headers to us, and one may smuggle past the other.
             is_alias(a.as_bytes(), b.as_bytes()) && (a != b || x.eq_ignore_ascii_case(y))
         }
         (
-            Credential::Header { name: a } | Credential::Scheme { name: a, .. },
-            Credential::Header { name: b } | Credential::Scheme { name: b, .. },
+            Location::Header { name: a } | Location::Scheme { name: a, .. },
+            Location::Header { name: b } | Location::Scheme { name: b, .. },
         ) => is_alias(a.as_bytes(), b.as_bytes()),
-        (Credential::Query { name: a }, Credential::Query { name: b })
-        | (Credential::Cookie { name: a }, Credential::Cookie { name: b }) => a == b,
+        (Location::Query { name: a, .. }, Location::Query { name: b, .. })
+        | (Location::Cookie { name: a }, Location::Cookie { name: b }) => a == b,
         (
-            Credential::Header { .. }
-            | Credential::Scheme { .. }
-            | Credential::Query { .. }
-            | Credential::Cookie { .. },
+            Location::Header { .. }
+            | Location::Scheme { .. }
+            | Location::Query { .. }
+            | Location::Cookie { .. },
             _,
         ) => false,
     }

@@ -11,11 +11,13 @@ use crate::observe::decision_log::Decisions;
 use crate::observe::log::{LogFormat, LogLevel, LogSettings};
 use crate::yaml::{DurationSpec, Members, text};
 
+mod credentials;
 mod later;
 mod remote;
 mod rules;
 mod server;
 
+pub use credentials::{CredentialSpec, StripSpec};
 pub use later::{KeyFormatSpec, LimitSpec, LimitUnitSpec, McpRuleSpec, McpSpec, PerSpec};
 pub use remote::{HttpSpec, RedisSpec, SentinelSpec, TlsClientSpec};
 pub use rules::{AllowSpec, MatchSpec, PlanSpec, RequireSpec, RuleSpec};
@@ -114,24 +116,6 @@ pub enum ClientAddressSpec {
     Peer,
     /// The header that Envoy sets to the trusted client.
     XEnvoyExternalAddress,
-}
-
-/// One place for a secret: exactly one of `header`, `query`, `cookie`.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct CredentialSpec {
-    /// A header's name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub header: Option<String>,
-    /// The authentication scheme before the secret, compared without regard to case. Only with `header`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub scheme: Option<String>,
-    /// A query parameter's name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub query: Option<String>,
-    /// A cookie's name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cookie: Option<String>,
 }
 
 /// How digests of secrets are made.

@@ -44,4 +44,5 @@ mod refused_configs;
 mod reloading;
 mod remote;
 mod services;
+mod shared_places;
 mod support;

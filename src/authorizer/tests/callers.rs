@@ -11,7 +11,7 @@ use super::random::SECRETS;
 fn presented() -> impl Strategy<Value = String> {
     prop_oneof![
         18 => select(SECRETS).prop_map(str::to_owned),
-        3 => select(vec!["K\u{7f}", "KX", "K A", "K\u{e9}", "", "KA,KB", "KA,", ",KA", "KA,KA"]).prop_map(str::to_owned),
+        3 => select(vec!["K\u{7f}", "KX", "V1", "V1,KA", "KA,V1", "V1, KB", "K A", "K\u{e9}", "", "KA,KB", "KA,", ",KA", "KA,KA"]).prop_map(str::to_owned),
         1 => (511_usize..=513).prop_map(|length| "L".repeat(length)),
     ]
 }
@@ -32,6 +32,12 @@ fn authorization() -> impl Strategy<Value = String> {
         "Bearer,KA",
         "ApiKey KA,Bearer KA",
         "Digest a=\"b\", c=d",
+        "Bearer V1",
+        "Bearer V1, Bearer KA",
+        "Bearer KA,Bearer V1",
+        "Bearer V1,KA",
+        "KA",
+        "KA,Bearer V1",
     ]);
     prop_oneof![8 => one, 1 => odd.prop_map(str::to_owned)]
 }

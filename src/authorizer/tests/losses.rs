@@ -44,10 +44,19 @@ pub(super) fn of(world: &World, request: &NaiveRequest) -> Losses {
     if !world.strip {
         return losses;
     }
+    // Everything begins with nothing.
+    let prefix = world.prefix.unwrap_or_default();
     let cookies = texts::cookies(&request.lines);
     let mut gone = Vec::new();
+    let query = query_of(&request.target);
     for place in &world.places {
+        let held = texts::held(place, world.prefix, &request.lines, query);
         match *place {
+            NaivePlace::Header(name) | NaivePlace::Scheme(name, _) if world.prefix.is_some() => {
+                if held != texts::Held::Nothing {
+                    losses.headers.insert(name.to_owned());
+                }
+            }
             NaivePlace::Header(name) => _ = losses.headers.insert(name.to_owned()),
             NaivePlace::Scheme(name, scheme) => {
                 let value = texts::joined(&request.lines, name).unwrap_or_default();
@@ -57,21 +66,23 @@ pub(super) fn of(world: &World, request: &NaiveRequest) -> Losses {
                 }
             }
             NaivePlace::Query(name) => {
-                let parameters = texts::parameters(query_of(&request.target));
-                if parameters.iter().any(|(raw, _)| raw == name.as_bytes()) {
+                let parameters = texts::parameters(query);
+                let ours = |value: &[u8]| value.starts_with(prefix.as_bytes());
+                if parameters
+                    .iter()
+                    .any(|(raw, value)| raw == name.as_bytes() && ours(value))
+                {
                     losses.query.insert(name.to_owned());
                 }
             }
             NaivePlace::Cookie(name) => gone.push(name),
         }
     }
-    if cookies
-        .iter()
-        .any(|(name, _, _)| gone.contains(&name.as_str()))
-    {
-        let left = cookies
-            .iter()
-            .filter(|(name, _, _)| !gone.contains(&name.as_str()));
+    let goes = |(name, value, _): &(String, String, String)| {
+        gone.contains(&name.as_str()) && value.starts_with(prefix)
+    };
+    if cookies.iter().any(goes) {
+        let left = cookies.iter().filter(|cookie| !goes(cookie));
         losses.cookies = Some(left.map(|(_, _, whole)| whole.clone()).collect());
     }
     losses

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::authz::credential::{CredentialPlaces, Place};
+use crate::authz::credential::{CredentialPlaces, Location, Place, QueryStrip};
 use crate::authz::digest::{DigestKind, Digester, Pepper};
 use crate::authz::identity::IdentityHeaders;
 use crate::authz::key::{KeyRecord, MetadataValue, Restrictions, Secret, Validity};
@@ -78,6 +78,8 @@ pub(super) struct NaiveKey {
 #[derive(Debug, Clone)]
 pub(super) struct World {
     pub(super) places: Vec<NaivePlace>,
+    /// Of every place.
+    pub(super) prefix: Option<&'static str>,
     /// Whether each accepted kind is the keyed one.
     pub(super) accept: Vec<bool>,
     pub(super) rules: Vec<NaiveRule>,
@@ -137,6 +139,7 @@ pub(super) fn world(keys: Vec<NaiveKey>) -> World {
             NaivePlace::Header("x-api-key"),
             NaivePlace::Scheme("authorization", "Bearer"),
         ],
+        prefix: None,
         accept: vec![false],
         rules: vec![],
         default: "require-key",
@@ -195,15 +198,22 @@ fn kind(keyed: bool) -> DigestKind {
 }
 
 impl NaivePlace {
-    fn build(&self) -> Place {
-        match *self {
-            Self::Header(name) => Place::Header { name: name.into() },
-            Self::Scheme(name, scheme) => Place::Scheme {
+    fn build(&self, prefix: Option<&str>) -> Place {
+        let location = match *self {
+            Self::Header(name) => Location::Header { name: name.into() },
+            Self::Scheme(name, scheme) => Location::Scheme {
                 name: name.into(),
                 scheme: scheme.into(),
             },
-            Self::Query(name) => Place::Query { name: name.into() },
-            Self::Cookie(name) => Place::Cookie { name: name.into() },
+            Self::Query(name) => Location::Query {
+                name: name.into(),
+                strip: QueryStrip::Parameter,
+            },
+            Self::Cookie(name) => Location::Cookie { name: name.into() },
+        };
+        Place {
+            location,
+            prefix: prefix.map(Into::into),
         }
     }
 }
@@ -287,8 +297,13 @@ impl World {
             .iter()
             .map(|(name, field)| (name.parse().unwrap(), field.parse().unwrap()));
         Policy {
-            credentials: CredentialPlaces::new(self.places.iter().map(NaivePlace::build).collect())
-                .unwrap(),
+            credentials: CredentialPlaces::new(
+                self.places
+                    .iter()
+                    .map(|place| place.build(self.prefix))
+                    .collect(),
+            )
+            .unwrap(),
             digester: Digester::new(kinds, Some(pepper)).unwrap(),
             rules: Rules {
                 list: self.rules.iter().map(NaiveRule::build).collect(),

@@ -131,7 +131,7 @@ fn presented(world: &World, request: &NaiveRequest) -> Result<Vec<u8>, &'static 
     let held: Vec<Held> = world
         .places
         .iter()
-        .map(|place| texts::held(place, &request.lines, query))
+        .map(|place| texts::held(place, world.prefix, &request.lines, query))
         .collect();
     if held.iter().all(|held| *held == Held::Nothing) {
         return Err("missing_key");

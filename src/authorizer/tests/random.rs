@@ -200,15 +200,18 @@ pub(super) fn worlds() -> impl Strategy<Value = World> {
         any::<bool>(),
         prop::bool::weighted(0.2),
     );
-    let lists = (places(), vec(rule(), 0..4), identity, vec(key(), 0..5));
+    let prefix = select(vec![None, None, None, Some("K"), Some("KA")]);
+    let places = (places(), prefix);
+    let lists = (places, vec(rule(), 0..4), identity, vec(key(), 0..5));
     (lists, settings, some_of(&["s1", "s2"], 2)).prop_map(|(lists, settings, gold)| {
-        let (places, mut rules, identity, keys) = lists;
+        let ((places, prefix), mut rules, identity, keys) = lists;
         let (accept, default, strip, external_address, observe) = settings;
         for (number, rule) in rules.iter_mut().enumerate() {
             rule.name = format!("r{number}");
         }
         World {
             places,
+            prefix,
             accept,
             rules,
             default,

@@ -227,7 +227,71 @@ fn parts(value: &str) -> Vec<Vec<u8>> {
         .collect()
 }
 
-pub(super) fn held(place: &NaivePlace, lines: &[(String, String)], query: &[u8]) -> Held {
+/// What a place holds. With a prefix, values that do not begin with it are nobody's unless one beside them does.
+pub(super) fn held(
+    place: &NaivePlace,
+    prefix: Option<&str>,
+    lines: &[(String, String)],
+    query: &[u8],
+) -> Held {
+    let Some(prefix) = prefix else {
+        return held_by_any(place, lines, query);
+    };
+    let begins = |value: &[u8]| value.starts_with(prefix.as_bytes());
+    let (ours, all) = match *place {
+        NaivePlace::Scheme(name, scheme) => {
+            let value = joined(lines, name).unwrap_or_default();
+            let all: Vec<Vec<u8>> = parts(&value);
+            let mut ours = vec![];
+            for part in value.split(',').map(str::trim_start) {
+                match after_scheme(part, scheme) {
+                    Some(secret) if begins(secret.as_bytes()) => {
+                        ours.push(secret.as_bytes().to_vec());
+                    }
+                    // Beside another it may be read as one more secret, alone it is none.
+                    None if begins(part.as_bytes()) => ours.push(vec![]),
+                    _ => {}
+                }
+            }
+            (ours, all.len())
+        }
+        NaivePlace::Header(name) => {
+            let all = joined(lines, name).map_or(vec![], |value| parts(&value));
+            let ours = all.iter().filter(|part| begins(part.trim_ascii_start()));
+            (ours.cloned().collect(), all.len())
+        }
+        NaivePlace::Query(_) | NaivePlace::Cookie(_) => {
+            let all = values(place, lines, query);
+            let ours = all.iter().filter(|value| begins(value));
+            (ours.cloned().collect(), all.len())
+        }
+    };
+    match (ours.first(), all) {
+        (None, _) => Held::Nothing,
+        (Some(one), 1) if one.is_empty() => Held::Nothing,
+        (Some(one), 1) => Held::Secret(one.clone()),
+        (Some(_), _) => Held::Two,
+    }
+}
+
+/// All that a parameter or a cookie of that name holds.
+fn values(place: &NaivePlace, lines: &[(String, String)], query: &[u8]) -> Vec<Vec<u8>> {
+    match *place {
+        NaivePlace::Query(name) => {
+            let named = parameters(query)
+                .into_iter()
+                .filter(|(raw, _)| raw == name.as_bytes());
+            named.map(|(_, value)| value).collect()
+        }
+        NaivePlace::Cookie(name) => {
+            let named = cookies(lines).into_iter().filter(|(raw, _, _)| raw == name);
+            named.map(|(_, value, _)| value.into_bytes()).collect()
+        }
+        NaivePlace::Header(_) | NaivePlace::Scheme(..) => vec![],
+    }
+}
+
+fn held_by_any(place: &NaivePlace, lines: &[(String, String)], query: &[u8]) -> Held {
     match *place {
         NaivePlace::Header(name) => match joined(lines, name) {
             None => Held::Nothing,
@@ -244,15 +308,6 @@ pub(super) fn held(place: &NaivePlace, lines: &[(String, String)], query: &[u8])
             }
             Held::Nothing
         }
-        NaivePlace::Query(name) => {
-            let named = parameters(query)
-                .into_iter()
-                .filter(|(raw, _)| raw == name.as_bytes());
-            one_of(named.map(|(_, value)| value).collect())
-        }
-        NaivePlace::Cookie(name) => {
-            let named = cookies(lines).into_iter().filter(|(raw, _, _)| raw == name);
-            one_of(named.map(|(_, value, _)| value.into_bytes()).collect())
-        }
+        NaivePlace::Query(_) | NaivePlace::Cookie(_) => one_of(values(place, lines, query)),
     }
 }

@@ -3,42 +3,61 @@
 use super::*;
 use crate::authz::request::Headers;
 
+mod prefix;
+mod told;
+
 fn places() -> CredentialPlaces {
     CredentialPlaces::new(vec![
-        Place::Header {
+        Location::Header {
             name: "x-api-key".into(),
-        },
-        Place::Scheme {
+        }
+        .into(),
+        Location::Scheme {
             name: "authorization".into(),
             scheme: "Bearer".into(),
-        },
-        Place::Query {
+        }
+        .into(),
+        Location::Query {
             name: "api_key".into(),
-        },
-        Place::Cookie {
+            strip: QueryStrip::Parameter,
+        }
+        .into(),
+        Location::Cookie {
             name: "api_key".into(),
-        },
+        }
+        .into(),
     ])
     .unwrap()
 }
 
-/// What is found: the secret as text, or the reason.
-fn found(target: &str, lines: &[(&str, &str)]) -> Result<Option<String>, Reason> {
+fn request<'a>(target: &'a str, lines: &'a [(&str, &str)]) -> RequestAttributes<'a> {
     let headers: Headers<'_> = lines
         .iter()
         .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
         .collect();
-    let request = RequestAttributes {
+    RequestAttributes {
         method: b"GET",
         host: b"h",
         target: target.as_bytes(),
         headers,
         peer: None,
         rule: None,
-    };
+    }
+}
+
+/// What is found: the secret as text, or the reason.
+fn found(target: &str, lines: &[(&str, &str)]) -> Result<Option<String>, Reason> {
+    found_at(&places(), target, lines)
+}
+
+fn found_at(
+    places: &CredentialPlaces,
+    target: &str,
+    lines: &[(&str, &str)],
+) -> Result<Option<String>, Reason> {
     let text = |secret: &[u8]| String::from_utf8_lossy(secret).into_owned();
-    places()
-        .find(&request)
+    places
+        .find(&request(target, lines))
         .map(|credential| credential.map(|credential| credential.with_bytes(text)))
 }
 

@@ -69,6 +69,17 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
+        "prefixes, and ways to strip",
+        "credentials:\n- {header: x-a, prefix: ''}\n- {header: x-b, prefix: 'k,'}\n- {header: x-c, strip: path}\n- {query: q, strip: parm}\n- {cookie: c, strip: parameter}\n",
+        &[
+            "etc/keyward.yaml:2:25: credentials[0].prefix: not a prefix of secrets; write 1 to 64 visible ASCII characters but `,`, `;`, `%`, a quote or a backtick, such as kw_",
+            "etc/keyward.yaml:3:25: credentials[1].prefix: not a prefix of secrets; write 1 to 64 visible ASCII characters but `,`, `;`, `%`, a quote or a backtick, such as kw_",
+            "etc/keyward.yaml:4:24: credentials[2].strip: only a query parameter is removed in one way or another; leave `strip` out",
+            "etc/keyward.yaml:5:21: credentials[3].strip: not an allowed value; expected one of `parameter`, `path`",
+            "etc/keyward.yaml:6:22: credentials[4].strip: only a query parameter is removed in one way or another; leave `strip` out",
+        ],
+    ),
+    (
         "no credentials",
         "credentials: []",
         &[

@@ -65,6 +65,9 @@ pub(super) fn by_request(edits: &Edits<'_>, policy: &Policy) -> OkHttpResponse {
         }
         CookieEdit::Keep | CookieEdit::Remove | CookieEdit::Replace(_) => {}
     }
+    if let Some(target) = &edits.target {
+        headers.push(header(PATH, header_text(target).into()));
+    }
     let query_parameters_to_remove = edits
         .remove_query
         .iter()
@@ -78,6 +81,8 @@ pub(super) fn by_request(edits: &Edits<'_>, policy: &Policy) -> OkHttpResponse {
 }
 
 const COOKIE: &str = "cookie";
+
+const PATH: &str = ":path";
 
 fn remove_credentials(removed: &mut Vec<String>, policy: &Policy) {
     for name in policy.always_removed() {

@@ -11,7 +11,7 @@ use envoy_types::pb::google::protobuf::value::Kind;
 use prost::Message as _;
 
 use super::*;
-use crate::authz::credential::{CredentialPlaces, Place};
+use crate::authz::credential::{CredentialPlaces, Location, Place, QueryStrip};
 use crate::authz::edits::{CookieEdit, Edits};
 use crate::authz::identity::IdentityHeaders;
 use crate::authz::key::tests::record;

@@ -60,6 +60,7 @@ fn what_the_request_calls_for_follows_what_the_key_does() {
     let of = |cookie| Edits {
         remove_headers: vec![b"authorization", b"x_keyward_plan", b"X-Api-Key"],
         remove_query: vec!["api_key"],
+        target: None,
         cookie,
     };
     let removed = |ok: &OkHttpResponse| ok.headers_to_remove.clone();
@@ -91,9 +92,12 @@ fn what_the_request_calls_for_follows_what_the_key_does() {
 #[test]
 fn a_cookie_header_that_is_removed_as_a_whole_is_not_set_as_well() {
     let policy = Policy {
-        credentials: CredentialPlaces::new(vec![Place::Header {
-            name: "cookie".into(),
-        }])
+        credentials: CredentialPlaces::new(vec![
+            Location::Header {
+                name: "cookie".into(),
+            }
+            .into(),
+        ])
         .unwrap(),
         ..policy()
     };

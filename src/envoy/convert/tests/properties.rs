@@ -7,26 +7,33 @@ use super::*;
 
 fn places() -> impl Strategy<Value = Vec<Place>> {
     let place = prop_oneof![
-        Just(Place::Header {
+        Just(Location::Header {
             name: "x-api-key".into()
         }),
-        Just(Place::Scheme {
+        Just(Location::Scheme {
             name: "authorization".into(),
             scheme: "Bearer".into()
         }),
-        Just(Place::Header {
+        Just(Location::Header {
             name: "authorization".into()
         }),
-        Just(Place::Query {
+        Just(Location::Query {
+            name: "api_key".into(),
+            strip: QueryStrip::Parameter
+        }),
+        Just(Location::Query {
+            name: "token".into(),
+            strip: QueryStrip::Path
+        }),
+        Just(Location::Cookie {
             name: "api_key".into()
         }),
-        Just(Place::Cookie {
-            name: "api_key".into()
-        }),
-        Just(Place::Header {
+        Just(Location::Header {
             name: "cookie".into()
         }),
     ];
+    let prefix = prop::option::of(Just("k".into()));
+    let place = (place, prefix).prop_map(|(location, prefix)| Place { location, prefix });
     vec(place, 1..5)
 }
 

@@ -112,9 +112,12 @@ fn refusals_have_the_headers_of_their_status() {
     let scopes: [Scope; 2] = ["admin", "a:b"].map(|scope| scope.parse().unwrap());
     let bearer = policy();
     let others = Policy {
-        credentials: CredentialPlaces::new(vec![Place::Header {
-            name: "x-api-key".into(),
-        }])
+        credentials: CredentialPlaces::new(vec![
+            Location::Header {
+                name: "x-api-key".into(),
+            }
+            .into(),
+        ])
         .unwrap(),
         ..policy()
     };

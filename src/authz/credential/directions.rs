@@ -1,0 +1,117 @@
+//! What callers and operators are told of the places: where a key belongs, and what is odd about what stands there.
+//!
+//! All of it comes from the configuration and from fixed words; nothing repeats a byte of the request.
+
+use super::place::{Found, header_parts, strip_scheme};
+use super::{CredentialPlaces, Location, Place};
+use crate::authz::reason::Reason;
+use crate::authz::request::RequestAttributes;
+
+/// Schemes that callers put before a key where none belongs, besides the configured ones.
+const COMMON_SCHEMES: [&str; 5] = ["Bearer", "Basic", "ApiKey", "Api-Key", "Token"];
+
+/// Tells a caller where a key belongs.
+pub(super) fn of_http(places: &[Place]) -> String {
+    format!("Send the API key as {}.", either(places.iter()))
+}
+
+/// Tells it in one sentence with what a gRPC client can do: it has metadata, which are headers, and no query of its own.
+pub(super) fn of_grpc(places: &[Place]) -> String {
+    let is_header = |place: &&Place| {
+        matches!(
+            place.location,
+            Location::Header { .. } | Location::Scheme { .. }
+        )
+    };
+    if places.iter().any(|place| is_header(&place)) {
+        format!("send it as {}", either(places.iter().filter(is_header)))
+    } else {
+        format!("send it as {}", either(places.iter()))
+    }
+}
+
+fn either<'p>(places: impl Iterator<Item = &'p Place>) -> String {
+    let examples: Vec<String> = places.map(Place::example).collect();
+    match examples.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
+    }
+}
+
+impl CredentialPlaces {
+    /// The places at which something stands that is keyward's to judge, each once, as `Place::handle` names them.
+    pub fn filled(&self, request: &RequestAttributes<'_>) -> Vec<String> {
+        let mut filled: Vec<String> = Vec::new();
+        for place in self.iter().filter(|place| place.is_filled(request)) {
+            let handle = place.handle();
+            if !filled.contains(&handle) {
+                filled.push(handle);
+            }
+        }
+        filled
+    }
+
+    /// What an operator should know of how a key was presented that was refused for that reason; `None` where nothing
+    /// stands out.
+    pub fn hint(&self, request: &RequestAttributes<'_>, reason: Reason) -> Option<String> {
+        if reason == Reason::MalformedKey {
+            self.iter()
+                .find_map(|place| self.scheme_hint(place, request))
+        } else if reason == Reason::MissingKey {
+            self.iter().find_map(|place| absence_hint(place, request))
+        } else {
+            None
+        }
+    }
+
+    /// The authentication scheme that stands before something else at the start of a value, where one does.
+    pub fn leading_scheme(&self, value: &[u8]) -> Option<&str> {
+        let configured = self.iter().filter_map(|place| match &place.location {
+            Location::Scheme { scheme, .. } => Some(&**scheme),
+            Location::Header { .. } | Location::Query { .. } | Location::Cookie { .. } => None,
+        });
+        configured
+            .chain(COMMON_SCHEMES)
+            .find(|scheme| strip_scheme(value, scheme).is_some_and(|secret| !secret.is_empty()))
+    }
+
+    fn scheme_hint(&self, place: &Place, request: &RequestAttributes<'_>) -> Option<String> {
+        let Found::One(credential) = place.look(request) else {
+            return None;
+        };
+        let scheme = credential.with_bytes(|secret| self.leading_scheme(secret))?;
+        let so = match place.location {
+            Location::Scheme { .. } => "once more before the key",
+            Location::Header { .. } | Location::Query { .. } | Location::Cookie { .. } => {
+                "before the key, where the key stands alone"
+            }
+        };
+        Some(format!("{place} has the scheme {scheme} {so}"))
+    }
+}
+
+/// What stands at a place without being a key of keyward's.
+fn absence_hint(place: &Place, request: &RequestAttributes<'_>) -> Option<String> {
+    match &place.location {
+        Location::Scheme { name, scheme } => {
+            let first = header_parts(request, name).find(|part| !part.is_empty())?;
+            match (strip_scheme(first, scheme), &place.prefix) {
+                (None, _) => Some(format!("header {name} has no scheme {scheme} in front")),
+                (Some([]), _) => Some(format!("header {name} has nothing after {scheme}")),
+                (Some(_), Some(prefix)) => Some(format!(
+                    "header {name} has a value that does not begin with {prefix}"
+                )),
+                (Some(_), None) => None,
+            }
+        }
+        Location::Header { name } => {
+            let prefix = place.prefix.as_ref()?;
+            header_parts(request, name).find(|part| !part.is_empty())?;
+            Some(format!(
+                "header {name} has a value that does not begin with {prefix}"
+            ))
+        }
+        Location::Query { .. } | Location::Cookie { .. } => None,
+    }
+}

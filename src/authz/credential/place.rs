@@ -1,0 +1,306 @@
+//! One place where a secret may stand, and what stands there in a request.
+//!
+//! A place with a `prefix` shares its header, parameter or cookie with secrets that are not keyward's: a value that does
+//! not begin with the prefix is read by nobody here and is not stripped. Where one value begins so and another beside it
+//! does not, whoever reads the place next may take the other one, so that the request is ambiguous.
+
+use std::fmt;
+
+use super::Credential;
+use crate::authz::request::RequestAttributes;
+
+/// A place in a request where a secret may stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Where it lies.
+    pub location: Location,
+    /// What a value has to begin with, to the letter, to be a secret of keyward's; `None`: every value is one.
+    pub prefix: Option<Box<str>>,
+}
+
+/// Where in a request a place lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// The whole value of a header; the name is in lower case.
+    Header {
+        /// The header's name, in lower case.
+        name: Box<str>,
+    },
+    /// What follows an authentication scheme in a header (RFC 9110 section 11.6.2).
+    Scheme {
+        /// The header's name, in lower case.
+        name: Box<str>,
+        /// The scheme, compared without regard to case.
+        scheme: Box<str>,
+    },
+    /// The value of a query parameter.
+    Query {
+        /// The parameter's name, compared to the letter.
+        name: Box<str>,
+        /// How it is removed from what goes upstream.
+        strip: QueryStrip,
+    },
+    /// The value of a cookie.
+    Cookie {
+        /// The cookie's name, compared to the letter.
+        name: Box<str>,
+    },
+}
+
+/// How a query parameter is removed from what goes upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum QueryStrip {
+    /// Envoy removes it by name, and sorts and writes anew what is left of the query.
+    #[default]
+    Parameter,
+    /// `:path` is set without it; every other byte of the query stays.
+    Path,
+}
+
+/// What stands at one place.
+pub(super) enum Found<'a> {
+    Nothing,
+    One(Credential<'a>),
+    Twice,
+}
+
+// === impl Place ===
+
+impl From<Location> for Place {
+    fn from(location: Location) -> Self {
+        Self {
+            location,
+            prefix: None,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.location {
+            Location::Header { name } => write!(f, "header {name}"),
+            Location::Scheme { name, scheme } => write!(f, "header {name} with scheme {scheme}"),
+            Location::Query { name, .. } => write!(f, "query parameter {name}"),
+            Location::Cookie { name } => write!(f, "cookie {name}"),
+        }?;
+        match &self.prefix {
+            Some(prefix) => write!(f, " (values that begin with {prefix})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Place {
+    /// The header in which this place lies, in lower case; `None` for a query parameter.
+    pub fn header_name(&self) -> Option<&str> {
+        match &self.location {
+            Location::Header { name } | Location::Scheme { name, .. } => Some(name),
+            Location::Cookie { .. } => Some("cookie"),
+            Location::Query { .. } => None,
+        }
+    }
+
+    /// Its name in the decision log and for `explain --key-file`: `x-api-key`, `query:api_key`, `cookie:api_key`.
+    pub fn handle(&self) -> String {
+        match &self.location {
+            Location::Header { name } | Location::Scheme { name, .. } => name.to_string(),
+            Location::Query { name, .. } => format!("query:{name}"),
+            Location::Cookie { name } => format!("cookie:{name}"),
+        }
+    }
+
+    /// A caller's way to fill it, with `KEY` for the secret.
+    pub(super) fn example(&self) -> String {
+        let shown = |name: &str| match name {
+            "authorization" => "Authorization".to_owned(),
+            other => other.to_owned(),
+        };
+        let example = match &self.location {
+            Location::Header { name } => format!("`{}: KEY`", shown(name)),
+            Location::Scheme { name, scheme } => format!("`{}: {scheme} KEY`", shown(name)),
+            Location::Query { name, .. } => format!("`?{name}=KEY`"),
+            Location::Cookie { name } => format!("`Cookie: {name}=KEY`"),
+        };
+        match &self.prefix {
+            Some(prefix) => format!("{example} (KEY begins with `{prefix}`)"),
+            None => example,
+        }
+    }
+
+    /// Whether anything stands at this place of the request that is keyward's to judge.
+    pub fn is_filled(&self, request: &RequestAttributes<'_>) -> bool {
+        !matches!(self.look(request), Found::Nothing)
+    }
+
+    /// Whether a parameter or a cookie piece is one that this place reads: its name is the place's, and its value begins
+    /// with the prefix.
+    pub fn reads(&self, piece: &[u8]) -> bool {
+        match &self.location {
+            Location::Query { name, .. } => {
+                value_of(piece, name).is_some_and(|value| self.claims(value, true))
+            }
+            Location::Cookie { name } => {
+                value_of(piece, name).is_some_and(|value| self.claims(value, false))
+            }
+            Location::Header { .. } | Location::Scheme { .. } => false,
+        }
+    }
+
+    /// What stands at this place of the request.
+    pub(super) fn look<'a>(&self, request: &RequestAttributes<'a>) -> Found<'a> {
+        match &self.location {
+            // A comma means two values: Envoy's `headers` map has joined duplicates with one.
+            Location::Header { name } => Found::only(header_parts(request, name), false, |part| {
+                self.claims(trim_start(part), false).then_some(part)
+            }),
+            Location::Scheme { name, scheme } => self.after_scheme(request, name, scheme),
+            Location::Query { name, .. } => {
+                Found::only(query_values(request, name), true, |value| {
+                    self.claims(value, true).then_some(value)
+                })
+            }
+            Location::Cookie { name } => {
+                let values = cookie_pieces(request).filter_map(|piece| value_of(piece, name));
+                Found::only(values, false, |value| {
+                    self.claims(value, false).then_some(value)
+                })
+            }
+        }
+    }
+
+    fn after_scheme<'a>(
+        &self,
+        request: &RequestAttributes<'a>,
+        name: &str,
+        scheme: &str,
+    ) -> Found<'a> {
+        // If ours hides behind another scheme and a comma, whoever reads the header next may take that one.
+        Found::only(header_parts(request, name), false, |part| {
+            let part = trim_start(part);
+            match strip_scheme(part, scheme) {
+                Some(secret) => self.claims(secret, false).then_some(secret),
+                // A list that does not name the scheme again may be read as more tokens of it. Alone it is no secret.
+                None => (self.prefix.is_some() && self.claims(part, false)).then_some(&[]),
+            }
+        })
+    }
+
+    /// Whether a value begins with the prefix, percent-decoded where its place calls for it.
+    fn claims(&self, value: &[u8], percent_encoded: bool) -> bool {
+        let Some(prefix) = &self.prefix else {
+            return true;
+        };
+        let value = Credential {
+            bytes: value,
+            percent_encoded,
+        };
+        value.decoded().take(prefix.len()).eq(prefix.bytes())
+    }
+}
+
+// === impl Found ===
+
+impl<'a> Found<'a> {
+    /// The only one of these values, if it is ours: with others beside it, ours is one of several.
+    fn only(
+        values: impl Iterator<Item = &'a [u8]>,
+        percent_encoded: bool,
+        mut ours: impl FnMut(&'a [u8]) -> Option<&'a [u8]>,
+    ) -> Self {
+        let mut count = 0_usize;
+        let mut found = None;
+        for value in values {
+            count += 1;
+            found = found.or_else(|| ours(value));
+            if count > 1 && found.is_some() {
+                return Self::Twice;
+            }
+        }
+        match found {
+            None | Some([]) => Self::Nothing,
+            Some(bytes) => Self::One(Credential {
+                bytes,
+                percent_encoded,
+            }),
+        }
+    }
+}
+
+/// The values of a header's lines, split at the commas by which lines are joined.
+pub(super) fn header_parts<'a, 'n>(
+    request: &'n RequestAttributes<'a>,
+    name: &'n str,
+) -> impl Iterator<Item = &'a [u8]> + 'n
+where
+    'a: 'n,
+{
+    request
+        .headers
+        .values(name)
+        .flat_map(|value| value.split(|byte| *byte == b','))
+}
+
+/// What follows the scheme and its spaces; `None` if the value begins with another scheme.
+pub(super) fn strip_scheme<'a>(value: &'a [u8], scheme: &str) -> Option<&'a [u8]> {
+    let end = value
+        .iter()
+        .position(|byte| matches!(byte, b' ' | b'\t'))
+        .unwrap_or(value.len());
+    let (found, rest) = value.split_at_checked(end)?;
+    let start = rest
+        .iter()
+        .position(|byte| *byte != b' ')
+        .unwrap_or(rest.len());
+    found
+        .eq_ignore_ascii_case(scheme.as_bytes())
+        .then(|| rest.get(start..).unwrap_or_default())
+}
+
+fn trim_start(value: &[u8]) -> &[u8] {
+    let start = value
+        .iter()
+        .position(|byte| !matches!(byte, b' ' | b'\t'))
+        .unwrap_or(value.len());
+    value.get(start..).unwrap_or_default()
+}
+
+/// Whether that scheme stands anywhere in that header, with or without something after it.
+pub(in crate::authz) fn has_scheme(
+    request: &RequestAttributes<'_>,
+    name: &str,
+    scheme: &str,
+) -> bool {
+    header_parts(request, name).any(|part| strip_scheme(trim_start(part), scheme).is_some())
+}
+
+/// The raw values of a query parameter; names are compared undecoded, as Envoy does when it removes one.
+fn query_values<'a>(request: &RequestAttributes<'a>, name: &str) -> impl Iterator<Item = &'a [u8]> {
+    query_pieces(request).filter_map(move |pair| value_of(pair, name))
+}
+
+/// What stands between the `&` of the query; nothing without one.
+pub(in crate::authz) fn query_pieces<'a>(
+    request: &RequestAttributes<'a>,
+) -> impl Iterator<Item = &'a [u8]> {
+    let query = request.query().into_iter();
+    query.flat_map(|query| query.split(|byte| *byte == b'&'))
+}
+
+/// The pieces of all cookie lines. HTTP/1 lines reach us joined by a comma, which no cookie value may hold.
+pub(in crate::authz) fn cookie_pieces<'a>(
+    request: &RequestAttributes<'a>,
+) -> impl Iterator<Item = &'a [u8]> {
+    let lines = request.headers.values("cookie");
+    lines
+        .flat_map(|line| line.split(|byte| matches!(byte, b';' | b',')))
+        .map(<[u8]>::trim_ascii)
+}
+
+/// The value of `name=value`; a bare `name` has an empty one.
+fn value_of<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    match pair.strip_prefix(name.as_bytes())? {
+        [] => Some(&[]),
+        [b'=', value @ ..] => Some(value),
+        _ => None,
+    }
+}
