@@ -33,6 +33,10 @@ pub struct CheckRecord<'a> {
     pub key: Option<&'a KeyRecord>,
     /// The name of the rule that decided or was to decide.
     pub rule: Option<&'a str>,
+    /// Where secrets stood, of a request that presented more than one; the names of places in the configuration.
+    pub places: &'a [String],
+    /// What is odd about how a key was presented, in words of keyward's own.
+    pub hint: Option<&'a str>,
     /// The method; empty where not known.
     pub method: &'a [u8],
     /// The authority; empty where not known.

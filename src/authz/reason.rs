@@ -138,6 +138,11 @@ impl Reason {
     pub const fn is_invalid_token(self) -> bool {
         self.http_status() == 401 && !matches!(self, Self::MissingKey)
     }
+
+    /// Whether the caller can mend it by knowing where a key belongs.
+    pub const fn concerns_place(self) -> bool {
+        matches!(self, Self::MissingKey | Self::MalformedKey)
+    }
 }
 
 impl fmt::Display for Reason {

@@ -16,6 +16,9 @@ use crate::authz::reason::Verdict;
 /// The target of decisions.
 pub(super) const TARGET: &str = module_path!();
 
+/// The field that holds a list, as words with a space between them.
+pub(super) const LIST: &str = "places";
+
 /// Bytes of a method that are shown: the longest registered one, `UPDATEREDIRECTREF`, has 17.
 const MAX_METHOD: usize = 32;
 
@@ -60,6 +63,8 @@ pub(super) fn tell(record: &CheckRecord<'_>) {
     let host = shown(record.host, MAX_HOST);
     let path = shown(path.unwrap_or_default(), MAX_PATH);
     let request_id = shown(record.request_id.unwrap_or_default(), MAX_REQUEST_ID);
+    // The fields of an event are no lists; what writes the line makes one of this.
+    let places = (!record.places.is_empty()).then(|| record.places.join(" "));
     // The level of an event is part of where it is told, so that each has a place of its own.
     macro_rules! tell_at {
         ($level:expr) => {
@@ -75,6 +80,8 @@ pub(super) fn tell(record: &CheckRecord<'_>) {
                     .and_then(|key| key.plan.as_ref())
                     .map(PlanName::as_str),
                 rule = record.rule,
+                places = places.as_deref(),
+                hint = record.hint,
                 method = method.as_deref(),
                 host = host.as_deref(),
                 path = path.as_deref(),

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use crate::authz::clock::Clock;
 use crate::authz::decision::Decision;
 use crate::authz::key::KeyRecord;
-use crate::authz::snapshot::Snapshot;
+use crate::authz::reason::Reason;
+use crate::authz::request::RequestAttributes;
+use crate::authz::snapshot::{Policy, Snapshot};
 use crate::envoy::convert::{KeyWire, Keyed};
 use crate::envoy::service::{Checked, Observe};
 use crate::observe::metrics::{KeySeries, Metrics};
@@ -55,6 +57,9 @@ pub(crate) fn observe_with(observer: Observer, clock: Arc<dyn Clock>) -> Observe
             Decision::Deny(refusal) | Decision::Unavailable(refusal) => (refusal.rule, false),
         };
         let reason = decision.reason();
+        let (places, hint) = request
+            .map(|request| how_presented(request, reason, policy))
+            .unwrap_or_default();
         let record = CheckRecord {
             verdict: reason.verdict(),
             reason,
@@ -65,6 +70,8 @@ pub(crate) fn observe_with(observer: Observer, clock: Arc<dyn Clock>) -> Observe
             },
             key: key.map(|key| &*key.record),
             rule: rule.map(|rule| &*rule.name),
+            places: &places,
+            hint: hint.as_deref(),
             method: request.map_or(b"", |request| request.method),
             host: request.map_or(b"", |request| request.host),
             path: request.map_or(b"", |request| request.path()),
@@ -75,4 +82,18 @@ pub(crate) fn observe_with(observer: Observer, clock: Arc<dyn Clock>) -> Observe
         };
         observer.checked(&record, key.map(|key| &key.prepared.series));
     })
+}
+
+/// What the log tells of how a key was presented, where that is why the request was refused: the places, and a hint.
+fn how_presented(
+    request: &RequestAttributes<'_>,
+    reason: Reason,
+    policy: &Policy,
+) -> (Vec<String>, Option<String>) {
+    let credentials = &policy.credentials;
+    if reason == Reason::AmbiguousKey {
+        (credentials.filled(request), None)
+    } else {
+        (Vec::new(), credentials.hint(request, reason))
+    }
 }

@@ -31,6 +31,7 @@ mod cli;
 mod credentials;
 mod decisions;
 mod deploy;
+mod directions;
 mod documentation;
 mod draining;
 mod failing;

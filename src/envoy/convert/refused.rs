@@ -1,7 +1,7 @@
 //! What the caller of a refused request gets: status, headers and body.
 //!
 //! Nothing of the request is echoed, so that nothing in it can break out of a header line or a document; what varies
-//! are moments and the operator's scopes and realm, which were checked when they were read.
+//! are moments and the operator's scopes, realm and credential places, which were checked when they were read.
 
 use serde_json::json;
 use tonic::Code;
@@ -50,13 +50,13 @@ pub(super) fn response<K>(
     }
     let body = match caller {
         // No content type: Envoy gives the answer the form that gRPC wants.
-        Caller::Grpc => refusal.sentence().into_owned(),
+        Caller::Grpc => sentence(refusal, policy),
         Caller::Http => {
             headers.push(header(
                 "content-type",
                 "application/problem+json".to_owned(),
             ));
-            problem(refusal, code)
+            problem(refusal.reason, code, &detail(refusal, policy))
         }
     };
     DeniedHttpResponse {
@@ -99,14 +99,35 @@ fn challenge<K>(refusal: &Refusal<'_, K>, policy: &Policy) -> Option<String> {
     )
 }
 
+/// What a caller is told, and how to do better where a caller can.
+fn detail<K>(refusal: &Refusal<'_, K>, policy: &Policy) -> String {
+    let sentence = refusal.sentence();
+    if refusal.reason.concerns_place() {
+        format!("{sentence} {}", policy.credentials.directions())
+    } else {
+        sentence.into_owned()
+    }
+}
+
+/// The same in one sentence, for `grpc-message`.
+fn sentence<K>(refusal: &Refusal<'_, K>, policy: &Policy) -> String {
+    let sentence = refusal.sentence();
+    if refusal.reason.concerns_place() {
+        let told = sentence.trim_end_matches('.');
+        format!("{told}: {}.", policy.credentials.grpc_directions())
+    } else {
+        sentence.into_owned()
+    }
+}
+
 /// A problem document (RFC 9457); its members keep this order.
-fn problem<K>(refusal: &Refusal<'_, K>, code: u16) -> String {
+fn problem(reason: Reason, code: u16, detail: &str) -> String {
     let document = json!({
         "type": "about:blank",
         "title": title(code),
         "status": code,
-        "code": refusal.reason.as_str(),
-        "detail": refusal.sentence(),
+        "code": reason.as_str(),
+        "detail": detail,
     });
     document.to_string()
 }

@@ -30,6 +30,8 @@ fn bare(reason: Reason) -> CheckRecord<'static> {
         status: reason.http_status(),
         key: None,
         rule: None,
+        places: &[],
+        hint: None,
         method: b"",
         host: b"",
         path: b"",
@@ -71,6 +73,34 @@ fn a_decision_has_these_members_in_this_order() {
         "\n"
     );
     assert_eq!(line(&full(&key()), LogFormat::Json), expected);
+}
+
+#[test]
+fn the_places_of_several_secrets_are_a_list() {
+    let places = ["x-api-key".to_owned(), "query:k".to_owned()];
+    let record = CheckRecord {
+        places: &places,
+        ..bare(Reason::AmbiguousKey)
+    };
+    let json = line(&record, LogFormat::Json);
+    assert!(
+        json.contains(r#","places":["x-api-key","query:k"],"#),
+        "{json}"
+    );
+    let text = line(&record, LogFormat::Text);
+    assert!(
+        text.contains(r#" places=["x-api-key","query:k"] "#),
+        "{text}"
+    );
+    let hinted = CheckRecord {
+        hint: Some("header a has no scheme B in front"),
+        ..bare(Reason::MissingKey)
+    };
+    let json = line(&hinted, LogFormat::Json);
+    assert!(
+        json.contains(r#","hint":"header a has no scheme B in front","#),
+        "{json}"
+    );
 }
 
 #[test]

@@ -24,6 +24,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::{LogFormat, LogSettings};
 use crate::authz::clock::Clock;
+use crate::observe::decision_log;
 
 /// The field in which `tracing` keeps an event's message.
 const MESSAGE: &str = "message";
@@ -182,6 +183,9 @@ impl Visit for Told {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == MESSAGE {
             value.clone_into(&mut self.message);
+        } else if field.name() == decision_log::LIST {
+            let words: Vec<&str> = value.split(' ').collect();
+            self.put(field.name(), words);
         } else {
             self.put(field.name(), value);
         }
