@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use jiff::Timestamp;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -86,7 +87,19 @@ impl Prometheus {
     /// # Errors
     /// What Prometheus says is wrong.
     pub async fn query(&self, expression: &str) -> Result<Vec<Sample>, String> {
-        let data = self.api("query", &[("query", expression)]).await?;
+        self.query_at(expression, Timestamp::now().as_millisecond())
+            .await
+    }
+
+    /// What it gave then, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// What Prometheus says is wrong.
+    pub async fn query_at(&self, expression: &str, time: i64) -> Result<Vec<Sample>, String> {
+        let time = format!("{}.{:03}", time / 1000, time % 1000);
+        let data = self
+            .api("query", &[("query", expression), ("time", &time)])
+            .await?;
         let value = |pair: &Value| pair[1].as_str().unwrap().parse().unwrap();
         if data["resultType"] == "scalar" {
             return Ok(vec![Sample {

@@ -47,12 +47,15 @@ const OPTIONS: [(&str, &str); 5] = [
         "mergeValues showValue alignValue rowHeight legend tooltip",
     ),
 ];
+const ANNOTATION: &str =
+    "name datasource enable hide iconColor target titleFormat textFormat tagKeys useValueForTime";
+const ANNOTATION_TARGET: &str = "refId editorMode expr interval";
 const CUSTOM: &str = "drawStyle lineWidth fillOpacity showPoints spanNulls stacking align cellOptions filterable \
     scaleDistribution";
 
 /// A query of a panel.
 pub struct Target {
-    /// The panel's title and the query's letter.
+    /// The panel's title and the query's letter, or an annotation's name.
     pub place: String,
     pub expr: String,
     /// What its legend or its columns show.
@@ -98,8 +101,22 @@ fn organized(panel: &Value) -> Option<Map<String, Value>> {
     Some(organize["options"].as_object().unwrap().clone())
 }
 
+fn annotations() -> Vec<Value> {
+    list(&dashboard()["annotations"]["list"]).clone()
+}
+
 pub fn targets() -> Vec<Target> {
     let mut all = Vec::new();
+    for annotation in annotations() {
+        let told =
+            ["titleFormat", "textFormat"].map(|name| legend_labels(str_of(&annotation[name])));
+        let tags = str_of(&annotation["tagKeys"]).split(',').map(str::to_owned);
+        all.push(Target {
+            place: str_of(&annotation["name"]).to_owned(),
+            expr: str_of(&annotation["target"]["expr"]).to_owned(),
+            labels: told.concat().into_iter().chain(tags).collect(),
+        });
+    }
     for panel in panels() {
         let title = str_of(&panel["title"]);
         let columns = organized(&panel).map_or_else(Vec::new, |options| {
@@ -139,7 +156,12 @@ pub fn variable_queries() -> Vec<(String, String)> {
 
 /// An expression with a value for each variable.
 pub fn substituted(expression: &str) -> String {
-    let mut expression = expression.to_owned();
+    of_job(expression, ".*")
+}
+
+/// The same where a job was chosen, and *All* of the rest.
+pub fn of_job(expression: &str, job: &str) -> String {
+    let mut expression = expression.replace("$job", job);
     for (name, value) in BUILT_IN {
         expression = expression.replace(name, value);
     }
@@ -181,6 +203,10 @@ fn it_has_no_member_that_grafana_does_not_know() {
     assert_eq!(dashboard["uid"], "keyward");
     for variable in list(&dashboard["templating"]["list"]) {
         has_only("variable", variable, VARIABLE);
+    }
+    for annotation in annotations() {
+        has_only("annotation", &annotation, ANNOTATION);
+        has_only("annotation", &annotation["target"], ANNOTATION_TARGET);
     }
     for panel in list(&dashboard["panels"]) {
         let title = str_of(&panel["title"]);
@@ -273,8 +299,8 @@ fn whoever_imports_it_chooses_the_data_source() {
     let queries: usize = panels.iter().map(|p| list(&p["targets"]).len()).sum();
     assert_eq!(
         sources.len(),
-        panels.len() + queries + variable_queries().len(),
-        "each panel, query and variable names it"
+        panels.len() + queries + variable_queries().len() + annotations().len(),
+        "each panel, query, variable and annotation names it"
     );
     let first = &dashboard["templating"]["list"][0];
     assert_eq!(
@@ -287,10 +313,12 @@ fn whoever_imports_it_chooses_the_data_source() {
 #[test]
 fn every_query_heeds_the_variables() {
     let chosen = "namespace=~\"$namespace\", job=~\"$job\", instance=~\"$instance\"";
+    // An alert has the labels by which its rule sums, so absent ones match too.
+    let or_absent = "namespace=~\"$namespace|\", job=~\"$job|\", instance=~\"$instance|\"";
     for Target { place, expr, .. } in targets() {
         let selectors = crate::support::promql::looked_at(&substituted(&expr)).selectors;
         assert_eq!(
-            expr.matches(chosen).count(),
+            expr.matches(chosen).count() + expr.matches(or_absent).count(),
             selectors.len(),
             "{place}: {expr}"
         );

@@ -89,6 +89,8 @@ fn named(selector: &Selector) -> Vec<Selector> {
     for matcher in &selector.matchers {
         match matcher.operator.as_str() {
             "=" | "!=" => all.push(with("=", matcher, &matcher.value)),
+            // A label that may be absent.
+            "=~" if matcher.value == ".*|" => {}
             // Prefixes and the dashboard's variables.
             "=~" if matcher.value.ends_with(".*") => {
                 all.push(with("=~", matcher, &matcher.value));
@@ -166,7 +168,9 @@ async fn targets_are_as_they_are(scene: &Scene) {
         assert_eq!((health, error), ("up".into(), "".into()));
     }
     let downs = told.iter().filter(|target| target["health"] == "down");
-    assert_eq!(downs.count(), 1, "{told:#?}");
+    assert_eq!(downs.count(), 2, "{told:#?}");
+    let foreign = health(scene.foreign.address);
+    assert_eq!(foreign, ("up".into(), "".into()));
 }
 
 /// Prometheus has evaluated the rules by itself, without an error, and the alerts that want no patience fire.
@@ -187,6 +191,42 @@ async fn rules_are_evaluated(prometheus: &Prometheus) {
             && evaluated["KeywardKeysNotReloaded"] == Some("pending")
     })
     .await;
+}
+
+/// With *All* in every variable, nothing of the foreign targets, of another job and the same namespace, is counted or shown.
+async fn foreign_targets_change_nothing(prometheus: &Prometheus) {
+    for foreign in [
+        "up{job=\"others\"} == 1",
+        "up{job=\"others\"} == 0",
+        "process_open_fds{job=\"others\"}",
+        "rate(process_cpu_seconds_total{job=\"others\"}[1m])",
+    ] {
+        prometheus.comes_to(foreign).await;
+    }
+    let now = jiff::Timestamp::now().as_millisecond();
+    for dashboard::Target { place, expr, .. } in dashboard::targets() {
+        let mut given = Vec::new();
+        for job in [".*", "keyward"] {
+            let samples = prometheus
+                .query_at(&dashboard::of_job(&expr, job), now)
+                .await;
+            let mut samples: Vec<_> = samples
+                .unwrap()
+                .into_iter()
+                .map(|sample| (sample.labels, sample.value.to_bits()))
+                .collect();
+            samples.sort();
+            given.push(samples);
+        }
+        assert_eq!(given[0], given[1], "{place}");
+    }
+}
+
+/// The query of a panel.
+fn query_of(place: &str) -> String {
+    let mut all = dashboard::targets().into_iter();
+    let found = all.find(|target| target.place == place);
+    dashboard::substituted(&found.unwrap().expr)
 }
 
 async fn variables_have_values(scene: &Scene) {
@@ -222,6 +262,7 @@ async fn every_expression_finds_its_series_in_what_prometheus_scrapes() {
         prometheus::is_silent_about(&keyward.fetch("/metrics").await.body);
     }
     variables_have_values(&scene).await;
+    foreign_targets_change_nothing(prometheus).await;
     let expressions: Vec<_> = of_rules().into_iter().chain(of_dashboard()).collect();
     let mut given = BTreeMap::new();
     for expression in &expressions {
@@ -249,4 +290,10 @@ async fn every_expression_finds_its_series_in_what_prometheus_scrapes() {
     // A remote source loads no keys: its time is that of the start, or of the last order to look all up anew.
     let loads = given["Last load A"].iter().map(|s| &s.labels["what"]);
     assert_eq!(loads.filter(|what| *what == "keys").count(), 3);
+    let query = |place: &str, value: u32| format!("({}) == {value}", query_of(place));
+    prometheus.comes_to(&query("Instances A", 3)).await;
+    prometheus.comes_to(&query("Not answering A", 0)).await;
+    scene.of_nobody.process.signal("KILL");
+    prometheus.comes_to(&query("Instances A", 2)).await;
+    prometheus.comes_to(&query("Not answering A", 1)).await;
 }

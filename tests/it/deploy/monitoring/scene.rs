@@ -1,13 +1,20 @@
 //! Keywards that have seen everything the rules and panels look at, and a Prometheus that has scraped them: one with a key file that
-//! went bad, one with a Redis that went away, one whose Redis never was there, and a target that nobody answers at.
+//! went bad, one with a Redis that went away, one whose Redis never was there, and a target that nobody answers at. Beside them,
+//! targets of another job: a program that has metrics of process and gRPC too, and one that is down.
+
+use std::net::SocketAddr;
 
 use jiff::{SignedDuration, Timestamp};
 use redis::cmd;
 use serde_json::json;
 use serde_yaml::Value;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 use super::{path, yaml};
 use crate::support::check;
+use crate::support::http1::Wire;
 use crate::support::keyfile::{KeyFile, replace_by_rename};
 use crate::support::keyward::{Home, Keyward, lay_over};
 use crate::support::metrics::sample;
@@ -21,15 +28,50 @@ pub struct Scene {
     pub of_redis: Keyward,
     pub of_nobody: Keyward,
     pub prometheus: Prometheus,
+    pub foreign: Foreign,
     /// Where nobody answers.
-    _nobody: Port,
+    _nobody: [Port; 2],
+}
+
+/// A target that is no keyward.
+pub struct Foreign {
+    pub address: SocketAddr,
+    server: JoinHandle<()>,
+}
+
+impl Foreign {
+    async fn start() -> Self {
+        const METRICS: &str = "process_resident_memory_bytes 9e9\nprocess_cpu_seconds_total 1000\n\
+            process_open_fds 900\nprocess_max_fds 1000\nprocess_start_time_seconds 1\n\
+            grpc_server_handled_total{grpc_code=\"OK\"} 5\n";
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let mut wire = Wire::new(stream);
+                while wire.head().await.is_some() {
+                    let length = METRICS.len();
+                    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\n";
+                    let answer = format!("{head}content-length: {length}\r\n\r\n{METRICS}");
+                    let _ = wire.stream.write_all(answer.as_bytes()).await;
+                }
+            }
+        });
+        Self { address, server }
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
 }
 
 /// The shipped configuration with these targets, faster, and with what the operator would add.
-fn config(targets: &[String]) -> String {
+fn config(targets: &[String], others: &[String]) -> String {
     let mut config = yaml("prometheus/prometheus.yaml");
     let rules = path("prometheus/rules.yaml");
-    let targets = targets.join(",");
+    let (targets, others) = (targets.join(","), others.join(","));
     let over = format!(
         "{{global: {{scrape_interval: 500ms, evaluation_interval: 500ms}}, rule_files: [{}]}}",
         rules.display()
@@ -39,6 +81,11 @@ fn config(targets: &[String]) -> String {
     let scrape = &mut config["scrape_configs"][0];
     assert_eq!(scrape["static_configs"].as_sequence().unwrap().len(), 1);
     scrape["static_configs"][0] = serde_yaml::from_str::<Value>(&target).unwrap();
+    let others = format!(
+        "{{job_name: others, static_configs: [{{targets: [{others}], labels: {{namespace: edge}}}}]}}"
+    );
+    let scrapes = config["scrape_configs"].as_sequence_mut().unwrap();
+    scrapes.push(serde_yaml::from_str(&others).unwrap());
     serde_yaml::to_string(&config).unwrap()
 }
 
@@ -100,16 +147,19 @@ impl Scene {
         let keywards = [&of_file, &of_redis, &of_nobody];
         let mut targets: Vec<String> = keywards.map(|k| k.admin.to_string()).into();
         targets.push(nobody.address().to_string());
-        let prometheus = Prometheus::start(&config(&targets)).await;
+        let (foreign, gone) = (Foreign::start().await, Port::reserve());
+        let others = [foreign.address, gone.address()].map(|address| address.to_string());
+        let prometheus = Prometheus::start(&config(&targets, &others)).await;
         let scene = Self {
             of_file,
             of_redis,
             of_nobody,
             prometheus,
-            _nobody: nobody,
+            foreign,
+            _nobody: [nobody, gone],
         };
         // Counters grow between two scrapes, and series of keys are there from a first use on: so one scrape before, and two rounds.
-        scene.prometheus.comes_to("sum(up) == 3").await;
+        scene.prometheus.comes_to("sum(up) == 4").await;
         for round in 1..=2 {
             scene.serve(&redis, round).await;
         }
