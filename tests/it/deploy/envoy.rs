@@ -3,4 +3,4 @@
 
 mod browsers;
 mod client_address;
-mod losses;
+pub(super) mod losses;

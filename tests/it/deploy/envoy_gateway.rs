@@ -5,8 +5,10 @@
 use serde_yaml::{Mapping, Value};
 
 use crate::support::bootstrap::{Bootstrap, Listener, yaml};
+use crate::support::browser::Browser;
 use crate::support::envoy::Envoy;
 use crate::support::http1;
+use crate::support::keyfile::KeyFile;
 use crate::support::keyward::{Address, Keyward};
 use crate::support::message::Ask;
 use crate::support::port::Port;
@@ -116,6 +118,32 @@ fn client_traffic(hcm: &mut Mapping) {
     hcm.insert("path_with_escaped_slashes_action".into(), slashes.into());
 }
 
+/// The `cors` of a `SecurityPolicy`, as the policy of a route.
+fn cors() -> Value {
+    let policy = deployed("envoy-gateway/security-policy.yaml").remove(0);
+    let cors = &policy["spec"]["cors"];
+    let strings = |name: &str| -> Vec<String> {
+        let items = cors[name].as_sequence().unwrap().iter();
+        items
+            .map(|item| item.as_str().unwrap().to_owned())
+            .collect()
+    };
+    let mut made =
+        yaml("{\"@type\": type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy}");
+    let origins = strings("allowOrigins").into_iter().map(|origin| {
+        let mut exact = yaml("{}");
+        exact["exact"] = origin.into();
+        exact
+    });
+    made["allow_origin_string_match"] = origins.collect::<Vec<Value>>().into();
+    made["allow_methods"] = strings("allowMethods").join(", ").into();
+    made["allow_headers"] = strings("allowHeaders").join(", ").into();
+    made["expose_headers"] = strings("exposeHeaders").join(", ").into();
+    let minutes = cors["maxAge"].as_str().unwrap().strip_suffix('m').unwrap();
+    made["max_age"] = (minutes.parse::<u32>().unwrap() * 60).to_string().into();
+    made
+}
+
 /// A gateway's listener, with nothing of ours in it but what `deploy/envoy-gateway` brings. On `/unasked`, a route without the
 /// policy.
 fn gateway(listener: &mut Listener) {
@@ -124,7 +152,11 @@ fn gateway(listener: &mut Listener) {
     client_traffic(hcm);
     let filters = hcm["http_filters"].as_sequence_mut().unwrap();
     let router = filters.pop().unwrap();
-    *filters = vec![ext_authz(), router];
+    // In the order that Envoy Gateway gives them.
+    let cors_filter = yaml(
+        "{name: envoy.filters.http.cors, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors}}",
+    );
+    *filters = vec![cors_filter, ext_authz(), router];
     let rules = listener.routes();
     let mut unasked = rules[0].clone();
     unasked["match"] = yaml("{prefix: /unasked}");
@@ -134,6 +166,7 @@ fn gateway(listener: &mut Listener) {
         check_settings: {}
         "#,
     );
+    rules[0]["typed_per_filter_config"]["envoy.filters.http.cors"] = cors();
     rules.insert(0, unasked);
 }
 
@@ -158,6 +191,15 @@ async fn edge(keyward: Option<Keyward>) -> Edge {
         .listener("gateway", |l| {
             gateway(l);
             l.access_log(&dir.path().join("access.log"));
+        })
+        .listener("internal", |l| {
+            gateway(l);
+            l.takes_loopback_for_internal();
+        })
+        .listener("header-detection", |l| {
+            gateway(l);
+            // What `clientIPDetection.customHeader` comes to.
+            l.hcm().insert("use_remote_address".into(), false.into());
         });
     Edge {
         envoy: Envoy::start(&bootstrap).await,
@@ -247,6 +289,39 @@ async fn paths_are_one_reading_for_all() {
     let reply = http1::send(to, &Ask::get("/public%2f..%2fadmin/x")).await;
     assert_eq!(reply.status, 307, "{reply:?}");
     assert!(edge.upstream.take().is_empty());
+}
+
+#[tokio::test]
+async fn a_script_of_a_named_origin_calls_and_reads_denials() {
+    let edge = with_keyward().await;
+    let with_key = Ask::get("/v1/orders").key(&secret("bare"));
+    let browser = Browser::of("https://app.example.com", edge.envoy.at("gateway"));
+    assert_eq!(browser.fetch(&with_key).await.unwrap().status, 200);
+    let received = edge.upstream.take_one();
+    assert_eq!(received.method, "GET", "no preflight");
+    let refused = browser.fetch(&Ask::get("/v1/orders")).await.unwrap();
+    assert_eq!(refused.status, 401);
+    assert_eq!(refused.all("www-authenticate").len(), 1, "{refused:?}");
+    let other = Browser::of("https://evil.example", edge.envoy.at("gateway"));
+    assert!(other.fetch(&with_key).await.is_err());
+    assert!(edge.upstream.take().is_empty());
+}
+
+#[tokio::test]
+async fn the_address_that_decides_is_not_the_callers() {
+    let config = "client_address: x-envoy-external-address";
+    let keys = KeyFile::new()
+        .key("away", &secret("away"), &["allow_ips: [10.0.0.0/8]"])
+        .key("home", &secret("home"), &["allow_ips: [127.0.0.0/8]"]);
+    let edge = edge(Some(Keyward::start(config, &keys).await)).await;
+    let ask = |id: &str| Ask::get("/v1/orders").key(&secret(id));
+    for listener in ["gateway", "internal", "header-detection"] {
+        let forged = ask("away").header("x-envoy-external-address", "10.1.2.3");
+        let reply = http1::send(edge.envoy.at(listener), &forged).await;
+        assert_eq!(reply.status, 403, "{listener}: {reply:?}");
+    }
+    let reply = http1::send(edge.envoy.at("gateway"), &ask("home")).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
 }
 
 #[tokio::test]

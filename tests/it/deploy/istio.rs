@@ -6,15 +6,20 @@ use serde_yaml::{Mapping, Value};
 use tempfile::TempDir;
 
 use crate::support::bootstrap::{Bootstrap, Listener, yaml};
+use crate::support::browser::Browser;
 use crate::support::envoy::Envoy;
 use crate::support::http1;
+use crate::support::keyfile::KeyFile;
 use crate::support::keyward::{Address, Keyward, lay_over};
+use crate::support::load::Load;
 use crate::support::message::Ask;
 use crate::support::port::Port;
 use crate::support::scene::{IDENTITY, keys_without_plans, secret, spellings};
 use crate::support::upstream::Upstream;
+use crate::support::wait;
 
 use super::deployed;
+use super::envoy::losses::{keyward, proxy_to};
 
 const RULES: &str = r#"
 rules:
@@ -101,8 +106,8 @@ fn generated() -> (Value, Value) {
 fn patch(listener: &mut Listener) {
     let filter = deployed("istio/envoy-filter.yaml").remove(0);
     let patches = filter["spec"]["configPatches"].as_sequence().unwrap();
-    assert_eq!(patches.len(), 3);
-    for one in patches {
+    assert_eq!(patches.len(), 5);
+    for one in patches.iter().filter(|one| one["applyTo"] != "CLUSTER") {
         let value = one["patch"]["value"].clone();
         let operation = one["patch"]["operation"].as_str().unwrap();
         let hcm = listener.hcm();
@@ -126,6 +131,53 @@ fn patch(listener: &mut Listener) {
     }
 }
 
+/// The cluster of keyward as istiod makes it of a Service with a gRPC port, as far as it matters here, and what the patch makes
+/// of that.
+fn patch_cluster(cluster: &mut Value, patched: bool) {
+    for name in ["health_checks", "common_lb_config"] {
+        cluster.as_mapping_mut().unwrap().remove(name);
+    }
+    let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    cluster["typed_extension_protocol_options"][options]["explicit_http_config"] =
+        yaml("{http2_protocol_options: {}}");
+    let filter = deployed("istio/envoy-filter.yaml").remove(0);
+    let all = filter["spec"]["configPatches"].as_sequence().unwrap();
+    let one = all.iter().find(|one| one["applyTo"] == "CLUSTER");
+    let one = one.unwrap();
+    let grpc = &provider()["envoyExtAuthzGrpc"];
+    assert_eq!(one["match"]["cluster"]["service"], grpc["service"]);
+    assert_eq!(one["match"]["cluster"]["portNumber"], grpc["port"]);
+    assert_eq!(one["patch"]["operation"], "MERGE");
+    if patched {
+        lay_over(cluster, one["patch"]["value"].clone());
+    }
+}
+
+/// The `corsPolicy` of a route, as istiod writes it for Envoy.
+fn cors(listener: &mut Listener) {
+    let service = deployed("istio/cors.yaml").remove(0);
+    let policy = &service["spec"]["http"][0]["corsPolicy"];
+    let joined = |name: &str| -> Value {
+        let items = policy[name].as_sequence().unwrap().iter();
+        let items: Vec<&str> = items.map(|item| item.as_str().unwrap()).collect();
+        items.join(",").into()
+    };
+    let mut made =
+        yaml("{\"@type\": type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy}");
+    made["allow_origin_string_match"] = policy["allowOrigins"].clone();
+    made["allow_methods"] = joined("allowMethods");
+    made["allow_headers"] = joined("allowHeaders");
+    made["expose_headers"] = joined("exposeHeaders");
+    made["max_age"] = policy["maxAge"]
+        .as_str()
+        .unwrap()
+        .trim_end_matches('s')
+        .into();
+    let forward = policy["unmatchedPreflights"] == "FORWARD";
+    made["forward_not_matching_preflights"] = forward.into();
+    listener.routes()[0]["typed_per_filter_config"]["envoy.filters.http.cors"] = made;
+}
+
 /// A gateway's listener, with nothing of ours in it but what `deploy/istio` brings.
 fn gateway(listener: &mut Listener, patched: bool) {
     listener.unprotected();
@@ -133,8 +185,12 @@ fn gateway(listener: &mut Listener, patched: bool) {
     let hcm = listener.hcm();
     let filters = hcm["http_filters"].as_sequence_mut().unwrap();
     let router = filters.pop().unwrap();
-    *filters = vec![mark, ask, router];
+    let own_cors = yaml(
+        "{name: envoy.filters.http.cors, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors}}",
+    );
+    *filters = vec![mark, ask, own_cors, router];
     normalise(hcm);
+    cors(listener);
     if patched {
         patch(listener);
     }
@@ -156,12 +212,22 @@ async fn mesh(keyward: Option<Keyward>) -> Mesh {
         None => Address::Tcp(nobody.address()),
     };
     let bootstrap = Bootstrap::new(&address, upstream.address)
-        .authz(&cluster(), std::slice::from_ref(&address), |_| {})
+        .authz(&cluster(), std::slice::from_ref(&address), |cluster| {
+            patch_cluster(cluster, true);
+        })
         .listener("gateway", |l| gateway(l, true))
         .listener("unpatched", |l| gateway(l, false))
         .listener("unasked", |l| {
             gateway(l, true);
             l.route("{prefix: /}", "{disabled: true}");
+        })
+        .listener("internal", |l| {
+            gateway(l, true);
+            l.takes_loopback_for_internal();
+        })
+        .listener("unpatched-internal", |l| {
+            gateway(l, false);
+            l.takes_loopback_for_internal();
         });
     Mesh {
         envoy: Envoy::start(&bootstrap).await,
@@ -249,6 +315,66 @@ async fn paths_and_hosts_are_one_reading_for_all() {
         let reply = http1::send(to, &Ask::get("/x").host(host)).await;
         assert_eq!(reply.status, 200, "{host}: {reply:?}");
     }
+}
+
+#[tokio::test]
+async fn a_script_of_a_named_origin_calls_and_reads_denials() {
+    let mesh = with_keyward().await;
+    let with_key = Ask::get("/v1/orders").key(&secret("bare"));
+    let browser = Browser::of("https://app.example.com", mesh.envoy.at("gateway"));
+    assert_eq!(browser.fetch(&with_key).await.unwrap().status, 200);
+    let received = mesh.upstream.take_one();
+    assert_eq!(received.method, "GET", "no preflight");
+    let refused = browser.fetch(&Ask::get("/v1/orders")).await.unwrap();
+    assert_eq!(refused.status, 401);
+    assert_eq!(refused.all("www-authenticate").len(), 1, "{refused:?}");
+    let other = Browser::of("https://evil.example", mesh.envoy.at("gateway"));
+    assert!(other.fetch(&with_key).await.is_err());
+    // With Istio's own filter alone.
+    let unpatched = Browser::of("https://app.example.com", mesh.envoy.at("unpatched"));
+    assert!(unpatched.fetch(&with_key).await.is_err());
+    assert!(mesh.upstream.take().is_empty());
+}
+
+#[tokio::test]
+async fn the_address_that_decides_is_not_the_callers() {
+    let config = "client_address: x-envoy-external-address";
+    let keys = KeyFile::new().key("away", &secret("away"), &["allow_ips: [10.0.0.0/8]"]);
+    let mesh = mesh(Some(Keyward::start(config, &keys).await)).await;
+    let forged = Ask::get("/v1/orders").key(&secret("away"));
+    let forged = forged.header("x-envoy-external-address", "10.1.2.3");
+    for (listener, status) in [("internal", 403), ("unpatched-internal", 200)] {
+        let reply = http1::send(mesh.envoy.at(listener), &forged).await;
+        assert_eq!(reply.status, status, "{listener}: {reply:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_connection_and_a_killed_keyward_cost_no_request() {
+    let (upstream, mut killed) = (Upstream::start().await, keyward().await);
+    let staying = keyward().await;
+    let proxies = [proxy_to(&killed).await, proxy_to(&staying).await];
+    let both = [0, 1].map(|one: usize| Address::Tcp(proxies[one].address));
+    let bootstrap = Bootstrap::new(&killed.grpc, upstream.address)
+        .authz(&cluster(), &both, |cluster| patch_cluster(cluster, true))
+        .listener("gateway", |l| gateway(l, true));
+    let envoy = Envoy::start(&bootstrap).await;
+    let ask = Ask::get("/v1/orders").key(&secret("bare"));
+    let load = Load::start(envoy.at("gateway"), &ask, 8);
+    let goes_on = async || {
+        let before = load.answered();
+        wait::until("the load goes on", async || load.answered() > before + 300).await;
+    };
+    goes_on().await;
+    for proxy in &proxies {
+        proxy.silence();
+        goes_on().await;
+    }
+    killed.process.signal("KILL");
+    killed.process.end().await;
+    goes_on().await;
+    let failures = load.end().await;
+    assert!(failures.is_empty(), "{failures:#?}");
 }
 
 #[tokio::test]

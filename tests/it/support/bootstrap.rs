@@ -197,6 +197,12 @@ impl Listener {
         options["headers_with_underscores_action"] = "ALLOW".into();
     }
 
+    /// Callers on loopback are internal ones to Envoy, whose x-envoy-* headers it leaves.
+    pub fn takes_loopback_for_internal(&mut self) {
+        let cidr = yaml("{cidr_ranges: [{address_prefix: 127.0.0.0, prefix_len: 8}]}");
+        self.hcm().insert("internal_address_config".into(), cidr);
+    }
+
     /// Lets CONNECT and websocket upgrades through to the upstream.
     pub fn upgrades(&mut self) {
         let hcm = self.hcm();

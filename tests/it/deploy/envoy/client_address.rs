@@ -1,7 +1,7 @@
 //! `client_address: x-envoy-external-address`: the address that decides is the one that Envoy found out, never one that a caller
 //! wrote, also where an operator took something of what keeps it so away.
 
-use crate::support::bootstrap::{Bootstrap, Listener, yaml};
+use crate::support::bootstrap::{Bootstrap, Listener};
 use crate::support::http1;
 use crate::support::message::Ask;
 use crate::support::scene::{self, secret};
@@ -13,14 +13,6 @@ const CONFIG: &str = "{client_address: x-envoy-external-address, plans: {gold: {
 fn forged(id: &str) -> Ask {
     let ask = Ask::get("/v1/orders").key(&secret("elsewhere")).id(id);
     ask.header("X-Envoy-External-Address", "10.1.2.3")
-}
-
-/// Callers on loopback are internal ones, whose x-envoy-* headers Envoy leaves.
-fn internal(listener: &mut Listener) {
-    let cidr = yaml("{cidr_ranges: [{address_prefix: 127.0.0.0, prefix_len: 8}]}");
-    listener
-        .hcm()
-        .insert("internal_address_config".into(), cidr);
 }
 
 fn without_remote_address(listener: &mut Listener) {
@@ -37,11 +29,11 @@ fn listeners(bootstrap: Bootstrap) -> Bootstrap {
     bootstrap
         .listener("shipped", |_| {})
         .listener("raw", Listener::raw_headers)
-        .listener("internal", internal)
+        .listener("internal", Listener::takes_loopback_for_internal)
         .listener("without-remote-address", without_remote_address)
         .listener("early-removal-missing", without_early_removal)
         .listener("internal-and-missing", |l| {
-            internal(l);
+            l.takes_loopback_for_internal();
             without_early_removal(l);
         })
         .listener("neither", |l| {

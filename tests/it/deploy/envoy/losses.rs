@@ -16,13 +16,13 @@ fn with_key() -> Ask {
     Ask::get("/v1/orders").key(&secret("bare"))
 }
 
-async fn keyward() -> Keyward {
+pub async fn keyward() -> Keyward {
     let config = "{log: {decisions: none}}";
     Keyward::start(config, &scene::keys_without_plans()).await
 }
 
 /// Between Envoy and keyward.
-async fn proxy_to(keyward: &Keyward) -> FaultProxy {
+pub async fn proxy_to(keyward: &Keyward) -> FaultProxy {
     let Address::Tcp(to) = keyward.grpc else {
         panic!("on TCP");
     };
