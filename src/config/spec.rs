@@ -29,7 +29,9 @@ pub use server::{AdminSpec, GrpcSpec, ServerSpec, TlsServerSpec};
 pub struct ConfigSpec {
     /// Listeners, and how they end.
     pub server: ServerSpec,
-    /// Where the client's address is taken from, for `allow_ips` and the log.
+    /// Where the client's address is taken from, for `allow_ips` and the log. The header can be forged
+    /// unless Envoy sets it itself: `use_remote_address: true`, and no `internal_address_config` that
+    /// covers callers.
     pub client_address: ClientAddressSpec,
     /// Where a request may carry its secret; all are looked at.
     pub credentials: Vec<CredentialSpec>,
@@ -114,7 +116,9 @@ pub enum ClientAddressSpec {
     /// Envoy's direct peer.
     #[default]
     Peer,
-    /// The header that Envoy sets to the trusted client.
+    /// The header `x-envoy-external-address`, which Envoy sets to the trusted client. Only with
+    /// `use_remote_address: true` and callers that are outside `internal_address_config`: otherwise
+    /// Envoy passes on what a caller wrote there, and `allow_ips` can be forged.
     XEnvoyExternalAddress,
 }
 
