@@ -112,7 +112,7 @@ pub(super) fn judge_key(
     }
 }
 
-/// Whether a valid key may make this request: path, route, address, the key's own restrictions, client, scopes.
+/// Whether a valid key may make this request: transport, path, route, address, the key's own restrictions, client, scopes.
 ///
 /// A step that has nothing to look at is not told.
 pub(super) fn judge_route(
@@ -130,6 +130,15 @@ pub(super) fn judge_route(
         trace.failed(step, seen);
         Err(reason)
     };
+    if policy.require_https {
+        let is_https = request.is_https();
+        step(
+            Step::Transport,
+            is_https,
+            Reason::InsecureTransport,
+            &|| wording::transport(is_https, request),
+        )?;
+    }
     let restrictions = record.restrictions.as_deref();
     let key_paths = restrictions.and_then(|restrictions| restrictions.paths.as_deref());
     let path = key_paths.map(|_| PlainPath::judge(request.path()));

@@ -16,6 +16,8 @@ pub enum Step {
     Key,
     /// Whether the key counts now.
     Validity,
+    /// Whether the key came over HTTPS.
+    Transport,
     /// Whether the path may be looked at.
     Path,
     /// Whether anybody may pass.
@@ -37,6 +39,7 @@ impl fmt::Display for Step {
             Self::Credential => "credential",
             Self::Key => "key",
             Self::Validity => "validity",
+            Self::Transport => "transport",
             Self::Path => "path",
             Self::Route => "route",
             Self::Address => "address",

@@ -181,6 +181,23 @@ fn validity_of(record: &KeyRecord, digest: &KeyDigest) -> Validity {
         .map_or_else(Validity::default, |secret| secret.validity)
 }
 
+/// Whether the key came over HTTPS, and what says so.
+pub(super) fn transport(is_https: bool, request: &RequestAttributes<'_>) -> String {
+    let seen = match request.headers.values("x-forwarded-proto").next() {
+        Some(told) => format!("x-forwarded-proto is {}", shown(told)),
+        None => format!(
+            "no x-forwarded-proto came, and the scheme is {}",
+            shown(request.scheme)
+        ),
+    };
+    let so = if is_https {
+        "the key came over HTTPS"
+    } else {
+        "require_https asks for https"
+    };
+    format!("{seen}: {so}")
+}
+
 /// Whether the path may be compared; `rule` is the one that wants to, else the key does.
 pub(super) fn path(is_plain: bool, rule: Option<&Rule>, request: &RequestAttributes<'_>) -> String {
     let path = shown(request.path());

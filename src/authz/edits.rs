@@ -215,6 +215,7 @@ mod tests {
             method: b"GET",
             host: b"h",
             target: target.as_bytes(),
+            scheme: b"https",
             headers,
             peer: None,
             rule: None,

@@ -111,6 +111,8 @@ reasons! {
     KeyExpired = "key_expired", Deny, 401, "The API key has expired.";
     /// A remote source holds a record that is not one.
     InvalidRecord = "invalid_record", Deny, 500, "The API key's record is not valid.";
+    /// `require_https`, and the request came over plain HTTP.
+    InsecureTransport = "insecure_transport", Deny, 403, "The API key may be sent over HTTPS alone.";
     /// A path that has to be looked at is not plain.
     MalformedPath = "malformed_path", Deny, 400, "The request path is malformed.";
     /// `default: deny`, `allow: nobody`, or a rule name that does not exist.

@@ -15,6 +15,8 @@ pub struct RequestAttributes<'a> {
     pub host: &'a [u8],
     /// The request target: the path and, after `?`, the query. Empty for CONNECT.
     pub target: &'a [u8],
+    /// The scheme, as Envoy takes it; over HTTP/2 it is the caller's own `:scheme`. Empty where Envoy tells none.
+    pub scheme: &'a [u8],
     /// The request's header lines.
     pub headers: Headers<'a>,
     /// The address of Envoy's direct peer, where Envoy knows one.
@@ -32,6 +34,18 @@ impl<'a> RequestAttributes<'a> {
     /// What follows the first `?` of the target; `None` without one.
     pub fn query(&self) -> Option<&'a [u8]> {
         self.split_target().1
+    }
+
+    /// Whether the caller's connection was HTTPS: by `x-forwarded-proto`, which Envoy sets or trusts, and by the scheme
+    /// only where that header does not come. What is told in two ways, or not at all, is not HTTPS.
+    pub fn is_https(&self) -> bool {
+        let mut told = self.headers.values("x-forwarded-proto");
+        let scheme = match (told.next(), told.next()) {
+            (None, _) => self.scheme,
+            (Some(scheme), None) => scheme,
+            (Some(_), Some(_)) => return false,
+        };
+        scheme.eq_ignore_ascii_case(b"https")
     }
 
     fn split_target(&self) -> (&'a [u8], Option<&'a [u8]>) {
@@ -136,6 +150,7 @@ mod tests {
             method: b"GET",
             host: b"example.com",
             target: b"/a?api_key=canary",
+            scheme: b"https",
             headers: [(&b"x-api-key"[..], &b"canary"[..])].into_iter().collect(),
             peer: None,
             rule: None,
@@ -155,6 +170,7 @@ mod tests {
                 method: b"GET",
                 host: b"",
                 target,
+                scheme: b"",
                 headers: Headers::default(),
                 peer: None,
                 rule: None,
@@ -164,5 +180,35 @@ mod tests {
         assert_eq!(of(b"/a"), (&b"/a"[..], None));
         assert_eq!(of(b"/a?"), (&b"/a"[..], Some(&b""[..])));
         assert_eq!(of(b"/a?b?c"), (&b"/a"[..], Some(&b"b?c"[..])));
+    }
+
+    #[test]
+    fn the_header_that_envoy_sets_says_whether_it_was_https() {
+        for (scheme, lines, is_https) in [
+            ("https", &[][..], true),
+            ("HTTPS", &[], true),
+            ("http", &[], false),
+            ("", &[], false),
+            ("http", &["https"], true),
+            ("https", &["http"], false),
+            ("https", &[""], false),
+            ("https", &["https", "https"], false),
+            ("https", &["https,http"], false),
+            ("https", &["wss"], false),
+        ] {
+            let headers = lines
+                .iter()
+                .map(|line| (&b"X-Forwarded-Proto"[..], line.as_bytes()));
+            let request = RequestAttributes {
+                method: b"GET",
+                host: b"",
+                target: b"/",
+                scheme: scheme.as_bytes(),
+                headers: headers.collect(),
+                peer: None,
+                rule: None,
+            };
+            assert_eq!(request.is_https(), is_https, "{scheme} {lines:?}");
+        }
     }
 }

@@ -182,6 +182,7 @@ mod tests {
             method: method.as_bytes(),
             host: host.as_bytes(),
             target: target.as_bytes(),
+            scheme: b"https",
             headers: Headers::default(),
             peer: None,
             rule: name.map(str::as_bytes),

@@ -126,6 +126,8 @@ pub struct Policy {
     pub identity: IdentityHeaders,
     /// Whether credentials are removed from what goes upstream.
     pub strip_credentials: bool,
+    /// Whether a valid key that came over plain HTTP is refused.
+    pub require_https: bool,
     /// The realm of challenges.
     pub realm: Realm,
     /// Where the client's address is taken from.
@@ -202,6 +204,7 @@ pub(crate) mod tests {
             ])
             .unwrap(),
             strip_credentials: true,
+            require_https: false,
             realm: Realm::new("keyward").unwrap(),
             client_address: ClientAddress::Peer,
             mode: Mode::Enforce,

@@ -103,6 +103,9 @@ pub(super) struct Explain {
     /// The request's host, with its port if it names one; empty by default
     #[arg(long, value_name = "H", default_value = "", hide_default_value = true)]
     pub(super) host: String,
+    /// The request's scheme, where no x-forwarded-proto is given
+    #[arg(long, value_name = "S", default_value = "https")]
+    pub(super) scheme: String,
     /// A file that holds the secret to present at the first credential place, or - for standard input
     #[arg(long, value_name = "F")]
     pub(super) key_file: Option<PathBuf>,

@@ -190,6 +190,7 @@ impl Request {
             method: arguments.method.as_bytes(),
             host: arguments.host.as_bytes(),
             target: &self.target,
+            scheme: arguments.scheme.as_bytes(),
             headers: lines.collect::<Headers<'_>>(),
             peer: arguments.source_ip,
             rule: arguments.rule.as_deref().map(str::as_bytes),

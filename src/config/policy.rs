@@ -30,6 +30,7 @@ pub(super) fn check(spec: &ConfigSpec, at: &Place<'_>, base: &Path) -> Option<(P
         plans: Plans(plans?),
         identity: headers?,
         strip_credentials: spec.identity.strip_credentials,
+        require_https: spec.require_https,
         realm: realm?,
         client_address: match spec.client_address {
             ClientAddressSpec::Peer => ClientAddress::Peer,

@@ -41,6 +41,9 @@ pub struct ConfigSpec {
     /// The realm in `WWW-Authenticate`.
     #[serde(deserialize_with = "text")]
     pub realm: String,
+    /// Whether a valid key that came over plain HTTP is refused. It goes by `x-forwarded-proto`, which Envoy sets or trusts, and
+    /// by the request's scheme only where that header does not come.
+    pub require_https: bool,
     /// How digests of secrets are made.
     pub digest: DigestSpec,
     /// Where keys come from: exactly one of `file`, `http`, `redis`.
@@ -88,6 +91,7 @@ impl Default for ConfigSpec {
             credentials: vec![header, bearer],
             key_format: KeyFormatSpec::default(),
             realm: defaults::REALM.to_owned(),
+            require_https: false,
             digest: DigestSpec::default(),
             source: SourceSpec {
                 file: Some(FileSpec::default()),

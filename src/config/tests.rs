@@ -109,6 +109,7 @@ credentials:
   - query: api_key
   - cookie: api_key
 realm: my realm
+require_https: true
 digest: {pepper_file: null, accept: [blake3]}
 source: {file: {path: /etc/keys}}
 cache: {capacity: 1, ttl: 0s, negative_capacity: 2, negative_ttl: 1s, stale_if_error: 1h}
@@ -171,6 +172,7 @@ fn every_member_is_taken() {
         (ClientAddress::ExternalAddress, Mode::Observe)
     );
     assert!(!policy.strip_credentials);
+    assert!(policy.require_https);
 }
 
 #[test]
@@ -211,7 +213,7 @@ fn the_effective_configuration_shows_defaults_and_hides_what_came_from_the_envir
         .collect();
     assert_eq!(
         names.join(" "),
-        "server client_address credentials key_format realm digest source cache plans default_plan rules default identity responses limits usage metrics log mode"
+        "server client_address credentials key_format realm require_https digest source cache plans default_plan rules default identity responses limits usage metrics log mode"
     );
 }
 

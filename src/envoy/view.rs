@@ -42,6 +42,7 @@ struct Seen<'a> {
     method: &'a [u8],
     host: &'a [u8],
     target: &'a [u8],
+    scheme: &'a [u8],
     lines: Lines<'a>,
     /// The text of the peer's address, where that is an IP socket's.
     peer: Option<&'a [u8]>,
@@ -110,6 +111,7 @@ impl<'a> Seen<'a> {
                 http_request::METHOD => self.method = field.bytes()?,
                 http_request::PATH => self.target = field.bytes()?,
                 http_request::HOST => self.host = field.bytes()?,
+                http_request::SCHEME => self.scheme = field.bytes()?,
                 http_request::HEADER_MAP => self.header_map(field.bytes()?)?,
                 _ => {}
             }
@@ -132,6 +134,7 @@ impl<'a> Seen<'a> {
             method: self.method,
             host: self.host,
             target: self.target,
+            scheme: self.scheme,
             headers: self.lines.into_lines().into_iter().collect(),
             peer: self.peer.and_then(ip),
             rule: self.rule,
@@ -254,6 +257,7 @@ mod http_request {
     pub(super) const HEADERS: u32 = 3;
     pub(super) const PATH: u32 = 4;
     pub(super) const HOST: u32 = 5;
+    pub(super) const SCHEME: u32 = 6;
     pub(super) const HEADER_MAP: u32 = 13;
 }
 

@@ -47,3 +47,4 @@ mod remote;
 mod services;
 mod shared_places;
 mod support;
+mod transport;

@@ -61,6 +61,10 @@ fn line() -> impl Strategy<Value = (String, String)> {
             &["x-keyward-key-id", "X_Keyward-Key_Id", "x.keyward~key.id", "x|plan", "x-plan", "x_plan", "X_Org_Id", "x_api_key", "x-other"],
             Just("v".to_owned()).boxed(),
         ),
+        2 => of(
+            &["x-forwarded-proto", "X-Forwarded-Proto"],
+            select(vec!["http", "https"]).prop_map(str::to_owned).boxed(),
+        ),
         4 => of(
             &["x-envoy-external-address"],
             select(vec!["10.0.0.1", "10.1.2.3", "2001:db8::9", "11.0.0.1", "nonsense"]).prop_map(str::to_owned).boxed(),
@@ -151,24 +155,30 @@ pub(super) fn requests() -> impl Strategy<Value = NaiveRequest> {
         "2001:db9::1",
     ]);
     (
-        select(vec!["GET", "GET", "POST", "get", "PUT"]),
+        (
+            select(vec!["GET", "GET", "POST", "get", "PUT"]),
+            select(vec!["http", "https"]),
+        ),
         host,
         target,
         vec(line(), 0..4),
         option::weighted(0.9, peer),
         option::weighted(0.1, select(vec!["r0", "r1", "r9", ""])),
     )
-        .prop_map(|(method, host, (mut target, query), lines, peer, rule)| {
-            target.extend(query.unwrap_or_default().into_bytes());
-            NaiveRequest {
-                method: method.to_owned(),
-                host: host.to_owned(),
-                target,
-                lines,
-                peer: peer.map(|address| address.parse().unwrap()),
-                rule: rule.map(str::to_owned),
-            }
-        })
+        .prop_map(
+            |((method, scheme), host, (mut target, query), lines, peer, rule)| {
+                target.extend(query.unwrap_or_default().into_bytes());
+                NaiveRequest {
+                    method: method.to_owned(),
+                    host: host.to_owned(),
+                    target,
+                    scheme,
+                    lines,
+                    peer: peer.map(|address| address.parse().unwrap()),
+                    rule: rule.map(str::to_owned),
+                }
+            },
+        )
 }
 
 /// A request, and in most cases the wish that it present one secret of one of the keys at one of the places.

@@ -88,6 +88,7 @@ pub(super) struct World {
     pub(super) plans: Vec<(String, Texts)>,
     pub(super) identity: Vec<(&'static str, &'static str)>,
     pub(super) strip: bool,
+    pub(super) https: bool,
     pub(super) external_address: bool,
     pub(super) observe: bool,
     pub(super) keys: Vec<NaiveKey>,
@@ -98,6 +99,7 @@ pub(super) struct NaiveRequest {
     pub(super) method: String,
     pub(super) host: String,
     pub(super) target: Vec<u8>,
+    pub(super) scheme: &'static str,
     pub(super) lines: Vec<(String, String)>,
     pub(super) peer: Option<IpAddr>,
     pub(super) rule: Option<String>,
@@ -149,6 +151,7 @@ pub(super) fn world(keys: Vec<NaiveKey>) -> World {
             ("x-keyward-client", "key.client"),
         ],
         strip: true,
+        https: false,
         external_address: false,
         observe: false,
         keys,
@@ -161,6 +164,7 @@ pub(super) fn request(lines: &[(&str, &str)]) -> NaiveRequest {
         method: "GET".to_owned(),
         host: "h".to_owned(),
         target: b"/a".to_vec(),
+        scheme: "http",
         lines: lines
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
@@ -316,6 +320,7 @@ impl World {
             plans: Plans(plans),
             identity: IdentityHeaders::new(identity.collect()).unwrap(),
             strip_credentials: self.strip,
+            require_https: self.https,
             client_address: if self.external_address {
                 ClientAddress::ExternalAddress
             } else {
@@ -342,6 +347,7 @@ impl NaiveRequest {
             method: self.method.as_bytes(),
             host: self.host.as_bytes(),
             target: &self.target,
+            scheme: self.scheme.as_bytes(),
             headers,
             peer: self.peer,
             rule: self.rule.as_deref().map(str::as_bytes),

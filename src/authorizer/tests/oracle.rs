@@ -59,11 +59,18 @@ pub(super) fn decide(world: &World, request: &NaiveRequest, now: i64) -> Expecte
         return of("unknown_key", None);
     };
     let reason = invalid(key, from, until, now)
+        .or_else(|| insecure(world, request))
         .or_else(|| odd_path(&chosen, key, request))
         .or_else(|| closed(world, &chosen))
         .or_else(|| wrong_place(world, key, request))
         .or_else(|| unmet(world, &chosen, key));
     of(reason.unwrap_or("allowed"), Some(key))
+}
+
+fn insecure(world: &World, request: &NaiveRequest) -> Option<&'static str> {
+    let told = texts::joined(&request.lines, "x-forwarded-proto");
+    let scheme = told.unwrap_or(request.scheme.to_owned());
+    (world.https && scheme != "https").then_some("insecure_transport")
 }
 
 fn is_public(world: &World, chosen: &Chosen<'_>) -> bool {

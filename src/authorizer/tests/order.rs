@@ -39,6 +39,7 @@ const STEPS: &[(&str, Fault)] = &[
     ("key_expired", |world, _| {
         world.keys[0].secrets[0].until = Some(0);
     }),
+    ("insecure_transport", |world, _| world.https = true),
     ("malformed_path", |world, request| {
         request.target = b"/a/../b".to_vec();
         let paths = &mut world.keys[0].paths;

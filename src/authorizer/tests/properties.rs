@@ -158,7 +158,7 @@ proptest! {
     #[test]
     fn any_bytes_get_a_decision(
         world in random::worlds(),
-        (method, host, target, rule) in any::<(Vec<u8>, Vec<u8>, Vec<u8>, Option<Vec<u8>>)>(),
+        (method, host, target, scheme, rule) in any::<(Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>, Option<Vec<u8>>)>(),
         slash in any::<bool>(),
         lines in proptest::collection::vec(
             (prop::sample::select(vec!["x-api-key", "authorization", "cookie", "x-envoy-external-address", "\u{fffd}", ""]),
@@ -172,6 +172,7 @@ proptest! {
             method: &method,
             host: &host,
             target: &target,
+            scheme: &scheme,
             headers: lines.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())).collect(),
             peer,
             rule: rule.as_deref(),

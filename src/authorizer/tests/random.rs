@@ -196,7 +196,7 @@ pub(super) fn worlds() -> impl Strategy<Value = World> {
             vec![true, false],
         ]),
         select(vec!["require-key", "require-key", "allow-anyone", "deny"]),
-        prop::bool::weighted(0.8),
+        (prop::bool::weighted(0.8), prop::bool::weighted(0.2)),
         any::<bool>(),
         prop::bool::weighted(0.2),
     );
@@ -205,7 +205,7 @@ pub(super) fn worlds() -> impl Strategy<Value = World> {
     let lists = (places, vec(rule(), 0..4), identity, vec(key(), 0..5));
     (lists, settings, some_of(&["s1", "s2"], 2)).prop_map(|(lists, settings, gold)| {
         let ((places, prefix), mut rules, identity, keys) = lists;
-        let (accept, default, strip, external_address, observe) = settings;
+        let (accept, default, (strip, https), external_address, observe) = settings;
         for (number, rule) in rules.iter_mut().enumerate() {
             rule.name = format!("r{number}");
         }
@@ -218,6 +218,7 @@ pub(super) fn worlds() -> impl Strategy<Value = World> {
             plans: vec![("gold".to_owned(), gold), ("silver".to_owned(), vec![])],
             identity,
             strip,
+            https,
             external_address,
             observe,
             keys: loadable(keys),

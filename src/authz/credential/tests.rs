@@ -39,6 +39,7 @@ fn request<'a>(target: &'a str, lines: &'a [(&str, &str)]) -> RequestAttributes<
         method: b"GET",
         host: b"h",
         target: target.as_bytes(),
+        scheme: b"https",
         headers,
         peer: None,
         rule: None,

@@ -52,6 +52,7 @@ fn request<'a>(lines: &[(&'a str, &'a str)]) -> RequestAttributes<'a> {
         method: b"GET",
         host: b"h",
         target: b"/p?api_key=K&b=1",
+        scheme: b"https",
         headers,
         peer: None,
         rule: None,

@@ -33,6 +33,7 @@ fn our_request(address: our_core::address::Address) -> our_auth::CheckRequest {
                     headers: [("a".to_owned(), "b".to_owned())].into(),
                     path: "/p?q".into(),
                     host: "h:1".into(),
+                    scheme: "http".into(),
                     header_map: Some(our_core::HeaderMap {
                         headers: vec![line("c", "d", b""), line("e", "", b"\xff")],
                     }),
@@ -161,8 +162,8 @@ fn a_request_means_the_same_by_name_to_envoys_own_types() {
     );
     let http = attributes.request.unwrap().http.unwrap();
     assert_eq!(
-        (&*http.method, &*http.path, &*http.host),
-        ("GET", "/p?q", "h:1")
+        (&*http.method, &*http.path, &*http.host, &*http.scheme),
+        ("GET", "/p?q", "h:1", "http")
     );
     assert_eq!(http.headers, [("a".to_owned(), "b".to_owned())].into());
     let lines = http.header_map.unwrap().headers;

@@ -22,6 +22,7 @@ struct Facts {
     method: Vec<u8>,
     host: Vec<u8>,
     target: Vec<u8>,
+    scheme: Vec<u8>,
     map: Lines,
     listed: Lines,
     peer: Option<IpAddr>,
@@ -42,6 +43,7 @@ fn viewed(bytes: &[u8], listed: usize) -> Result<Option<Facts>, Malformed> {
             method: request.method.to_vec(),
             host: request.host.to_vec(),
             target: request.target.to_vec(),
+            scheme: request.scheme.to_vec(),
             map,
             listed,
             peer: request.peer,
@@ -97,6 +99,7 @@ macro_rules! facts {
                     method: http.method.into(),
                     host: http.host.into(),
                     target: http.path.into(),
+                    scheme: http.scheme.into(),
                     map,
                     listed: listed.collect(),
                     peer,
@@ -168,7 +171,7 @@ prop_compose! {
 
 prop_compose! {
     fn http()(
-        (id, method, path, host, body) in (text(), text(), text(), text(), text()),
+        (id, method, path, host, scheme, body) in (text(), text(), text(), text(), text(), text()),
         headers in prop_oneof![9 => hash_map(text(), text(), 0..12), 1 => hash_map(text(), text(), 60..90)],
         listed in option::of(vec((text(), text(), vec(any::<u8>(), 0..4)), 0..20)),
         size in any::<i64>(),
@@ -180,7 +183,7 @@ prop_compose! {
             their_core::HeaderMap { headers: lines.collect() }
         });
         their_auth::attribute_context::HttpRequest {
-            id, method, path, host, headers, header_map, size, body, raw_body, ..Default::default()
+            id, method, path, host, scheme, headers, header_map, size, body, raw_body, ..Default::default()
         }
     }
 }
