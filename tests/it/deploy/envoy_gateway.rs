@@ -5,7 +5,6 @@
 use serde_yaml::{Mapping, Value};
 
 use crate::support::bootstrap::{Bootstrap, Listener, yaml};
-use crate::support::browser::Browser;
 use crate::support::envoy::Envoy;
 use crate::support::http1;
 use crate::support::keyfile::KeyFile;
@@ -16,6 +15,7 @@ use crate::support::scene::{IDENTITY, keys_without_plans, secret, spellings};
 use crate::support::upstream::Upstream;
 
 use super::deployed;
+use super::envoy::browsers::a_gateway_serves_them;
 
 const FILTER: &str = "envoy.filters.http.ext_authz/securitypolicy/edge/keyward";
 
@@ -294,17 +294,7 @@ async fn paths_are_one_reading_for_all() {
 #[tokio::test]
 async fn a_script_of_a_named_origin_calls_and_reads_denials() {
     let edge = with_keyward().await;
-    let with_key = Ask::get("/v1/orders").key(&secret("bare"));
-    let browser = Browser::of("https://app.example.com", edge.envoy.at("gateway"));
-    assert_eq!(browser.fetch(&with_key).await.unwrap().status, 200);
-    let received = edge.upstream.take_one();
-    assert_eq!(received.method, "GET", "no preflight");
-    let refused = browser.fetch(&Ask::get("/v1/orders")).await.unwrap();
-    assert_eq!(refused.status, 401);
-    assert_eq!(refused.all("www-authenticate").len(), 1, "{refused:?}");
-    let other = Browser::of("https://evil.example", edge.envoy.at("gateway"));
-    assert!(other.fetch(&with_key).await.is_err());
-    assert!(edge.upstream.take().is_empty());
+    a_gateway_serves_them(edge.envoy.at("gateway"), &edge.upstream).await;
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use crate::support::scene::{IDENTITY, keys_without_plans, secret, spellings};
 use crate::support::upstream::Upstream;
 
 use super::deployed;
+use super::envoy::browsers::a_gateway_serves_them;
 
 mod losses;
 
@@ -319,18 +320,10 @@ async fn paths_and_hosts_are_one_reading_for_all() {
 #[tokio::test]
 async fn a_script_of_a_named_origin_calls_and_reads_denials() {
     let mesh = with_keyward().await;
-    let with_key = Ask::get("/v1/orders").key(&secret("bare"));
-    let browser = Browser::of("https://app.example.com", mesh.envoy.at("gateway"));
-    assert_eq!(browser.fetch(&with_key).await.unwrap().status, 200);
-    let received = mesh.upstream.take_one();
-    assert_eq!(received.method, "GET", "no preflight");
-    let refused = browser.fetch(&Ask::get("/v1/orders")).await.unwrap();
-    assert_eq!(refused.status, 401);
-    assert_eq!(refused.all("www-authenticate").len(), 1, "{refused:?}");
-    let other = Browser::of("https://evil.example", mesh.envoy.at("gateway"));
-    assert!(other.fetch(&with_key).await.is_err());
+    a_gateway_serves_them(mesh.envoy.at("gateway"), &mesh.upstream).await;
     // With Istio's own filter alone.
     let unpatched = Browser::of("https://app.example.com", mesh.envoy.at("unpatched"));
+    let with_key = Ask::get("/v1/orders").key(&secret("bare"));
     assert!(unpatched.fetch(&with_key).await.is_err());
     assert!(mesh.upstream.take().is_empty());
 }

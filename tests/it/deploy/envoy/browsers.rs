@@ -1,6 +1,8 @@
 //! CORS: a script of an origin that is named may call with a key and read what it is told, a denial too; one of another origin
 //! may not, and nothing of it gets past Envoy. A browser's rules are in `support::browser`.
 
+use std::net::SocketAddr;
+
 use crate::support::bootstrap::{Bootstrap, Listener};
 use crate::support::browser::Browser;
 use crate::support::envoy::Envoy;
@@ -14,6 +16,20 @@ use crate::support::upstream::Upstream;
 
 /// The one that the shipped file names.
 const NAMED: &str = "https://app.example.com";
+
+/// What every gateway does for scripts, with the key `bare` of the scene and the origin that its files name.
+pub async fn a_gateway_serves_them(to: SocketAddr, upstream: &Upstream) {
+    let with_key = Ask::get("/v1/orders").key(&secret("bare"));
+    let browser = Browser::of(NAMED, to);
+    assert_eq!(browser.fetch(&with_key).await.unwrap().status, 200);
+    assert_eq!(upstream.take_one().method, "GET", "no preflight");
+    let refused = browser.fetch(&Ask::get("/v1/orders")).await.unwrap();
+    assert_eq!(refused.status, 401);
+    assert_eq!(refused.all("www-authenticate").len(), 1, "{refused:?}");
+    let other = Browser::of("https://evil.example", to);
+    assert!(other.fetch(&with_key).await.is_err());
+    assert!(upstream.take().is_empty());
+}
 
 /// `shipped`; and `behind`, with the filter behind `ext_authz`, where it is of no use.
 fn listeners(bootstrap: Bootstrap) -> Bootstrap {
