@@ -22,21 +22,34 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Gives the crate `KEYWARD_REVISION`: that of the environment, for builds without git, else that of the checkout.
+///
+/// And `KEYWARD_VERSION`, which is the crate's version and the revision.
 fn note_revision() {
     println!("cargo:rerun-if-env-changed=KEYWARD_REVISION");
-    if env::var_os("KEYWARD_REVISION").is_some() || !Path::new(GIT_LOG).exists() {
-        return;
+    let revision = env::var_os("KEYWARD_REVISION").and_then(|name| name.into_string().ok());
+    let revision = revision.or_else(revision_of_checkout);
+    let version = env!("CARGO_PKG_VERSION");
+    let version = match &revision {
+        Some(revision) => format!("{version} ({revision})"),
+        None => version.to_owned(),
+    };
+    println!("cargo:rustc-env=KEYWARD_VERSION={version}");
+    if let Some(revision) = revision {
+        println!("cargo:rustc-env=KEYWARD_REVISION={revision}");
+    }
+}
+
+fn revision_of_checkout() -> Option<String> {
+    if !Path::new(GIT_LOG).exists() {
+        return None;
     }
     println!("cargo:rerun-if-changed={GIT_LOG}");
     let head = Command::new("git")
         .args(["rev-parse", "--short=12", "HEAD"])
-        .output();
-    if let Ok(head) = head
-        && head.status.success()
-        && let Ok(revision) = String::from_utf8(head.stdout)
-    {
-        println!("cargo:rustc-env=KEYWARD_REVISION={}", revision.trim());
-    }
+        .output()
+        .ok()?;
+    let revision = String::from_utf8(head.stdout).ok()?;
+    head.status.success().then(|| revision.trim().to_owned())
 }
 
 fn compile_protos() -> Result<(), Box<dyn Error>> {

@@ -8,10 +8,11 @@ mod command;
 mod explain;
 mod health;
 mod keys;
+mod report;
 mod schema;
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,13 +21,14 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser};
 
 use self::command::{Arguments, Command, ConfigFile};
+use self::report::{note, report};
 use crate::authz::key_map::KeyMap;
 use crate::config::{Config, ConfigError};
 use crate::keys::append::AppendError;
-use crate::keys::chain::chain;
 use crate::keys::file::LoadError;
 use crate::keys::redis::RedisKeysError;
 use crate::keys::source::SourceError;
+use crate::observe::log::LogFormat;
 use crate::server::{self, ServeError, SourceFilesError, TlsError};
 
 /// The environment variable that names the configuration where no argument does; empty is as good as unset.
@@ -45,6 +47,8 @@ enum Outcome {
     Success,
     /// Denied: 4.
     Denied,
+    /// Something is wrong that is told already: that exit code.
+    Told(u8),
 }
 
 /// Why a command could not do its work.
@@ -68,6 +72,9 @@ enum Error {
     Serve(#[from] ServeError),
     #[error(transparent)]
     Certificates(#[from] TlsError),
+    /// Told as lines of a JSON log.
+    #[error("{0}")]
+    AsLog(Box<Error>),
     /// Each printed as if it were alone.
     #[error("{} things are wrong", .0.len())]
     Several(Vec<Error>),
@@ -118,6 +125,7 @@ impl Error {
             | Self::SourceFiles(_)
             | Self::Certificates(_) => 3,
             Self::Several(errors) => errors.iter().map(Self::exit_code).max().unwrap_or(1),
+            Self::AsLog(error) => error.exit_code(),
             Self::Append(error) => bad_file(error.is_bad_file()),
             Self::Serve(error) => bad_file(error.is_bad_configuration()),
         }
@@ -142,6 +150,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match dispatch(arguments.command, &mut io::stdout()) {
         Ok(Outcome::Success) => ExitCode::SUCCESS,
         Ok(Outcome::Denied) => ExitCode::from(4),
+        Ok(Outcome::Told(code)) => ExitCode::from(code),
         Err(error) => {
             mind_colour(io::stderr().is_terminal());
             report(&error);
@@ -180,10 +189,7 @@ fn without_secrets(error: &mut clap::Error) -> &clap::Error {
 
 fn dispatch(command: Command, out: &mut impl Write) -> Result<Outcome, Error> {
     match command {
-        Command::Serve(config) => {
-            server::run(&find_config(&config)?, environment)?;
-            Ok(Outcome::Success)
-        }
+        Command::Serve(config) => serve(&config),
         Command::CheckConfig(arguments) => check_config::run(&arguments, out),
         Command::Explain(arguments) => explain::run(&arguments, out),
         Command::Keys { command } => keys::run(&command, out),
@@ -199,24 +205,18 @@ fn dispatch(command: Command, out: &mut impl Write) -> Result<Outcome, Error> {
     }
 }
 
-/// Prints an error with its causes on stderr, each problem on a line of its own.
-fn report(error: &Error) {
-    if let Error::Several(errors) = error {
-        errors.iter().for_each(report);
-        return;
+/// Serves until told to stop. Why it cannot, or no longer, is told as the log tells things: by lines of text or of JSON.
+fn serve(config: &ConfigFile) -> Result<Outcome, Error> {
+    let mut format = LogFormat::default();
+    let ended =
+        find_config(config).and_then(|file| Ok(server::run(&file, environment, &mut format)?));
+    match ended {
+        Ok(()) => Ok(Outcome::Success),
+        Err(error) if format.is_json(io::stderr().is_terminal()) => {
+            Err(Error::AsLog(Box::new(error)))
+        }
+        Err(error) => Err(error),
     }
-    let mut stderr = anstream::stderr().lock();
-    let text = chain(error);
-    for line in text.lines() {
-        let red = anstyle::AnsiColor::Red.on_default().bold();
-        let _ = writeln!(stderr, "{red}error:{red:#} {line}");
-    }
-}
-
-/// Tells on stderr what a person should know of a command that goes on.
-fn note(text: &str) {
-    let bold = anstyle::Style::new().bold();
-    _ = writeln!(anstream::stderr().lock(), "{bold}note:{bold:#} {text}");
 }
 
 /// The value of an environment variable; `None` if it is unset or not UTF-8.

@@ -2,8 +2,8 @@
 //!
 //! What the operator wrote is a [`spec::ConfigSpec`], which knows names and types and every default; what the
 //! program uses is a [`Config`], which cannot be wrong: its parts are `authz` types and checked ones of this
-//! room. Nothing here listens, watches or logs. The one file that is read besides the configuration is
-//! the pepper, for a digest cannot be made without it; certificates are read by who serves with them.
+//! room. Nothing here listens, watches or logs. Besides the configuration the pepper is read, for a digest cannot be
+//! made without it, and for warnings alone the files of passwords and tokens; certificates are read by who serves with them.
 //!
 //! An empty file is an error, since it is what a file being written looks like; `{}` is a configuration of defaults.
 
@@ -14,8 +14,9 @@ use std::sync::Arc;
 use schemars::Schema;
 
 use crate::authz::snapshot::Policy;
+use crate::keys::named_file::NamedFile;
 use crate::observe::log::LogSettings;
-use crate::yaml::{self, Environment, Place, Problems, ReadError};
+use crate::yaml::{self, Environment, Place, Problem, Problems, ReadError};
 
 pub mod defaults;
 pub mod spec;
@@ -29,7 +30,9 @@ mod policy;
 mod remote;
 mod rules;
 mod server;
+mod shadowed;
 mod source;
+mod warnings;
 
 #[cfg(test)]
 mod tests;
@@ -43,7 +46,6 @@ use spec::ConfigSpec;
 const NOT_SUPPORTED_YET: &str = "not supported yet";
 
 /// A configuration, checked.
-#[derive(Debug)]
 pub struct Config {
     /// Listeners, and how they end.
     pub server: ServerConfig,
@@ -57,9 +59,19 @@ pub struct Config {
     pub log: LogSettings,
     /// How requests are decided.
     pub policy: Arc<Policy>,
+    /// What its operator should be told of it, in the order of the file.
+    pub warnings: Vec<Problem>,
     spec: ConfigSpec,
     pepper: digest::Pepper,
     effective: serde_json::Value,
+    source_place: String,
+}
+
+/// Shows what is effective, in which no value is from the environment.
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Config").field(&self.effective).finish()
+    }
 }
 
 /// A configuration that cannot be used.
@@ -140,8 +152,14 @@ impl Config {
     /// With all that is wrong in it.
     pub fn parse(file: &Path, text: &str, env: &Environment<'_>) -> Result<Self, Problems> {
         let base = file.parent().unwrap_or(Path::new(""));
-        let check = |spec: ConfigSpec, top: &Place<'_>| Parts::check(spec, top, base);
-        let (parts, source) = yaml::convert_with_env(file, text, env, check)?;
+        let check = |spec: ConfigSpec, top: &Place<'_>| {
+            let parts = Parts::check(spec, top, base)?;
+            warnings::note(&parts, top);
+            Some(parts)
+        };
+        let converted = yaml::convert_with_env(file, text, env, check)?;
+        let parts = converted.value;
+        let effective = effective::write(&parts.spec, converted.source.substituted());
         Ok(Self {
             server: parts.server,
             source: parts.source,
@@ -149,7 +167,9 @@ impl Config {
             metrics_max_keys: parts.spec.metrics.max_keys,
             log: parts.spec.log.settings(),
             policy: Arc::new(parts.policy),
-            effective: effective::write(&parts.spec, source.substituted()),
+            warnings: converted.warnings,
+            source_place: effective::source_place(&effective, base),
+            effective,
             spec: parts.spec,
             pepper: parts.pepper,
         })
@@ -176,6 +196,11 @@ impl Config {
     /// which it has the names, and a value that came from the environment is shown as the file has it, `${NAME}`.
     pub fn effective(&self) -> &serde_json::Value {
         &self.effective
+    }
+
+    /// Where keys come from, as it may be told: what came from the environment as the file has it, and URLs without their query.
+    pub fn source_place(&self) -> &str {
+        &self.source_place
     }
 }
 

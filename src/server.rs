@@ -28,6 +28,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
+use std::io::IsTerminal as _;
+
 use anstream::{AutoStream, ColorChoice};
 
 pub use self::error::ServeError;
@@ -41,7 +43,7 @@ use self::orders::Orders;
 use self::tls::Tls;
 use crate::authz::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::observe::log::Log;
+use crate::observe::log::{Console, Log, LogFormat};
 
 /// Threads that serve, at most: a sidecar's share of a machine. Beyond a few, checks cost more for being spread than they
 /// gain. Never more than there are cores: two on one take turns of milliseconds, which checks wait for.
@@ -67,17 +69,23 @@ pub fn check_certificates(config: &Config) -> Result<(), TlsError> {
 /// SIGTERM and SIGINT drain; a SIGINT during the drain ends it at once, as a failure, for checks may have been cut off.
 /// SIGHUP reloads.
 ///
+/// `format` becomes that of the configuration's log once that is known, so that whoever tells of an error can tell it likewise.
+///
 /// # Errors
 /// When the configuration or the keys cannot be used, an address cannot be listened on, or a part of the server fails.
-pub fn run(config_file: &Path, env: Environment) -> Result<(), ServeError> {
+pub fn run(config_file: &Path, env: Environment, format: &mut LogFormat) -> Result<(), ServeError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let taken = files::read_config(config_file, env);
     let (config, config_file) = followed::split(config_file, taken);
     let config = config?;
+    *format = config.log.format;
 
-    // Only on a terminal, and never with NO_COLOR.
-    let colour = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
-    let (log, _flush) = Log::start(config.log, colour, Arc::clone(&clock), std::io::stderr());
+    let console = Console {
+        is_terminal: std::io::stderr().is_terminal(),
+        // Only on a terminal, and never with NO_COLOR.
+        colour: AutoStream::choice(&std::io::stderr()) != ColorChoice::Never,
+    };
+    let (log, _flush) = Log::start(config.log, console, Arc::clone(&clock), std::io::stderr());
     log.install().map_err(|_| ServeError::LogTaken)?;
     // Fails where there is one already, which is as good.
     _ = rustls::crypto::ring::default_provider().install_default();
@@ -96,7 +104,7 @@ pub fn run(config_file: &Path, env: Environment) -> Result<(), ServeError> {
             config,
             config_file,
             env,
-            log,
+            log: log.clone(),
             clock,
         })
         .await?
@@ -105,6 +113,7 @@ pub fn run(config_file: &Path, env: Environment) -> Result<(), ServeError> {
     });
     // What still blocks is reading files for a snapshot that nobody will use.
     runtime.shutdown_background();
+    log.tell_all_left_out();
     ended
 }
 

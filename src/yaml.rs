@@ -59,6 +59,7 @@ mod scalar;
 mod shape;
 mod strict;
 mod substitute;
+mod syntax;
 mod tree;
 mod units;
 
@@ -67,6 +68,7 @@ pub(crate) mod tests;
 
 pub use checker::{Checker, Place};
 pub use members::{Free, Members, not_null, text};
+pub use parsed::Converted;
 pub use problem::{MAX_PROBLEMS, Position, Problem, Problems, Segment, YamlPath};
 pub use substitute::Environment;
 pub use units::{DurationSpec, InvalidUnit, SizeSpec, TimeSpec};
@@ -179,8 +181,7 @@ pub fn convert<T: DeserializeOwned, U>(
     text: &str,
     conversion: impl FnOnce(T, &Place<'_>) -> Option<U>,
 ) -> Result<U, Problems> {
-    let (converted, _) = read_document(file, text, None)?.convert(conversion)?;
-    Ok(converted)
+    Ok(read_document(file, text, None)?.convert(conversion)?.value)
 }
 
 /// As [`convert`], with `${NAME}` and `${NAME:-default}` in strings replaced from `env`. What is replaced may become a number or
@@ -193,7 +194,7 @@ pub fn convert_with_env<'t, T: DeserializeOwned, U>(
     text: &'t str,
     env: &Environment<'_>,
     conversion: impl FnOnce(T, &Place<'_>) -> Option<U>,
-) -> Result<(U, Source<'t>), Problems> {
+) -> Result<Converted<'t, U>, Problems> {
     read_document(file, text, Some(env))?.convert(conversion)
 }
 
@@ -206,6 +207,10 @@ fn read_document<'t, T: DeserializeOwned>(
     source.refuse_empty()?;
     if let Some(env) = env.filter(|_| text.contains("${")) {
         return source.read_tree(Some(env));
+    }
+    if source.text.contains(tree::MERGE_KEY) {
+        // `serde_yaml` takes a merge key for a member's name.
+        return source.read_tree(None);
     }
     if may_nest_deep(source.text) {
         Tree::read(source.text, None).map_err(|flaw| Problems::from(source.problem(flaw)))?;
@@ -268,6 +273,17 @@ impl<'t> Source<'t> {
     /// Where the value at `path` begins, or the nearest one around it that the document has. Reads the text again the first time.
     pub fn locate(&self, path: &YamlPath) -> Option<Position> {
         self.tree().map(|tree| tree.locate(path))
+    }
+
+    /// As [`Self::locate`], of the name of the member at `path`.
+    fn locate_name(&self, path: &YamlPath) -> Option<Position> {
+        self.tree().map(|tree| tree.locate_name(path))
+    }
+
+    /// What the file has at `path`, where its value came from the environment.
+    fn written(&self, path: &YamlPath) -> Option<&str> {
+        // A document with references was read as a tree; for no other it is worth making one.
+        self.tree.get()?.as_ref()?.written(path)
     }
 
     /// The document with positions, unless its syntax is wrong.

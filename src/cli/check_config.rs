@@ -1,24 +1,58 @@
 //! `keyward check-config`: loads configuration, keys and certificates as `serve` would, asks a remote source once, and reports
-//! every problem.
+//! every problem, and what `serve` would warn of.
 //!
 //! Problems of the configuration come first and alone, for it says where the others are, and keys are judged by its
-//! plans and identity headers.
+//! plans and identity headers. As JSON everything is one object on stdout, valid or not.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::command::{CheckConfig, Format};
-use super::{Error, Outcome, find_config, load_config, load_keys, print, runtime};
+use super::report::{problem, problems, warn};
+use super::{Error, Outcome, find_config, load_keys, print, runtime};
 use crate::authz::clock::{Clock, SystemClock};
+use crate::authz::key_map::KeyMap;
 use crate::config::Config;
 use crate::server::{self, Remote};
 
-/// Loads them, and says in a line what they hold.
+/// A configuration that can be used, and what was found with it.
+struct Checked {
+    file: PathBuf,
+    config: Config,
+    keys: Option<KeyMap>,
+    errors: Vec<Error>,
+}
+
+/// Checks them, and tells what they hold and what is wrong.
 pub(super) fn run(arguments: &CheckConfig, out: &mut impl Write) -> Result<Outcome, Error> {
+    let checked = check(arguments);
+    match arguments.output.output {
+        Format::Text => tell(checked?, arguments.offline, out),
+        Format::Json => {
+            let (told, code) = match &checked {
+                Ok(checked) => (checked.to_json(), exit_code(&checked.errors)),
+                Err(error) => {
+                    let problems = problems(std::slice::from_ref(error));
+                    let told = json!({"valid": false, "problems": problems, "warnings": []});
+                    (told, error.exit_code())
+                }
+            };
+            print(out, format!("{told}\n").as_bytes())?;
+            Ok(if code == 0 {
+                Outcome::Success
+            } else {
+                Outcome::Told(code)
+            })
+        }
+    }
+}
+
+fn check(arguments: &CheckConfig) -> Result<Checked, Error> {
     let file = find_config(&arguments.config)?;
-    let config = load_config(&arguments.config)?;
+    let config = Config::load(&file, &super::environment)?;
     let mut errors = Vec::new();
     let keys = load_keys(&config).unwrap_or_else(|error| {
         errors.push(error);
@@ -30,36 +64,12 @@ pub(super) fn run(arguments: &CheckConfig, out: &mut impl Write) -> Result<Outco
     if let Err(error) = check_source(&config, arguments.offline) {
         errors.push(error);
     }
-    match errors.pop() {
-        None => {}
-        Some(error) if errors.is_empty() => return Err(error),
-        Some(error) => {
-            errors.push(error);
-            return Err(Error::Several(errors));
-        }
-    }
-    let (rules, plans) = (config.policy.rules.list.len(), config.policy.plans.0.len());
-    let (file, source) = (file.display().to_string(), config.source.to_string());
-    let text = match arguments.output.output {
-        Format::Text => {
-            let keys = match (&keys, arguments.offline) {
-                (Some(keys), _) => format!("{} keys in {source}", keys.len()),
-                (None, true) => format!("keys at {source}, which was not asked"),
-                (None, false) => format!("keys at {source}, which answers"),
-            };
-            format!("{file}: valid; {rules} rules, {plans} plans, {keys}")
-        }
-        Format::Json => json!({
-            "config": file,
-            "source": source,
-            "rules": rules,
-            "plans": plans,
-            "keys": keys.map(|keys| keys.len()),
-        })
-        .to_string(),
-    };
-    print(out, format!("{text}\n").as_bytes())?;
-    Ok(Outcome::Success)
+    Ok(Checked {
+        file,
+        config,
+        keys,
+        errors,
+    })
 }
 
 /// Reads what a remote source needs and, unless `offline`, asks it.
@@ -73,4 +83,50 @@ fn check_source(config: &Config, offline: bool) -> Result<(), Error> {
         kind: config.source.kind(),
         source,
     })
+}
+
+fn exit_code(errors: &[Error]) -> u8 {
+    errors.iter().map(Error::exit_code).max().unwrap_or(0)
+}
+
+fn tell(checked: Checked, offline: bool, out: &mut impl Write) -> Result<Outcome, Error> {
+    for warning in &checked.config.warnings {
+        warn(&warning.to_string());
+    }
+    if !checked.errors.is_empty() {
+        return Err(Error::Several(checked.errors));
+    }
+    let (file, source) = (checked.file.display(), checked.config.source_place());
+    let (rules, plans) = checked.counts();
+    let keys = match (&checked.keys, offline) {
+        (Some(keys), _) => format!("{} keys in {source}", keys.len()),
+        (None, true) => format!("keys at {source}, which was not asked"),
+        (None, false) => format!("keys at {source}, which answers"),
+    };
+    let text = format!("{file}: valid; {rules} rules, {plans} plans, {keys}\n");
+    print(out, text.as_bytes())?;
+    Ok(Outcome::Success)
+}
+
+impl Checked {
+    /// How many rules and plans there are.
+    fn counts(&self) -> (usize, usize) {
+        let policy = &self.config.policy;
+        (policy.rules.list.len(), policy.plans.0.len())
+    }
+
+    fn to_json(&self) -> Value {
+        let (rules, plans) = self.counts();
+        let warnings: Vec<Value> = self.config.warnings.iter().map(problem).collect();
+        json!({
+            "valid": self.errors.is_empty(),
+            "problems": problems(&self.errors),
+            "warnings": warnings,
+            "config": self.file.display().to_string(),
+            "source": self.config.source_place(),
+            "rules": rules,
+            "plans": plans,
+            "keys": self.keys.as_ref().map(KeyMap::len),
+        })
+    }
 }

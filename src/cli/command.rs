@@ -3,6 +3,7 @@
 //! Nothing is done here. Secrets are never arguments, for arguments show in process lists and shell histories; where a
 //! command takes one, it reads it from a file or from standard input.
 
+mod examples;
 mod keys;
 
 use std::net::{IpAddr, SocketAddr};
@@ -11,11 +12,14 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-pub(super) use keys::{AllKeys, KeysCommand, KeysPlace, NamedKey, NewKey, RotateKey};
+pub(super) use keys::{AllKeys, KeyState, KeysCommand, KeysPlace, NamedKey, NewKey, RotateKey};
+
+/// The version and, where the build was told, the revision of the sources.
+const VERSION: &str = env!("KEYWARD_VERSION");
 
 /// An authorization server for Envoy: API keys, decided in a sidecar.
 #[derive(Debug, Parser)]
-#[command(name = "keyward", version, about)]
+#[command(name = "keyward", version = VERSION, about, after_help = examples::KEYWARD)]
 pub(super) struct Arguments {
     /// What to do.
     #[command(subcommand)]
@@ -26,25 +30,32 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run the server
+    #[command(after_help = examples::SERVE)]
     Serve(ConfigFile),
     /// Load configuration, keys and certificates as serve would, and report every problem
+    #[command(after_help = examples::CHECK_CONFIG)]
     CheckConfig(CheckConfig),
     /// Decide one request offline and print why, step by step; exit 0 if it is allowed, 4 if not
+    #[command(after_help = examples::EXPLAIN)]
     Explain(Explain),
     /// Manage keys in a file or in Redis
+    #[command(after_help = examples::KEYS)]
     Keys {
         /// What to do with keys.
         #[command(subcommand)]
         command: KeysCommand,
     },
     /// Ask the admin address for /readyz, for exec probes; exit 0 if it is ready
+    #[command(after_help = examples::HEALTH)]
     Health(Health),
     /// Print a JSON Schema, for editors
+    #[command(after_help = examples::SCHEMA)]
     Schema {
         /// Of which file.
         file: SchemaOf,
     },
     /// Print a completion script for a shell
+    #[command(after_help = examples::COMPLETIONS)]
     Completions {
         /// Which shell.
         shell: Shell,

@@ -222,7 +222,8 @@ fn read_secret(file: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
         fs::File::open(file).and_then(|file| file.take(limit).read_to_end(&mut secret))
     };
     read.map_err(|source| Error::Io {
-        what: format!("read the secret from {}", file.display()),
+        // Nothing of its name: whoever gives the secret itself for it must not find it in a log.
+        what: "read the file that --key-file names".to_owned(),
         source,
     })?;
     while matches!(secret.last(), Some(b'\r' | b'\n')) {

@@ -54,6 +54,9 @@ pub const MCP_DENIAL_STATUS: u16 = 200;
 /// The zone in which days, weeks and months of quotas begin.
 pub const LIMITS_TIME_ZONE: &str = "UTC";
 
+/// Denied decisions logged a second for each reason, a number: enough to see who is denied and why, and 20 KiB a second.
+pub const LOG_MAX_DENIED: u32 = 100;
+
 /// A header credential that most API gateways know.
 pub const KEY_HEADER: &str = "x-api-key";
 

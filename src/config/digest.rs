@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::NOT_SUPPORTED_YET;
 use super::server::file;
 use super::spec::{DigestKindSpec, DigestSpec};
+use super::warnings::note_oddity;
 use crate::authz::digest::{self, DigestKind, Digester, InvalidDigester, PEPPER_MIN_BYTES};
 use crate::yaml::Place;
 
@@ -99,6 +100,7 @@ fn read_pepper(path: &str, at: &Place<'_>, base: &Path) -> Option<(digest::Peppe
             return None;
         }
     };
+    note_oddity(&content, &path, at);
     let pepper = digest::Pepper::new(&content);
     if pepper.is_none() {
         at.problem_with_help(

@@ -3,6 +3,8 @@
 //! Secrets stand in files, of which the configuration has the names, or come from the environment; what came from there
 //! is shown as the file has it.
 
+use std::path::Path;
+
 use schemars::Schema;
 use serde_json::{Value, json};
 
@@ -29,6 +31,28 @@ pub(super) fn write(spec: &ConfigSpec, substituted: Vec<(YamlPath, String)>) -> 
         }
     }
     value
+}
+
+/// Where an effective configuration, whose paths are relative to `base`, has its keys. A query is left out: it may hold a secret.
+pub(super) fn source_place(effective: &Value, base: &Path) -> String {
+    let text = |pointer: &str| effective.pointer(pointer).and_then(Value::as_str);
+    let list = |pointer: &str| effective.pointer(pointer).and_then(Value::as_array);
+    if let Some(path) = text("/source/file/path") {
+        return base.join(path).display().to_string();
+    }
+    if let Some(url) = text("/source/http/url") {
+        return url.split('?').next().unwrap_or_default().to_owned();
+    }
+    if let Some(url) = text("/source/redis/url") {
+        return url.to_owned();
+    }
+    let nodes = list("/source/redis/cluster").or_else(|| list("/source/redis/sentinel/nodes"));
+    let nodes: Vec<_> = nodes
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    nodes.join(", ")
 }
 
 fn find<'v>(value: &'v mut Value, path: &YamlPath) -> Option<&'v mut Value> {

@@ -23,13 +23,15 @@ pub(super) fn check(
     for (name, field) in spec.headers.iter() {
         let here = at.field(name);
         let field = here.note(field.parse::<IdentityField>());
-        let Some(checked) = here.note(name.parse::<IdentityName>()) else {
+        let Some(checked) = here.note_name(name.parse::<IdentityName>()) else {
             continue;
         };
         if let Some(other) = names.iter().find(|other| checked.is_alias_of(other)) {
-            here.problem_with_help(
+            here.name_problem(
                 format!("an upstream could take it for `{other}`"),
-                "names must differ in more than case and characters besides letters and digits",
+                Some(
+                    "names must differ in more than case and characters besides letters and digits",
+                ),
             );
             continue;
         }
@@ -42,9 +44,9 @@ pub(super) fn check(
         if let Some(header) =
             credential_headers.find(|header| is_alias(header.as_bytes(), name.as_bytes()))
         {
-            here.problem_with_help(
+            here.name_problem(
                 format!("the credential header `{header}` has this name too"),
-                "choose another name",
+                Some("choose another name"),
             );
             continue;
         }

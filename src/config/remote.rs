@@ -3,13 +3,14 @@
 //! URLs are judged by the types of their sources. Nothing of a URL is repeated in a message, for a password may stand
 //! in it. Files are named here and read by whoever connects.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
 use super::server::file;
 use super::spec::{HttpSpec, RedisSpec, SentinelSpec, TlsClientSpec};
 use crate::keys::http::{EventsUrl, HttpSettings, InvalidUrl, UrlTemplate};
+use crate::keys::named_file::NamedFile;
 use crate::keys::redis::{InvalidRedisUrl, RedisServers, RedisSettings, RedisUrl};
 use crate::keys::tls::{ClientIdentityFiles, ClientTlsFiles};
 use crate::yaml::{DurationSpec, Place};
@@ -211,7 +212,7 @@ fn check_timeout(spec: DurationSpec, at: &Place<'_>) -> Duration {
 }
 
 /// The path of a file that may be left out; one that is a problem is noted and left out too.
-fn check_file(path: Option<&str>, at: &Place<'_>, base: &Path) -> Option<PathBuf> {
+fn check_file(path: Option<&str>, at: &Place<'_>, base: &Path) -> Option<NamedFile> {
     path.and_then(|path| file(path, at, base))
 }
 

@@ -32,7 +32,7 @@ pub(super) fn check_plans(
     let mut plans = BTreeMap::new();
     for (name, spec) in specs.iter() {
         let here = at.field(name);
-        let checked = here.note(name.parse::<PlanName>());
+        let checked = here.note_name(name.parse::<PlanName>());
         let scopes = list::<Scope>(&spec.scopes, &here.field("scopes"));
         if !spec.limits.is_empty() {
             here.field("limits")

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::spec::{GrpcSpec, ServerSpec, TlsServerSpec};
+use crate::keys::named_file::NamedFile;
 use crate::yaml::Place;
 
 /// Longest path of a Unix socket in bytes: `sun_path` has 108 on Linux, one of them a final zero.
@@ -56,11 +57,11 @@ pub enum ListenAddress {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
     /// The certificate chain, PEM.
-    pub cert: PathBuf,
+    pub cert: NamedFile,
     /// Its private key, PEM.
-    pub key: PathBuf,
+    pub key: NamedFile,
     /// Who must have signed the client's certificate; `None` asks for none.
-    pub client_ca: Option<PathBuf>,
+    pub client_ca: Option<NamedFile>,
 }
 
 impl std::fmt::Display for ListenAddress {
@@ -182,7 +183,7 @@ fn check_tls(spec: &TlsServerSpec, at: &Place<'_>, base: &Path) -> Option<TlsFil
 }
 
 /// A path relative to `base`; an empty one is a problem, for it would mean the directory.
-pub(super) fn file(path: &str, at: &Place<'_>, base: &Path) -> Option<PathBuf> {
+pub(super) fn file(path: &str, at: &Place<'_>, base: &Path) -> Option<NamedFile> {
     if path.is_empty() {
         at.problem_with_help(
             "the path is empty",
@@ -190,5 +191,5 @@ pub(super) fn file(path: &str, at: &Place<'_>, base: &Path) -> Option<PathBuf> {
         );
         return None;
     }
-    Some(base.join(path))
+    Some(NamedFile::new(base.join(path), at.written()))
 }

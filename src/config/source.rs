@@ -3,7 +3,6 @@
 //! Exactly one source is named. What asks for a shared backend of limits is refused, so that nobody believes in what is not
 //! done.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -43,17 +42,6 @@ impl SourceConfig {
         match self {
             Self::File { path } => Some(path),
             Self::Http(_) | Self::Redis(_) => None,
-        }
-    }
-}
-
-/// Which source it is and where, without credentials.
-impl fmt::Display for SourceConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File { path } => write!(f, "{}", path.display()),
-            Self::Http(settings) => write!(f, "{}", settings.url),
-            Self::Redis(settings) => write!(f, "{}", settings.servers),
         }
     }
 }
@@ -101,7 +89,9 @@ pub(super) fn check(spec: &SourceSpec, at: &Place<'_>, base: &Path) -> Option<So
     }
     let path = &spec.file.as_ref()?.path;
     let path = file(path, &at.field("file").field("path"), base)?;
-    Some(SourceConfig::File { path })
+    Some(SourceConfig::File {
+        path: path.as_path_buf().clone(),
+    })
 }
 
 /// The checked form.

@@ -7,18 +7,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::defaults;
-use crate::observe::decision_log::Decisions;
-use crate::observe::log::{LogFormat, LogLevel, LogSettings};
 use crate::yaml::{DurationSpec, Members, text};
 
 mod credentials;
 mod later;
+mod observe;
 mod remote;
 mod rules;
 mod server;
 
 pub use credentials::{CredentialSpec, StripSpec};
 pub use later::{KeyFormatSpec, LimitSpec, LimitUnitSpec, McpRuleSpec, McpSpec, PerSpec};
+pub use observe::{LogSpec, MetricsSpec};
 pub use remote::{HttpSpec, RedisSpec, SentinelSpec, TlsClientSpec};
 pub use rules::{AllowSpec, MatchSpec, PlanSpec, RequireSpec, RuleSpec};
 pub use server::{AdminSpec, GrpcSpec, ServerSpec, TlsServerSpec};
@@ -128,7 +128,11 @@ pub enum ClientAddressSpec {
 
 /// How digests of secrets are made.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "a mapping such as {pepper_file: pepper.txt}"
+)]
 pub struct DigestSpec {
     /// A file of at least 32 bytes that switches digests to keyed mode.
     pub pepper_file: Option<String>,
@@ -150,7 +154,11 @@ pub enum DigestKindSpec {
 
 /// Where keys come from: exactly one of these.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "a mapping such as {file: {path: keys.yaml}}"
+)]
 pub struct SourceSpec {
     /// A file, or a directory of files.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -165,7 +173,11 @@ pub struct SourceSpec {
 
 /// Keys in a file.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "a mapping such as {path: keys.yaml}"
+)]
 pub struct FileSpec {
     /// Relative to the configuration; a directory means every `*.yaml`, `*.yml` and `*.json` in it.
     #[serde(deserialize_with = "text")]
@@ -182,7 +194,11 @@ impl Default for FileSpec {
 
 /// What is kept prepared for the keys in use.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "a mapping such as {ttl: 60s}"
+)]
 pub struct CacheSpec {
     /// Known keys.
     pub capacity: usize,
@@ -223,7 +239,11 @@ pub enum DefaultSpec {
 
 /// What the upstream is told of the caller.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "a mapping such as {headers: {x-org-id: key.metadata.org}}"
+)]
 pub struct IdentitySpec {
     /// Headers that are set, each to `key.id`, `key.client`, `key.scopes`, `key.plan` or `key.metadata.NAME`.
     pub headers: Members<String>,
@@ -244,7 +264,11 @@ impl Default for IdentitySpec {
 
 /// What the caller is told.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "a mapping such as {rate_limit_headers: draft}"
+)]
 pub struct ResponsesSpec {
     /// Headers about rate limits.
     pub rate_limit_headers: RateLimitHeadersSpec,
@@ -265,7 +289,11 @@ pub enum RateLimitHeadersSpec {
 
 /// Where limits are counted.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "a mapping such as {backend: local}"
+)]
 pub struct LimitsSpec {
     /// In this process, or shared.
     pub backend: BackendSpec,
@@ -309,45 +337,6 @@ pub enum OnErrorSpec {
     Allow,
     /// Requests are refused with 503.
     Deny,
-}
-
-/// What `/metrics` shows.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct MetricsSpec {
-    /// Keys with series of their own; the rest share `key_id="_other"`.
-    pub max_keys: usize,
-}
-
-impl Default for MetricsSpec {
-    fn default() -> Self {
-        Self {
-            max_keys: defaults::METRICS_MAX_KEYS,
-        }
-    }
-}
-
-/// What is logged.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct LogSpec {
-    /// How a line looks.
-    pub format: LogFormat,
-    /// The least important that is logged.
-    pub level: LogLevel,
-    /// Which decisions are logged.
-    pub decisions: Decisions,
-}
-
-impl LogSpec {
-    /// The log's settings.
-    pub(super) fn settings(&self) -> LogSettings {
-        LogSettings {
-            format: self.format,
-            level: self.level,
-            decisions: self.decisions,
-        }
-    }
 }
 
 /// Whether refusals are enforced, or only told.

@@ -15,6 +15,7 @@ use problems::CASES;
 
 mod mixed;
 mod problems;
+mod warned;
 
 fn env(name: &str) -> Option<String> {
     match name {
@@ -57,9 +58,12 @@ fn an_empty_mapping_is_the_configuration_of_defaults() {
     assert_eq!(config.metrics_max_keys, 10_000);
     assert_eq!(
         (config.log.format, config.log.level),
-        (LogFormat::Json, LogLevel::Info)
+        (LogFormat::Auto, LogLevel::Info)
     );
-    assert_eq!(config.log.decisions, Decisions::Denied);
+    assert_eq!(
+        (config.log.decisions, config.log.max_denied),
+        (Decisions::Denied, 100)
+    );
     let policy = &config.policy;
     let places: Vec<_> = policy.credentials.iter().map(ToString::to_string).collect();
     assert_eq!(
@@ -130,7 +134,7 @@ identity:
 responses: {rate_limit_headers: off}
 limits: {backend: local, redis: null, on_error: deny}
 metrics: {max_keys: 0}
-log: {format: text, level: debug, decisions: all}
+log: {format: text, level: debug, decisions: all, max_denied: 0}
 mode: observe
 "#;
 

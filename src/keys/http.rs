@@ -13,6 +13,7 @@ use reqwest::{RequestBuilder, Response, StatusCode};
 use tokio::sync::Notify;
 
 use super::backoff::part_of;
+use super::named_file::NamedFile;
 use super::push::Pushes;
 use super::source::{
     FollowFuture, KeySource, LookupFuture, SourceAnswer, SourceError, SourceReply, probe_digest,
@@ -71,7 +72,11 @@ impl HttpSource {
     /// When a file cannot be read or does not hold what it should, or when there is nobody to trust for https.
     pub fn new(settings: HttpSettings, clock: Arc<dyn Clock>) -> Result<Self, HttpSourceError> {
         // Looked at before they are read, so that a change while they are is seen later.
-        let token_file = Followed::new(settings.bearer_token_file.iter());
+        let token_file = settings
+            .bearer_token_file
+            .iter()
+            .map(NamedFile::as_path_buf);
+        let token_file = Followed::new(token_file);
         let tls_files = Followed::new(settings.tls.paths());
         let token = token::read(&settings)?;
         let clients = Clients::new(&settings)?;

@@ -38,7 +38,10 @@ pub struct KeysSpec {
 
 /// A key's record.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a mapping such as {id: invoices-bot, secrets: [{digest: blake3:…}]}"
+)]
 pub struct KeySpec {
     /// The key's public name, unique among all keys; it survives rotation.
     #[serde(deserialize_with = "yaml::text")]
@@ -114,7 +117,10 @@ pub struct KeySpec {
 
 /// One of a key's secrets.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a mapping such as {digest: blake3:…}"
+)]
 pub struct SecretSpec {
     /// The digest of the secret, never the secret.
     #[serde(deserialize_with = "yaml::text")]

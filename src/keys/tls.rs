@@ -4,7 +4,7 @@
 //! Both sources prove their files here when they are made, and whenever they read them anew, so that what they have in force is
 //! known to be whole. The cryptography is handed over with it, so that nothing depends on what the process has installed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::crypto::ring;
@@ -12,6 +12,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
+
+use super::named_file::NamedFile;
 
 mod error;
 pub(super) mod system;
@@ -30,7 +32,7 @@ const KEY: &str = "key_file";
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClientTlsFiles {
     /// Who may have signed the server's certificate, PEM; the system's authorities where absent.
-    pub ca: Option<PathBuf>,
+    pub ca: Option<NamedFile>,
     /// Our certificate chain and its private key, PEM; none is shown where absent.
     pub identity: Option<ClientIdentityFiles>,
 }
@@ -39,9 +41,9 @@ pub struct ClientTlsFiles {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientIdentityFiles {
     /// The certificate chain, PEM.
-    pub cert: PathBuf,
+    pub cert: NamedFile,
     /// Its private key, PEM.
-    pub key: PathBuf,
+    pub key: NamedFile,
 }
 
 /// The files' content, proved.
@@ -59,7 +61,7 @@ impl ClientTlsFiles {
     pub fn paths(&self) -> impl Iterator<Item = &PathBuf> {
         let identity = self.identity.iter();
         let identity = identity.flat_map(|ClientIdentityFiles { cert, key }| [cert, key]);
-        self.ca.iter().chain(identity)
+        self.ca.iter().chain(identity).map(NamedFile::as_path_buf)
     }
 
     /// Whom to trust where no file says so: the system's authorities, or nobody where TLS is not spoken. Blocks.
@@ -83,7 +85,7 @@ impl ClientTlsFiles {
         authorities: &Arc<RootCertStore>,
     ) -> Result<ClientTls, TlsFilesError> {
         let file = |member, path| File { at, member, path };
-        let ca = self.ca.as_deref().map(|path| file(CA, path));
+        let ca = self.ca.as_ref().map(|path| file(CA, path));
         let (ca, roots) = match ca {
             Some(file) => {
                 let pem = file.read()?;
@@ -129,7 +131,7 @@ impl ClientTlsFiles {
 struct File<'a> {
     at: &'static str,
     member: &'static str,
-    path: &'a Path,
+    path: &'a NamedFile,
 }
 
 impl File<'_> {
@@ -137,7 +139,7 @@ impl File<'_> {
         std::fs::read(self.path).map_err(|cause| TlsFilesError::Read {
             at: self.at,
             member: self.member,
-            path: self.path.to_owned(),
+            path: self.path.clone(),
             cause,
         })
     }
@@ -170,7 +172,7 @@ impl File<'_> {
         TlsFilesError::Certificate {
             at: self.at,
             member: self.member,
-            path: self.path.to_owned(),
+            path: self.path.clone(),
             number: place + 1,
         }
     }
@@ -179,7 +181,7 @@ impl File<'_> {
         TlsFilesError::Pem {
             at: self.at,
             member: self.member,
-            path: self.path.to_owned(),
+            path: self.path.clone(),
             wanted,
         }
     }

@@ -11,7 +11,7 @@ use tracing::Level;
 
 use super::CheckRecord;
 use crate::authz::key::{KeyRecord, PlanName};
-use crate::authz::reason::Verdict;
+use crate::authz::reason::{Reason, Verdict};
 
 /// The target of decisions.
 pub(super) const TARGET: &str = module_path!();
@@ -96,6 +96,17 @@ pub(super) fn tell(record: &CheckRecord<'_>) {
         Verdict::Allow | Verdict::Deny => tell_at!(Level::INFO),
         Verdict::Error => tell_at!(Level::WARN),
     }
+}
+
+/// Tells how many decisions with that reason left no line.
+pub(super) fn tell_left_out(reason: Reason, left_out: u64) {
+    tracing::info!(
+        target: TARGET,
+        decision = reason.verdict().as_str(),
+        reason = reason.as_str(),
+        left_out,
+        "denied decisions left out"
+    );
 }
 
 /// What is shown of bytes that a client sent: the first `limit`; nothing where there are none.

@@ -21,11 +21,15 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::{Registry, fmt as lines, registry, reload};
 
+pub use self::line::json_line;
+
+use self::flood::Floods;
 use self::line::LineFormat;
 use super::CheckRecord;
 use super::decision_log::{self, Decisions};
 use crate::authz::clock::Clock;
 
+mod flood;
 pub(super) mod line;
 
 /// The first part of the target of keyward's own events.
@@ -38,11 +42,24 @@ const MAX_WAITING_LINES: usize = 4096;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// One JSON object a line.
+    /// Text on a terminal, else JSON.
     #[default]
+    Auto,
+    /// One JSON object a line.
     Json,
     /// Words for people.
     Text,
+}
+
+impl LogFormat {
+    /// Whether lines are JSON, where they are written to a terminal or not.
+    pub const fn is_json(self, to_terminal: bool) -> bool {
+        match self {
+            Self::Auto => !to_terminal,
+            Self::Json => true,
+            Self::Text => false,
+        }
+    }
 }
 
 /// Down to which level lines are written. Decisions are written as `decisions` says, whatever the level.
@@ -85,7 +102,7 @@ impl LogLevel {
 }
 
 /// What a reload may change of the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogSettings {
     /// How a line looks.
     pub format: LogFormat,
@@ -93,6 +110,17 @@ pub struct LogSettings {
     pub level: LogLevel,
     /// Which decisions are written.
     pub decisions: Decisions,
+    /// Of `Decisions::Denied`, how many a second are written for each reason.
+    pub max_denied: u32,
+}
+
+/// What lines are written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Console {
+    /// It is a terminal.
+    pub is_terminal: bool,
+    /// Text may be in colour.
+    pub colour: bool,
 }
 
 /// The log. A cheap handle; all clones are one log.
@@ -101,6 +129,8 @@ pub struct Log {
     settings: Arc<ArcSwap<LogSettings>>,
     targets: reload::Handle<Targets, Registry>,
     dispatch: Dispatch,
+    floods: Arc<Floods>,
+    clock: Arc<dyn Clock>,
 }
 
 /// Writes what is still under way when it is dropped, unless the reader stalls for a second.
@@ -110,10 +140,10 @@ pub struct Flush(#[expect(dead_code, reason = "kept for its end")] WorkerGuard);
 
 impl Log {
     /// Starts the thread that writes to `output`. Lines that are still under way are written when `Flush` is dropped,
-    /// which the caller does last. `colour` is for text: the caller knows whether `output` is a terminal.
+    /// which the caller does last. `console` is what the caller knows of `output`.
     pub fn start(
         settings: LogSettings,
-        colour: bool,
+        console: Console,
         clock: Arc<dyn Clock>,
         output: impl io::Write + Send + 'static,
     ) -> (Self, Flush) {
@@ -126,18 +156,21 @@ impl Log {
         let settings = Arc::new(ArcSwap::from_pointee(settings));
         let format = LineFormat {
             settings: Arc::clone(&settings),
-            clock,
+            to_terminal: console.is_terminal,
+            clock: Arc::clone(&clock),
             lost: writer.error_counter(),
             told_lost: AtomicUsize::new(0),
         };
         let layer = lines::layer()
             .event_format(format)
-            .with_ansi(colour)
+            .with_ansi(console.colour)
             .with_writer(writer);
         let log = Self {
             settings,
             targets: handle,
             dispatch: Dispatch::new(registry().with(targets).with(layer)),
+            floods: Arc::new(Floods::new()),
+            clock,
         };
         (log, Flush(guard))
     }
@@ -170,8 +203,35 @@ impl Log {
 
     /// Tells of a decision, if such decisions are to be told of.
     pub fn decision(&self, record: &CheckRecord<'_>) {
-        if self.settings().decisions.include(record.verdict) {
-            decision_log::tell(record);
+        let settings = self.settings();
+        if !settings.decisions.include(record.verdict) {
+            return;
+        }
+        if settings.decisions == Decisions::Denied {
+            let now = self.clock.monotonic();
+            let counted = self.floods.count(record.reason, settings.max_denied, now);
+            if counted.left_out > 0 {
+                decision_log::tell_left_out(record.reason, counted.left_out);
+            }
+            if !counted.is_written {
+                return;
+            }
+        }
+        decision_log::tell(record);
+    }
+
+    /// Tells how many denied decisions were left out in seconds that are over. To be called every second or so: the last of a
+    /// flood has no decision after it that would tell.
+    pub fn tell_left_out(&self) {
+        for (reason, left_out) in self.floods.over(self.clock.monotonic()) {
+            decision_log::tell_left_out(reason, left_out);
+        }
+    }
+
+    /// Tells of all denied decisions that were left out, for no more will come.
+    pub fn tell_all_left_out(&self) {
+        for (reason, left_out) in self.floods.all() {
+            decision_log::tell_left_out(reason, left_out);
         }
     }
 }

@@ -48,6 +48,7 @@ pub struct Metrics {
     failed: Histogram,
     keys: KeyTable,
     keys_loaded: IntGauge,
+    observe_mode: IntGauge,
     sources: handles::SourceVectors,
     /// Of the cache in front of the source.
     pub cache: CacheMetrics,
@@ -101,12 +102,21 @@ impl Metrics {
                 "keyward_keys_loaded",
                 "Keys that the file source holds in memory.",
             )?,
+            observe_mode: register.gauge(
+                "keyward_observe_mode",
+                "1 where the mode is `observe`, so that every request goes on, whatever the decision.",
+            )?,
             sources: handles::SourceVectors::new(&register)?,
             cache: CacheMetrics::new(&register)?,
             reloads: ReloadMetrics::new(&register)?,
             invalidations: InvalidationMetrics::new(&register)?,
             registry,
         })
+    }
+
+    /// Tells whether refusals are only recorded.
+    pub fn set_observing(&self, observing: bool) {
+        self.observe_mode.set(i64::from(observing));
     }
 
     /// Counts a check. A few atomic operations.

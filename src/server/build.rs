@@ -3,9 +3,9 @@
 //! The order is the point: bind, so that a bad address is known at once and nobody else takes it; answer probes; load;
 //! and only then answer checks. What connects meanwhile waits in the listener's queue.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
@@ -21,11 +21,11 @@ use super::grpc::GrpcServer;
 use super::orders::{Order, Orders};
 use super::phase::{Lifecycle, Phase, PhaseWatch};
 use super::record::{PreparedKey, observe_with};
-use super::reload::{InForce, Reloader, Start, shown};
+use super::reload::{InForce, Reloader, Start, shown, tell_warnings};
 use super::rotation::Rotation;
 use super::socket::Listener;
 use super::source::Remote;
-use super::tasks::{ADMIN, GRPC, RELOAD, SOURCE, Tasks};
+use super::tasks::{ADMIN, GRPC, LOG, RELOAD, SOURCE, Tasks};
 use super::tls::Tls;
 use crate::authorizer::Authorizer;
 use crate::authz::clock::Clock;
@@ -71,7 +71,7 @@ impl Bound {
         let config = &launch.config;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "keyward");
         tracing::info!(file = %launch.config_file.path().display(), "configuration");
-        warn_of_risks(config);
+        tell_warnings(config);
         let tls = config
             .server
             .grpc
@@ -117,6 +117,7 @@ impl Bound {
             admin,
         } = self;
         let metrics = Arc::new(Metrics::new(config.metrics_max_keys)?);
+        metrics.set_observing(config.policy.mode == Mode::Observe);
         let source = metrics.source(config.source.kind())?;
         let (reporter, health) = tonic_health::server::health_reporter();
         let mut lifecycle = Lifecycle::new(reporter).await;
@@ -142,7 +143,7 @@ impl Bound {
         metrics.reloads.loaded(What::Keys, clock.now());
         tracing::info!(
             source = config.source.kind(),
-            place = %config.source,
+            place = config.source_place(),
             keys = keys.as_ref().map(KeyMap::len),
             "keys"
         );
@@ -171,6 +172,7 @@ impl Bound {
             tasks.spawn(SOURCE, async move { authorizer.cache().tend().await });
         }
         _ = measured.set(Arc::clone(&authorizer));
+        tasks.spawn(LOG, tell_of_floods(log.clone(), lifecycle.watch()));
         let observer = Observer { metrics, log };
         let observe = observe_with(observer.clone(), Arc::clone(&clock));
         let checks =
@@ -217,6 +219,17 @@ impl Bound {
             }
         }
         drain::drain(lifecycle, tasks, open, patience, &mut orders).await
+    }
+}
+
+/// Tells of the end of each flood of denied decisions, until the server is over.
+async fn tell_of_floods(log: Log, mut phase: PhaseWatch) {
+    const EVERY: Duration = Duration::from_secs(1);
+    while tokio::time::timeout(EVERY, phase.reached(Phase::Over))
+        .await
+        .is_err()
+    {
+        log.tell_left_out();
     }
 }
 
@@ -303,20 +316,4 @@ fn reflection() -> Result<Routes, tonic_reflection::server::Error> {
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     Ok(Routes::new(builder().build_v1()?).add_service(builder().build_v1alpha()?))
-}
-
-fn warn_of_risks(config: &Config) {
-    if let ListenAddress::Tcp(address) = &config.server.grpc.address
-        && is_exposed(address)
-        && config.server.grpc.tls.is_none()
-    {
-        tracing::warn!(%address, "gRPC is open to other machines without TLS: give `server.grpc.tls`, or a loopback address");
-    }
-    if config.policy.mode == Mode::Observe {
-        tracing::warn!("mode is `observe`: every request goes on, whatever the decision");
-    }
-}
-
-fn is_exposed(address: &SocketAddr) -> bool {
-    !address.ip().to_canonical().is_loopback()
 }

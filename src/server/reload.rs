@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-pub(crate) use self::in_force::InForce;
+pub(crate) use self::in_force::{InForce, tell_warnings};
 use self::refusal::Refusal;
 use super::admin::FileState;
 use super::files::{self, Environment, Taken};
@@ -220,6 +220,7 @@ impl Reloader {
                 reloads.succeeded(What::Config, self.clock.now());
                 self.config_file.is_well();
                 tracing::info!(generation = self.generation.0, "configuration reloaded");
+                tell_warnings(&self.config);
                 Done {
                     keys_taken: true,
                     is_known: true,

@@ -17,6 +17,9 @@ pub(crate) const SOURCE: &str = "source";
 /// The task that follows the files.
 pub(crate) const RELOAD: &str = "reload";
 
+/// The task that tells of denied decisions that left no line.
+pub(crate) const LOG: &str = "log";
+
 /// The tasks of a server; dropping it ends them all.
 #[derive(Debug, Default)]
 pub(crate) struct Tasks {

@@ -4,7 +4,7 @@
 //! half-way or broken, changes nothing: the next look at the files tries again.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use zeroize::Zeroizing;
 
 use crate::config::TlsFiles;
+use crate::keys::named_file::NamedFile;
 
 /// What is spoken inside: gRPC is HTTP/2.
 const ALPN: &[u8] = b"h2";
@@ -35,7 +36,7 @@ pub enum TlsError {
         /// Who names it.
         member: &'static str,
         /// The file.
-        path: PathBuf,
+        path: NamedFile,
         /// What the system says.
         #[source]
         cause: io::Error,
@@ -46,7 +47,7 @@ pub enum TlsError {
         /// Who names it.
         member: &'static str,
         /// The file.
-        path: PathBuf,
+        path: NamedFile,
         /// What it is to hold.
         wanted: &'static str,
     },
@@ -54,9 +55,9 @@ pub enum TlsError {
     #[error("server.grpc.tls.key_file: the key of {} cannot be used with the certificate of {}", key.display(), cert.display())]
     Pair {
         /// The certificate's file.
-        cert: PathBuf,
+        cert: NamedFile,
         /// The key's file.
-        key: PathBuf,
+        key: NamedFile,
         /// What the TLS library says.
         #[source]
         cause: rustls::Error,
@@ -65,7 +66,7 @@ pub enum TlsError {
     #[error("server.grpc.tls.client_ca_file: the certificate authorities of {} cannot be used", path.display())]
     ClientCa {
         /// The file.
-        path: PathBuf,
+        path: NamedFile,
         /// What the TLS library says.
         #[source]
         cause: VerifierBuilderError,
@@ -99,10 +100,7 @@ impl Tls {
             key,
             client_ca,
         } = &self.files;
-        [cert, key]
-            .into_iter()
-            .chain(client_ca)
-            .map(PathBuf::as_path)
+        [cert, key].into_iter().chain(client_ca).map(AsRef::as_ref)
     }
 
     /// What makes handshakes as the files have it now.
@@ -160,7 +158,7 @@ fn read(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
 
 fn certificates(
     member: &'static str,
-    path: &Path,
+    path: &NamedFile,
 ) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bytes = read_file(member, path)?;
     let found: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&bytes).collect();
@@ -168,16 +166,16 @@ fn certificates(
         Ok(found) if !found.is_empty() => Ok(found),
         Ok(_) | Err(_) => Err(TlsError::Pem {
             member,
-            path: path.to_owned(),
+            path: path.clone(),
             wanted: "certificate",
         }),
     }
 }
 
-fn read_file(member: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+fn read_file(member: &'static str, path: &NamedFile) -> Result<Vec<u8>, TlsError> {
     std::fs::read(path).map_err(|cause| TlsError::Read {
         member,
-        path: path.to_owned(),
+        path: path.clone(),
         cause,
     })
 }

@@ -14,10 +14,20 @@ use super::shape::Doubts;
 pub struct Checker<'s, 't> {
     source: &'s Source<'t>,
     doubts: Option<Doubts>,
-    found: RefCell<Vec<(YamlPath, String, Option<String>)>>,
+    found: RefCell<Vec<Found>>,
+    warned: RefCell<Vec<Found>>,
     omitted: Cell<usize>,
     /// How many were told of values that are not the file's.
     unfounded: Cell<usize>,
+}
+
+/// Something that was noted, before its line is known.
+struct Found {
+    path: YamlPath,
+    /// It is about the member's name.
+    of_name: bool,
+    message: String,
+    help: Option<String>,
 }
 
 /// A place in the document being checked.
@@ -36,7 +46,9 @@ enum Step<'c> {
 }
 
 trait Sink {
-    fn put(&self, path: YamlPath, message: String, help: Option<String>);
+    fn put(&self, found: Found);
+    fn warn(&self, found: Found);
+    fn written(&self, path: &YamlPath) -> Option<String>;
     fn count(&self) -> usize;
     fn is_known(&self, place: &Place<'_>) -> bool;
 }
@@ -49,6 +61,7 @@ impl<'s, 't> Checker<'s, 't> {
             source,
             doubts,
             found: RefCell::default(),
+            warned: RefCell::default(),
             omitted: Cell::new(0),
             unfounded: Cell::new(0),
         }
@@ -71,24 +84,22 @@ impl<'s, 't> Checker<'s, 't> {
         self.finish_with(Vec::new(), 0)
     }
 
+    /// What was warned of so far, with lines and columns, in the order of the file.
+    pub(super) fn warnings(&self) -> Vec<Problem> {
+        let warned = self.warned.take().into_iter();
+        let mut warnings: Vec<Problem> = warned.map(|found| found.located(self.source)).collect();
+        warnings.sort_by_key(|warning| warning.position);
+        warnings
+    }
+
     /// As [`Self::finish`], with what was found before.
     pub(super) fn finish_with(
         self,
         mut problems: Vec<Problem>,
         omitted: usize,
     ) -> Result<(), Problems> {
-        let found = self
-            .found
-            .into_inner()
-            .into_iter()
-            .map(|(path, message, help)| Problem {
-                file: self.source.file(),
-                position: self.source.locate(&path),
-                path,
-                message,
-                help,
-            });
-        problems.extend(found);
+        let found = self.found.into_inner().into_iter();
+        problems.extend(found.map(|found| found.located(self.source)));
         match Problems::sorted(problems, self.omitted.get() + omitted) {
             Some(problems) => Err(problems),
             None => Ok(()),
@@ -97,19 +108,27 @@ impl<'s, 't> Checker<'s, 't> {
 }
 
 impl Sink for Checker<'_, '_> {
-    fn put(&self, path: YamlPath, message: String, help: Option<String>) {
+    fn put(&self, new: Found) {
         if let (Some(doubts), Some(tree)) = (&self.doubts, self.source.tree())
-            && doubts.is_doubtful(tree, &path)
+            && doubts.is_doubtful(tree, &new.path)
         {
             self.unfounded.set(self.unfounded.get() + 1);
             return;
         }
         let mut found = self.found.borrow_mut();
         if found.len() < MAX_PROBLEMS {
-            found.push((path, message, help));
+            found.push(new);
         } else {
             self.omitted.set(self.omitted.get() + 1);
         }
+    }
+
+    fn warn(&self, warning: Found) {
+        self.warned.borrow_mut().push(warning);
+    }
+
+    fn written(&self, path: &YamlPath) -> Option<String> {
+        self.source.written(path).map(str::to_owned)
     }
 
     fn count(&self) -> usize {
@@ -120,6 +139,24 @@ impl Sink for Checker<'_, '_> {
         match (&self.doubts, self.source.tree()) {
             (Some(doubts), Some(tree)) => doubts.is_known(tree, &place.path()),
             (None, _) | (_, None) => true,
+        }
+    }
+}
+
+// === impl Found ===
+
+impl Found {
+    fn located(self, source: &Source<'_>) -> Problem {
+        Problem {
+            file: source.file(),
+            position: if self.of_name {
+                source.locate_name(&self.path)
+            } else {
+                source.locate(&self.path)
+            },
+            path: self.path,
+            message: self.message,
+            help: self.help,
         }
     }
 }
@@ -139,13 +176,32 @@ impl Place<'_> {
 
     /// Notes that what is here is wrong. The message must not repeat a value that may be a secret.
     pub fn problem(&self, message: impl Into<String>) {
-        self.sink.put(self.path(), message.into(), None);
+        self.sink.put(self.found(message.into(), None));
     }
 
     /// As [`Place::problem`], and says what would be right.
     pub fn problem_with_help(&self, message: impl Into<String>, help: impl Into<String>) {
+        self.sink.put(self.found(message.into(), Some(help.into())));
+    }
+
+    /// Notes that the name of the member that is here is wrong, as [`Place::problem_with_help`] does of its value.
+    pub fn name_problem(&self, message: impl Into<String>, help: Option<&str>) {
+        self.sink.put(Found {
+            of_name: true,
+            ..self.found(message.into(), help.map(str::to_owned))
+        });
+    }
+
+    /// Notes that what is here may be used, and is likely not what is wanted; says what to do about it. Never of a value that
+    /// may be a secret.
+    pub fn warning(&self, message: impl Into<String>, help: impl Into<String>) {
         self.sink
-            .put(self.path(), message.into(), Some(help.into()));
+            .warn(self.found(message.into(), Some(help.into())));
+    }
+
+    /// What the file has here, where the value came from the environment, so that it is not to be told.
+    pub fn written(&self) -> Option<String> {
+        self.sink.written(&self.path())
     }
 
     /// The value of a conversion, or `None` with its error noted here.
@@ -157,6 +213,13 @@ impl Place<'_> {
                 None
             }
         }
+    }
+
+    /// As [`Place::note`], of the name of the member that is here.
+    pub fn note_name<T, E: std::error::Error>(&self, result: Result<T, E>) -> Option<T> {
+        result
+            .map_err(|error| self.name_problem(chain(&error), None))
+            .ok()
     }
 
     /// Whether what is here is all that the file has here. If it is not, for the shape of something was wrong, then a problem here is
@@ -175,6 +238,15 @@ impl Place<'_> {
             sink: self.sink,
             parent: Some(self),
             step,
+        }
+    }
+
+    fn found(&self, message: String, help: Option<String>) -> Found {
+        Found {
+            path: self.path(),
+            of_name: false,
+            message,
+            help,
         }
     }
 

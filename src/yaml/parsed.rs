@@ -8,6 +8,17 @@ use super::problem::{Problem, Problems};
 use super::shape::Misshapen;
 use super::{Document, Source};
 
+/// A document, converted.
+#[derive(Debug)]
+pub struct Converted<'t, U> {
+    /// What was made of it.
+    pub value: U,
+    /// What the conversion warned of, in the order of the file.
+    pub warnings: Vec<Problem>,
+    /// Where the document says what it says.
+    pub source: Source<'t>,
+}
+
 pub(super) enum Parsed<'t, T> {
     Whole(Document<'t, T>),
     Partial(Partial<'t, T>),
@@ -32,7 +43,7 @@ impl<'t, T> Parsed<'t, T> {
     pub(super) fn convert<U>(
         self,
         conversion: impl FnOnce(T, &Place<'_>) -> Option<U>,
-    ) -> Result<(U, Source<'t>), Problems> {
+    ) -> Result<Converted<'t, U>, Problems> {
         let Document { value, source } = match self {
             Self::Whole(document) => document,
             Self::Partial(partial) => {
@@ -41,9 +52,14 @@ impl<'t, T> Parsed<'t, T> {
         };
         let checker = source.checker();
         let converted = conversion(value, &checker.top());
+        let warnings = checker.warnings();
         checker.finish()?;
         match converted {
-            Some(converted) => Ok((converted, source)),
+            Some(value) => Ok(Converted {
+                value,
+                warnings,
+                source,
+            }),
             None => Err(unusable(&source)),
         }
     }

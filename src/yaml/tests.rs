@@ -92,7 +92,7 @@ fn env(name: &str) -> Option<String> {
 
 fn parse_with_env(text: &str) -> Result<Document<'_, FileSpec>, Problems> {
     let whole = |spec, _: &Place<'_>| Some(spec);
-    let (value, source) = convert_with_env(Path::new("f.yaml"), text, &env, whole)?;
+    let Converted { value, source, .. } = convert_with_env(Path::new("f.yaml"), text, &env, whole)?;
     Ok(Document { value, source })
 }
 

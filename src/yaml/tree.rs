@@ -12,11 +12,15 @@ use saphyr_parser::{Event, Parser, StrInput};
 
 use super::problem::{Position, Segment, YamlPath};
 use super::substitute::Environment;
+use super::syntax;
 use builder::Builder;
 use layout::Layout;
 
 mod builder;
 mod layout;
+
+/// What YAML 1.1 takes for a mapping's other members; such a member is noted and left out.
+pub(super) const MERGE_KEY: &str = "<<";
 
 /// A value, with where it begins.
 pub(super) struct Node<'t> {
@@ -66,7 +70,7 @@ pub(super) struct Tree<'t> {
     pub(super) root: Arc<Node<'t>>,
     /// Nodes and members in the tree: one more than the largest number.
     pub(super) count: usize,
-    /// Repeated members and unset names, which leave the rest of the tree readable.
+    /// Repeated members, merge keys and unset names, which leave the rest of the tree readable.
     pub(super) flaws: Vec<Flaw>,
 }
 
@@ -79,10 +83,11 @@ impl<'t> Tree<'t> {
     /// What keeps it from being read at all: a syntax error, no document or several, or too deep a nesting.
     pub(super) fn read(text: &'t str, env: Option<&Environment<'_>>) -> Result<Self, Flaw> {
         let read = Self::read_events(text, env, &Layout::default(), |event| event);
-        match read {
+        let read = match read {
             Err(flaw) if flaw.is_about_indentation() => layout::read_lenient(text, env, flaw),
             read => read,
-        }
+        };
+        read.map_err(|flaw| flaw.explained(text))
     }
 
     /// Reads `text`, whose lines are as `layout` has moved them.
@@ -116,22 +121,52 @@ impl<'t> Tree<'t> {
 
     /// Where the value at `path` begins, or the nearest one around it that exists.
     pub(super) fn locate(&self, path: &YamlPath) -> Position {
+        self.nearest(path).0.position
+    }
+
+    /// Where the name of the member at `path` stands, or else the nearest value around it.
+    pub(super) fn locate_name(&self, path: &YamlPath) -> Position {
+        let (node, name, rest) = self.nearest(path);
+        name.filter(|_| rest == 0).unwrap_or(node.position)
+    }
+
+    /// What the file has at `path`, where its value is the environment's.
+    pub(super) fn written(&self, path: &YamlPath) -> Option<&str> {
+        match self.nearest(path) {
+            (node, _, 0) => match &node.content {
+                Content::Scalar {
+                    origin: Origin::Environment(written),
+                    ..
+                } => Some(written),
+                Content::Scalar { .. } | Content::List(_) | Content::Mapping(_) => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The node at `path` or the nearest one around it, the place of its name if it is a member, and how many steps are left.
+    fn nearest(&self, path: &YamlPath) -> (&Node<'t>, Option<Position>, usize) {
         let mut node = &self.root;
+        let mut name = None;
+        let mut left = path.0.len();
         for segment in &path.0 {
             let inner = match (segment, &node.content) {
-                (Segment::Index(index), Content::List(list)) => list.get(*index),
+                (Segment::Index(index), Content::List(list)) => {
+                    list.get(*index).map(|inner| (inner, None))
+                }
                 (Segment::Field(name), Content::Mapping(members)) => members
                     .iter()
                     .find(|member| member.name == name.as_str())
-                    .map(|member| &member.value),
+                    .map(|member| (&member.value, Some(member.position))),
                 (_, Content::Scalar { .. } | Content::List(_) | Content::Mapping(_)) => None,
             };
-            match inner {
-                Some(inner) => node = inner,
-                None => break,
-            }
+            let Some((inner, position)) = inner else {
+                break;
+            };
+            (node, name) = (inner, position);
+            left -= 1;
         }
-        node.position
+        (node, name, left)
     }
 
     /// Each place whose value came from the environment, with what the file has there.
@@ -181,6 +216,20 @@ pub(super) fn visit_budget(count: usize) -> usize {
     count.saturating_mul(64).saturating_add(4096)
 }
 
+// === impl Member ===
+
+impl Member<'_> {
+    /// Whether it stands for others, as YAML 1.1 had it. In quotes it is a name like any other, which nobody gives.
+    pub(super) fn is_merge(&self) -> bool {
+        self.name == MERGE_KEY
+    }
+
+    /// Whether it is the member of that name, or may have been meant to bring it.
+    pub(super) fn may_bring(&self, name: &str) -> bool {
+        self.name == name || self.is_merge()
+    }
+}
+
 // === impl Node ===
 
 impl Node<'_> {
@@ -205,6 +254,17 @@ impl Flaw {
             position,
             message,
             help: None,
+        }
+    }
+
+    /// In words for whoever wrote the text.
+    fn explained(self, text: &str) -> Self {
+        let told = syntax::explain(&self.message, self.position, text);
+        Self {
+            position: told.position,
+            message: told.message,
+            help: told.help.map(str::to_owned).or(self.help),
+            path: self.path,
         }
     }
 

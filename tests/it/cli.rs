@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
+mod checking;
 mod errors;
 mod explain;
 mod health;

@@ -4,26 +4,34 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
-use super::{ConfigFile, Output};
+use super::{ConfigFile, Output, examples};
+use crate::authz::reason::Reason;
 
 /// The subcommands of `keys`.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum KeysCommand {
     /// Make a key: write its record and print its secret, once
+    #[command(after_help = examples::KEYS_NEW)]
     New(NewKey),
     /// List the keys in Redis
+    #[command(after_help = examples::KEYS_LIST)]
     List(AllKeys),
-    /// Print a key's record
+    /// Print a key's record and its state
+    #[command(after_help = examples::KEYS_SHOW)]
     Show(NamedKey),
     /// Give a key another secret and print it, once; those that it has go on for a while
+    #[command(after_help = examples::KEYS_ROTATE)]
     Rotate(RotateKey),
     /// Refuse a key from now on, for ever
+    #[command(after_help = examples::KEYS_REVOKE)]
     Revoke(NamedKey),
     /// Switch a key on again
+    #[command(after_help = examples::KEYS_ENABLE)]
     Enable(NamedKey),
     /// Switch a key off for now
+    #[command(after_help = examples::KEYS_DISABLE)]
     Disable(NamedKey),
 }
 
@@ -47,8 +55,51 @@ pub(in crate::cli) struct KeysPlace {
 pub(in crate::cli) struct AllKeys {
     #[command(flatten)]
     pub(in crate::cli) place: KeysPlace,
+    /// Only the keys in this state
+    #[arg(long, value_enum, value_name = "STATE")]
+    pub(in crate::cli) state: Option<KeyState>,
+    /// Only the keys of this client
+    #[arg(long, value_name = "CLIENT")]
+    pub(in crate::cli) client: Option<String>,
     #[command(flatten)]
     pub(in crate::cli) output: Output,
+}
+
+/// What a key is at this moment. Each state has one name, wherever it is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(in crate::cli) enum KeyState {
+    /// One of its secrets is valid.
+    Active,
+    /// It is switched off for now.
+    Disabled,
+    /// It is refused for ever.
+    Revoked,
+    /// Its time is over.
+    Expired,
+    /// Its time has not come.
+    NotYetValid,
+}
+
+impl KeyState {
+    /// Its name.
+    pub(in crate::cli) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Disabled => "disabled",
+            Self::Revoked => "revoked",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+        }
+    }
+
+    /// That of a key which is refused for that reason.
+    pub(in crate::cli) fn of(reason: Reason) -> Self {
+        let name = reason.as_str().strip_prefix("key_");
+        let mut states = Self::value_variants().iter();
+        let state = states.find(|state| name == Some(state.as_str()));
+        state.copied().unwrap_or(Self::Expired)
+    }
 }
 
 /// Arguments of a command on one key.

@@ -37,15 +37,18 @@ impl Place {
             return Self::of_redis(url, arguments);
         }
         if let Some(file) = &arguments.file {
-            let config = config_of(arguments, |source| {
-                source.path().is_some_and(|source| is_among(file, source))
+            let config = config_of(arguments, |config| {
+                let source = config.source.path();
+                source.is_some_and(|source| is_among(file, source))
             })?;
             return Ok((Self::File(file.clone()), config));
         }
         let config = load_config(&arguments.config)?;
         let place = match &config.source {
             SourceConfig::File { path } => Self::File(path.clone()),
-            SourceConfig::Redis(settings) => Self::redis((**settings).clone())?,
+            SourceConfig::Redis(settings) => {
+                Self::redis((**settings).clone(), config.source_place().to_owned())?
+            }
             SourceConfig::Http(_) => {
                 return Err(Error::Usage(
                     "the configuration's keys are those of an HTTP service, which manages them itself; name others with --file or --redis"
@@ -57,14 +60,16 @@ impl Place {
     }
 
     fn of_redis(url: RedisUrl, arguments: &KeysPlace) -> Result<(Self, Option<Config>), Error> {
-        let config = config_of(arguments, |source| {
-            let is_its = match source {
+        let name = url.to_string();
+        let config = config_of(arguments, |config| {
+            let is_its = match &config.source {
                 SourceConfig::Redis(settings) => settings.servers.urls().contains(&url),
                 SourceConfig::File { .. } | SourceConfig::Http(_) => false,
             };
             if !is_its && named_config(&arguments.config).is_none() {
                 note(&format!(
-                    "a configuration is here whose keys are elsewhere ({source}), and is not used; -c has its pepper, prefix and plans used"
+                    "a configuration is here whose keys are elsewhere ({}), and is not used; -c has its pepper, prefix and plans used",
+                    config.source_place()
                 ));
             }
             is_its
@@ -86,14 +91,13 @@ impl Place {
                 timeout: defaults::REDIS_TIMEOUT.0,
             },
         };
-        Ok((Self::redis(settings)?, config))
+        Ok((Self::redis(settings, name)?, config))
     }
 
-    fn redis(settings: RedisSettings) -> Result<Self, Error> {
-        let servers = settings.servers.to_string();
+    fn redis(settings: RedisSettings, name: String) -> Result<Self, Error> {
         let keys = RedisKeys::new(settings, Arc::new(SystemClock::new()))
             .map_err(SourceFilesError::from)?;
-        Ok(Self::Redis(Box::new(keys), servers))
+        Ok(Self::Redis(Box::new(keys), name))
     }
 }
 
@@ -101,13 +105,13 @@ impl Place {
 /// tell whether it is the place's.
 fn config_of(
     arguments: &KeysPlace,
-    is_its: impl FnOnce(&SourceConfig) -> bool,
+    is_its: impl FnOnce(&Config) -> bool,
 ) -> Result<Option<Config>, Error> {
     let is_named = named_config(&arguments.config).is_some();
     match load_config(&arguments.config) {
         Err(Error::NoConfig) => Ok(None),
         Ok(config) => {
-            let is_its = is_its(&config.source);
+            let is_its = is_its(&config);
             Ok(Some(config).filter(|_| is_named || is_its))
         }
         Err(error) => Err(error),

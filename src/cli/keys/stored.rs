@@ -8,7 +8,7 @@ use std::io::Write;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::super::command::{AllKeys, Format, KeysPlace, NamedKey, Output, RotateKey};
+use super::super::command::{AllKeys, Format, KeyState, KeysPlace, NamedKey, Output, RotateKey};
 use super::super::{Error, Outcome, print, runtime};
 use super::place::Place;
 use super::{Made, after_now, digest, print_secret, refuse_secret, whole_seconds};
@@ -54,7 +54,14 @@ pub(super) fn list(arguments: &AllKeys, out: &mut impl Write) -> Result<Outcome,
     let keys = runtime()?.block_on(stored.keys.list())?;
     let now = SystemClock::new().now();
     let policy = stored.policy();
-    let lines: Vec<Line> = keys.iter().map(|key| Line::of(key, policy, now)).collect();
+    let wanted = |line: &Line| {
+        let is_of = |client: &String| line.client == *client;
+        let has_state = |state: &KeyState| line.state == Some(*state);
+        arguments.client.as_ref().is_none_or(is_of)
+            && arguments.state.as_ref().is_none_or(has_state)
+    };
+    let lines = keys.iter().map(|key| Line::of(key, policy, now));
+    let lines: Vec<Line> = lines.filter(wanted).collect();
     let text = match arguments.output.output {
         Format::Text => table(&lines),
         Format::Json => {
@@ -76,10 +83,17 @@ pub(super) fn show(arguments: &NamedKey, out: &mut impl Write) -> Result<Outcome
         name: stored.keys.name_of(&key.id),
         source,
     })?;
+    let state = Line::of(&key, stored.policy(), SystemClock::new().now()).state_text();
     let text = match arguments.output.output {
-        Format::Text => spec.to_item(0),
-        // A record holds nothing that JSON lacks.
-        Format::Json => format!("{:#}\n", serde_json::to_value(&spec).unwrap_or_default()),
+        Format::Text => format!("# {state}\n{}", spec.to_item(0)),
+        Format::Json => {
+            // A record holds nothing that JSON lacks.
+            let mut record = serde_json::to_value(&spec).unwrap_or_default();
+            if let Some(members) = record.as_object_mut() {
+                members.insert("state".to_owned(), state.into());
+            }
+            format!("{record:#}\n")
+        }
     };
     print(out, text.as_bytes())?;
     Ok(Outcome::Success)
@@ -156,8 +170,14 @@ pub(super) fn switch(
     out: &mut impl Write,
 ) -> Result<Outcome, Error> {
     let stored = Stored::of(&arguments.place)?;
-    runtime()?.block_on(stored.keys.switch(&id(&arguments.id)?, on))?;
-    let state = if on { "enabled" } else { "disabled" };
+    let id = id(&arguments.id)?;
+    let found = runtime()?.block_on(async {
+        stored.keys.switch(&id, on).await?;
+        stored.keys.read(&id).await
+    })?;
+    // A key that is switched on may have expired all the same. One that is gone meanwhile was removed by somebody else.
+    let key = found.ok_or(RedisKeysError::NotFound(id))?;
+    let state = Line::of(&key, stored.policy(), SystemClock::new().now()).state_text();
     let told = json!({"id": arguments.id, "state": state});
     tell(
         &format!("{} is {state}", arguments.id),
@@ -204,12 +224,16 @@ fn tell(text: &str, told: &Value, output: &Output, out: &mut impl Write) -> Resu
     Ok(Outcome::Success)
 }
 
+/// What is said in place of a state of a record that is not valid.
+const INVALID: &str = "invalid";
+
 /// What the list says of a key.
 struct Line {
     id: String,
     client: String,
     plan: String,
-    state: &'static str,
+    /// `None` where its record is not valid.
+    state: Option<KeyState>,
     expires_at: Option<Timestamp>,
     problem: Option<String>,
 }
@@ -220,7 +244,7 @@ impl Line {
             id: key.id.to_string(),
             client: String::new(),
             plan: String::new(),
-            state: "not valid",
+            state: None,
             expires_at: None,
             problem: None,
         };
@@ -232,12 +256,16 @@ impl Line {
                     .as_ref()
                     .map(ToString::to_string)
                     .unwrap_or_default();
-                line.state = state(&record, now);
+                line.state = Some(state(&record, now));
                 line.expires_at = record.expires_at();
             }
             Err(invalid) => line.problem = Some(invalid.problem.to_string()),
         }
         line
+    }
+
+    fn state_text(&self) -> &'static str {
+        self.state.map_or(INVALID, KeyState::as_str)
     }
 
     fn json(&self) -> Value {
@@ -246,23 +274,27 @@ impl Line {
             "id": self.id,
             "client": some(&self.client),
             "plan": some(&self.plan),
-            "state": self.state,
+            "state": self.state_text(),
             "expires_at": self.expires_at.map(|time| time.to_string()),
             "problem": self.problem,
         })
     }
 }
 
-/// `valid` if one of its secrets is, else why the first is not.
-fn state(record: &KeyRecord, now: Timestamp) -> &'static str {
-    let mut first = None;
-    for secret in &record.secrets {
-        match record.judge(&secret.digest, now) {
-            Ok(()) => return "valid",
-            Err(refusal) => first = first.or(Some(refusal.reason.as_str())),
-        }
+/// `active` if one of its secrets is valid, else what the first is.
+fn state(record: &KeyRecord, now: Timestamp) -> KeyState {
+    let mut states = record.secrets.iter().map(|secret| {
+        let judged = record.judge(&secret.digest, now);
+        judged.map_or_else(
+            |not_valid| KeyState::of(not_valid.reason),
+            |()| KeyState::Active,
+        )
+    });
+    let first = states.next().unwrap_or(KeyState::Expired);
+    if states.any(|state| state == KeyState::Active) {
+        return KeyState::Active;
     }
-    first.unwrap_or("not valid")
+    first
 }
 
 /// The list for people, a line each, in columns.
@@ -275,7 +307,7 @@ fn table(lines: &[Line]) -> String {
                 line.id.clone(),
                 line.client.clone(),
                 line.plan.clone(),
-                line.state.to_owned(),
+                line.state_text().to_owned(),
                 line.problem.clone().or(end).unwrap_or_default(),
             ]
         })

@@ -8,7 +8,11 @@ use serde::{Deserialize, Serialize};
 
 /// One place for a secret: exactly one of `header`, `query`, `cookie`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "a mapping such as {header: x-api-key}"
+)]
 pub struct CredentialSpec {
     /// A header's name.
     #[serde(skip_serializing_if = "Option::is_none")]

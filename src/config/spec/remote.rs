@@ -10,7 +10,10 @@ use crate::yaml::{DurationSpec, text};
 
 /// Keys from an HTTP service.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a mapping such as {url: \"https://keys.internal/v1/keys/{digest}\"}"
+)]
 pub struct HttpSpec {
     /// Where a key is asked for, with `{digest}` and `{kind}`.
     #[serde(deserialize_with = "text")]
@@ -42,7 +45,11 @@ const fn http_max_in_flight() -> usize {
 
 /// Keys from Redis or Valkey: exactly one of `url`, `cluster`, `sentinel`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "a mapping such as {url: \"redis://127.0.0.1:6379/0\"}"
+)]
 pub struct RedisSpec {
     /// One server.
     pub url: Option<String>,
@@ -80,7 +87,10 @@ impl Default for RedisSpec {
 
 /// Sentinels that know the master.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a mapping such as {master: main, nodes: [\"redis://127.0.0.1:26379\"]}"
+)]
 pub struct SentinelSpec {
     /// The master's name.
     #[serde(deserialize_with = "text")]
@@ -91,7 +101,11 @@ pub struct SentinelSpec {
 
 /// Certificates for a connection of ours.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "a mapping such as {ca_file: ca.pem}"
+)]
 pub struct TlsClientSpec {
     /// Who may have signed the server's certificate.
     pub ca_file: Option<String>,

@@ -11,7 +11,10 @@ use crate::yaml::{not_null, text};
 
 /// One rule: what the requests that it matches must present. It has `allow`, or `require` and `mcp` or one of them.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a mapping such as {name: health, match: {paths: [/healthz]}, allow: anyone}"
+)]
 pub struct RuleSpec {
     /// In logs and dynamic metadata; unique.
     #[serde(deserialize_with = "text")]
@@ -56,7 +59,10 @@ pub struct RuleSpec {
 
 /// Which requests a rule is for; an absent list is any, an empty one an error.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a mapping such as {paths: [/healthz]}"
+)]
 pub struct MatchSpec {
     /// Hosts, such as `api.example.com` or `*.example.org`.
     #[serde(
@@ -96,7 +102,7 @@ pub enum AllowSpec {
 
 /// What a key must have.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a mapping such as {scopes: [admin]}")]
 pub struct RequireSpec {
     /// All of these scopes.
     #[serde(
@@ -118,7 +124,11 @@ pub struct RequireSpec {
 
 /// Named scopes and limits that keys refer to.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "a mapping such as {scopes: [admin]}"
+)]
 pub struct PlanSpec {
     /// Granted to every key of the plan.
     pub scopes: Vec<String>,

@@ -38,7 +38,11 @@ impl Default for ServerSpec {
 
 /// The listener for Envoy.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "a mapping such as {address: 127.0.0.1:9191}"
+)]
 pub struct GrpcSpec {
     /// An IP address and port, or `unix:` and a path.
     #[serde(deserialize_with = "text")]
@@ -62,7 +66,10 @@ impl Default for GrpcSpec {
 
 /// The certificate of a listener, and whether clients must have one too.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a mapping such as {cert_file: tls.crt, key_file: tls.key}"
+)]
 pub struct TlsServerSpec {
     /// The certificate chain, PEM.
     #[serde(deserialize_with = "text")]
@@ -77,7 +84,11 @@ pub struct TlsServerSpec {
 
 /// The listener for metrics and probes.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "a mapping such as {address: 127.0.0.1:9192}"
+)]
 pub struct AdminSpec {
     /// An IP address and port.
     #[serde(deserialize_with = "text")]

@@ -26,7 +26,7 @@ const CASES: &[(&str, &str, &[&str])] = &[
         "list elements keep their numbers after one that is left out",
         "credentials: [7, {header: x-a}, {header: X_A}, {query: a=b}]\nrules: [{allow: nobody}, {name: b, allow: nobody, match: {paths: [[], b]}}, {allow: nobody}]\n",
         &[
-            "etc/keyward.yaml:1:15: credentials[0]: expected a mapping, found a number",
+            "etc/keyward.yaml:1:15: credentials[0]: expected a mapping such as {header: x-api-key}, found a number",
             "etc/keyward.yaml:1:33: credentials[2]: the same place as credentials[1]; name each place once; one header holds several secrets only by different schemes",
             "etc/keyward.yaml:1:56: credentials[3].query: not a query parameter's name; write it as it stands in a URL, such as api_key",
             "etc/keyward.yaml:2:9: rules[0]: missing member `name`",
@@ -47,7 +47,7 @@ const CASES: &[(&str, &str, &[&str])] = &[
             "etc/keyward.yaml:4:16: credentials[0].hedaer: unknown field `hedaer`; did you mean `header`?",
             "etc/keyward.yaml:4:44: credentials[1].shceme: unknown field `shceme`; did you mean `scheme`?",
             "etc/keyward.yaml:5:23: digest.pepper_file: expected a string, found a list",
-            "etc/keyward.yaml:6:27: identity.headers.x-b: the credential header `x-b` has this name too; choose another name",
+            "etc/keyward.yaml:6:22: identity.headers.x-b: the credential header `x-b` has this name too; choose another name",
         ],
     ),
     (

@@ -3,8 +3,8 @@
 //! Each names the member of the configuration and the file, and nothing of what a file holds.
 
 use std::io;
-use std::path::PathBuf;
 
+use super::super::named_file::NamedFile;
 use super::super::tls::TlsFilesError;
 
 /// An HTTP source cannot be made, or not made anew from changed files.
@@ -14,7 +14,7 @@ pub enum HttpSourceError {
     #[error("source.http.bearer_token_file: {} cannot be read", path.display())]
     Read {
         /// The file.
-        path: PathBuf,
+        path: NamedFile,
         /// What the system says.
         #[source]
         cause: io::Error,
@@ -23,7 +23,7 @@ pub enum HttpSourceError {
     #[error("source.http.bearer_token_file: {} does not hold a bearer token, which is one word of visible ASCII", path.display())]
     Token {
         /// The file.
-        path: PathBuf,
+        path: NamedFile,
     },
     /// The files of TLS cannot be used.
     #[error(transparent)]

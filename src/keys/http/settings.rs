@@ -4,12 +4,13 @@
 //! hold what somebody took for its place.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use reqwest::Url;
 
+use super::super::named_file::NamedFile;
+use super::super::this_machine::is_this_machine;
 use super::super::tls::ClientTlsFiles;
 use crate::authz::digest::KeyDigest;
 
@@ -26,7 +27,7 @@ pub struct HttpSettings {
     /// All the time that one lookup may take, retries included.
     pub timeout: Duration,
     /// A file that holds a bearer token (RFC 6750).
-    pub bearer_token_file: Option<PathBuf>,
+    pub bearer_token_file: Option<NamedFile>,
     /// Certificates, for https.
     pub tls: ClientTlsFiles,
     /// Lookups at once; at least 1.
@@ -36,11 +37,11 @@ pub struct HttpSettings {
 }
 
 /// Where a key is asked for: a URL with `{digest}`, and `{kind}` if wanted, in its path or query.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct UrlTemplate(Box<str>);
 
 /// Where changes are heard of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct EventsUrl(Url);
 
 /// Why a text is not the URL of an HTTP source.
@@ -80,6 +81,11 @@ impl UrlTemplate {
         Url::parse(&self.0).is_ok_and(|url| url.scheme() == "https")
     }
 
+    /// Whether others can read and change on the way what is sent: it is plain http to another machine.
+    pub fn is_in_clear(&self) -> bool {
+        Url::parse(&self.0).is_ok_and(|url| is_in_clear(&url))
+    }
+
     fn filled(&self, digest: &str, kind: &str) -> String {
         self.0.replace(DIGEST, digest).replace(KIND, kind)
     }
@@ -108,9 +114,10 @@ impl FromStr for UrlTemplate {
     }
 }
 
-impl fmt::Display for UrlTemplate {
+/// Shows nothing: a secret may stand in its path or query.
+impl fmt::Debug for UrlTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str("UrlTemplate(..)")
     }
 }
 
@@ -124,6 +131,18 @@ impl EventsUrl {
     pub fn is_https(&self) -> bool {
         self.0.scheme() == "https"
     }
+
+    /// As [`UrlTemplate::is_in_clear`].
+    pub fn is_in_clear(&self) -> bool {
+        is_in_clear(&self.0)
+    }
+}
+
+/// Shows nothing: a secret may stand in its path or query.
+impl fmt::Debug for EventsUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EventsUrl(..)")
+    }
 }
 
 impl FromStr for EventsUrl {
@@ -135,6 +154,10 @@ impl FromStr for EventsUrl {
         }
         check(text).map(Self)
     }
+}
+
+fn is_in_clear(url: &Url) -> bool {
+    url.scheme() == "http" && !url.host_str().is_some_and(is_this_machine)
 }
 
 /// A URL has none (RFC 3986 section 2), so that they are somebody's mistake.

@@ -122,7 +122,7 @@ async fn a_lookup_asks_for_the_digest_and_says_who_asks() {
     })
     .await;
     let source = source(HttpSettings {
-        bearer_token_file: Some(token_file),
+        bearer_token_file: Some(token_file.into()),
         ..settings(&server.url())
     });
     for secret in ["a", "no key", "a"] {

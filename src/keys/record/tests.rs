@@ -285,11 +285,11 @@ fn a_record_in_json_says_the_same_and_its_problems_have_no_lines() {
         ),
         (
             "[]",
-            "the record is not valid: expected a mapping, found a list",
+            "the record is not valid: expected a mapping such as {id: invoices-bot, secrets: [{digest: blake3:…}]}, found a list",
         ),
         (
             "\"canary\"",
-            "the record is not valid: expected a mapping, found a string",
+            "the record is not valid: expected a mapping such as {id: invoices-bot, secrets: [{digest: blake3:…}]}, found a string",
         ),
     ] {
         let invalid = from_json(json).unwrap_err().to_string();

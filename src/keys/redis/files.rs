@@ -5,7 +5,7 @@
 //! where no file of them is named, are read when the source is made and not for each connection.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use redis::{ClientTlsConfig, TlsCertificates};
@@ -13,6 +13,7 @@ use rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
 use super::super::chain::chain;
+use super::super::named_file::NamedFile;
 use super::super::secret_file::{self, NoSecret};
 use super::super::tls::{ClientTlsFiles, TlsFilesError, system};
 use super::fault::Reason;
@@ -25,7 +26,7 @@ pub enum RedisSourceError {
     #[error("source.redis.password_file: {} cannot be read", path.display())]
     Read {
         /// The file.
-        path: PathBuf,
+        path: NamedFile,
         /// What the system says.
         #[source]
         cause: io::Error,
@@ -34,7 +35,7 @@ pub enum RedisSourceError {
     #[error("source.redis.password_file: {} does not hold a password: it is empty, longer than a line or not UTF-8", path.display())]
     Password {
         /// The file.
-        path: PathBuf,
+        path: NamedFile,
     },
     /// The files of TLS cannot be used.
     #[error(transparent)]
@@ -47,7 +48,7 @@ const TLS: &str = "source.redis.tls";
 /// The files' names, and whom to trust where none says so.
 #[derive(Debug, Clone)]
 pub(super) struct Files {
-    password: Option<PathBuf>,
+    password: Option<NamedFile>,
     tls: ClientTlsFiles,
     authorities: Arc<RootCertStore>,
 }
@@ -66,7 +67,8 @@ pub(super) struct Material {
 
 /// The files that the settings name.
 pub(super) fn paths(settings: &RedisSettings) -> impl Iterator<Item = &PathBuf> {
-    settings.password_file.iter().chain(settings.tls.paths())
+    let password = settings.password_file.iter().map(NamedFile::as_path_buf);
+    password.chain(settings.tls.paths())
 }
 
 impl Files {
@@ -87,7 +89,7 @@ impl Files {
 
     /// Reads all of them. Blocks.
     fn read(&self) -> Result<Material, RedisSourceError> {
-        let password = self.password.as_deref().map(read_password).transpose()?;
+        let password = self.password.as_ref().map(read_password).transpose()?;
         let tls = self.tls.read(TLS, &self.authorities)?;
         let (cert, key) = tls.identity.unzip();
         let contents = [
@@ -126,14 +128,12 @@ impl Files {
     }
 }
 
-fn read_password(path: &Path) -> Result<Zeroizing<String>, RedisSourceError> {
+fn read_password(path: &NamedFile) -> Result<Zeroizing<String>, RedisSourceError> {
     secret_file::read(path).map_err(|why| match why {
         NoSecret::Read(cause) => RedisSourceError::Read {
-            path: path.to_owned(),
+            path: path.clone(),
             cause,
         },
-        NoSecret::Content => RedisSourceError::Password {
-            path: path.to_owned(),
-        },
+        NoSecret::Content => RedisSourceError::Password { path: path.clone() },
     })
 }

@@ -3,12 +3,13 @@
 //! URLs are judged where they are read. Errors repeat nothing of a URL, for a password may stand in it.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
+use super::super::named_file::NamedFile;
+use super::super::this_machine::is_this_machine;
 use super::super::tls::ClientTlsFiles;
 
 /// A Redis source, as its operator wants it.
@@ -19,7 +20,7 @@ pub struct RedisSettings {
     /// The ACL user; `default` where absent.
     pub username: Option<String>,
     /// A file that holds the user's password; one final newline is not part of it.
-    pub password_file: Option<PathBuf>,
+    pub password_file: Option<NamedFile>,
     /// Certificates, for rediss.
     pub tls: ClientTlsFiles,
     /// What every Redis key begins with.
@@ -96,6 +97,15 @@ impl RedisUrl {
     /// Whether it is of TLS.
     pub fn is_tls(&self) -> bool {
         matches!(self.info.addr(), ConnectionAddr::TcpTls { .. })
+    }
+
+    /// Whether others can read on the way what is sent: there is no TLS, and it is another machine.
+    pub fn is_in_clear(&self) -> bool {
+        match self.info.addr() {
+            ConnectionAddr::Tcp(host, _) => !is_this_machine(host),
+            // TLS and sockets, and whatever else there may come to be.
+            ConnectionAddr::TcpTls { .. } | ConnectionAddr::Unix(_) | _ => false,
+        }
     }
 
     /// Whether it is a Unix socket.

@@ -3,7 +3,8 @@
 //! Each names the member of the configuration and the file, and nothing of what a file holds.
 
 use std::io;
-use std::path::PathBuf;
+
+use super::super::named_file::NamedFile;
 
 /// A file of TLS cannot be used, or one is lacking. `at` is where the configuration names the files, such as `source.http.tls`.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +17,7 @@ pub enum TlsFilesError {
         /// The member that names the file.
         member: &'static str,
         /// The file.
-        path: PathBuf,
+        path: NamedFile,
         /// What the system says.
         #[source]
         cause: io::Error,
@@ -29,7 +30,7 @@ pub enum TlsFilesError {
         /// The member that names the file.
         member: &'static str,
         /// The file.
-        path: PathBuf,
+        path: NamedFile,
         /// What it is to hold.
         wanted: &'static str,
     },
@@ -41,7 +42,7 @@ pub enum TlsFilesError {
         /// The member that names the file.
         member: &'static str,
         /// The file.
-        path: PathBuf,
+        path: NamedFile,
         /// Which one, from 1.
         number: usize,
     },
@@ -51,9 +52,9 @@ pub enum TlsFilesError {
         /// Where the files are named.
         at: &'static str,
         /// The certificate's file.
-        cert: PathBuf,
+        cert: NamedFile,
         /// The key's file.
-        key: PathBuf,
+        key: NamedFile,
         /// What the TLS library says.
         #[source]
         cause: Box<rustls::Error>,

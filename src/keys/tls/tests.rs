@@ -7,6 +7,8 @@ use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
 use tempfile::TempDir;
 
+use std::path::Path;
+
 use super::*;
 
 /// What no text may hold.
@@ -91,10 +93,10 @@ pub(in super::super) fn good_files(directory: &Path) -> ClientTlsFiles {
     authority.put(&path("ca"));
     authority.issue("client").put(&path("cert"), &path("key"));
     ClientTlsFiles {
-        ca: Some(path("ca")),
+        ca: Some(path("ca").into()),
         identity: Some(ClientIdentityFiles {
-            cert: path("cert"),
-            key: path("key"),
+            cert: path("cert").into(),
+            key: path("key").into(),
         }),
     }
 }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anstyle::{AnsiColor, Effects, Style};
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 use serde_json::{Map, Value};
@@ -22,7 +23,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::{LogFormat, LogSettings};
+use super::LogSettings;
 use crate::authz::clock::Clock;
 use crate::observe::decision_log;
 
@@ -32,6 +33,7 @@ const MESSAGE: &str = "message";
 /// Writes events as the settings say.
 pub(super) struct LineFormat {
     pub(super) settings: Arc<ArcSwap<LogSettings>>,
+    pub(super) to_terminal: bool,
     pub(super) clock: Arc<dyn Clock>,
     /// Lines that found no room since the start.
     pub(super) lost: ErrorCounter,
@@ -62,45 +64,57 @@ where
             told.put("lines_lost", lost);
         }
         let level = *event.metadata().level();
-        let now = format!("{:.6}", self.clock.now());
-        match self.settings.load().format {
-            LogFormat::Json => {
-                let mut line = Map::new();
-                line.insert("ts".to_owned(), now.into());
-                line.insert("level".to_owned(), level.as_str().to_lowercase().into());
-                line.insert("msg".to_owned(), told.message.into());
-                line.append(&mut told.members);
-                writeln!(writer, "{}", safe(&line)?)
+        if self.settings.load().format.is_json(self.to_terminal) {
+            let mut line = head(self.clock.now(), level, told.message);
+            line.append(&mut told.members);
+            return writeln!(writer, "{}", safe(&line)?);
+        }
+        let now = shown(self.clock.now());
+        let in_colour = |style| {
+            if writer.has_ansi_escapes() {
+                style
+            } else {
+                Style::new()
             }
-            LogFormat::Text => {
-                let in_colour = |style| {
-                    if writer.has_ansi_escapes() {
-                        style
-                    } else {
-                        Style::new()
-                    }
-                };
-                let (dim, loud) = (in_colour(Effects::DIMMED.into()), in_colour(colour(level)));
-                let quoted = safe(&told.message)?;
-                let message = quoted
-                    .strip_prefix('"')
-                    .and_then(|rest| rest.strip_suffix('"'));
-                let message = message.unwrap_or(&quoted);
-                write!(
-                    writer,
-                    "{dim}{now}{dim:#} {loud}{level:>5}{loud:#} {message}"
-                )?;
-                for (name, value) in &told.members {
-                    write!(writer, " {dim}{name}={dim:#}")?;
-                    match value.as_str().filter(|text| is_word(text)) {
-                        Some(word) => writer.write_str(word)?,
-                        None => writer.write_str(&safe(value)?)?,
-                    }
-                }
-                writeln!(writer)
+        };
+        let (dim, loud) = (in_colour(Effects::DIMMED.into()), in_colour(colour(level)));
+        let quoted = safe(&told.message)?;
+        let message = quoted
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'));
+        let message = message.unwrap_or(&quoted);
+        write!(
+            writer,
+            "{dim}{now}{dim:#} {loud}{level:>5}{loud:#} {message}"
+        )?;
+        for (name, value) in &told.members {
+            write!(writer, " {dim}{name}={dim:#}")?;
+            match value.as_str().filter(|text| is_word(text)) {
+                Some(word) => writer.write_str(word)?,
+                None => writer.write_str(&safe(value)?)?,
             }
         }
+        writeln!(writer)
     }
+}
+
+/// A line of JSON as an event with nothing but a message makes it, without the line break: for what ends a process that has no
+/// log any more, or none yet.
+pub fn json_line(now: Timestamp, level: Level, message: String) -> String {
+    safe(&head(now, level, message)).unwrap_or_default()
+}
+
+/// What every JSON line begins with.
+fn head(now: Timestamp, level: Level, message: String) -> Map<String, Value> {
+    let mut line = Map::new();
+    line.insert("ts".to_owned(), shown(now).into());
+    line.insert("level".to_owned(), level.as_str().to_lowercase().into());
+    line.insert("msg".to_owned(), message.into());
+    line
+}
+
+fn shown(now: Timestamp) -> String {
+    format!("{now:.6}")
 }
 
 /// Whether the event is keyward's own.

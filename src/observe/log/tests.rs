@@ -58,6 +58,7 @@ pub(in crate::observe) fn settings(format: LogFormat, level: LogLevel) -> LogSet
         format,
         level,
         decisions: Decisions::All,
+        max_denied: 100,
     }
 }
 
@@ -68,7 +69,11 @@ pub(in crate::observe) fn written(
     tell: impl FnOnce(&Log),
 ) -> String {
     let kept = Kept::default();
-    let (log, flush) = Log::start(settings, colour, Arc::new(Still), kept.clone());
+    let console = Console {
+        is_terminal: false,
+        colour,
+    };
+    let (log, flush) = Log::start(settings, console, Arc::new(Still), kept.clone());
     tracing::dispatcher::with_default(&log.dispatch, || tell(&log));
     drop(flush);
     kept.text()
@@ -240,7 +245,7 @@ fn a_reader_that_stalls_holds_nobody_up_and_is_told_what_was_lost() {
         kept: kept.clone(),
     };
     let settings = settings(LogFormat::Json, LogLevel::Info);
-    let (log, flush) = Log::start(settings, false, Arc::new(Still), output);
+    let (log, flush) = Log::start(settings, Console::default(), Arc::new(Still), output);
     tracing::dispatcher::with_default(&log.dispatch, || {
         tracing::info!("in the hands of the thread");
         heard.recv().unwrap();

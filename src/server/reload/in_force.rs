@@ -11,7 +11,8 @@ use super::super::admin::{Admin, FileState};
 use super::super::record::PreparedKey;
 use crate::authorizer::Authorizer;
 use crate::authz::key_map::KeyMap;
-use crate::authz::snapshot::{Generation, Policy, Snapshot};
+use crate::authz::snapshot::{Generation, Mode, Policy, Snapshot};
+use crate::config::Config;
 use crate::observe::Observer;
 use crate::observe::metrics::SourceMetrics;
 
@@ -36,6 +37,7 @@ impl InForce {
         keys: KeyMap,
         now: Timestamp,
     ) {
+        self.tell_mode(policy);
         let records = keys.iter().map(|record| &**record);
         self.observer.metrics.keys_changed(generation, records, now);
         self.admin.file.store(Arc::new(FileState {
@@ -54,10 +56,23 @@ impl InForce {
     /// Puts a policy in force under which a remote source's keys are used from now on. What the cache holds of them is held to it at
     /// its next use.
     pub(super) fn install_policy(&self, generation: Generation, policy: &Arc<Policy>) {
+        self.tell_mode(policy);
         self.authorizer.install(Arc::new(Snapshot {
             generation,
             policy: Arc::clone(policy),
             keys: None,
         }));
+    }
+
+    fn tell_mode(&self, policy: &Policy) {
+        let is_observing = policy.mode == Mode::Observe;
+        self.observer.metrics.set_observing(is_observing);
+    }
+}
+
+/// Tells what the operator of a configuration that is in force now should know.
+pub(crate) fn tell_warnings(config: &Config) {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
     }
 }

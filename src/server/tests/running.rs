@@ -23,7 +23,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 use crate::authz::clock::SystemClock;
 use crate::authz::key::tests::digest_of;
-use crate::observe::log::{Flush, Log};
+use crate::observe::log::{Console, Flush, Log};
 use crate::server::build::{Bound, Launch};
 use crate::server::error::ServeError;
 use crate::server::orders::{Order, Orders};
@@ -71,7 +71,12 @@ impl Home {
         let (config, config_file) = followed::split(&path, files::read_config(&path, |_| None));
         let config = config?;
         let clock = Arc::new(SystemClock::new());
-        let (log, flush) = Log::start(config.log, false, clock.clone(), std::io::sink());
+        let (log, flush) = Log::start(
+            config.log,
+            Console::default(),
+            clock.clone(),
+            std::io::sink(),
+        );
         let bound = Bound::new(Launch {
             config,
             config_file,

@@ -26,9 +26,9 @@ fn files(with_client_ca: bool) -> (TempDir, TlsFiles) {
     fs::write(path("key"), key).unwrap();
     fs::write(path("ca"), certificate).unwrap();
     let files = TlsFiles {
-        cert: path("cert"),
-        key: path("key"),
-        client_ca: with_client_ca.then(|| path("ca")),
+        cert: path("cert").into(),
+        key: path("key").into(),
+        client_ca: with_client_ca.then(|| path("ca").into()),
     };
     (dir, files)
 }

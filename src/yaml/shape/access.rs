@@ -71,7 +71,7 @@ impl<'de> de::MapAccess<'de> for MappingAccess<'_, '_> {
         let session: &Session = self.reader.session;
         self.value = self.members.by_ref().find(|member| {
             let is_left_out = matches!(session.mark(member.number), Mark::Dropped | Mark::Unknown);
-            !member.value.is_unset() && !is_left_out
+            !member.value.is_unset() && !member.is_merge() && !is_left_out
         });
         let name = match self.value {
             Some(member) => member.name.as_ref(),

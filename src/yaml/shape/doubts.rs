@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 
 use super::super::problem::{Segment, YamlPath};
-use super::super::tree::{Content, Member, Node, Tree};
+use super::super::tree::{Content, Node, Tree};
 use super::Mark;
 
 /// What was left out and what was made up, by the numbers of the tree.
@@ -92,7 +92,7 @@ impl Doubts {
         match &node.content {
             Content::Mapping(members) => members
                 .iter()
-                .any(|member| self.mark(member.number) == Mark::Unknown),
+                .any(|member| member.is_merge() || self.mark(member.number) == Mark::Unknown),
             Content::Scalar { .. } | Content::List(_) => false,
         }
     }
@@ -107,7 +107,7 @@ impl Doubts {
             Content::List(list) => list.iter().any(|node| self.is_left_out(node.number, node)),
             Content::Mapping(members) => members
                 .iter()
-                .any(|Member { number, value, .. }| self.is_left_out(*number, value)),
+                .any(|member| member.is_merge() || self.is_left_out(member.number, &member.value)),
         };
         !left_out && !self.fillings.contains_key(&node.number)
     }

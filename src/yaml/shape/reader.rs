@@ -73,7 +73,7 @@ impl<'s> Reader<'s> {
                 if let (Kind::Missing { name, dropped }, Content::Mapping(members)) =
                     (&mut fault.kind, &self.node.content)
                 {
-                    *dropped = members.iter().any(|member| member.name == *name);
+                    *dropped = members.iter().any(|member| member.may_bring(name));
                 }
                 fault.site = Some(Box::new(Site {
                     path: self.trail.path(None),
@@ -125,8 +125,12 @@ impl<'s> Reader<'s> {
         Fault::found(expected, found)
     }
 
-    fn not_a_mapping(&self) -> Fault {
-        self.not_a("a mapping", "write {} for an empty mapping")
+    /// A type may say what its mapping looks like, in its `expecting`.
+    fn not_a_mapping(&self, expected: &dyn de::Expected) -> Fault {
+        let told = expected.to_string();
+        let says = told.starts_with("a mapping");
+        let wanted = if says { &told } else { "a mapping" };
+        self.not_a(wanted, "write {} for an empty mapping")
     }
 
     /// As [`Self::mismatch`]; of nothing at all it tells how to write what is empty.
@@ -166,6 +170,7 @@ impl<'s> Reader<'s> {
     fn drop_unknown(&self, members: &[Member<'_>], fields: &[&str]) {
         for member in members {
             if fields.contains(&member.name.as_ref())
+                || member.is_merge()
                 || !self.session.set_mark(member.number, Mark::Unknown)
             {
                 continue;
@@ -351,7 +356,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         self.here(|| match &self.node.content {
             Content::Mapping(members) => self.mapping(members, None, visitor),
-            Content::Scalar { .. } | Content::List(_) => Err(self.not_a_mapping()),
+            Content::Scalar { .. } | Content::List(_) => Err(self.not_a_mapping(&visitor)),
         })
     }
 
@@ -363,7 +368,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     ) -> Result<V::Value, Fault> {
         self.here(|| match &self.node.content {
             Content::Mapping(members) => self.mapping(members, Some(fields), visitor),
-            Content::Scalar { .. } | Content::List(_) => Err(self.not_a_mapping()),
+            Content::Scalar { .. } | Content::List(_) => Err(self.not_a_mapping(&visitor)),
         })
     }
 

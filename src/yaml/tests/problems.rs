@@ -99,12 +99,77 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
     (
         "a tab is a syntax error",
         "server:\n\tport: 1\n",
-        &["f.yaml:2:2: tabs disallowed within this context (block indentation)"],
+        &["f.yaml:2:1: a tab in the indentation; YAML is indented with spaces: replace the tab"],
     ),
     (
         "an alias without an anchor is a syntax error",
         "server: *a\n",
-        &["f.yaml:1:9: while parsing node, found unknown anchor"],
+        &[
+            "f.yaml:1:9: `*` begins an alias, and no anchor of that name comes before it; put text that begins with `*` in quotes",
+        ],
+    ),
+    (
+        "a tab further on is told where it is",
+        "server:\n  drain:\t1s\n \tport: 1\n",
+        &["f.yaml:3:2: a tab in the indentation; YAML is indented with spaces: replace the tab"],
+    ),
+    (
+        "a quote that is not closed is told where it opens",
+        "plans:\n  gold: {scopes: ['a, b]}\n",
+        &[
+            "f.yaml:2:19: the text in quotes that begins here never ends; close the quote; within '…' a quote is written twice, within \"…\" as \\\"",
+        ],
+    ),
+    (
+        "text in quotes that runs into the next member is told where it begins",
+        "server:\n  mode: \"deny\nplans: {}\nkeys: \"\"\n",
+        &[
+            "f.yaml:2:9: the text in quotes that begins here does not end in its line; close the quote, or indent the lines that the text goes on in",
+        ],
+    ),
+    (
+        "a quote within quotes is told where it ends them",
+        "server:\n  mode: \"a\"b\"\n",
+        &[
+            "f.yaml:2:12: something follows the text in quotes; put all of it in the quotes; within them a quote is written \\\"",
+        ],
+    ),
+    (
+        "a star without quotes is told",
+        "plans: {a: {scopes: [**]}}\n",
+        &[
+            "f.yaml:1:22: `*` begins an alias, and no anchor of that name comes before it; put text that begins with `*` in quotes",
+        ],
+    ),
+    (
+        "a member further in than the one before it is told",
+        "server:\n  port: 1\n    level: 2\n",
+        &[
+            "f.yaml:3:10: a `:` where no member can be; indent the line as the member before it; put text that holds `: ` in quotes",
+        ],
+    ),
+    (
+        "a member on no level is told",
+        "keys:\n- id: a\n secrets: []\n",
+        &[
+            "f.yaml:3:2: the line is neither on a level with the members before it nor within one of them; indent it as the members that it belongs to",
+        ],
+    ),
+    (
+        "text cannot begin with every mark",
+        "server: @a\n",
+        &["f.yaml:1:9: text cannot begin with @; put it in quotes"],
+    ),
+    (
+        "a merge key is told for what it is, and nothing that it would bring is missed",
+        "server: &s {port: 1}\nplans:\n  <<: *s\n  gold:\n    <<: *s\n    scopes: 7\nkeys:\n- <<: *s\n  metadata: {<<: *s}\n",
+        &[
+            "f.yaml:3:3: plans: merge keys (`<<`) are not supported; write the members out; an alias (`*name`) may stand for a whole value",
+            "f.yaml:5:5: plans.gold: merge keys (`<<`) are not supported; write the members out; an alias (`*name`) may stand for a whole value",
+            "f.yaml:6:13: plans.gold.scopes: expected a list, found a number",
+            "f.yaml:8:3: keys[0]: merge keys (`<<`) are not supported; write the members out; an alias (`*name`) may stand for a whole value",
+            "f.yaml:9:14: keys[0].metadata: merge keys (`<<`) are not supported; write the members out; an alias (`*name`) may stand for a whole value",
+        ],
     ),
     (
         "an alias to what it stands in is an error",

@@ -11,7 +11,7 @@ use saphyr_parser::{Event, ScalarStyle, Tag};
 
 use super::super::problem::{Position, Segment, YamlPath, is_showable};
 use super::super::substitute::{Environment, substitute};
-use super::{Content, Flaw, Member, Node, Origin, Tree};
+use super::{Content, Flaw, MERGE_KEY, Member, Node, Origin, Tree};
 
 /// How deep mappings and lists may nest: `serde_yaml`'s own limit, and far beyond any file of ours.
 const MAX_DEPTH: usize = 128;
@@ -82,7 +82,11 @@ impl<'t, 'e> Builder<'t, 'e> {
             }
             Event::Scalar(text, style, anchor, tag) => {
                 if self.wants_name() {
+                    let is_merge = style == ScalarStyle::Plain && text == MERGE_KEY;
                     self.name(text, position);
+                    if is_merge {
+                        self.refuse_merge(position);
+                    }
                     return Ok(());
                 }
                 let plain = style == ScalarStyle::Plain && !is_string_tag(tag.as_deref());
@@ -148,6 +152,16 @@ impl<'t, 'e> Builder<'t, 'e> {
         {
             *key = Some((name, position));
         }
+    }
+
+    /// YAML 1.2 has no merge keys: whoever writes one means its members, which are not there.
+    fn refuse_merge(&mut self, position: Position) {
+        // The path is that of the mapping: the member's name says nothing of its own.
+        let mut flaw = self.flaw_here(position, "merge keys (`<<`) are not supported");
+        flaw.path.0.pop();
+        self.flaws.push(
+            flaw.help("write the members out; an alias (`*name`) may stand for a whole value"),
+        );
     }
 
     fn open(&mut self, position: Position, anchor: usize, inside: Inside<'t>) -> Result<(), Flaw> {

@@ -14,7 +14,10 @@ fn check_config_says_what_it_found() {
     let found = desk.run(&["check-config", "--output", "json"]).json();
     assert_eq!(
         found,
-        serde_json::json!({"config": "./keyward.yaml", "source": "./keys.yaml", "rules": 0, "plans": 1, "keys": 0})
+        serde_json::json!({
+            "valid": true, "problems": [], "warnings": [],
+            "config": "./keyward.yaml", "source": "./keys.yaml", "rules": 0, "plans": 1, "keys": 0,
+        })
     );
 }
 
@@ -22,7 +25,9 @@ fn check_config_says_what_it_found() {
 fn version_help_and_completions_go_to_stdout() {
     let desk = Desk::empty();
     let version = desk.run(&["--version"]).data();
-    assert_eq!(version, format!("keyward {}\n", env!("CARGO_PKG_VERSION")));
+    let revision = env!("KEYWARD_REVISION");
+    let expected = format!("keyward {} ({revision})\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(version, expected);
     let help = desk.run(&["--help"]).data();
     for command in [
         "serve",
@@ -35,7 +40,10 @@ fn version_help_and_completions_go_to_stdout() {
     ] {
         assert!(help.contains(command), "{command}: {help}");
         let own = desk.run(&[command, "--help"]).data();
-        assert!(own.contains("Usage: keyward "), "{own}");
+        assert!(
+            own.contains("Usage: keyward ") && own.contains("Examples:"),
+            "{own}"
+        );
     }
     for (shell, mark) in [
         ("bash", "complete -F _keyward"),

@@ -42,7 +42,7 @@ fn shapes_values_and_repetitions_in_all_files_come_at_once() {
         "b.yaml:2:9: keys[0].id: another key has this id; the first is keys[0] at a.yaml:2; keep one",
         "b.yaml:6:9: keys[1].id: expected a string, found a list",
         "b.yaml:8:17: keys[1].secrets[0].digest: another key has this digest; the first is keys[2] at a.yaml:10; keep one",
-        "b.yaml:10:5: keys[2]: expected a mapping, found a number",
+        "b.yaml:10:5: keys[2]: expected a mapping such as {id: invoices-bot, secrets: [{digest: blake3:…}]}, found a number",
         "b.yaml:11:9: keys[3].id: another key has this id; the first is keys[3] at a.yaml:14; keep one",
         "b.yaml:14:25: keys[3].metadata.org: repeated member `org`; it is already in line 14; keep one",
         "c.yaml:2:1: ",

@@ -69,7 +69,7 @@ async fn an_open_stream_is_trusted_and_tells_what_changed() {
     std::fs::write(&token_file, CANARY).unwrap();
     let mut scene = Scene::new().await;
     scene.source = source(HttpSettings {
-        bearer_token_file: Some(token_file),
+        bearer_token_file: Some(token_file.into()),
         ..(*scene.source.settings).clone()
     });
     scene

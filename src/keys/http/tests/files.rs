@@ -14,7 +14,7 @@ fn new(settings: HttpSettings) -> Result<HttpSource, HttpSourceError> {
 fn complete(directory: &Path) -> HttpSettings {
     std::fs::write(directory.join("token"), CANARY).unwrap();
     HttpSettings {
-        bearer_token_file: Some(directory.join("token")),
+        bearer_token_file: Some(directory.join("token").into()),
         tls: good_files(directory),
         ..settings("https://localhost")
     }

@@ -53,7 +53,7 @@ async fn lookup(
     std::fs::write(&token_file, CANARY).unwrap();
     let source = source(HttpSettings {
         timeout,
-        bearer_token_file: Some(token_file),
+        bearer_token_file: Some(token_file.into()),
         ..settings(&raw.url())
     });
     let asked = AtomicUsize::new(0);

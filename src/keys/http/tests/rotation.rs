@@ -64,7 +64,7 @@ async fn a_new_token_is_sent_on_the_same_connection() {
     fs::write(&path, "old").unwrap();
     let server = Server::start(serve).await;
     let source = source(HttpSettings {
-        bearer_token_file: Some(path.clone()),
+        bearer_token_file: Some(path.clone().into()),
         ..settings(&server.url())
     });
     let sends = async |token: &str| {
@@ -104,7 +104,7 @@ async fn what_cannot_be_used_is_told_again_when_it_changes() {
     let path = directory.path().join("token");
     fs::write(&path, "token").unwrap();
     let source = source(HttpSettings {
-        bearer_token_file: Some(path.clone()),
+        bearer_token_file: Some(path.clone().into()),
         ..settings("http://127.0.0.1:1")
     });
     followed(&source, nothing_pushed(), async {
@@ -135,12 +135,12 @@ async fn new_authorities_are_trusted_and_half_a_rotation_changes_nothing() {
     let old_server = Server::start_tls(old.server(true, &[b"h2"]), serve).await;
     let new_server = Server::start_tls(new.server(true, &[b"h2"]), serve).await;
     let identity = super::super::super::tls::ClientIdentityFiles {
-        cert: path("cert"),
-        key: path("key"),
+        cert: path("cert").into(),
+        key: path("key").into(),
     };
     let source_of = |server: &Server| {
         let mut settings = settings(&server.url());
-        settings.tls.ca = Some(path("ca"));
+        settings.tls.ca = Some(path("ca").into());
         settings.tls.identity = Some(identity.clone());
         source(settings)
     };

@@ -17,7 +17,7 @@ async fn http_2_is_spoken_within_tls_where_the_server_can() {
     ] {
         let server = Server::start_tls(authority.server(false, protocols), serve).await;
         let mut settings = settings(&server.url());
-        settings.tls.ca = Some(ca.clone());
+        settings.tls.ca = Some(ca.clone().into());
         keeps_the_contract(&source(settings)).await;
         let asked = server.asked();
         assert!(
@@ -50,10 +50,10 @@ async fn a_client_certificate_is_shown_where_there_is_one() {
         (None, false),
     ] {
         let mut settings = settings(&server.url());
-        settings.tls.ca = Some(path("ca"));
+        settings.tls.ca = Some(path("ca").into());
         settings.tls.identity = names.map(|[cert, key]| ClientIdentityFiles {
-            cert: path(cert),
-            key: path(key),
+            cert: path(cert).into(),
+            key: path(key).into(),
         });
         let before = server.asked().len();
         let answered = source(settings).lookup(&digest_of("a")).await;
@@ -77,7 +77,7 @@ async fn a_server_that_nobody_vouches_for_is_not_asked() {
     ] {
         signer.put(&ca);
         let mut settings = settings(&url);
-        settings.tls.ca = Some(ca.clone());
+        settings.tls.ca = Some(ca.clone().into());
         let before = server.connections();
         let answered = source(settings).lookup(&digest_of("a")).await;
         let Err(SourceError::Failed(text)) = answered else {

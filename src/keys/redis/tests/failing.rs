@@ -75,7 +75,7 @@ async fn connecting_is_not_bound_to_the_lookup_that_began_it() {
     settings.timeout = Duration::from_millis(20);
     let dir = tempfile::tempdir().unwrap();
     write_secret(&dir.path().join("password"), "canary1");
-    settings.password_file = Some(dir.path().join("password"));
+    settings.password_file = Some(dir.path().join("password").into());
     let source = RedisSource::new(settings, clock()).unwrap();
     assert_eq!(found(&source, "a").await, Err(SourceError::Timeout));
     let server = async {
@@ -169,7 +169,7 @@ async fn a_server_that_repeats_what_it_was_sent_shows_no_password() {
         ] {
             let mut settings = settings_for(servers);
             settings.username = Some("canary0".to_owned());
-            settings.password_file = Some(dir.path().join("password"));
+            settings.password_file = Some(dir.path().join("password").into());
             let source = RedisSource::new(settings, clock()).unwrap();
             let told = [
                 failure(&source).await,

@@ -24,7 +24,7 @@ async fn server_with_user() -> (Server, RedisSettings) {
     run(&mut client, &USER).await;
     let mut settings = settings(&server.url());
     settings.username = Some("keyward".to_owned());
-    settings.password_file = Some(server.path("password"));
+    settings.password_file = Some(server.path("password").into());
     write_secret(&server.path("password"), "canary1\n");
     (server, settings)
 }

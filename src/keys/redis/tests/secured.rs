@@ -36,10 +36,10 @@ async fn server(authority: &Authority) -> (Server, String) {
 /// The files in a server's directory.
 fn files(server: &Server) -> ClientTlsFiles {
     ClientTlsFiles {
-        ca: Some(server.path("ca")),
+        ca: Some(server.path("ca").into()),
         identity: Some(ClientIdentityFiles {
-            cert: server.path("cert"),
-            key: server.path("key"),
+            cert: server.path("cert").into(),
+            key: server.path("key").into(),
         }),
     }
 }
@@ -67,7 +67,7 @@ async fn tls_with_a_certificate_of_ours_keeps_the_contract() {
     let failed = failure(&RedisSource::new(settings.clone(), clock()).unwrap()).await;
     assert!(failed.contains("UnknownIssuer"), "{failed}");
 
-    settings.tls.ca = Some(server.path("ca"));
+    settings.tls.ca = Some(server.path("ca").into());
     let failed = failure(&RedisSource::new(settings.clone(), clock()).unwrap()).await;
     assert!(failed.contains("CertificateRequired"), "{failed}");
 

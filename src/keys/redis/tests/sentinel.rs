@@ -158,7 +158,7 @@ async fn a_sentinel_that_wants_a_password_gets_that_of_the_source() {
     );
     assert!(failed.ends_with(&want), "{failed}");
     run(&mut master, &["CONFIG", "SET", "requirepass", "canary1"]).await;
-    settings.password_file = Some(trio.sentinel.path("password"));
+    settings.password_file = Some(trio.sentinel.path("password").into());
     write_secret(&trio.sentinel.path("password"), "canary1");
     keeps_the_contract(&RedisSource::new(settings, clock()).unwrap()).await;
 }

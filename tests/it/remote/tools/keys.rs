@@ -245,9 +245,57 @@ async fn the_list_says_of_a_key_what_keywards_would() {
     server.set("keyward:key:a", &record.to_string()).await;
     let listed = keys(&desk, &["list"]).data();
     assert!(
-        listed.contains("not valid") && listed.contains("gold"),
+        listed.contains("invalid") && listed.contains("gold"),
         "{listed}"
     );
+}
+
+#[tokio::test]
+async fn each_state_has_one_name_wherever_it_is_told() {
+    let (server, desk) = desk(Kind::Redis).await;
+    for (id, more) in [
+        ("active", json!({})),
+        ("disabled", json!({"enabled": false})),
+        ("revoked", json!({"revoked_at": "2026-01-01T00:00:00Z"})),
+        ("expired", json!({"expires_at": "2026-01-01T00:00:00Z"})),
+        (
+            "not_yet_valid",
+            json!({"not_before": "9000-01-01T00:00:00Z"}),
+        ),
+    ] {
+        let secrets = json!([{"digest": digest(id)}]);
+        let mut record = json!({"id": id, "client": "acme", "secrets": secrets});
+        let members = more.as_object().unwrap().clone();
+        record.as_object_mut().unwrap().extend(members);
+        server
+            .set(&format!("keyward:key:{id}"), &record.to_string())
+            .await;
+        let shown = keys(&desk, &["show", id, "--output", "json"]).json();
+        assert_eq!((&shown["id"], &shown["state"]), (&id.into(), &id.into()));
+        let text = keys(&desk, &["show", id]).data();
+        assert!(text.starts_with(&format!("# {id}\n- id: {id}\n")), "{text}");
+        let of_state = [
+            "list", "--state", id, "--client", "acme", "--output", "json",
+        ];
+        let listed = keys(&desk, &of_state).json();
+        assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed}");
+        assert_eq!(
+            (&listed[0]["id"], &listed[0]["state"]),
+            (&id.into(), &id.into())
+        );
+    }
+    let all = keys(&desk, &["list", "--client", "acme", "--output", "json"]).json();
+    assert_eq!(all.as_array().map(Vec::len), Some(5));
+    let others = keys(&desk, &["list", "--client", "other", "--output", "json"]).json();
+    assert_eq!(others, json!([]));
+    let state = |words: &[&str]| keys(&desk, words).json()["state"].clone();
+    assert_eq!(
+        state(&["disable", "active", "--output", "json"]),
+        "disabled"
+    );
+    assert_eq!(state(&["enable", "active", "--output", "json"]), "active");
+    assert_eq!(state(&["enable", "expired", "--output", "json"]), "expired");
+    assert_eq!(state(&["revoke", "active", "--output", "json"]), "revoked");
 }
 
 #[test]

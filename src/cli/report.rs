@@ -1,0 +1,92 @@
+//! What is told on stderr, and what is wrong as JSON for programs.
+//!
+//! A problem is a line: in red on a terminal, or an event as the JSON log has them. Nothing here is told twice.
+
+use std::io::Write as _;
+
+use anstyle::{AnsiColor, Style};
+use serde_json::{Value, json};
+use tracing::Level;
+
+use super::Error;
+use crate::authz::clock::{Clock as _, SystemClock};
+use crate::config::ConfigError;
+use crate::keys::chain::chain;
+use crate::keys::file::LoadError;
+use crate::observe::log::json_line;
+use crate::yaml::{Problem, Problems};
+
+/// Prints an error with its causes on stderr, each problem on a line of its own.
+pub(super) fn report(error: &Error) {
+    if let Error::Several(errors) = error {
+        return errors.iter().for_each(report);
+    }
+    if let Error::AsLog(error) = error {
+        return log(error);
+    }
+    for line in chain(error).lines() {
+        tell("error", AnsiColor::Red.on_default().bold(), line);
+    }
+}
+
+/// Tells on stderr what a person should know of a command that goes on.
+pub(super) fn note(text: &str) {
+    tell("note", Style::new().bold(), text);
+}
+
+/// Tells on stderr what is likely not wanted.
+pub(super) fn warn(text: &str) {
+    tell("warning", AnsiColor::Yellow.on_default().bold(), text);
+}
+
+fn tell(kind: &str, style: Style, text: &str) {
+    _ = writeln!(anstream::stderr().lock(), "{style}{kind}:{style:#} {text}");
+}
+
+fn log(error: &Error) {
+    let now = SystemClock::new().now();
+    let mut stderr = std::io::stderr().lock();
+    for line in chain(error).lines() {
+        _ = writeln!(stderr, "{}", json_line(now, Level::ERROR, line.to_owned()));
+    }
+}
+
+/// All that is wrong, a JSON object each.
+pub(super) fn problems(errors: &[Error]) -> Vec<Value> {
+    errors.iter().flat_map(problems_of).collect()
+}
+
+fn problems_of(error: &Error) -> Vec<Value> {
+    if let Error::Several(errors) = error {
+        return problems(errors);
+    }
+    if let Error::Config(ConfigError::Invalid(found)) | Error::Keys(LoadError::Problems(found)) =
+        error
+    {
+        return listed(found);
+    }
+    chain(error).lines().map(without_place).collect()
+}
+
+fn listed(found: &Problems) -> Vec<Value> {
+    let more = found.omitted();
+    let more = (more > 0).then(|| without_place(&format!("and {more} more")));
+    found.iter().map(problem).chain(more).collect()
+}
+
+/// A problem or a warning as JSON; what is not known of its place is null.
+pub(super) fn problem(problem: &Problem) -> Value {
+    let path = problem.path.to_string();
+    json!({
+        "file": problem.file.display().to_string(),
+        "line": problem.position.map(|position| position.line),
+        "column": problem.position.map(|position| position.column),
+        "path": (!path.is_empty()).then_some(path),
+        "message": problem.message,
+        "help": problem.help,
+    })
+}
+
+fn without_place(message: &str) -> Value {
+    json!({"file": null, "line": null, "column": null, "path": null, "message": message, "help": null})
+}

@@ -1,0 +1,71 @@
+//! The YAML shape of what is left behind: metrics and the log.
+//!
+//! How lines look and which are written are types of the log itself.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::defaults;
+use crate::observe::decision_log::Decisions;
+use crate::observe::log::{LogFormat, LogLevel, LogSettings};
+
+/// What `/metrics` shows.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "a mapping such as {max_keys: 10000}"
+)]
+pub struct MetricsSpec {
+    /// Keys with series of their own; the rest share `key_id="_other"`.
+    pub max_keys: usize,
+}
+
+impl Default for MetricsSpec {
+    fn default() -> Self {
+        Self {
+            max_keys: defaults::METRICS_MAX_KEYS,
+        }
+    }
+}
+
+/// What is logged.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "a mapping such as {level: info}"
+)]
+pub struct LogSpec {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// The least important that is logged.
+    pub level: LogLevel,
+    /// Which decisions are logged.
+    pub decisions: Decisions,
+    /// With `denied`: how many decisions a second are logged for each reason. Then one line says how many were left out.
+    pub max_denied: u32,
+}
+
+impl Default for LogSpec {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::default(),
+            level: LogLevel::default(),
+            decisions: Decisions::default(),
+            max_denied: defaults::LOG_MAX_DENIED,
+        }
+    }
+}
+
+impl LogSpec {
+    /// The log's settings.
+    pub(in crate::config) fn settings(&self) -> LogSettings {
+        LogSettings {
+            format: self.format,
+            level: self.level,
+            decisions: self.decisions,
+            max_denied: self.max_denied,
+        }
+    }
+}

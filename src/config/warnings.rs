@@ -1,0 +1,155 @@
+//! What a configuration may say and seldom should: told at start, at each reload and by `check-config`, and refused by nobody.
+//!
+//! Each warning names its member and what to do. None is about taste: each is a way in which keys are read on the way, requests
+//! pass unjudged, or a member does nothing. Only a configuration without problems is looked at.
+
+use std::fs;
+use std::net::SocketAddr;
+
+use zeroize::Zeroizing;
+
+use super::server::{GrpcConfig, ListenAddress};
+use super::shadowed::shadowed_by;
+use super::source::SourceConfig;
+use super::spec::{ConfigSpec, DefaultSpec, ModeSpec, RuleSpec};
+use super::{NamedFile, Parts};
+use crate::keys::http::{EventsUrl, HttpSettings};
+use crate::keys::redis::{RedisServers, RedisSettings, RedisUrl};
+use crate::keys::secret_file::oddity;
+use crate::yaml::Place;
+
+/// Notes all that a configuration should be told of. Reads the files of passwords and tokens. Blocks.
+pub(super) fn note(parts: &Parts, top: &Place<'_>) {
+    let spec = &parts.spec;
+    note_listener(&parts.server.grpc, &top.field("server").field("grpc"));
+    let source = top.field("source");
+    match &parts.source {
+        SourceConfig::File { .. } => {}
+        SourceConfig::Http(settings) => note_http(settings, &source.field("http")),
+        SourceConfig::Redis(settings) => note_redis(settings, &source.field("redis")),
+    }
+    note_openness(spec, &parts.source, top);
+    note_shadowed(&spec.rules, &top.field("rules"));
+}
+
+/// Notes what is odd about the content of a file that holds a secret.
+pub(super) fn note_oddity(content: &[u8], file: &NamedFile, at: &Place<'_>) {
+    if let Some(oddity) = oddity(content) {
+        at.warning(
+            format!("{} {oddity}, which is a part of the secret", file.display()),
+            "write the file without it if it is not meant, such as with `printf %s`",
+        );
+    }
+}
+
+fn note_secret(file: Option<&NamedFile>, at: &Place<'_>) {
+    // One that cannot be read is a problem, which whoever needs it tells.
+    if let Some(file) = file
+        && let Ok(content) = fs::read(file)
+    {
+        note_oddity(&Zeroizing::new(content), file, at);
+    }
+}
+
+fn note_listener(grpc: &GrpcConfig, at: &Place<'_>) {
+    let ListenAddress::Tcp(address) = &grpc.address else {
+        return;
+    };
+    if !is_exposed(address) {
+        return;
+    }
+    match &grpc.tls {
+        None => at.field("address").warning(
+            "gRPC is open to other machines without TLS",
+            "give `server.grpc.tls`, or a loopback address",
+        ),
+        Some(tls) if tls.client_ca.is_none() => at.field("tls").warning(
+            "gRPC is open to other machines, and no client must show a certificate",
+            "name the authorities of Envoy's certificate in `client_ca_file`, or give a loopback address",
+        ),
+        Some(_) => {}
+    }
+}
+
+fn is_exposed(address: &SocketAddr) -> bool {
+    !address.ip().to_canonical().is_loopback()
+}
+
+fn note_http(settings: &HttpSettings, at: &Place<'_>) {
+    let token = settings.bearer_token_file.as_ref();
+    note_secret(token, &at.field("bearer_token_file"));
+    let what = if token.is_some() {
+        "records and the bearer token cross the network in the clear"
+    } else {
+        "records cross the network in the clear"
+    };
+    let events = settings.events_url.as_ref();
+    for (name, is_in_clear) in [
+        ("url", settings.url.is_in_clear()),
+        ("events_url", events.is_some_and(EventsUrl::is_in_clear)),
+    ] {
+        if is_in_clear {
+            at.field(name).warning(
+                format!("{what}: whoever is on the way reads them, and can make keys valid"),
+                "write the URL with https",
+            );
+        }
+    }
+}
+
+fn note_redis(settings: &RedisSettings, at: &Place<'_>) {
+    let Some(password) = &settings.password_file else {
+        return;
+    };
+    note_secret(Some(password), &at.field("password_file"));
+    let is_in_clear = settings.servers.urls().iter().any(RedisUrl::is_in_clear);
+    if is_in_clear {
+        let name = match settings.servers {
+            RedisServers::One(_) => "url",
+            RedisServers::Cluster(_) => "cluster",
+            RedisServers::Sentinel { .. } => "sentinel",
+        };
+        at.field(name).warning(
+            "the password crosses the network in the clear: whoever is on the way reads it, and can make keys valid",
+            "write it with rediss://",
+        );
+    }
+}
+
+/// Where requests pass though nobody has found that they may.
+fn note_openness(spec: &ConfigSpec, source: &SourceConfig, top: &Place<'_>) {
+    if spec.mode == ModeSpec::Observe {
+        top.field("mode").warning(
+            "mode is `observe`: every request goes on, whatever the decision",
+            "write `enforce` to have refusals take effect",
+        );
+    }
+    if spec.default == DefaultSpec::AllowAnyone {
+        top.field("default").warning(
+            "a request that no rule matches needs no key",
+            "write `require-key`, and a rule with `allow: anyone` for what is to be public",
+        );
+    }
+    let is_remote = source.path().is_none();
+    if is_remote && !spec.cache.stale_if_error.0.is_zero() {
+        top.field("cache").field("stale_if_error").warning(
+            format!(
+                "while the source is failing, keys that were known pass for up to {} more, those revoked meanwhile too",
+                spec.cache.stale_if_error
+            ),
+            "write 0s to have them refused",
+        );
+    }
+}
+
+fn note_shadowed(rules: &[RuleSpec], at: &Place<'_>) {
+    for (index, rule) in rules.iter().enumerate() {
+        let earlier = rules.get(..index).unwrap_or_default();
+        if let Some((other, _)) = shadowed_by(earlier, rule) {
+            at.index(index).warning(
+                format!("no request reaches this rule: rules[{other}] matches all that it does, and the first wins"),
+                "move it up, unless Envoy routes name it in `context_extensions`",
+            );
+        }
+    }
+}
