@@ -194,7 +194,7 @@ pub(super) fn judge_route(
     if scopes.is_empty() {
         return Ok(());
     }
-    let granted = |wanted: &Scope| policy.plans.scopes_of(record).any(|scope| scope == wanted);
+    let granted = |wanted: &Scope| policy.plans.grant(record, wanted);
     step(
         Step::Scopes,
         scopes.iter().all(granted),

@@ -312,7 +312,7 @@ pub(super) fn scopes(wanted: &[Scope], record: &KeyRecord, policy: &Policy) -> S
     let granted: Vec<&Scope> = policy.plans.scopes_of(record).collect();
     let lacking: Vec<&Scope> = wanted
         .iter()
-        .filter(|scope| !granted.contains(scope))
+        .filter(|scope| !policy.plans.grant(record, scope))
         .collect();
     let from = match &record.plan {
         Some(plan) => format!("itself and through plan {plan}"),

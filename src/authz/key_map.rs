@@ -3,8 +3,8 @@
 //! Immutable once built; a reload builds another one. Ids and digests are unique in it, which is checked here
 //! because only here all keys are seen together.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -12,6 +12,9 @@ use hashbrown::HashTable;
 
 use super::digest::{DigestHasher, KeyDigest};
 use super::key::{KeyRecord, Secret};
+
+/// Up to so many secrets of a key are compared one by one.
+const COMPARED_IN_PLACE: usize = 16;
 
 /// The keys of a file.
 #[derive(Debug, Default)]
@@ -63,6 +66,9 @@ impl KeyMap {
             let Ok(number) = u32::try_from(second) else {
                 break;
             };
+            // Of many a set tells faster than a look at all before whether one was there.
+            let is_long = record.secrets.len() > COMPARED_IN_PLACE;
+            let mut seen = HashSet::with_hasher(hasher.clone());
             for (place, Secret { digest, .. }) in record.secrets.iter().enumerate() {
                 let hash = hasher.hash_one(digest);
                 let in_another = by_digest
@@ -71,7 +77,11 @@ impl KeyMap {
                     })
                     .and_then(|taken| usize::try_from(*taken).ok());
                 let mut earlier = record.secrets.iter().take(place);
-                let in_itself = earlier.any(|secret| secret.digest == *digest);
+                let in_itself = if is_long {
+                    !seen.insert(digest)
+                } else {
+                    earlier.any(|secret| secret.digest == *digest)
+                };
                 if let Some(first) = in_another.or(in_itself.then_some(second)) {
                     let second = (second, place);
                     repeated.push(Repeated::Digest { first, second });
@@ -165,6 +175,24 @@ mod tests {
                     second: (2, 0)
                 }
             ]
+        );
+    }
+
+    #[test]
+    fn of_very_many_secrets_of_one_key_the_one_that_comes_again_is_told() {
+        let mut key = record("0");
+        let secret = |number: usize| record(&number.to_string()).secrets[0].clone();
+        key.secrets = (0..40_000).map(secret).collect();
+        let map = KeyMap::new(vec![Arc::new(key.clone())]).unwrap();
+        assert!(map.get(&digest_of("39999")).is_some());
+        key.secrets = key.secrets.iter().cloned().chain([secret(7)]).collect();
+        let repeated = Repeated::Digest {
+            first: 0,
+            second: (0, 40_000),
+        };
+        assert_eq!(
+            KeyMap::new(vec![Arc::new(key)]).unwrap_err(),
+            vec![repeated]
         );
     }
 }

@@ -3,7 +3,7 @@
 //! A reload builds a new `Snapshot` and swaps one pointer; a check takes one `Arc` of it at its start and never looks
 //! again, so that it sees one generation and never two.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -98,16 +98,23 @@ pub struct Plans(pub BTreeMap<PlanName, Plan>);
 impl Plans {
     /// The scopes of a key: its plan's, then its own, each once.
     pub fn scopes_of<'k>(&'k self, record: &'k KeyRecord) -> impl Iterator<Item = &'k Scope> {
-        let plan: &[Scope] = record
-            .plan
-            .as_ref()
-            .and_then(|name| self.0.get(name))
-            .map_or(&[], |plan| &plan.scopes);
+        let plan = self.scopes_of_plan(record);
+        let in_plan: HashSet<&Scope> = plan.iter().collect();
         let own = record
             .scopes
             .iter()
-            .filter(move |scope| !plan.contains(scope));
+            .filter(move |scope| !in_plan.contains(scope));
         plan.iter().chain(own)
+    }
+
+    /// Whether a key has that scope, from its plan or by itself.
+    pub fn grant(&self, record: &KeyRecord, scope: &Scope) -> bool {
+        self.scopes_of_plan(record).contains(scope) || record.scopes.contains(scope)
+    }
+
+    fn scopes_of_plan(&self, record: &KeyRecord) -> &[Scope] {
+        let plan = record.plan.as_ref().and_then(|name| self.0.get(name));
+        plan.map_or(&[], |plan| &plan.scopes)
     }
 }
 
@@ -232,6 +239,29 @@ pub(crate) mod tests {
         assert!(with("x-id").identity_among_credentials().is_none());
         for name in ["x-api-key", "X_Api_Key", "Authorization"] {
             assert!(with(name).identity_among_credentials().is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_key_has_each_of_very_many_scopes_once_the_plans_first() {
+        use crate::authz::key::tests::record;
+        let scopes = |from: usize| -> Box<[Scope]> {
+            let names = (from..from + 30_000).map(|number| format!("s{number}"));
+            names.map(|name| name.parse().unwrap()).collect()
+        };
+        let mut key = record("a");
+        key.plan = Some("gold".parse().unwrap());
+        key.scopes = scopes(15_000);
+        let plan = Plan { scopes: scopes(0) };
+        let plans = Plans([("gold".parse().unwrap(), plan)].into());
+        let all = plans.scopes_of(&key).map(Scope::as_str);
+        assert!(all.eq((0..45_000).map(|number| format!("s{number}"))));
+        for (scope, is_granted) in [("s0", true), ("s44999", true), ("s45000", false)] {
+            assert_eq!(
+                plans.grant(&key, &scope.parse().unwrap()),
+                is_granted,
+                "{scope}"
+            );
         }
     }
 }

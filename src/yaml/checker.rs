@@ -109,18 +109,17 @@ impl<'s, 't> Checker<'s, 't> {
 
 impl Sink for Checker<'_, '_> {
     fn put(&self, new: Found) {
+        if self.found.borrow().len() >= MAX_PROBLEMS {
+            self.omitted.set(self.omitted.get() + 1);
+            return;
+        }
         if let (Some(doubts), Some(tree)) = (&self.doubts, self.source.tree())
             && doubts.is_doubtful(tree, &new.path)
         {
             self.unfounded.set(self.unfounded.get() + 1);
             return;
         }
-        let mut found = self.found.borrow_mut();
-        if found.len() < MAX_PROBLEMS {
-            found.push(new);
-        } else {
-            self.omitted.set(self.omitted.get() + 1);
-        }
+        self.found.borrow_mut().push(new);
     }
 
     fn warn(&self, warning: Found) {

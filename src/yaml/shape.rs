@@ -127,12 +127,20 @@ impl Session {
     }
 
     fn note(&self, flaw: Flaw) {
-        let mut flaws = self.flaws.borrow_mut();
-        if flaws.len() < MAX_PROBLEMS {
-            flaws.push(flaw);
+        if self.is_full() {
+            self.omit();
         } else {
-            self.omitted.set(self.omitted.get() + 1);
+            self.flaws.borrow_mut().push(flaw);
         }
+    }
+
+    /// Whether as many flaws are noted as are ever told.
+    fn is_full(&self) -> bool {
+        self.flaws.borrow().len() >= MAX_PROBLEMS
+    }
+
+    fn omit(&self) {
+        self.omitted.set(self.omitted.get() + 1);
     }
 
     /// The members without which no value of that type can be made up.

@@ -9,6 +9,9 @@ use serde::de::{self, Expected, Unexpected};
 use super::super::problem::{Position, YamlPath};
 use super::StructType;
 
+/// The longest name that may be a mistyped one of ours.
+const MAX_TYPO_BYTES: usize = 64;
+
 /// Something wrong and, once the reader has added it, where.
 #[derive(Debug)]
 pub(super) struct Fault {
@@ -157,6 +160,10 @@ impl de::Error for Fault {
 
 /// The one of the names that was meant, if one is near.
 pub(super) fn nearest(found: &str, known: &[&str]) -> Option<String> {
+    // Comparing takes time by the length of both, and nothing so long is a typo.
+    if found.len() > MAX_TYPO_BYTES {
+        return None;
+    }
     let found = found.to_lowercase();
     let by_letters = known
         .iter()

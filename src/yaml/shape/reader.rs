@@ -175,6 +175,10 @@ impl<'s> Reader<'s> {
             {
                 continue;
             }
+            if self.session.is_full() {
+                self.session.omit();
+                continue;
+            }
             let name = &member.name;
             let meant = nearest(name, fields).filter(|_| !is_like_secret(name));
             // A name that is no typo may be anything, and even a secret.

@@ -37,7 +37,8 @@ enum Inside<'t> {
     List(Vec<Arc<Node<'t>>>),
     Mapping {
         members: Vec<Member<'t>>,
-        lines: HashMap<Cow<'t, str>, usize>,
+        /// Where each name is, in the file and among the members.
+        places: HashMap<Cow<'t, str>, (Position, usize)>,
         key: Option<(Cow<'t, str>, Position)>,
     },
 }
@@ -101,7 +102,7 @@ impl<'t, 'e> Builder<'t, 'e> {
                 anchor,
                 Inside::Mapping {
                     members: Vec::new(),
-                    lines: HashMap::new(),
+                    places: HashMap::new(),
                     key: None,
                 },
             ),
@@ -221,14 +222,14 @@ impl<'t, 'e> Builder<'t, 'e> {
             Some(Inside::List(list)) => list.push(node),
             Some(Inside::Mapping {
                 members,
-                lines,
+                places,
                 key,
             }) => {
                 let Some((name, position)) = key.take() else {
                     return Ok(());
                 };
-                if let Some(line) = lines.get(&name) {
-                    if let Some(first) = members.iter_mut().find(|member| member.name == name) {
+                if let Some((Position { line, .. }, place)) = places.get(&name) {
+                    if let Some(first) = members.get_mut(*place) {
                         first.repeated = true;
                     }
                     let message = if is_showable(&name) {
@@ -244,7 +245,7 @@ impl<'t, 'e> Builder<'t, 'e> {
                     });
                     return Ok(());
                 }
-                lines.insert(name.clone(), position.line);
+                places.insert(name.clone(), (position, members.len()));
                 members.push(Member {
                     name,
                     position,
