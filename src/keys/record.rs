@@ -224,7 +224,7 @@ pub fn answer(json: &str, asked: &KeyDigest) -> SourceAnswer {
 
 /// The record that a text says, but for what only a policy can tell.
 fn from_json(json: &str) -> Result<Arc<KeyRecord>, InvalidRecord> {
-    read_json(json, |spec, top| spec.check(top, None).map(Arc::new))
+    read_json(json, |spec, top| spec.check_alone(top, None).map(Arc::new))
 }
 
 /// What a text says, its values unchecked, for whoever is to change it.
@@ -267,7 +267,9 @@ pub(super) fn prove(
     policy: Option<&Policy>,
 ) -> Result<Arc<KeyRecord>, InvalidRecord> {
     let text = serde_json::to_value(spec).unwrap_or_default().to_string();
-    read_alone(&text, |spec, top| spec.check(top, policy).map(Arc::new))
+    read_alone(&text, |spec, top| {
+        spec.check_alone(top, policy).map(Arc::new)
+    })
 }
 
 /// Reads a text that holds one record.

@@ -1,7 +1,7 @@
 //! What the body of an answer says.
 //!
 //! A body that is not one whole JSON value comes from somebody else, such as a proxy, or was cut off: it is a failure and says
-//! nothing of the key. JSON that is no valid record is the service's answer, and `record` judges it.
+//! nothing of the key. JSON that is no valid record is the service's answer, and `record` judges it; so is one that is too long.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use reqwest::Response;
 use serde::de::IgnoredAny;
 
 use super::super::record;
-use super::super::source::SourceAnswer;
+use super::super::source::{InvalidRecord, SourceAnswer};
 use super::failure::Failure;
 use crate::authz::digest::KeyDigest;
 
@@ -24,26 +24,29 @@ pub(super) async fn record(
     response: Response,
     digest: &KeyDigest,
 ) -> Result<SourceAnswer, Failure> {
-    let body = read(response).await?;
+    let Some(body) = read(response).await? else {
+        let problem = format!("it is longer than {BODY_MAX_BYTES} bytes");
+        return Ok(SourceAnswer::Invalid(InvalidRecord::new(problem)));
+    };
     let text = str::from_utf8(&body).map_err(|_| Failure::lasting("its answer is not UTF-8"))?;
-    // Only whether it is whole: what is repeated or unknown in it is wrong with the record.
+    // Only whether it is whole: what is repeated, unknown or too deep in it is wrong with the record.
     if serde_json::from_str::<IgnoredAny>(text).is_err() {
         return Err(Failure::lasting("its answer is not one whole JSON value"));
     }
     Ok(record::answer(text, digest))
 }
 
-async fn read(mut response: Response) -> Result<Vec<u8>, Failure> {
+/// The whole body; `None` if it is too long to be read.
+async fn read(mut response: Response) -> Result<Option<Vec<u8>>, Failure> {
     let mut body = Vec::new();
     // Once an answer has begun it is not asked for again.
     while let Some(chunk) = response.chunk().await.map_err(Failure::of_answer)? {
         if body.len() + chunk.len() > BODY_MAX_BYTES {
-            let text = format!("its answer is longer than {BODY_MAX_BYTES} bytes");
-            return Err(Failure::lasting(text));
+            return Ok(None);
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(body)
+    Ok(Some(body))
 }
 
 /// Reads what nobody wants to know, or hangs up if that takes long. The status has said all, so that nothing that goes wrong here

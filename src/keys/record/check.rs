@@ -4,6 +4,7 @@
 //! has proved to be one. Without a policy (the `keys` commands on a bare file) only what needs one is left out: whether the
 //! plan exists, whether the kind of digest is looked up, whether identity headers can carry the values.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -69,6 +70,25 @@ impl KeySpec {
             note_identity(&invalid, at);
         }
         (at.problems_so_far() == before).then_some(record)
+    }
+
+    /// As [`Self::check`], for a record that stands alone. In a file digests are unique among all keys, and told with both places.
+    pub(super) fn check_alone(&self, at: &Place<'_>, policy: Option<&Policy>) -> Option<KeyRecord> {
+        let record = self.check(at, policy)?;
+        let secrets = at.field("secrets");
+        let mut seen = HashSet::with_capacity(record.secrets.len());
+        let mut is_valid = true;
+        for (index, secret) in record.secrets.iter().enumerate() {
+            if !seen.insert(secret.digest) {
+                let secret = secrets.index(index);
+                let message = "this key has the same digest twice";
+                secret
+                    .field("digest")
+                    .problem_with_help(message, "keep one");
+                is_valid = false;
+            }
+        }
+        is_valid.then_some(record)
     }
 
     /// Notes each secret whose time and the key's have no moment in common.
@@ -186,11 +206,12 @@ fn check_plan(text: &str, at: &Place<'_>, policy: Option<&Policy>) -> Option<Pla
 }
 
 fn check_scopes(texts: &[String], at: &Place<'_>) -> Box<[Scope]> {
+    let mut seen = HashSet::with_capacity(texts.len());
     let mut scopes = Vec::with_capacity(texts.len());
     for (index, text) in texts.iter().enumerate() {
         let scope: Option<Scope> = at.index(index).note(text.parse());
         // A scope named twice says the same, and goes upstream once.
-        scopes.extend(scope.filter(|scope| !scopes.contains(scope)));
+        scopes.extend(scope.filter(|_| seen.insert(text)));
     }
     scopes.into()
 }

@@ -10,6 +10,7 @@ use crate::authz::scope::Scope;
 use crate::authz::snapshot::Plan;
 use crate::authz::snapshot::tests::policy;
 
+mod large;
 mod times;
 
 /// The digest of `text`, as it is written.
