@@ -23,8 +23,7 @@ use crate::authz::reason::Reason;
 use crate::authz::request::RequestAttributes;
 use crate::authz::rule::Rule;
 use crate::authz::snapshot::{Mode, Policy, Snapshot};
-use crate::keys::cache::{CachedKey, KeyCache, Lookup};
-use crate::keys::source::SourceError;
+use crate::keys::cache::{CachedKey, KeyCache, Lookup, LookupError};
 
 /// A known key, with what was prepared for it.
 pub type Known<P> = Arc<CachedKey<P>>;
@@ -162,8 +161,8 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
                 Err(error) => {
                     trace.failed(Step::Key, || format!("{digest}: {error}"));
                     return Err(match error {
-                        SourceError::Overloaded => Reason::Overloaded,
-                        SourceError::Timeout | SourceError::Failed(_) => Reason::SourceUnavailable,
+                        LookupError::Unavailable(_) => Reason::SourceUnavailable,
+                        LookupError::Overloaded(_) => Reason::Overloaded,
                     });
                 }
             }

@@ -125,11 +125,11 @@ reasons! {
     ClientNotAllowed = "client_not_allowed", Deny, 403, "This client may not make this request.";
     /// The key lacks a scope that the rule wants.
     InsufficientScope = "insufficient_scope", Deny, 403, "The API key lacks a scope that this request needs.";
-    /// The source failed and nothing cached may stand in.
+    /// The source failed for a key in use, or cannot be connected to, and nothing cached may stand in.
     SourceUnavailable = "source_unavailable", Error, 503, "API keys cannot be checked at the moment.";
     /// The shared limits could not be charged.
     LimitsUnavailable = "limits_unavailable", Error, 503, "Limits cannot be checked at the moment.";
-    /// Too many lookups are in flight.
+    /// Too many lookups are in flight, or one failed in a way that any caller can bring about.
     Overloaded = "overloaded", Error, 503, "Too many API keys are being checked at the moment.";
     /// The check met a fault of ours.
     InternalError = "internal_error", Error, 500, "The request could not be checked.";

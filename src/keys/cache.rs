@@ -56,6 +56,18 @@ pub enum Lookup<P> {
     Invalid(InvalidRecord),
 }
 
+/// A digest could not be looked up.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LookupError {
+    /// The source failed for a key in use, or no connection to it can be made.
+    #[error(transparent)]
+    Unavailable(SourceError),
+    /// The lookup failed in a way that any caller can bring about with a made-up key. It must not be answered as an error of
+    /// keyward's, which would open an Envoy that fails open.
+    #[error(transparent)]
+    Overloaded(SourceError),
+}
+
 /// Prepares what is kept with a key from its record, under a snapshot.
 pub type Prepare<P> = Box<dyn Fn(&Arc<KeyRecord>, &Snapshot) -> P + Send + Sync>;
 
@@ -112,7 +124,7 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
         &self,
         digest: &KeyDigest,
         snapshot: &Snapshot,
-    ) -> Result<Lookup<P>, SourceError> {
+    ) -> Result<Lookup<P>, LookupError> {
         match &self.remote {
             None => Ok(self.find_in_file(digest, snapshot)),
             Some(remote) => self.find_remote(digest, snapshot, remote).await,
@@ -193,7 +205,7 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
         digest: &KeyDigest,
         snapshot: &Snapshot,
         remote: &Remote,
-    ) -> Result<Lookup<P>, SourceError> {
+    ) -> Result<Lookup<P>, LookupError> {
         let begun = remote.trust().stamp();
         let now = remote.now();
         if let Some(learnt) = self.shelf.known(digest)
@@ -248,9 +260,8 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
             return Ok(self.give(digest, &learnt, snapshot, remote));
         }
         self.count(|metrics| &metrics.miss);
-        Err(SourceError::Failed(
-            "the key changes faster than it is read".into(),
-        ))
+        let error = SourceError::Failed("the key changes faster than it is read".into());
+        Err(self.lookup_error(digest, remote, error))
     }
 
     /// What a known key may do for a source that failed to answer.
@@ -260,9 +271,9 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
         snapshot: &Snapshot,
         remote: &Remote,
         error: &SourceError,
-    ) -> Result<Lookup<P>, SourceError> {
+    ) -> Result<Lookup<P>, LookupError> {
         let source_fails = match error {
-            SourceError::Timeout | SourceError::Failed(_) => true,
+            SourceError::Timeout | SourceError::Unreachable(_) | SourceError::Failed(_) => true,
             SourceError::Overloaded => false,
         };
         if source_fails
@@ -274,7 +285,28 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
             return Ok(self.give(digest, &learnt, snapshot, remote));
         }
         self.count(|metrics| &metrics.miss);
-        Err(error.clone())
+        Err(self.lookup_error(digest, remote, error.clone()))
+    }
+
+    /// Whether a failure may be told as an outage: a caller with a made-up key can bring about timeouts, errors and a queue that is
+    /// full, and so can one whose key was found revoked or disabled; none of them can cut the source off.
+    fn lookup_error(&self, digest: &KeyDigest, remote: &Remote, error: SourceError) -> LookupError {
+        let is_outage = match &error {
+            SourceError::Unreachable(_) => true,
+            SourceError::Timeout | SourceError::Failed(_) => {
+                let known_lately = self.shelf.known_lately(digest, remote.now());
+                known_lately.is_some_and(|learnt| {
+                    let is_stopped = learnt.what.kept.record().is_stopped();
+                    !is_stopped && !self.is_known_to_be_stopped(&learnt)
+                })
+            }
+            SourceError::Overloaded => false,
+        };
+        if is_outage {
+            LookupError::Unavailable(error)
+        } else {
+            LookupError::Overloaded(error)
+        }
     }
 
     /// Whether another of the key's digests was looked up since, and the key found revoked or disabled.

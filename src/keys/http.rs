@@ -127,11 +127,12 @@ impl HttpSource {
     /// Asks, and asks a second time if the first may have met a moment that has passed.
     async fn ask(&self, digest: &KeyDigest) -> Result<Answered, Failure> {
         match self.ask_once(digest).await {
-            Err(Failure::Passing(_)) => {
+            Err(Failure::Refused(_) | Failure::Passing(_)) => {
                 tokio::time::sleep(part_of(RETRY_WITHIN)).await;
                 self.ask_once(digest).await
             }
-            answered @ (Ok(_) | Err(Failure::Timeout | Failure::Lasting(_))) => answered,
+            answered @ (Ok(_)
+            | Err(Failure::Timeout | Failure::Unreachable(_) | Failure::Lasting(_))) => answered,
         }
     }
 

@@ -47,6 +47,8 @@ use listen::Listener;
 /// were taken for a failure.
 pub const RECORD_MAX_BYTES: usize = 256 * 1024;
 
+const NOT_A_STRING: &str = "it does not hold a string";
+
 /// Keys from Redis or Valkey.
 pub struct RedisSource {
     link: Link,
@@ -97,7 +99,7 @@ impl RedisSource {
     /// # Errors
     /// When it cannot.
     pub async fn connect(&self) -> Result<(), SourceError> {
-        self.link.connect().await.map_err(SourceError::Failed)
+        self.link.connect().await.map_err(SourceError::Unreachable)
     }
 
     fn listener(&self, pushes: Pushes) -> Listener<'_> {
@@ -117,14 +119,20 @@ impl RedisSource {
             if let Some(before) = before {
                 self.link.suspect(before);
             }
-            Err(SourceError::Timeout)
+            // It may have waited for another attempt to connect to a server that answers none.
+            Err(self
+                .link
+                .down()
+                .map_or(SourceError::Timeout, SourceError::Unreachable))
         })
     }
 
     async fn look_up(&self, digest: &KeyDigest) -> Result<SourceAnswer, SourceError> {
         let entry = self.layout.digest(digest);
-        let Some(id) = self.get(&entry).await? else {
-            return Ok(SourceAnswer::NotFound);
+        let id = match self.get(&entry).await? {
+            Content::None => return Ok(SourceAnswer::NotFound),
+            Content::OfOtherType => return Ok(invalid(&entry, NOT_A_STRING)),
+            Content::String(id) => id,
         };
         let id = std::str::from_utf8(&id)
             .ok()
@@ -134,20 +142,21 @@ impl RedisSource {
         };
         let key = self.layout.key(&id);
         Ok(match self.record(&key).await? {
-            None => SourceAnswer::NotFound,
-            Some(text) => record_in(&key, &id, &text, digest),
+            Content::None => SourceAnswer::NotFound,
+            Content::OfOtherType => invalid(&key, NOT_A_STRING),
+            Content::String(text) => record_in(&key, &id, &text, digest),
         })
     }
 
-    /// The string of that name.
-    async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, SourceError> {
+    /// What has that name.
+    async fn get(&self, name: &str) -> Result<Content, SourceError> {
         let get = redis::cmd("GET").arg(name).to_owned();
-        string("GET", name, self.link.read(&get).await)
+        content("GET", name, self.link.read(&get).await)
     }
 
     /// A record's text, or what it begins with: one byte more than it may have. A very long one, read whole, would hold up all other
     /// lookups on the connection.
-    async fn record(&self, name: &str) -> Result<Option<Vec<u8>>, SourceError> {
+    async fn record(&self, name: &str) -> Result<Content, SourceError> {
         let mut beginning = redis::cmd("GETRANGE");
         beginning.arg(name).arg(0).arg(RECORD_MAX_BYTES);
         let read = self.link.read(&beginning).await;
@@ -155,10 +164,10 @@ impl RedisSource {
             // A user that may only GET is served all the same.
             return self.get(name).await;
         }
-        match string("GETRANGE", name, read)?.filter(|text| !text.is_empty()) {
-            Some(text) => Ok(Some(text)),
+        match content("GETRANGE", name, read)? {
             // There is none, or an empty one.
-            None => self.get(name).await,
+            Content::String(text) if text.is_empty() => self.get(name).await,
+            content @ (Content::None | Content::String(_) | Content::OfOtherType) => Ok(content),
         }
     }
 
@@ -198,18 +207,27 @@ impl RedisSource {
     }
 }
 
-/// The string that was answered to that command.
-fn string(
+/// What Redis holds under a name.
+enum Content {
+    None,
+    String(Vec<u8>),
+    /// A list or whatever: an answer, and an operator's mistake with one key.
+    OfOtherType,
+}
+
+/// What was answered to that command.
+fn content(
     word: &str,
     name: &str,
     answer: Result<Value, LinkError>,
-) -> Result<Option<Vec<u8>>, SourceError> {
+) -> Result<Content, SourceError> {
     let failed = |text: String| SourceError::Failed(text.into());
     match answer {
-        Ok(Value::Nil) => Ok(None),
-        Ok(Value::BulkString(content)) => Ok(Some(content)),
+        Ok(Value::Nil) => Ok(Content::None),
+        Ok(Value::BulkString(content)) => Ok(Content::String(content)),
         Ok(_) => Err(failed(format!("{word} {name}: the answer is not a string"))),
-        Err(error @ LinkError::Down(_)) => Err(failed(error.reason())),
+        Err(error) if error.is_wrong_type() => Ok(Content::OfOtherType),
+        Err(error) if error.is_down() => Err(SourceError::Unreachable(error.reason().into())),
         Err(error) => Err(failed(format!("{word} {name}: {}", error.reason()))),
     }
 }

@@ -68,7 +68,10 @@ pub enum SourceError {
     /// It did not answer in time.
     #[error("the source did not answer in time")]
     Timeout,
-    /// It cannot be reached, or answers with an error.
+    /// No connection to it can be made.
+    #[error("the source failed: {0}")]
+    Unreachable(Arc<str>),
+    /// It answers with an error, or not with what an answer is.
     #[error("the source failed: {0}")]
     Failed(Arc<str>),
     /// As many lookups as are allowed are in flight.

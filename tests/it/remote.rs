@@ -16,6 +16,7 @@ mod configs;
 mod files;
 mod flood;
 mod http;
+mod made_up;
 mod outage;
 mod parts;
 mod places;

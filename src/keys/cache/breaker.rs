@@ -1,27 +1,36 @@
-//! Whether the source is worth asking: a dead one must not cost each request a timeout.
+//! The circuit breaker in front of the source: a dead one must not cost each request a timeout.
 //!
-//! One key may be slow or broken at a source that is well, so that failures alone prove nothing: after a few in a row, or a while
-//! after one, a digest that nobody has is asked for, and only if that fails too the source is given up; so it is when pushes are
-//! lost, which may be the first sign. It is asked for that digest alone then, until it answers. Nobody's request is the trial.
+//! It opens when lookups of digests known lately fail, or when no connection can be made, and the probe fails too. Failures of
+//! other digests never open it: anybody can present made-up keys, and a source may be slow or broken for those alone. The probe
+//! asks for the digests that were found last and for one that no key has; any answer to it, or to any lookup, closes the breaker.
+//! While it is open, digests known lately are looked up as trials, a few at a time, and all other lookups fail at once.
 
+use std::collections::{HashSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::FutureExt;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::Notify;
 
 use super::super::push::Trust;
-use super::super::source::{KeySource, SourceError, SourceReply, probe_digest};
+use super::super::source::{KeySource, SourceAnswer, SourceError, SourceReply, probe_digest};
+use super::shelf::KNOWN_LATELY;
 use crate::authz::clock::Clock;
 use crate::authz::digest::KeyDigest;
 use crate::observe::metrics::SourceMetrics;
 
 /// Failures in a row after which the source itself is tried at once: enough that a hiccup does not count.
 const SUSPICIOUS: u32 = 3;
-/// From a failure to a try, and between two tries of a source that is given up: it is back in use within a second of its recovery,
-/// and bears the tries.
+/// From a failure to a probe, and between two probes of a source that does not answer: it is back in use within a second of its
+/// recovery, and bears the probes.
 const RETRY: Duration = Duration::from_millis(500);
+/// How many trials may begin in the time of `RETRY` while the breaker is open, at most one for each digest: enough to find a key
+/// that the source answers for, and few requests that wait for a source that does not.
+const MAX_TRIALS: usize = 16;
+/// How many of the digests that were found last the probe asks for: one of them may be slow or broken by itself.
+const PROBED: usize = 4;
 /// Failures of lookups are told in the log at most so often.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
 
@@ -30,9 +39,10 @@ const TOLD_EVERY: Duration = Duration::from_secs(1);
 pub struct SourceHealth {
     /// Its name.
     pub source: &'static str,
-    /// What its last lookup failed for; `None` if it was answered, or none was made yet.
+    /// What a lookup would fail for; `None` if the last was answered, or none was made yet. Failures of digests that were not known
+    /// lately do not count while others are answered.
     pub failure: Option<Arc<str>>,
-    /// Whether it is given up until it answers again.
+    /// Whether the breaker is open.
     pub given_up: bool,
     /// Whether changes are heard of; `None` where the source does not push.
     pub pushes: Option<bool>,
@@ -42,9 +52,55 @@ pub struct SourceHealth {
 struct State {
     answers: u64,
     failures_in_a_row: u32,
-    failure: Option<Arc<str>>,
-    given_up: bool,
+    failure: Option<SourceError>,
+    /// A lookup failed, be it one that does not count by itself, and no answer came since.
+    is_unanswered: bool,
+    is_open: bool,
+    trials: Trials,
+    found: FoundLast,
     told_at: Option<Duration>,
+}
+
+/// Which digests were tried while the breaker is open.
+#[derive(Debug, Default)]
+struct Trials {
+    since: Duration,
+    begun: HashSet<KeyDigest>,
+}
+
+/// The digests that were found last, and when, the newest at the end.
+#[derive(Debug, Default)]
+struct FoundLast(VecDeque<(KeyDigest, Duration)>);
+
+impl Trials {
+    fn may_begin(&mut self, digest: &KeyDigest, now: Duration) -> bool {
+        if now.saturating_sub(self.since) >= RETRY {
+            self.begun.clear();
+            self.since = now;
+        }
+        self.begun.len() < MAX_TRIALS && self.begun.insert(*digest)
+    }
+}
+
+impl FoundLast {
+    fn note(&mut self, digest: &KeyDigest, reply: &SourceReply, now: Duration) {
+        self.0.retain(|(other, _)| other != digest);
+        match reply.answer {
+            SourceAnswer::Found(_) => self.0.push_back((*digest, now)),
+            SourceAnswer::NotFound | SourceAnswer::Invalid(_) => {}
+        }
+        if self.0.len() > PROBED {
+            self.0.pop_front();
+        }
+    }
+
+    fn known_lately(&self, now: Duration) -> impl Iterator<Item = KeyDigest> {
+        let recent = self
+            .0
+            .iter()
+            .filter(move |(_, at)| now.saturating_sub(*at) < KNOWN_LATELY);
+        recent.map(|(digest, _)| *digest)
+    }
 }
 
 /// Guards a source.
@@ -91,18 +147,36 @@ impl Breaker {
         }
     }
 
-    /// Why the source is not to be asked now; `None` if it is.
-    pub(super) fn given_up(&self) -> Option<SourceError> {
-        let state = self.lock();
-        let failure = state.failure.as_ref().filter(|_| state.given_up)?;
-        Some(SourceError::Failed(Arc::clone(failure)))
+    /// Whether a digest may be looked up now.
+    ///
+    /// # Errors
+    /// Why the source counts as failed.
+    pub(super) fn admit(&self, digest: &KeyDigest, known_lately: bool) -> Result<(), SourceError> {
+        let mut state = self.lock();
+        match &state.failure {
+            Some(failure) if state.is_open => {
+                let failure = failure.clone();
+                let now = self.clock.monotonic();
+                let is_trial = known_lately && state.trials.may_begin(digest, now);
+                if is_trial { Ok(()) } else { Err(failure) }
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Notes how a lookup ended.
-    pub(super) fn note<T>(&self, outcome: &Result<T, SourceError>) {
+    pub(super) fn note(
+        &self,
+        digest: &KeyDigest,
+        known_lately: bool,
+        outcome: &Result<SourceReply, SourceError>,
+    ) {
         match outcome {
-            Ok(_) => self.answered(),
-            Err(error @ (SourceError::Timeout | SourceError::Failed(_))) => self.failed(error),
+            Ok(reply) => self.answered(digest, reply),
+            Err(error @ SourceError::Unreachable(_)) => self.failed(true, error),
+            Err(error @ (SourceError::Timeout | SourceError::Failed(_))) => {
+                self.failed(known_lately, error);
+            }
             // That is ours.
             Err(SourceError::Overloaded) => {}
         }
@@ -113,13 +187,13 @@ impl Breaker {
         let state = self.lock();
         SourceHealth {
             source: self.source.name(),
-            failure: state.failure.clone(),
-            given_up: state.given_up,
+            failure: state.failure.as_ref().map(told),
+            given_up: state.is_open,
             pushes: None,
         }
     }
 
-    /// Tries the source when it is suspected, for its failures or for having lost its pushes, and goes on until it answers. Never
+    /// Probes the source when it is suspected, for its failures or for having lost its pushes, and goes on until it answers. Never
     /// ends.
     pub(super) async fn watch(&self, trust: &Trust) {
         loop {
@@ -128,14 +202,8 @@ impl Breaker {
                 () = trust.lost() => {}
                 () = self.lasting_failure() => {}
             }
-            loop {
-                let answers = self.lock().answers;
-                match ask(&*self.source, &probe_digest()).await {
-                    Ok(_) => break self.answered(),
-                    Err(error) if self.give_up(&error, answers) => tokio::time::sleep(RETRY).await,
-                    // Somebody got an answer meanwhile.
-                    Err(_) => break,
-                }
+            while !self.probe().await {
+                tokio::time::sleep(RETRY).await;
             }
         }
     }
@@ -146,37 +214,74 @@ impl Breaker {
         loop {
             self.failure.notified().await;
             tokio::time::sleep(RETRY).await;
-            if self.lock().failure.is_some() {
+            if self.lock().is_unanswered {
                 return;
             }
         }
     }
 
-    fn answered(&self) {
-        let was_given_up = {
+    /// Whether the source answers.
+    async fn probe(&self) -> bool {
+        let now = self.clock.monotonic();
+        let (answers, known) = {
+            let state = self.lock();
+            let known: Vec<_> = state.found.known_lately(now).collect();
+            (state.answers, known)
+        };
+        let digests = known.into_iter().map(|digest| (digest, true));
+        let mut asking: FuturesUnordered<_> = digests
+            .chain([(probe_digest(), false)])
+            .map(|(digest, is_known)| async move {
+                (digest, is_known, ask(&*self.source, &digest).await)
+            })
+            .collect();
+        let mut failures = Vec::new();
+        while let Some((digest, is_known, outcome)) = asking.next().await {
+            match outcome {
+                Ok(reply) => {
+                    self.answered(&digest, &reply);
+                    return true;
+                }
+                Err(error) => failures.push((is_known, error)),
+            }
+        }
+        self.was_probed_in_vain(&failures, answers)
+    }
+
+    fn answered(&self, digest: &KeyDigest, reply: &SourceReply) {
+        let now = self.clock.monotonic();
+        let was_open = {
             let mut state = self.lock();
             state.answers += 1;
             state.failures_in_a_row = 0;
             state.failure = None;
+            state.is_unanswered = false;
+            state.found.note(digest, reply, now);
             self.set_up(true, &state);
-            std::mem::take(&mut state.given_up)
+            std::mem::take(&mut state.is_open)
         };
-        if was_given_up {
+        if was_open {
             tracing::info!(source = self.source.name(), "the source answers again");
         }
     }
 
-    fn failed(&self, error: &SourceError) {
+    fn failed(&self, counts: bool, error: &SourceError) {
         let now = self.clock.monotonic();
         let is_told = {
             let mut state = self.lock();
-            state.failures_in_a_row = state.failures_in_a_row.saturating_add(1);
-            state.failure = Some(told(error));
-            self.set_up(false, &state);
-            self.failure.notify_one();
-            if state.failures_in_a_row >= SUSPICIOUS {
-                self.suspicion.notify_one();
+            if counts {
+                state.failures_in_a_row = state.failures_in_a_row.saturating_add(1);
+                if state.failures_in_a_row >= SUSPICIOUS {
+                    self.suspicion.notify_one();
+                }
             }
+            // Where nothing is known lately, nothing speaks for the source.
+            if counts || state.found.known_lately(now).next().is_none() {
+                state.failure = Some(error.clone());
+                self.set_up(false, &state);
+            }
+            state.is_unanswered = true;
+            self.failure.notify_one();
             let is_due = state
                 .told_at
                 .is_none_or(|at| now.saturating_sub(at) >= TOLD_EVERY);
@@ -190,25 +295,33 @@ impl Breaker {
         }
     }
 
-    /// Gives the source up, unless it has answered somebody since so many answers were counted.
-    fn give_up(&self, error: &SourceError, answers: u64) -> bool {
-        let was_given_up = {
+    /// Opens the breaker if what failed counts, unless somebody was answered since so many answers were counted; whether somebody
+    /// was.
+    fn was_probed_in_vain(&self, failures: &[(bool, SourceError)], answers: u64) -> bool {
+        let is_unreachable = |error: &SourceError| matches!(error, SourceError::Unreachable(_));
+        // Where a connection could be made, that is not what is wrong.
+        let connected = failures.iter().find(|(_, error)| !is_unreachable(error));
+        let Some((_, error)) = connected.or(failures.first()) else {
+            return true;
+        };
+        let counts = is_unreachable(error) || failures.iter().any(|(is_known, _)| *is_known);
+        let was_open = {
             let mut state = self.lock();
             if state.answers != answers {
-                return false;
+                return true;
             }
-            state.failure = Some(told(error));
+            state.failure = Some(error.clone());
             self.set_up(false, &state);
-            std::mem::replace(&mut state.given_up, true)
+            std::mem::replace(&mut state.is_open, counts)
         };
-        if !was_given_up {
+        if counts && !was_open {
             tracing::error!(
                 source = self.source.name(),
                 %error,
-                "the source is down and tried twice a second; keys that are not at hand are refused"
+                "the source is down and probed twice a second; keys that are not at hand are refused"
             );
         }
-        true
+        false
     }
 
     /// Under the lock, so that the gauge is of the state.
@@ -227,7 +340,7 @@ impl Breaker {
 /// What is told of a failure to those who did not meet it.
 fn told(error: &SourceError) -> Arc<str> {
     match error {
-        SourceError::Failed(problem) => Arc::clone(problem),
+        SourceError::Failed(problem) | SourceError::Unreachable(problem) => Arc::clone(problem),
         SourceError::Timeout | SourceError::Overloaded => error.to_string().into(),
     }
 }

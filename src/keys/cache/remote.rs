@@ -151,12 +151,24 @@ impl Remote {
         self.asking.known_key(digest, record)
     }
 
-    /// Asks the source, or waits with those who have asked already. What it answers is on the shelf before anyone can ask again.
+    /// Asks the source unless the circuit breaker is open, or waits with those who have asked already. What it answers is on the
+    /// shelf before anyone can ask again.
     pub(super) async fn look_up<P: Send + Sync + 'static>(
         &self,
         digest: &KeyDigest,
         kept: &Arc<Shelf<P>>,
     ) -> Landed {
+        let now = self.now();
+        let known_lately = kept.known_lately(digest, now).is_some();
+        // Before anyone joins a flight: a source that is dead must not cost each request of a key in use its timeout.
+        if let Err(failure) = self.asking.breaker.admit(digest, known_lately) {
+            return Landed {
+                answer: Err(failure),
+                asked_at: now,
+                fresh_for: Duration::ZERO,
+                stamp: self.trust().stamp(),
+            };
+        }
         let flight = self.flights.join(digest, || {
             let (asking, kept, digest) = (Arc::clone(&self.asking), Arc::clone(kept), *digest);
             async move { asking.fly(&digest, &kept).await }
@@ -184,7 +196,8 @@ impl Asking {
         if let Some(landed) = self.on_shelf(known.as_ref(), kept.unknown(digest), asked_at) {
             return landed;
         }
-        let reply = self.ask(digest, known.is_some()).await;
+        let known_lately = known.is_some_and(|learnt| learnt.is_recent(asked_at));
+        let reply = self.ask(digest, known_lately).await;
         let max_age = reply.as_ref().ok().and_then(|reply| reply.max_age);
         let answer = reply.map(|reply| reply.answer);
         let ttl = match &answer {
@@ -244,9 +257,6 @@ impl Asking {
         digest: &KeyDigest,
         known_lately: bool,
     ) -> Result<SourceReply, SourceError> {
-        if let Some(failure) = self.breaker.given_up() {
-            return Err(failure);
-        }
         let mut place = self
             .places
             .take(known_lately)
@@ -256,13 +266,15 @@ impl Asking {
             reply = ask(&*self.settings.source, digest) => reply,
             () = place.withdrawn() => return Err(SourceError::Overloaded),
         };
-        self.breaker.note(&reply);
+        self.breaker.note(digest, known_lately, &reply);
         if let Some(metrics) = &self.settings.metrics {
             let result = match reply.as_ref().map(|reply| &reply.answer) {
                 Ok(SourceAnswer::Found(_) | SourceAnswer::Invalid(_)) => SourceResult::Found,
                 Ok(SourceAnswer::NotFound) => SourceResult::NotFound,
                 Err(SourceError::Timeout) => SourceResult::Timeout,
-                Err(SourceError::Failed(_) | SourceError::Overloaded) => SourceResult::Error,
+                Err(
+                    SourceError::Unreachable(_) | SourceError::Failed(_) | SourceError::Overloaded,
+                ) => SourceResult::Error,
             };
             metrics.looked_up(
                 result,

@@ -19,6 +19,9 @@ use crate::authz::snapshot::Generation;
 /// A known key that nobody asked for in so long is not kept: its series in the metrics go after an hour too, and must go last.
 const IDLE: Duration = Duration::from_mins(59);
 
+/// A digest that a lookup found within this time is known lately.
+pub(super) const KNOWN_LATELY: Duration = Duration::from_hours(1);
+
 /// What was learnt, and what tells how far to believe it.
 #[derive(Debug, Clone)]
 pub(super) struct Learnt<T> {
@@ -34,6 +37,11 @@ pub(super) struct Learnt<T> {
 impl<T> Learnt<T> {
     pub(super) fn is_fresh(&self, now: Duration) -> bool {
         now.saturating_sub(self.at) < self.fresh_for
+    }
+
+    /// Whether the source was asked within the last hour.
+    pub(super) fn is_recent(&self, now: Duration) -> bool {
+        now.saturating_sub(self.at) < KNOWN_LATELY
     }
 
     /// The moment from which on it is not fresh any more.
@@ -153,6 +161,16 @@ impl<P: Send + Sync + 'static> Shelf<P> {
 
     pub(super) fn known(&self, digest: &KeyDigest) -> Option<Learnt<KnownKey<P>>> {
         self.known.get(digest)
+    }
+
+    /// What is kept of a digest, if a lookup found it within the last hour. Made-up digests are never found, so that a flood of
+    /// them cannot push any out.
+    pub(super) fn known_lately(
+        &self,
+        digest: &KeyDigest,
+        now: Duration,
+    ) -> Option<Learnt<KnownKey<P>>> {
+        self.known(digest).filter(|learnt| learnt.is_recent(now))
     }
 
     pub(super) fn unknown(&self, digest: &KeyDigest) -> Option<Learnt<NotKnown>> {

@@ -16,8 +16,10 @@ use crate::authz::key_map::KeyMap;
 use crate::authz::snapshot::tests::policy;
 use crate::observe::metrics::Metrics;
 
+mod breaker;
 mod failing;
 mod file;
+mod outage;
 mod pushed;
 mod remote;
 mod shelf;
@@ -62,7 +64,7 @@ fn counting() -> (Arc<AtomicUsize>, Prepare<String>) {
 }
 
 /// What is prepared for the key that was found, or why none was.
-fn told(lookup: Result<Lookup<String>, SourceError>) -> String {
+fn told(lookup: Result<Lookup<String>, LookupError>) -> String {
     match lookup {
         Ok(Lookup::Known(key)) => key.prepared.clone(),
         Ok(Lookup::Unknown) => "unknown".to_owned(),

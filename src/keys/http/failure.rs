@@ -14,6 +14,10 @@ use super::super::source::SourceError;
 pub(super) enum Failure {
     /// It took too long.
     Timeout,
+    /// No connection could be made, for a reason that may have passed a moment later.
+    Refused(String),
+    /// No connection could be made, for a reason that does not pass by itself.
+    Unreachable(String),
     /// Something that may have passed a moment later, before anything was answered.
     Passing(String),
     /// Something that asking again would not mend.
@@ -43,9 +47,10 @@ impl Failure {
     pub(super) fn of_answer(error: reqwest::Error) -> Self {
         match Self::from(error) {
             Self::Timeout => Self::Timeout,
-            Self::Passing(text) | Self::Lasting(text) => {
-                Self::Lasting(format!("its answer broke off: {text}"))
-            }
+            Self::Refused(text)
+            | Self::Unreachable(text)
+            | Self::Passing(text)
+            | Self::Lasting(text) => Self::Lasting(format!("its answer broke off: {text}")),
         }
     }
 }
@@ -53,6 +58,7 @@ impl Failure {
 /// An error before anything was answered.
 impl From<reqwest::Error> for Failure {
     fn from(error: reqwest::Error) -> Self {
+        // So is a connection that took too long: a service that made-up keys keep busy has its queue full, too.
         if error.is_timeout() {
             return Self::Timeout;
         }
@@ -69,26 +75,48 @@ impl From<reqwest::Error> for Failure {
             (None, Some(http)) => http.to_string(),
             (None, None) => error.to_string(),
         };
-        let text = if error.is_connect() {
-            format!("no connection: {cause}")
-        } else {
-            cause
-        };
         // What came was an answer, though none in HTTP; and a certificate does not get better in a moment.
-        let is_final = is_tls || http.is_some_and(hyper::Error::is_parse);
-        if is_final || error.is_builder() {
-            Self::Lasting(text)
-        } else {
-            Self::Passing(text)
+        let is_final = is_tls || http.is_some_and(hyper::Error::is_parse) || error.is_builder();
+        let is_telling = io.is_none_or(tells_that_nobody_is_there);
+        match (error.is_connect(), is_final) {
+            (true, false) if !is_telling => Self::Passing(format!("no connection: {cause}")),
+            (true, false) => Self::Refused(format!("no connection: {cause}")),
+            (true, true) => Self::Unreachable(format!("no connection: {cause}")),
+            // A server of TLS 1.3 refuses a client's certificate only after the client's side of the handshake is done.
+            (false, _) if is_tls => Self::Unreachable(cause),
+            (false, false) => Self::Passing(cause),
+            (false, true) => Self::Lasting(cause),
         }
     }
+}
+
+/// Whether an attempt to connect that failed so tells that there is nobody to connect to. A flood of made-up keys can use up this
+/// machine's file descriptors, ports and memory, or have a service hang up on whom it has no room for: neither may be told as an
+/// outage.
+fn tells_that_nobody_is_there(error: &io::Error) -> bool {
+    // The standard library has no kind for them.
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    let is_of_a_flood = matches!(
+        error.kind(),
+        io::ErrorKind::AddrNotAvailable
+            | io::ErrorKind::OutOfMemory
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof
+    );
+    !is_of_a_flood && !matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Timeout => "it did not answer in time",
-            Self::Passing(text) | Self::Lasting(text) => text,
+            Self::Refused(text)
+            | Self::Unreachable(text)
+            | Self::Passing(text)
+            | Self::Lasting(text) => text,
         })
     }
 }
@@ -97,6 +125,7 @@ impl From<Failure> for SourceError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Timeout => Self::Timeout,
+            Failure::Refused(text) | Failure::Unreachable(text) => Self::Unreachable(text.into()),
             Failure::Passing(text) | Failure::Lasting(text) => Self::Failed(text.into()),
         }
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::Shared;
-use redis::{Cmd, RedisError, Value};
+use redis::{Cmd, ErrorKind, RedisError, Value};
 use tokio::sync::Notify;
 
 use super::super::backoff::Backoff;
@@ -98,6 +98,22 @@ impl LinkError {
         matches!(self, Self::Failed(error) if error.code() == Some("NOPERM"))
     }
 
+    /// Whether what has the name holds something else than a string.
+    pub(super) fn is_wrong_type(&self) -> bool {
+        matches!(self, Self::Failed(error) if error.code() == Some("WRONGTYPE"))
+    }
+
+    /// Whether no connection can be made. A cluster's client makes its connections by itself.
+    pub(super) fn is_down(&self) -> bool {
+        match self {
+            Self::Down(_) => true,
+            Self::Failed(error) => {
+                error.kind() == ErrorKind::ClusterConnectionNotFound
+                    || error.is_connection_refusal()
+            }
+        }
+    }
+
     /// Why, for operators.
     pub(super) fn reason(&self) -> String {
         match self {
@@ -129,6 +145,13 @@ impl Link {
     /// The answer to a command that is sent once: where the connection breaks under it, nobody knows what came of it.
     pub(super) async fn write(&self, command: &Cmd) -> Result<Value, LinkError> {
         self.send(command).await.map_err(|(error, _)| error)
+    }
+
+    /// Why there is no connection, if there is none and the last attempt to make one failed.
+    pub(super) fn down(&self) -> Option<Reason> {
+        let inner = lock(&self.inner);
+        let failed = inner.failed.as_ref().filter(|_| inner.up.is_none());
+        failed.map(|failed| Arc::clone(&failed.reason))
     }
 
     /// Makes a connection if there is none.

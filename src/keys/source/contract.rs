@@ -85,6 +85,7 @@ pub(crate) struct ScriptedSource {
     gate: Semaphore,
     pushes: bool,
     fails: Mutex<Option<SourceError>>,
+    fails_unknown: Mutex<Option<SourceError>>,
     at_each: Mutex<Option<Box<dyn Fn() + Send>>>,
 }
 
@@ -99,6 +100,7 @@ impl ScriptedSource {
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
             pushes: false,
             fails: Mutex::default(),
+            fails_unknown: Mutex::default(),
             at_each: Mutex::default(),
         };
         for record in records {
@@ -120,6 +122,11 @@ impl ScriptedSource {
     /// From now on every lookup fails so; with none, none does for that.
     pub(crate) fn fail_all(&self, error: Option<SourceError>) {
         *self.fails.lock().unwrap() = error;
+    }
+
+    /// From now on lookups of digests that nobody has fail so, as at a source whose negative path is slow or broken.
+    pub(crate) fn fail_unknown(&self, error: Option<SourceError>) {
+        *self.fails_unknown.lock().unwrap() = error;
     }
 
     /// From now on that happens while a lookup is under way.
@@ -182,8 +189,9 @@ impl KeySource for ScriptedSource {
             if let Some(error) = &*self.fails.lock().unwrap() {
                 return Err(error.clone());
             }
+            let unknown = self.fails_unknown.lock().unwrap().clone();
             answer
-                .unwrap_or(Ok(SourceAnswer::NotFound))
+                .unwrap_or(unknown.map_or(Ok(SourceAnswer::NotFound), Err))
                 .map(|answer| SourceReply {
                     answer,
                     max_age: *self.max_age.lock().unwrap(),

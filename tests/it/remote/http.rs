@@ -113,7 +113,7 @@ async fn a_redirect_is_not_followed() {
     ] {
         service.answer(Answer::reply(status, location, ""));
         let answer = asked.ask("k").await;
-        assert!(answer.is_source_unavailable(), "{status}: {answer:?}");
+        assert!(answer.is_overloaded(), "{status}: {answer:?}");
     }
     assert_eq!(elsewhere.all_gets(), 0);
 }

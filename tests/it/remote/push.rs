@@ -131,7 +131,7 @@ async fn a_server_that_stands_still_is_outlived_and_found_again() {
         })
         .await;
         let answer = asked.ask("another").await;
-        assert!(answer.is_source_unavailable(), "{answer:?}");
+        assert!(answer.is_undecided(), "{answer:?}");
         server.signal("CONT");
         server.revoke("k", "k").await;
         asked.becomes("k", "key_revoked").await;

@@ -23,6 +23,14 @@ fn bad_records() -> Vec<(&'static str, String, &'static str)> {
     let twice = twice
         .to_string()
         .replace("\"enabled\":false", "\"enabled\":false,\"enabled\":true");
+    let secret = json!({"digest": digest("a-digest-twice")});
+    let rest = json!({"secrets": [secret, secret]});
+    let two_alike = record("a-digest-twice", "a-digest-twice", rest).to_string();
+    let rest = json!({"metadata": {"text": "x".repeat(300 << 10)}});
+    let long = record("too-long", "too-long", rest).to_string();
+    let deep = record("too-deep", "too-deep", json!({"metadata": {"m": 1}})).to_string();
+    let nested = format!("{}{}", "[".repeat(500), "]".repeat(500));
+    let deep = deep.replace("\"m\":1", &format!("\"m\":{nested}"));
     vec![
         with("an-unknown-member", json!({"colour": "red"}), "colour"),
         with("an-unknown-plan", json!({"plan": "silver"}), "plan"),
@@ -58,6 +66,9 @@ fn bad_records() -> Vec<(&'static str, String, &'static str)> {
         ),
         with("a-secret-told", json!({"secret": CANARY}), "secret"),
         ("a-repeated-member", twice, "enabled"),
+        ("a-digest-twice", two_alike, "digest"),
+        ("too-long", long, ""),
+        ("too-deep", deep, ""),
         ("a-list", "[]".to_owned(), ""),
         ("a-string", json!(CANARY).to_string(), ""),
         ("a-null", "null".to_owned(), ""),
@@ -184,8 +195,16 @@ async fn what_is_no_record_at_all_lets_nobody_in_and_holds_up_nobody() {
             spoil(&server, name).await;
             let answer = asked.ask(name).await;
             println!("{kind:?}, {name}: {}", answer.said());
-            let refused = answer.is_source_unavailable() || answer.said() == "invalid_record";
-            assert!(refused, "{name}: {answer:?}");
+            assert_eq!(answer.said(), "invalid_record", "{name}: {answer:?}");
+            // Any change that is pushed has it looked up again.
+            wait::until(&format!("{name} is remembered"), async || {
+                let looked_up = asked.lookups("found").await;
+                assert_eq!(asked.said(name).await, "invalid_record", "{name}");
+                asked.lookups("found").await.to_bits() == looked_up.to_bits()
+            })
+            .await;
+            let up = asked.metric("keyward_source_up", &["source="]).await;
+            assert_eq!(up.to_bits(), 1.0_f64.to_bits(), "{name} is an answer");
             let fresh = format!("beside-{name}");
             server.put(&fresh, &fresh, json!({})).await;
             assert_eq!(asked.said("good").await, "allowed", "{name}");

@@ -116,7 +116,7 @@ async fn explain_asks_the_source() {
         "{failed:?}"
     );
     let told = format!("{}{}", failed.stdout, failed.stderr);
-    assert!(told.contains("source_unavailable"), "{failed:?}");
+    assert!(told.contains("overloaded"), "{failed:?}");
     assert!(!told.contains("known"), "{failed:?}");
 }
 

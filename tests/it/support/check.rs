@@ -150,15 +150,28 @@ impl Answer {
         found.map(|header| header.value.as_str())
     }
 
+    /// The refusal of a key that is not known and could not be looked up, sent as a denial: an Envoy that fails open must not let it
+    /// in.
+    pub fn is_overloaded(&self) -> bool {
+        let is_denial = matches!(self.0.http_response, Some(HttpResponse::DeniedResponse(_)));
+        is_denial && self.is_told_to_retry("overloaded")
+    }
+
     /// Whether it says that keyward could not find out, in the one way that Envoy counts as an error.
     pub fn is_source_unavailable(&self) -> bool {
-        self.code() == "source_unavailable"
-            && matches!(self.0.http_response, Some(HttpResponse::ErrorResponse(_)))
-            && self
-                .0
-                .status
-                .as_ref()
-                .is_some_and(|status| status.code != 0)
+        let is_error = matches!(self.0.http_response, Some(HttpResponse::ErrorResponse(_)));
+        is_error && self.is_told_to_retry("source_unavailable")
+    }
+
+    /// Whether keyward could not find out.
+    pub fn is_undecided(&self) -> bool {
+        self.is_source_unavailable() || self.is_overloaded()
+    }
+
+    fn is_told_to_retry(&self, code: &str) -> bool {
+        let status = self.0.status.as_ref();
+        self.code() == code
+            && status.is_some_and(|status| status.code != 0)
             && self.status() == 503
             && self.header("retry-after").is_some()
     }

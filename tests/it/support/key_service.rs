@@ -146,6 +146,11 @@ impl KeyService {
         self.state(|state| state.answers.insert(hex(secret), answer));
     }
 
+    /// Has the lookups of one secret answered as all others.
+    pub fn answer_as_others(&self, secret: &str) {
+        self.state(|state| state.answers.remove(&hex(secret)));
+    }
+
     /// Ends the holds that there are.
     pub fn release(&self) {
         self.shared.releases.send_modify(|releases| *releases += 1);

@@ -3,9 +3,6 @@
 use super::remote::{Scene, down};
 use super::*;
 
-/// Far longer than anything takes, on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 const FAILED: &str = "the source failed: down";
 
 fn forgiving(seconds: u64) -> Scene {
@@ -114,70 +111,6 @@ async fn a_lookup_that_nobody_waits_for_lands_where_the_cache_is_tended() {
     assert_eq!(scene.source.asked(), 1);
 }
 
-/// Drives what tends the cache for as long as `other` runs, which may wait for what never comes.
-async fn tended<T>(scene: &Scene, other: impl Future<Output = T>) -> T {
-    tokio::select! {
-        () = scene.cache.tend() => panic!("it never ends"),
-        done = tokio::time::timeout(PATIENCE, other) => done.expect("it never came"),
-    }
-}
-
-#[tokio::test]
-async fn a_dead_source_is_given_up_after_a_few_failures_and_used_again_once_it_answers() {
-    let scene = Scene::new();
-    scene
-        .source
-        .fail_all(Some(SourceError::Failed("down".into())));
-    tended(&scene, async {
-        for number in 0..3 {
-            assert_eq!(scene.find(&format!("key {number}")).await, FAILED);
-        }
-        while !scene.cache.source_health().unwrap().given_up {
-            tokio::task::yield_now().await;
-        }
-        let asked = scene.source.asked();
-        for _ in 0..100 {
-            assert_eq!(scene.find("a").await, FAILED);
-        }
-        assert_eq!(scene.source.asked(), asked, "nobody's request is the trial");
-        assert!(
-            scene
-                .metrics
-                .render()
-                .contains("keyward_source_up{source=\"http\"} 0")
-        );
-        scene.source.fail_all(None);
-        while scene.cache.source_health().unwrap().given_up {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        assert_eq!(scene.find("a").await, "a");
-        assert!(
-            scene
-                .metrics
-                .render()
-                .contains("keyward_source_up{source=\"http\"} 1")
-        );
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn one_key_that_fails_does_not_give_the_source_up() {
-    let scene = Scene::new();
-    scene.source.answer(digest_of("a"), down());
-    tended(&scene, async {
-        for _ in 0..20 {
-            assert_eq!(scene.find("a").await, FAILED);
-            // The source is tried meanwhile.
-            for _ in 0..10 {
-                tokio::task::yield_now().await;
-            }
-        }
-        assert_eq!(scene.find("b").await, "b");
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn a_record_is_held_to_the_policy_that_it_is_used_with() {
     let mut planned = record("p");
@@ -258,37 +191,4 @@ async fn a_key_that_was_found_stopped_by_one_secret_stands_in_by_none() {
             "it says itself that it is stopped"
         );
     }
-}
-
-#[tokio::test]
-async fn a_failure_that_no_lookup_follows_is_not_held_against_the_source() {
-    let scene = Scene::new();
-    scene.source.answer(digest_of("a"), down());
-    tended(&scene, async {
-        assert_eq!(scene.find("a").await, FAILED);
-        let health = scene.cache.source_health().unwrap();
-        assert_eq!(health.failure.as_deref(), Some("down"));
-        while scene.cache.source_health().unwrap().failure.is_some() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        assert_eq!(scene.source.asked(), 2);
-        let up = "keyward_source_up{source=\"http\"} 1";
-        assert!(scene.metrics.render().contains(up));
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_source_that_cannot_begin_to_push_is_tried() {
-    let scene = Scene::of(ScriptedSource::of(&records()).pushing(), Duration::ZERO);
-    scene
-        .source
-        .fail_all(Some(SourceError::Failed("down".into())));
-    tended(&scene, async {
-        scene.pushes().lost("refused");
-        while !scene.cache.source_health().unwrap().given_up {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
 }

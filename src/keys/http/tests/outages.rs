@@ -221,7 +221,7 @@ async fn nobody_there_and_no_such_name_are_told_apart() {
         ("http://keys.invalid", "no connection: dns error: "),
     ] {
         let answered = source(settings(base)).lookup(&digest_of("a")).await;
-        let Err(SourceError::Failed(text)) = answered else {
+        let Err(SourceError::Unreachable(text)) = answered else {
             panic!("{base}: {answered:?}");
         };
         assert!(text.starts_with(want), "{base}: {text}");

@@ -138,6 +138,21 @@ async fn data_that_is_not_as_it_should_be_is_told_and_never_a_key() {
             Ok(invalid("keyward:key:a", "not JSON at line 1 column 1")),
         ),
         (
+            "a digest twice",
+            Some("a"),
+            Some(record("a").replace("[{", &format!(r#"[{{"digest":"{digest}"}},{{"#))),
+            Ok(invalid(
+                "keyward:key:a",
+                "key `a`: secrets[1].digest: this key has the same digest twice; keep one",
+            )),
+        ),
+        (
+            "too deep",
+            Some("a"),
+            Some("[".repeat(10_000)),
+            Ok(invalid("keyward:key:a", "not JSON at line 1 column 128")),
+        ),
+        (
             "too long",
             Some("a"),
             Some(long),
@@ -170,10 +185,9 @@ async fn data_that_is_not_as_it_should_be_is_told_and_never_a_key() {
 
     run(&mut client, &["DEL", "keyward:key:a"]).await;
     run(&mut client, &["RPUSH", "keyward:key:a", "x"]).await;
-    let want = "the source failed: GETRANGE keyward:key:a: the Redis key does not hold a string (WRONGTYPE)";
-    assert_eq!(failure(&source).await, want);
+    let want = |name: &str| Ok(invalid(name, "it does not hold a string"));
+    assert_eq!(found(&source, "a").await, want("keyward:key:a"));
     run(&mut client, &["DEL", &entry]).await;
     run(&mut client, &["RPUSH", &entry, "x"]).await;
-    let want = want.replace("GETRANGE keyward:key:a", &format!("GET {entry}"));
-    assert_eq!(failure(&source).await, want);
+    assert_eq!(found(&source, "a").await, want(&entry));
 }
