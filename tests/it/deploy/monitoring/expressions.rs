@@ -27,8 +27,9 @@ struct Expression {
 }
 
 /// What does not fire in the scene: nothing is absent, restarts or overloads, and nothing is as old as these alerts look back.
-const QUIET: [&str; 7] = [
+const QUIET: [&str; 8] = [
     "KeywardAbsent",
+    "KeywardConnectionsNearMaximum",
     "KeywardRestarts",
     "KeywardInternalErrors",
     "KeywardOverloaded",
@@ -246,7 +247,7 @@ async fn variables_have_values(scene: &Scene) {
         let count = values.as_array().unwrap().len();
         assert_eq!(
             count,
-            if name == "instance" { 3 } else { 1 },
+            if name == "instance" { 4 } else { 1 },
             "{name}: {values}"
         );
     }
@@ -289,11 +290,11 @@ async fn every_expression_finds_its_series_in_what_prometheus_scrapes() {
     assert_eq!(keys_of("KeywardExpiredKeyInUse"), ["past"]);
     // A remote source loads no keys: its time is that of the start, or of the last order to look all up anew.
     let loads = given["Last load A"].iter().map(|s| &s.labels["what"]);
-    assert_eq!(loads.filter(|what| *what == "keys").count(), 3);
+    assert_eq!(loads.filter(|what| *what == "keys").count(), 4);
     let query = |place: &str, value: u32| format!("({}) == {value}", query_of(place));
-    prometheus.comes_to(&query("Instances A", 3)).await;
+    prometheus.comes_to(&query("Instances A", 4)).await;
     prometheus.comes_to(&query("Not answering A", 0)).await;
     scene.of_nobody.process.signal("KILL");
-    prometheus.comes_to(&query("Instances A", 2)).await;
+    prometheus.comes_to(&query("Instances A", 3)).await;
     prometheus.comes_to(&query("Not answering A", 1)).await;
 }

@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::{path, yaml};
+use crate::support::certs::Authority;
 use crate::support::check;
 use crate::support::http1::Wire;
 use crate::support::keyfile::{KeyFile, replace_by_rename};
@@ -27,6 +28,8 @@ pub struct Scene {
     pub of_file: Keyward,
     pub of_redis: Keyward,
     pub of_nobody: Keyward,
+    /// With a certificate, and without a caller.
+    pub observing: Keyward,
     pub prometheus: Prometheus,
     pub foreign: Foreign,
     /// Where nobody answers.
@@ -117,9 +120,23 @@ fn keys() -> KeyFile {
         .key("past", "past", &["expires_at: 2020-01-01T00:00:00Z"])
 }
 
+async fn observing() -> Keyward {
+    let config = "mode: observe\nserver: {grpc: {tls: {cert_file: tls.crt, key_file: tls.key}}}";
+    let home = Home::new(config, &keys());
+    Authority::new().issue("localhost").put(home.dir.path());
+    home.start().await
+}
+
 impl Scene {
-    pub fn keywards(&self) -> [&Keyward; 3] {
-        [&self.of_file, &self.of_redis, &self.of_nobody]
+    pub fn keywards(&self) -> [&Keyward; 4] {
+        let Self {
+            of_file,
+            of_redis,
+            of_nobody,
+            observing,
+            ..
+        } = self;
+        [of_file, of_redis, of_nobody, observing]
     }
 
     pub async fn set() -> Self {
@@ -144,7 +161,8 @@ impl Scene {
         becomes(&of_nobody, "nobody", "source_unavailable").await;
         let metrics = of_nobody.fetch("/metrics").await;
         assert_eq!(sample(&metrics, "keyward_source_up", &[]), Some(0.0));
-        let keywards = [&of_file, &of_redis, &of_nobody];
+        let observing = observing().await;
+        let keywards = [&of_file, &of_redis, &of_nobody, &observing];
         let mut targets: Vec<String> = keywards.map(|k| k.admin.to_string()).into();
         targets.push(nobody.address().to_string());
         let (foreign, gone) = (Foreign::start().await, Port::reserve());
@@ -154,12 +172,13 @@ impl Scene {
             of_file,
             of_redis,
             of_nobody,
+            observing,
             prometheus,
             foreign,
             _nobody: [nobody, gone],
         };
         // Counters grow between two scrapes, and series of keys are there from a first use on: so one scrape before, and two rounds.
-        scene.prometheus.comes_to("sum(up) == 4").await;
+        scene.prometheus.comes_to("sum(up) == 5").await;
         for round in 1..=2 {
             scene.serve(&redis, round).await;
         }
