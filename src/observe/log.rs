@@ -18,7 +18,7 @@ use tracing::dispatcher::SetGlobalDefaultError;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::{Registry, fmt as lines, registry, reload};
 
 pub use self::line::json_line;
@@ -29,6 +29,7 @@ use super::CheckRecord;
 use super::decision_log::{self, Decisions};
 use crate::authz::clock::Clock;
 
+mod authority;
 mod flood;
 pub(super) mod line;
 
@@ -98,6 +99,7 @@ impl LogLevel {
             .with_default(self.filter().min(LevelFilter::WARN))
             .with_target(OURS, self.filter())
             .with_target(decision_log::TARGET, LevelFilter::INFO)
+            .with_target(authority::TARGET, LevelFilter::DEBUG)
     }
 }
 
@@ -164,7 +166,8 @@ impl Log {
         let layer = lines::layer()
             .event_format(format)
             .with_ansi(console.colour)
-            .with_writer(writer);
+            .with_writer(writer)
+            .with_filter(authority::FirstRefusal::default());
         let log = Self {
             settings,
             targets: handle,

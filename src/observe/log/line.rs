@@ -23,7 +23,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::LogSettings;
+use super::{LogSettings, authority};
 use crate::authz::clock::Clock;
 use crate::observe::decision_log;
 
@@ -63,7 +63,11 @@ where
         if self.told_lost.swap(lost, Ordering::Relaxed) != lost {
             told.put("lines_lost", lost);
         }
-        let level = *event.metadata().level();
+        let mut level = *event.metadata().level();
+        if authority::is_refusal(event.metadata()) {
+            (told, level) = (Told::default(), Level::WARN);
+            authority::MESSAGE.clone_into(&mut told.message);
+        }
         if self.settings.load().format.is_json(self.to_terminal) {
             let mut line = head(self.clock.now(), level, told.message);
             line.append(&mut told.members);
