@@ -5,6 +5,7 @@
 
 mod check_config;
 mod command;
+mod core_dumps;
 mod explain;
 mod health;
 mod keys;
@@ -134,6 +135,7 @@ impl Error {
 
 /// Does what the arguments say, and gives the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    core_dumps::switch_off();
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         // Help and version go to stdout and are no failure; clap knows which is which.
