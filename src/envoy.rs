@@ -2,11 +2,11 @@
 //!
 //! A check comes as the bytes of a `CheckRequest`, which [`view`] lends to the pipeline as `RequestAttributes`,
 //! and goes as the bytes of a `CheckResponse`, which the convert room alone builds from a `Decision`. In between
-//! [`codec`] hands over bytes, so that no message is built where none is needed. [`proto`] holds Envoy's messages,
+//! [`message`] frames bytes, so that no message is built where none is needed. [`proto`] holds Envoy's messages,
 //! generated from `proto/`.
 
-pub mod codec;
 pub mod convert;
+pub mod message;
 pub mod proto;
 pub mod service;
 pub mod view;

@@ -7,6 +7,8 @@
 mod accept;
 mod admin;
 mod build;
+mod calls;
+mod connections;
 mod drain;
 mod error;
 mod files;
@@ -17,6 +19,7 @@ mod phase;
 mod record;
 mod reload;
 mod rotation;
+mod scrape;
 mod socket;
 mod source;
 mod tasks;

@@ -4,13 +4,17 @@
 
 use std::time::Duration;
 
-use crate::yaml::DurationSpec;
+use crate::yaml::{DurationSpec, SizeSpec};
 
 /// gRPC address: Envoy is in the same pod, and nobody else need reach us.
 pub const GRPC_ADDRESS: &str = "127.0.0.1:9191";
 
 /// Permissions of a Unix socket: Envoy usually runs as another user of the same group.
 pub const SOCKET_MODE: &str = "0660";
+
+/// Bytes of one check: more than Envoy sends by default, which is 60 KiB of headers and the path twice; a body that Envoy is
+/// to send along may need more.
+pub const MAX_MESSAGE: SizeSpec = SizeSpec(4 * 1024 * 1024);
 
 /// Admin address: loopback until the operator opens it to Prometheus and the kubelet.
 pub const ADMIN_ADDRESS: &str = "127.0.0.1:9192";

@@ -9,10 +9,13 @@ use std::time::Duration;
 
 use super::spec::{GrpcSpec, ServerSpec, TlsServerSpec};
 use crate::keys::named_file::NamedFile;
-use crate::yaml::Place;
+use crate::yaml::{Place, SizeSpec};
 
 /// Longest path of a Unix socket in bytes: `sun_path` has 108 on Linux, one of them a final zero.
 const MAX_SOCKET_PATH_BYTES: usize = 107;
+
+/// The most bytes that a check may be let have: half of what the memory for all that arrive has room for.
+const MAX_MESSAGE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// What a listener's address may be, for messages.
 const ADDRESS_HELP: &str = "write an IP address and a port, such as 127.0.0.1:9191 or [::]:9191";
@@ -35,6 +38,8 @@ pub struct ServerConfig {
 pub struct GrpcConfig {
     /// Where it listens.
     pub address: ListenAddress,
+    /// Bytes of one check.
+    pub max_message: usize,
     /// Its certificate; `None` for plain text.
     pub tls: Option<TlsFiles>,
 }
@@ -77,6 +82,7 @@ impl std::fmt::Display for ListenAddress {
 /// The checked form; paths are relative to `base`.
 pub(super) fn check(spec: &ServerSpec, at: &Place<'_>, base: &Path) -> Option<ServerConfig> {
     let address = check_address(&spec.grpc, &at.field("grpc"), base);
+    let max_message = check_max_message(spec.grpc.max_message, &at.field("grpc"));
     let tls = match &spec.grpc.tls {
         Some(tls) => check_tls(tls, &at.field("grpc").field("tls"), base).map(Some),
         None => Some(None),
@@ -98,6 +104,7 @@ pub(super) fn check(spec: &ServerSpec, at: &Place<'_>, base: &Path) -> Option<Se
     Some(ServerConfig {
         grpc: GrpcConfig {
             address: address?,
+            max_message: max_message?,
             tls: tls?,
         },
         admin: admin?,
@@ -150,6 +157,17 @@ fn check_mode(text: &str, at: &Place<'_>) -> Option<u32> {
         );
     }
     mode
+}
+
+fn check_max_message(spec: SizeSpec, at: &Place<'_>) -> Option<usize> {
+    let SizeSpec(bytes) = spec;
+    if bytes == 0 || bytes > MAX_MESSAGE_BYTES {
+        let help = format!("give up to {}", SizeSpec(MAX_MESSAGE_BYTES));
+        at.field("max_message")
+            .problem_with_help("not a size that a check may have", help);
+        return None;
+    }
+    usize::try_from(bytes).ok()
 }
 
 fn check_admin(text: &str, grpc: Option<&ListenAddress>, at: &Place<'_>) -> Option<SocketAddr> {

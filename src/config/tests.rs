@@ -144,6 +144,7 @@ fn every_member_is_taken() {
     assert_eq!(
         config.server.grpc,
         GrpcConfig {
+            max_message: 4 * 1024 * 1024,
             address: ListenAddress::Unix {
                 path: "/run/keyward/keyward.sock".into(),
                 mode: 0o600

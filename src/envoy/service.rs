@@ -8,18 +8,19 @@
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{self, BoxFuture, StdError, http};
-use tonic::server::{Grpc, NamedService};
-use tonic::{Request, Response, Status};
+use tonic::server::NamedService;
 
-use super::codec::BytesCodec;
 use super::convert::{self, Keyed};
+use super::message::{self, Unreadable};
 use super::view;
 use crate::authorizer::trace::Untraced;
 use crate::authorizer::{Authorizer, Known};
@@ -33,11 +34,6 @@ use crate::authz::snapshot::Policy;
 pub const SERVICE_NAME: &str = "envoy.service.auth.v3.Authorization";
 /// The path of its one method.
 const CHECK_PATH: &str = "/envoy.service.auth.v3.Authorization/Check";
-
-/// The most bytes that a check may have. One that is too large is an error to Envoy, and an Envoy that fails open lets
-/// it through; so the line is drawn where no caller gets: an operator can allow 8 MiB of headers at most, the path
-/// among them is sent twice, and a body may come as well.
-const CHECK_MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// One check, decided and answered.
 #[derive(Debug)]
@@ -66,19 +62,29 @@ struct Checks<P> {
     authorizer: Arc<Authorizer<P>>,
     observe: Observe<P>,
     clock: Arc<dyn Clock>,
+    /// Bytes of a check. A caller may bring about a larger one, by a body that Envoy sends along.
+    max_message: usize,
+    has_told_too_large: AtomicBool,
     /// The answer to a check that panicked: ready, so that nothing is left that could panic again. No policy changes it.
     fault: Bytes,
 }
 
 impl<P: Keyed + Send + Sync + 'static> AuthorizationService<P> {
-    /// A service that asks this authorizer and tells `observe`.
-    pub fn new(authorizer: Arc<Authorizer<P>>, observe: Observe<P>, clock: Arc<dyn Clock>) -> Self {
+    /// A service that asks this authorizer and tells `observe`. A check of more than `max_message` bytes is a bad request.
+    pub fn new(
+        authorizer: Arc<Authorizer<P>>,
+        observe: Observe<P>,
+        clock: Arc<dyn Clock>,
+        max_message: usize,
+    ) -> Self {
         let fault = convert::encode(&fault::<P>(), &authorizer.snapshot().policy, None);
         Self {
             checks: Arc::new(Checks {
                 authorizer,
                 observe,
                 clock,
+                max_message,
+                has_told_too_large: AtomicBool::new(false),
                 fault,
             }),
         }
@@ -86,9 +92,42 @@ impl<P: Keyed + Send + Sync + 'static> AuthorizationService<P> {
 }
 
 impl<P: Keyed + Send + Sync + 'static> Checks<P> {
-    /// Answers a check, whatever comes.
-    async fn answer(&self, message: &[u8]) -> Bytes {
+    /// Receives a check and answers it, whatever comes.
+    async fn serve<B>(&self, request: http::Request<B>) -> http::Response<Body>
+    where
+        B: codegen::Body + Send + Unpin,
+        B::Error: Into<StdError> + Send,
+    {
         let begun = self.clock.monotonic();
+        let (head, mut body) = request.into_parts();
+        let received = message::receive(&head.headers, &mut body, self.max_message).await;
+        // Not needed any more, and a peer may have sent many.
+        drop(head);
+        let message = match &received {
+            Ok(message) => Ok(&**message),
+            Err(Unreadable::Compressed(status)) => return (**status).clone().into_http(),
+            Err(unreadable) => {
+                self.tell_unreadable(unreadable);
+                Err(unreadable.reason())
+            }
+        };
+        // The body is kept up to here: it counts the check as one that is being decided.
+        message::respond(&self.answer(message, begun).await)
+    }
+
+    /// Tells of the first check of a kind that could not be received, for callers can bring about any number of them.
+    fn tell_unreadable(&self, unreadable: &Unreadable) {
+        if matches!(unreadable, Unreadable::TooLarge { .. })
+            && !self.has_told_too_large.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(error = %unreadable, "refused a check; further ones that are too large are told of at `debug`");
+        } else {
+            tracing::debug!(error = %unreadable, "refused a check that did not come whole");
+        }
+    }
+
+    /// Answers a check's message, or refuses a check without one.
+    async fn answer(&self, message: Result<&[u8], Reason>, begun: Duration) -> Bytes {
         // A panic may cost the check that met it, not the connection, over which Envoy sends everybody's. What is left in
         // the middle bears it: a check only reads, but for caches and counters that are whole between any two operations.
         let checked = AssertUnwindSafe(self.check(message, begun)).catch_unwind();
@@ -101,19 +140,22 @@ impl<P: Keyed + Send + Sync + 'static> Checks<P> {
     }
 
     /// Answers the bytes of a `CheckRequest` with those of a `CheckResponse`.
-    async fn check(&self, message: &[u8], begun: Duration) -> Bytes {
-        let request = view::read(message).unwrap_or_else(|malformed| {
-            tracing::warn!(error = %malformed, "refused a check that is not a CheckRequest");
-            None
+    async fn check(&self, message: Result<&[u8], Reason>, begun: Duration) -> Bytes {
+        let request = message.ok().and_then(|message| {
+            view::read(message).unwrap_or_else(|malformed| {
+                tracing::warn!(error = %malformed, "refused a check that is not a CheckRequest");
+                None
+            })
         });
         let snapshot = self.authorizer.snapshot();
-        let decision = match &request {
-            Some(request) => {
+        let decision = match (&request, message) {
+            (Some(request), _) => {
                 self.authorizer
                     .decide(request, &snapshot, &mut Untraced)
                     .await
             }
-            None => Authorizer::decide_without_request(&snapshot),
+            (None, Ok(_)) => Authorizer::decide_without_request(&snapshot, Reason::BadRequest),
+            (None, Err(reason)) => Authorizer::decide_without_request(&snapshot, reason),
         };
         let answer = convert::encode(&decision, &snapshot.policy, request.as_ref());
         let duration = self.clock.monotonic().saturating_sub(begun);
@@ -159,7 +201,7 @@ impl<P> NamedService for AuthorizationService<P> {
 impl<P, B> codegen::Service<http::Request<B>> for AuthorizationService<P>
 where
     P: Keyed + Send + Sync + 'static,
-    B: codegen::Body + Send + 'static,
+    B: codegen::Body + Send + Unpin + 'static,
     B::Error: Into<StdError> + Send + 'static,
 {
     type Response = http::Response<Body>;
@@ -176,33 +218,8 @@ where
                 Ok(Status::unimplemented("there is only Check").into_http())
             });
         }
-        let method = CheckMethod(Arc::clone(&self.checks));
-        Box::pin(async {
-            let grpc = Grpc::new(BytesCodec);
-            Ok(grpc
-                .max_decoding_message_size(CHECK_MAX_BYTES)
-                .unary(method, request)
-                .await)
-        })
-    }
-}
-
-/// The method as tonic calls it, once its message has arrived whole.
-struct CheckMethod<P>(Arc<Checks<P>>);
-
-impl<P: Keyed + Send + Sync + 'static> codegen::Service<Request<Bytes>> for CheckMethod<P> {
-    type Response = Response<Bytes>;
-    type Error = Status;
-    type Future = BoxFuture<Response<Bytes>, Status>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
-        let checks = Arc::clone(&self.0);
-        let message = request.into_inner();
-        Box::pin(async move { Ok(Response::new(checks.answer(&message).await)) })
+        let checks = Arc::clone(&self.checks);
+        Box::pin(async move { Ok(checks.serve(request).await) })
     }
 }
 

@@ -19,7 +19,8 @@ mod key_series;
 mod process;
 
 pub use self::handles::{
-    CacheMetrics, InvalidationMetrics, ReloadMetrics, SourceMetrics, SourceResult, What,
+    CacheMetrics, ConnectionMetrics, InvalidationMetrics, ReloadMetrics, SourceMetrics,
+    SourceResult, What,
 };
 pub use self::key_series::KeySeries;
 use self::key_series::KeyTable;
@@ -50,6 +51,7 @@ pub struct Metrics {
     keys_loaded: IntGauge,
     observe_mode: IntGauge,
     sources: handles::SourceVectors,
+    connections: handles::ConnectionVectors,
     /// Of the cache in front of the source.
     pub cache: CacheMetrics,
     /// Of loading configuration and keys anew.
@@ -107,6 +109,7 @@ impl Metrics {
                 "1 where the mode is `observe`, so that every request goes on, whatever the decision.",
             )?,
             sources: handles::SourceVectors::new(&register)?,
+            connections: handles::ConnectionVectors::new(&register)?,
             cache: CacheMetrics::new(&register)?,
             reloads: ReloadMetrics::new(&register)?,
             invalidations: InvalidationMetrics::new(&register)?,
@@ -170,6 +173,14 @@ impl Metrics {
     /// Never for a name without strange characters.
     pub fn source(&self, name: &'static str) -> Result<SourceMetrics, prometheus::Error> {
         self.sources.of(name)
+    }
+
+    /// The handles of a listener: `grpc` or `admin`.
+    ///
+    /// # Errors
+    /// Never for a name without strange characters.
+    pub fn listener(&self, name: &'static str) -> Result<ConnectionMetrics, prometheus::Error> {
+        self.connections.of(name)
     }
 
     /// All metrics in Prometheus' text format. Reads files under `/proc`; holds no lock that a check waits for.

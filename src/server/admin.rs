@@ -1,8 +1,9 @@
 //! The admin listener: `/metrics`, `/livez`, `/readyz`, and `/config` for peers on loopback.
 //!
 //! Plain HTTP/1.1 for scrapers, probes and people. One request a connection, a few seconds for all of it, no bodies:
-//! there is nothing here that a peer could make last. `/livez` depends on nothing; `/readyz` turns 503 while loading
-//! and draining and for nothing else, for a restart would not mend a failing source.
+//! there is nothing here that a peer could make last, and where all connections are taken the idlest is closed.
+//! `/livez` depends on nothing; `/readyz` turns 503 while loading and draining and for nothing else, for a restart would
+//! not mend a failing source.
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -19,15 +20,20 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
-use super::accept::{Accepted, Room};
+use super::connections::{Accepted, Bounds, Connections, FIRST_WORDS_TIME};
 use super::phase::{Phase, PhaseWatch};
+use super::scrape::Scrapes;
 use super::socket::Listener;
 use crate::keys::cache::SourceHealth;
 use crate::observe::metrics;
 
 /// Connections at once: some scrapers, a probe, a person.
-const MAX_CONNECTIONS: usize = 64;
+pub(super) const BOUNDS: Bounds = Bounds {
+    places: 64,
+    newcomers: 32,
+};
 /// One request and its answer: a slow network's time for a few megabytes of metrics.
 const EXCHANGE_TIME: Duration = Duration::from_secs(10);
 /// Bytes of a request's head: any client's, several times over. hyper's least.
@@ -35,19 +41,19 @@ const MAX_HEAD_BYTES: usize = 8192;
 /// Header lines of a request.
 const MAX_HEADERS: usize = 64;
 
+/// So many hexadecimal digits in a row are a digest, or most of one.
+const DIGEST_HEX: usize = 32;
+
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const METRICS: HeaderValue = HeaderValue::from_static(metrics::CONTENT_TYPE);
-
-/// Writes the metrics in Prometheus' text form.
-pub(crate) type Render = Box<dyn Fn() -> String + Send + Sync>;
 
 /// What the admin listener tells.
 pub(crate) struct Admin {
     /// Where the server stands.
     pub(crate) phase: PhaseWatch,
     /// The metrics.
-    pub(crate) metrics: Render,
+    pub(crate) metrics: Scrapes,
     /// The effective configuration as JSON, without secrets.
     pub(crate) config: ArcSwap<String>,
     /// The source's kind, as the configuration names it.
@@ -69,43 +75,64 @@ pub(crate) struct FileState {
 
 impl Admin {
     /// Serves until the phase is `Over`, and then finishes what it has begun.
-    pub(crate) async fn run(self: Arc<Self>, listener: Listener, mut phase: PhaseWatch) {
-        let room = Room::new(MAX_CONNECTIONS, MAX_CONNECTIONS);
-        let mut connections = JoinSet::new();
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        listener: Listener,
+        connections: Connections,
+        mut phase: PhaseWatch,
+    ) {
+        let mut exchanges = JoinSet::new();
         loop {
             tokio::select! {
                 () = phase.reached(Phase::Over) => break,
-                Some(_) = connections.join_next() => {}
-                accepted = room.accept(&listener) => {
-                    connections.spawn(Arc::clone(&self).serve(accepted));
+                Some(_) = exchanges.join_next() => {}
+                accepted = connections.accept(&listener) => {
+                    exchanges.spawn(Arc::clone(&self).serve(accepted));
                 }
             }
         }
         drop(listener);
-        while connections.join_next().await.is_some() {}
+        while exchanges.join_next().await.is_some() {}
     }
 
     async fn serve(self: Arc<Self>, accepted: Accepted) {
         let Accepted {
             socket,
-            peer,
-            place: _place,
+            address,
+            place,
         } = accepted;
+        let peer = place.peer();
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .keep_alive(false)
             .max_buf_size(MAX_HEAD_BYTES)
             .max_headers(MAX_HEADERS);
         let answer = service_fn(|request: Request<_>| {
-            let response = self.answer(&request, peer);
-            async { Ok::<_, Infallible>(response) }
+            peer.message_came();
+            let admin = Arc::clone(&self);
+            async move { Ok::<_, Infallible>(admin.answer(&request, address).await) }
         });
         let exchange = http.serve_connection(TokioIo::new(socket), answer);
+        let late_head = async {
+            sleep(FIRST_WORDS_TIME).await;
+            if peer.has_sent_a_message() {
+                std::future::pending::<()>().await;
+            }
+        };
         // Who does not read the answer, or does not ask, is not told why.
-        _ = tokio::time::timeout(EXCHANGE_TIME, exchange).await;
+        tokio::select! {
+            _ = exchange => {}
+            _ = peer.told_to_leave() => {}
+            () = late_head => {}
+            () = sleep(EXCHANGE_TIME) => {}
+        }
     }
 
-    fn answer<B>(&self, request: &Request<B>, peer: Option<SocketAddr>) -> Response<Full<Bytes>> {
+    async fn answer<B>(
+        &self,
+        request: &Request<B>,
+        peer: Option<SocketAddr>,
+    ) -> Response<Full<Bytes>> {
         let path = request.uri().path();
         let known = matches!(path, "/metrics" | "/livez" | "/readyz" | "/config");
         if known && !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -119,7 +146,7 @@ impl Admin {
             return response;
         }
         match path {
-            "/metrics" => response(StatusCode::OK, METRICS, (self.metrics)()),
+            "/metrics" => response(StatusCode::OK, METRICS, self.metrics.text().await),
             "/livez" => response(
                 StatusCode::OK,
                 JSON,
@@ -171,7 +198,11 @@ fn is_local(peer: SocketAddr) -> bool {
 
 /// What `/readyz` tells of a file.
 fn file_source(file: &FileState) -> serde_json::Value {
-    json!({"kind": "file", "keys": file.keys, "failure": file.failure})
+    json!({
+        "kind": "file",
+        "keys": file.keys,
+        "failure": file.failure.as_deref().map(without_digests),
+    })
 }
 
 /// What `/readyz` tells of a remote source.
@@ -190,16 +221,36 @@ fn remote_source(health: &SourceHealth) -> serde_json::Value {
         "kind": health.source,
         "state": state,
         "pushes": pushes,
-        "failure": health.failure.as_deref(),
+        "failure": health.failure.as_deref().map(without_digests),
     })
+}
+
+/// A failure's text without the digests that it may name, as that of a file with a key twice does: who may know digests may
+/// read the log.
+fn without_digests(failure: &str) -> String {
+    let mut shown = String::with_capacity(failure.len());
+    let mut rest = failure;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_hexdigit()) {
+        let (before, found) = rest.split_at_checked(start).unwrap_or((rest, ""));
+        let length = found.bytes().take_while(u8::is_ascii_hexdigit).count();
+        let (run, after) = found.split_at_checked(length).unwrap_or((found, ""));
+        shown.push_str(before);
+        shown.push_str(if length < DIGEST_HEX { run } else { "…" });
+        rest = after;
+    }
+    shown + rest
 }
 
 fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
     response(status, TEXT, text.to_owned())
 }
 
-fn response(status: StatusCode, content_type: HeaderValue, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+fn response(
+    status: StatusCode,
+    content_type: HeaderValue,
+    body: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response

@@ -12,7 +12,8 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tonic::service::Routes;
 
-use super::admin::{Admin, FileState};
+use super::admin::{self, Admin, FileState};
+use super::connections::Connections;
 use super::drain::{self, Patience};
 use super::error::ServeError;
 use super::files::{self, Environment, Taken};
@@ -23,6 +24,7 @@ use super::phase::{Lifecycle, Phase, PhaseWatch};
 use super::record::{PreparedKey, observe_with};
 use super::reload::{InForce, Reloader, Start, shown, tell_warnings};
 use super::rotation::Rotation;
+use super::scrape::Scrapes;
 use super::socket::Listener;
 use super::source::Remote;
 use super::tasks::{ADMIN, GRPC, LOG, RELOAD, SOURCE, Tasks};
@@ -130,7 +132,16 @@ impl Bound {
             lifecycle.watch(),
             &clock,
         ));
-        tasks.spawn(ADMIN, Arc::clone(&teller).run(admin, lifecycle.watch()));
+        let connections = Connections::new(
+            "admin",
+            admin::BOUNDS,
+            Arc::clone(&clock),
+            metrics.listener("admin")?,
+        );
+        tasks.spawn(
+            ADMIN,
+            Arc::clone(&teller).run(admin, connections, lifecycle.watch()),
+        );
 
         let (keys, key_file) = match config.source.path() {
             Some(path) => match load_keys(path, &config, &mut tasks, &mut orders).await? {
@@ -173,12 +184,18 @@ impl Bound {
         }
         _ = measured.set(Arc::clone(&authorizer));
         tasks.spawn(LOG, tell_of_floods(log.clone(), lifecycle.watch()));
+        let connections = metrics.listener("grpc")?;
         let observer = Observer { metrics, log };
         let observe = observe_with(observer.clone(), Arc::clone(&clock));
-        let checks =
-            AuthorizationService::new(Arc::clone(&authorizer), observe, Arc::clone(&clock));
+        let checks = AuthorizationService::new(
+            Arc::clone(&authorizer),
+            observe,
+            Arc::clone(&clock),
+            config.server.grpc.max_message,
+        );
         let rotation = tls.clone().map(Rotation::new);
-        let server = GrpcServer::new(tls, checks, reflection()?.add_service(health));
+        let others = reflection()?.add_service(health);
+        let server = GrpcServer::new(tls, checks, others, Arc::clone(&clock), connections);
         let open = server.open();
         tasks.spawn(GRPC, server.run(grpc, lifecycle.watch()));
 
@@ -243,21 +260,21 @@ pub(super) fn teller(
     clock: &Arc<dyn Clock>,
 ) -> Admin {
     let (metrics, of_source) = (Arc::clone(metrics), Arc::clone(measured));
-    let (measured, clock) = (Arc::clone(measured), Arc::clone(clock));
+    let (measured, now) = (Arc::clone(measured), Arc::clone(clock));
     let render = move || {
         if let Some(authorizer) = measured.get() {
             let cache = authorizer.cache();
             cache.measure();
             // Nobody tells when a key of a remote source is gone for good.
             if cache.source_health().is_some() {
-                metrics.forget_idle_keys(clock.now());
+                metrics.forget_idle_keys(now.now());
             }
         }
         metrics.render()
     };
     Admin {
         phase,
-        metrics: Box::new(render),
+        metrics: Scrapes::new(Box::new(render), Arc::clone(clock)),
         config: ArcSwap::from_pointee(shown(config)),
         source: config.source.kind(),
         file: ArcSwap::default(),

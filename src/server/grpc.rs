@@ -5,36 +5,50 @@
 //! its reason; none of them is one that a healthy Envoy meets.
 
 use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service};
 use tonic::service::Routes;
 
-use super::accept::{Accepted, Room};
+use super::calls::{Answered, Answering, Arriving, OtherCall};
+use super::connections::{Accepted, Bounds, Connections, FIRST_WORDS_TIME, Leaving, Peer};
 use super::phase::{Phase, PhaseWatch};
-use super::socket::{Greeted, Listener, Socket, Stream};
+use super::socket::{Greeted, Listener, Socket, Stream, Turn};
 use super::tls::Tls;
+use crate::authz::clock::Clock;
+use crate::observe::metrics::ConnectionMetrics;
 
-/// Connections at once. An Envoy opens one per worker thread, so this is a large Envoy fleet; what it keeps in bounds is
-/// file descriptors, of which many systems give a process 1024.
-const MAX_CONNECTIONS: usize = 768;
-/// Connections that have not spoken HTTP/2 yet. A fleet of Envoys that reconnects at once waits a round trip for its
-/// turn; peers that say nothing hold at most this many places, and for `HANDSHAKE_TIME`.
-const MAX_HANDSHAKES: usize = 128;
-/// From being taken in to the first bytes of HTTP/2, TLS included: several round trips to anywhere.
-const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
+/// Connections at once, and newcomers among them. An Envoy opens one connection for each worker thread, so this is a large
+/// fleet of Envoys; what it keeps in bounds is file descriptors, of which many systems give a process 1024.
+const BOUNDS: Bounds = Bounds {
+    places: 768,
+    newcomers: 128,
+};
+/// How long a connection that makes room for another may finish its calls.
+const GOODBYE_TIME: Duration = Duration::from_secs(1);
+/// Calls at once on a connection that are not checks: health and reflection, of which a client needs one or two.
+const MAX_OTHER_CALLS: usize = 8;
 /// Checks at once on a connection: what Envoy's circuit breaker lets through by default. Beyond it Envoy opens another.
 const MAX_STREAMS: u32 = 1024;
-/// Bytes of a call's own headers: some forty times what Envoy sends. The request's headers are in the message.
-const MAX_HEADER_LIST_BYTES: u32 = 16 * 1024;
+/// Bytes of a call's own headers, by HTTP/2's count, which is a third of what short ones take in memory. The request's
+/// headers are in the message, but a tracer in Envoy may pass a caller's `tracestate` on in a header, and a call that is
+/// refused for it is an error to Envoy: so this is above the 60 KiB that Envoy takes of a request's headers by default.
+const MAX_HEADER_LIST_BYTES: u32 = 64 * 1024;
+/// Bytes that a connection, and a call on it, may have under way to us: a peer on a fast network of this region loses nothing.
+const WINDOW_BYTES: u32 = 256 * 1024;
 /// Streams that the peer reset before they were looked at (the "rapid reset" attack). Envoy resets what times out, all at
 /// once where this process was starved, and must not lose the connection for it: as many as there may be streams.
 const MAX_RESET_STREAMS: usize = 1024;
@@ -43,9 +57,12 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_mins(1);
 /// How long it may take to answer: many times what a busy peer needs.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// The one header of a check's call that matters.
+const GRPC_ENCODING: &str = "grpc-encoding";
+
 /// The gRPC listener and what answers on it. `C` answers checks.
 pub(crate) struct GrpcServer<C> {
-    room: Room,
+    connections: Connections,
     connection: Arc<Connection<C>>,
 }
 
@@ -57,16 +74,30 @@ struct Connection<C> {
 }
 
 /// What answers calls: checks, and all else.
-#[derive(Clone)]
 struct Services<C> {
     check_prefix: Arc<str>,
     checks: C,
     others: Routes,
 }
 
+/// What answers the calls of one connection.
+struct Calls<C> {
+    connection: Arc<Connection<C>>,
+    peer: Arc<Peer>,
+    others: Arc<()>,
+}
+
+/// An answer that is awaited, and what it will be counted as.
+pub(crate) struct Awaited {
+    answer: BoxFuture<Response<Body>, Infallible>,
+    /// `None` for a check.
+    other: Option<OtherCall>,
+    peer: Arc<Peer>,
+}
+
 impl<C> GrpcServer<C>
 where
-    C: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
+    C: Service<Request<Arriving>, Response = Response<Body>, Error = Infallible>
         + tonic::server::NamedService
         + Clone
         + Send
@@ -75,11 +106,19 @@ where
     C::Future: Into<BoxFuture<Response<Body>, Infallible>>,
 {
     /// A server of these services.
-    pub(crate) fn new(tls: Option<Arc<Tls>>, checks: C, others: Routes) -> Self {
+    pub(crate) fn new(
+        tls: Option<Arc<Tls>>,
+        checks: C,
+        others: Routes,
+        clock: Arc<dyn Clock>,
+        metrics: ConnectionMetrics,
+    ) -> Self {
         let mut http = http2::Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
             .max_header_list_size(MAX_HEADER_LIST_BYTES)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
             .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
             .keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT)
@@ -96,25 +135,28 @@ where
             services,
         });
         Self {
-            room: Room::new(MAX_CONNECTIONS, MAX_HANDSHAKES),
+            connections: Connections::new("grpc", BOUNDS, clock, metrics),
             connection,
         }
     }
 
     /// How many connections are open.
     pub(crate) fn open(&self) -> watch::Receiver<usize> {
-        self.room.open()
+        self.connections.open()
     }
 
     /// Serves until the phase is `Closing`; then closes the listener and ends when every connection has.
     pub(crate) async fn run(self, listener: Listener, phase: PhaseWatch) {
         let mut connections = JoinSet::new();
         let mut closing = phase.clone();
+        let mut every_second = interval(Duration::from_secs(1));
+        every_second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = closing.reached(Phase::Closing) => break,
                 Some(ended) = connections.join_next() => tell_panic(ended),
-                accepted = self.room.accept(&listener) => {
+                _ = every_second.tick() => self.connections.close_stalled(),
+                accepted = self.connections.accept(&listener) => {
                     connections.spawn(Arc::clone(&self.connection).serve(accepted, phase.clone()));
                 }
             }
@@ -128,7 +170,7 @@ where
 
 impl<C> Connection<C>
 where
-    C: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
+    C: Service<Request<Arriving>, Response = Response<Body>, Error = Infallible>
         + Clone
         + Send
         + 'static,
@@ -137,39 +179,50 @@ where
     async fn serve(self: Arc<Self>, accepted: Accepted, mut phase: PhaseWatch) {
         let Accepted {
             socket,
-            peer,
-            mut place,
+            address,
+            place,
         } = accepted;
-        let greeting = tokio::time::timeout(HANDSHAKE_TIME, self.greet(socket));
+        let peer = place.peer();
+        let greeting = timeout(FIRST_WORDS_TIME, self.greet(socket));
         let greeted = tokio::select! {
             greeted = greeting => greeted,
             // Nothing of this peer's is in flight yet.
+            _ = peer.told_to_leave() => return,
             () = phase.reached(Phase::Closing) => return,
         };
         let stream = match greeted {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                return tracing::debug!(?peer, %error, "a connection failed before its first call");
+                return tracing::debug!(?address, %error, "a connection failed before its first call");
             }
             Err(_) => {
-                return tracing::debug!(?peer, "a connection took too long to its first call");
+                return tracing::debug!(?address, "a connection took too long to its first call");
             }
         };
-        place.shook_hands();
-        let mut serving = std::pin::pin!(
-            self.http
-                .serve_connection(TokioIo::new(stream), self.services.clone())
-        );
+        let turn = stream.turn();
+        let calls = Calls {
+            connection: Arc::clone(&self),
+            peer: Arc::clone(peer),
+            others: Arc::default(),
+        };
+        let mut serving = pin!(self.http.serve_connection(TokioIo::new(stream), calls));
         let ended = tokio::select! {
-            ended = serving.as_mut() => ended,
+            ended = drive(serving.as_mut(), &turn) => Some(ended),
+            leaving = peer.told_to_leave() => {
+                if leaving == Leaving::AtOnce || !peer.has_sent_a_message() {
+                    return;
+                }
+                serving.as_mut().graceful_shutdown();
+                timeout(GOODBYE_TIME, drive(serving.as_mut(), &turn)).await.ok()
+            }
             () = phase.reached(Phase::Closing) => {
                 // Sends GOAWAY; calls in flight finish.
                 serving.as_mut().graceful_shutdown();
-                serving.await
+                Some(drive(serving.as_mut(), &turn).await)
             }
         };
-        if let Err(error) = ended {
-            tracing::debug!(?peer, %error, "a connection failed");
+        if let Some(Err(error)) = ended {
+            tracing::debug!(?address, %error, "a connection failed");
         }
     }
 
@@ -182,26 +235,72 @@ where
     }
 }
 
-impl<C> hyper::service::Service<Request<Incoming>> for Services<C>
+impl<C> hyper::service::Service<Request<Incoming>> for Calls<C>
 where
-    C: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
+    C: Service<Request<Arriving>, Response = Response<Body>, Error = Infallible>
         + Clone
         + Send
         + 'static,
     C::Future: Into<BoxFuture<Response<Body>, Infallible>>,
 {
-    type Response = Response<Body>;
+    type Response = Response<Answering>;
     type Error = Infallible;
-    type Future = BoxFuture<Response<Body>, Infallible>;
+    type Future = Awaited;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<Incoming>) -> Awaited {
+        let services = &self.connection.services;
+        let mut request = request.map(|body| Arriving::new(body, &self.peer));
         // Both are always ready: neither keeps a queue.
-        if request.uri().path().starts_with(&*self.check_prefix) {
-            self.checks.clone().call(request).into()
+        if request.uri().path().starts_with(&*services.check_prefix) {
+            keep_what_checks_need(request.headers_mut());
+            return Awaited {
+                answer: services.checks.clone().call(request).into(),
+                other: None,
+                peer: Arc::clone(&self.peer),
+            };
+        }
+        let other = OtherCall::one_of(&self.others, MAX_OTHER_CALLS);
+        let answer: BoxFuture<_, _> = if other.is_some() {
+            Box::pin(services.others.clone().call(request))
         } else {
-            Box::pin(self.others.clone().call(request))
+            let message = "too many calls at once that are not checks";
+            Box::pin(async move { Ok(Status::resource_exhausted(message).into_http()) })
+        };
+        Awaited {
+            answer,
+            other,
+            peer: Arc::clone(&self.peer),
         }
     }
+}
+
+/// Checks are many, and while their messages arrive the headers would take more memory than anything else of them.
+fn keep_what_checks_need(headers: &mut HeaderMap) {
+    let encoding = headers.remove(GRPC_ENCODING);
+    *headers = HeaderMap::new();
+    if let Some(encoding) = encoding {
+        headers.insert(GRPC_ENCODING, encoding);
+    }
+}
+
+impl Future for Awaited {
+    type Output = Result<Response<Answering>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = ready!(self.answer.as_mut().poll(cx));
+        let other = self.other.take();
+        let call = Answered::new(&self.peer, other);
+        Poll::Ready(answer.map(|answer| answer.map(|body| Answering::new(body, call))))
+    }
+}
+
+/// Polls a connection, each time with another turn at reading.
+async fn drive<F: Future>(mut serving: Pin<&mut F>, turn: &Turn) -> F::Output {
+    poll_fn(|cx| {
+        turn.begin();
+        serving.as_mut().poll(cx)
+    })
+    .await
 }
 
 fn tell_panic(ended: Result<(), tokio::task::JoinError>) {

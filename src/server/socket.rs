@@ -10,11 +10,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::net::{TcpListener, UnixListener};
 
-pub(crate) use self::stream::{Greeted, Socket, Stream};
+pub(crate) use self::stream::{Greeted, Socket, Stream, Turn};
 use self::unix::Placed;
 use crate::config::ListenAddress;
+
+/// What the system keeps of answers that a peer does not read, which counts as this container's memory: Linux would let it
+/// grow to 4 MiB a connection. Hundreds of answers to checks.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// An address could not be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -122,10 +127,12 @@ impl Listener {
                 // Checks are small and waited for; without this an answer waits for the peer's acknowledgement. Fails where
                 // the peer has gone already, of which the next read will tell.
                 _ = stream.set_nodelay(true);
+                _ = set_socket_send_buffer_size(&stream, SEND_BUFFER_BYTES);
                 Ok((Socket::Left(stream), Some(peer)))
             }
             Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
+                _ = set_socket_send_buffer_size(&stream, SEND_BUFFER_BYTES);
                 Ok((Socket::Right(stream), None))
             }
         }

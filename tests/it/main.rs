@@ -37,6 +37,7 @@ mod draining;
 mod failing;
 mod hostile;
 mod identity;
+mod listeners;
 mod metadata;
 mod methods;
 mod paths;

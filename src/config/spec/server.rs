@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::defaults;
-use crate::yaml::{DurationSpec, text};
+use crate::yaml::{DurationSpec, SizeSpec, text};
 
 /// Listeners, and how they end.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -50,6 +50,8 @@ pub struct GrpcSpec {
     /// Permissions of the Unix socket, in octal.
     #[serde(deserialize_with = "text")]
     pub socket_mode: String,
+    /// The most that one check may have, with the body that Envoy sends along; 32MiB at most. A larger one is denied.
+    pub max_message: SizeSpec,
     /// TLS; null for none.
     pub tls: Option<TlsServerSpec>,
 }
@@ -59,6 +61,7 @@ impl Default for GrpcSpec {
         Self {
             address: defaults::GRPC_ADDRESS.to_owned(),
             socket_mode: defaults::SOCKET_MODE.to_owned(),
+            max_message: defaults::MAX_MESSAGE,
             tls: None,
         }
     }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
+use codegen::Service as _;
 use envoy_types::pb::envoy::service::auth::v3 as their_auth;
+use http_body_util::{BodyExt as _, Full};
 use jiff::Timestamp;
 use prost::Message as _;
 use their_auth::attribute_context::{HttpRequest, Request as AttributeRequest};
@@ -37,6 +39,9 @@ impl Clock for Ticking {
     }
 }
 
+/// Bytes of a check: more than one of HTTP/2's frames has.
+const MAX_MESSAGE: usize = 100_000;
+
 type Seen = Arc<Mutex<Vec<(Reason, Option<Vec<u8>>, Duration)>>>;
 
 /// A service with the key `k1`, whose secret is `k1`; what it observes is in the list. It panics at `/panic`.
@@ -66,7 +71,7 @@ fn service(mode: Mode) -> (AuthorizationService<KeyWire>, Seen) {
             .push((checked.decision.reason(), path, checked.duration));
     };
     (
-        AuthorizationService::new(Arc::new(authorizer), Box::new(observe), clock),
+        AuthorizationService::new(Arc::new(authorizer), Box::new(observe), clock, MAX_MESSAGE),
         seen,
     )
 }
@@ -102,20 +107,35 @@ async fn ask(
     AuthorizationClient::new(service.clone())
         .check(request)
         .await
-        .map(Response::into_inner)
+        .map(tonic::Response::into_inner)
 }
 
-/// Asks with any bytes for a message.
-async fn ask_bytes(
+/// Asks with any bytes for the body of the call: the message of the answer, or the gRPC status.
+async fn ask_body(
     service: &AuthorizationService<KeyWire>,
     path: &'static str,
-    message: &'static [u8],
-) -> Result<Bytes, Status> {
-    let mut grpc = tonic::client::Grpc::new(service.clone());
-    let path = http::uri::PathAndQuery::from_static(path);
-    grpc.unary(Request::new(Bytes::from_static(message)), path, BytesCodec)
-        .await
-        .map(Response::into_inner)
+    body: &[u8],
+    encoding: Option<&'static str>,
+) -> Result<CheckResponse, Status> {
+    let mut request = http::Request::new(Full::new(Bytes::copy_from_slice(body)));
+    *request.uri_mut() = path.parse().unwrap();
+    if let Some(encoding) = encoding {
+        let encoding = http::HeaderValue::from_static(encoding);
+        request.headers_mut().insert("grpc-encoding", encoding);
+    }
+    let response = service.clone().call(request).await.unwrap();
+    if let Some(status) = Status::from_header_map(response.headers()) {
+        return Err(status);
+    }
+    let whole = response.into_body().collect().await.unwrap();
+    assert_eq!(whole.trailers().unwrap()["grpc-status"], "0");
+    Ok(CheckResponse::decode(whole.to_bytes().slice(5..)).unwrap())
+}
+
+/// A message as gRPC frames it.
+fn framed(message: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    [&[0], &length[..], message].concat()
 }
 
 #[tokio::test]
@@ -176,8 +196,9 @@ async fn bytes_that_are_no_check_are_a_bad_request() {
             b"\x08\x01",
             b"GET / HTTP/1.1",
         ] {
-            let answer = ask_bytes(&service, CHECK_PATH, message).await.unwrap();
-            let response = CheckResponse::decode(answer).unwrap();
+            let body = framed(message);
+            let asked = ask_body(&service, CHECK_PATH, &body, None);
+            let response = asked.await.unwrap();
             assert_eq!(response.status.unwrap().code, code, "{mode:?} {message:?}");
         }
         let seen = seen.lock().unwrap();
@@ -216,6 +237,7 @@ async fn a_check_whose_panic_cannot_be_told_of_is_refused_all_the_same() {
         checks.authorizer,
         Box::new(|_: &Checked<'_, KeyWire>| panic!("the panic that this test asks for")),
         checks.clock,
+        MAX_MESSAGE,
     );
     let response = ask(&untold, request("/", Some("k1"))).await.unwrap();
     assert_eq!(response.status.unwrap().code, 13);
@@ -229,16 +251,72 @@ async fn other_methods_do_not_exist() {
         "/envoy.service.auth.v2.Authorization/Check",
     ] {
         assert_eq!(
-            ask_bytes(&service, path, b"").await.unwrap_err().code(),
+            ask_body(&service, path, &framed(b""), None)
+                .await
+                .unwrap_err()
+                .code(),
             Code::Unimplemented
         );
     }
 }
 
 #[tokio::test]
-async fn a_check_as_large_as_envoy_can_send_is_read() {
+async fn a_check_of_as_many_bytes_as_allowed_is_read_and_one_of_more_is_refused_in_an_answer() {
+    let (service, seen) = service(Mode::Enforce);
+    let long = "/".repeat(MAX_MESSAGE / 2);
+    let rest = request(&long, Some("k1")).encoded_len() - long.len();
+    let path = "/".repeat(MAX_MESSAGE - rest);
+    let fits = request(&path, Some("k1"));
+    assert_eq!(fits.encoded_len(), MAX_MESSAGE);
+    let allowed = ask(&service, fits).await.unwrap();
+    assert_eq!(allowed.status.unwrap().code, 0);
+    let refused = ask(&service, request(&(path + "/"), Some("k1"))).await;
+    assert_eq!(refused.unwrap().status.unwrap().code, 3);
+    assert_eq!(seen.lock().unwrap()[1].0, Reason::BadRequest);
+}
+
+#[tokio::test]
+async fn a_check_that_does_not_come_whole_is_refused_in_an_answer() {
+    let (service, seen) = service(Mode::Enforce);
+    let announced = u32::try_from(MAX_MESSAGE + 1).unwrap().to_be_bytes();
+    let bodies = [
+        ("too large", [&[0], &announced[..], b"x"].concat()),
+        ("much too large", vec![0, 255, 255, 255, 255]),
+        ("truncated", framed(b"message")[..9].to_vec()),
+        ("truncated prefix", vec![0, 0]),
+        ("nothing", Vec::new()),
+    ];
+    for (name, body) in &bodies {
+        let response = ask_body(&service, CHECK_PATH, body, None).await.unwrap();
+        assert_eq!(response.status.unwrap().code, 3, "{name}");
+    }
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), bodies.len());
+    assert!(
+        seen.iter()
+            .all(|(reason, ..)| *reason == Reason::BadRequest)
+    );
+}
+
+#[tokio::test]
+async fn a_compressed_message_is_refused_as_grpc_has_it() {
     let (service, _) = service(Mode::Enforce);
-    let path = "/".repeat(8 * 1024 * 1024);
-    let response = ask(&service, request(&path, Some("k1"))).await.unwrap();
-    assert_eq!(response.status.unwrap().code, 0);
+    for (flag, encoding, code) in [
+        (1, Some("gzip"), Code::Unimplemented),
+        (1, Some("identity"), Code::Internal),
+        (1, None, Code::Internal),
+        (2, Some("gzip"), Code::Internal),
+    ] {
+        let mut body = framed(b"message");
+        body[0] = flag;
+        let refused = ask_body(&service, CHECK_PATH, &body, encoding).await;
+        let status = refused.unwrap_err();
+        assert_eq!(status.code(), code, "{flag} {encoding:?}");
+        if code == Code::Unimplemented {
+            assert_eq!(
+                status.metadata().get("grpc-accept-encoding").unwrap(),
+                "identity"
+            );
+        }
+    }
 }

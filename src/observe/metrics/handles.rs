@@ -220,6 +220,52 @@ impl ReloadMetrics {
     }
 }
 
+/// How many connections one listener has, and may have.
+#[derive(Debug, Clone)]
+pub struct ConnectionMetrics {
+    open: IntGauge,
+    max: IntGauge,
+}
+
+/// The connections of all listeners.
+#[derive(Debug)]
+pub(super) struct ConnectionVectors {
+    open: IntGaugeVec,
+    max: IntGaugeVec,
+}
+
+impl ConnectionVectors {
+    pub(super) fn new(register: &Register<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            open: register.gauges("keyward_connections", "Open connections.", &["listener"])?,
+            max: register.gauges(
+                "keyward_connections_max",
+                "Connections there may be; beyond, the idlest is closed for a new one.",
+                &["listener"],
+            )?,
+        })
+    }
+
+    pub(super) fn of(&self, listener: &str) -> Result<ConnectionMetrics, Error> {
+        Ok(ConnectionMetrics {
+            open: self.open.get_metric_with_label_values(&[listener])?,
+            max: self.max.get_metric_with_label_values(&[listener])?,
+        })
+    }
+}
+
+impl ConnectionMetrics {
+    /// So many are open.
+    pub fn set_open(&self, open: usize) {
+        self.open.set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    /// There may be so many.
+    pub fn set_max(&self, max: usize) {
+        self.max.set(i64::try_from(max).unwrap_or(i64::MAX));
+    }
+}
+
 /// What is counted of keys that changed.
 #[derive(Debug, Clone)]
 pub struct InvalidationMetrics {

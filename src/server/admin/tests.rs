@@ -3,6 +3,7 @@
 use http_body_util::BodyExt;
 
 use super::*;
+use crate::authz::clock::SystemClock;
 use crate::server::phase::Lifecycle;
 
 async fn admin() -> (Lifecycle, Admin) {
@@ -10,7 +11,10 @@ async fn admin() -> (Lifecycle, Admin) {
     let lifecycle = Lifecycle::new(health).await;
     let admin = Admin {
         phase: lifecycle.watch(),
-        metrics: Box::new(|| "some_total 1\n".to_owned()),
+        metrics: Scrapes::new(
+            Box::new(|| "some_total 1\n".to_owned()),
+            Arc::new(SystemClock::new()),
+        ),
         config: ArcSwap::from_pointee("{}".to_owned()),
         source: "file",
         remote: Box::new(|| None),
@@ -22,13 +26,13 @@ async fn admin() -> (Lifecycle, Admin) {
     (lifecycle, admin)
 }
 
-fn ask(admin: &Admin, method: &str, path: &str, peer: &str) -> Response<Full<Bytes>> {
+async fn ask(admin: &Admin, method: &str, path: &str, peer: &str) -> Response<Full<Bytes>> {
     let request = Request::builder()
         .method(method)
         .uri(path)
         .body(())
         .unwrap();
-    admin.answer(&request, Some(peer.parse().unwrap()))
+    admin.answer(&request, Some(peer.parse().unwrap())).await
 }
 
 #[tokio::test]
@@ -52,14 +56,14 @@ async fn each_path_answers_those_it_is_for() {
         ("POST", "/metrics/", near, 404),
     ] {
         assert_eq!(
-            ask(&admin, method, path, peer).status(),
+            ask(&admin, method, path, peer).await.status(),
             status,
             "{method} {path} {peer}"
         );
     }
     let request = Request::builder().uri("/config").body(()).unwrap();
     assert_eq!(
-        admin.answer(&request, None).status(),
+        admin.answer(&request, None).await.status(),
         403,
         "a peer that nobody knows is not near"
     );
@@ -80,7 +84,7 @@ async fn readiness_follows_the_phase_and_the_source_shows_in_its_body_only() {
         (Phase::Closing, 503, json!("draining")),
     ] {
         lifecycle.enter(phase).await;
-        let response = ask(&admin, "GET", "/readyz", "10.0.0.7:5");
+        let response = ask(&admin, "GET", "/readyz", "10.0.0.7:5").await;
         assert_eq!(response.status(), status, "{phase:?}");
         let body = response.into_body().collect().await.unwrap().to_bytes();
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
@@ -91,7 +95,8 @@ async fn readiness_follows_the_phase_and_the_source_shows_in_its_body_only() {
             "{phase:?}"
         );
     }
-    assert_eq!(ask(&admin, "GET", "/livez", "10.0.0.7:5").status(), 200);
+    let alive = ask(&admin, "GET", "/livez", "10.0.0.7:5").await;
+    assert_eq!(alive.status(), 200);
 }
 
 #[test]
@@ -120,5 +125,45 @@ fn a_remote_source_shows_whether_it_answers_and_why_not() {
             "failure": health.failure.as_deref(),
         });
         assert_eq!(remote_source(&health), want);
+    }
+}
+
+#[tokio::test]
+async fn a_failure_is_told_without_the_digests_that_it_names() {
+    let digest = "0123456789abcdefABCDEF0123456789".repeat(2);
+    for (failure, shown) in [
+        (
+            format!("keys.yaml:3: digest blake3:{digest} is there twice, see blake3:{digest}"),
+            "keys.yaml:3: digest blake3:… is there twice, see blake3:…",
+        ),
+        (
+            format!("GET https://keys/v1/{digest}?a=fade failed"),
+            "GET https://keys/v1/…?a=fade failed",
+        ),
+        (
+            "facade: no such file or directory é".to_owned(),
+            "facade: no such file or directory é",
+        ),
+        (digest.clone(), "…"),
+        (String::new(), ""),
+    ] {
+        assert_eq!(without_digests(&failure), shown);
+        let (lifecycle, admin) = admin().await;
+        let state = FileState {
+            keys: 1,
+            failure: Some(failure.clone()),
+        };
+        admin.file.store(Arc::new(state));
+        let response = ask(&admin, "GET", "/readyz", "10.0.0.7:5").await;
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(!String::from_utf8_lossy(&body).contains(&digest));
+        drop(lifecycle);
+        let health = SourceHealth {
+            source: "http",
+            failure: Some(failure.into()),
+            given_up: false,
+            pushes: None,
+        };
+        assert!(!remote_source(&health).to_string().contains(&digest));
     }
 }

@@ -2,12 +2,17 @@
 //!
 //! What was read of it to see which protocol is spoken is given again to the next reader.
 
+use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
@@ -20,11 +25,30 @@ pub(crate) type Socket = Either<TcpStream, UnixStream>;
 /// A connected socket, as it is or with TLS after the handshake.
 pub(crate) type Stream = Either<Socket, Box<TlsStream<Socket>>>;
 
+/// What is read of a connection before its requests are handed out. A header line of a byte or two on the wire takes a
+/// hundred in memory, and the HTTP/2 stack hands requests out only when there is nothing more to read.
+const READ_BYTES: usize = 32 * 1024;
+/// How long a peer may read nothing while answers wait.
+const WRITE_TIME: Duration = Duration::from_secs(10);
+
 /// A stream on which the client's first bytes have come: an HTTP/2 client's.
 #[derive(Debug)]
 pub(crate) struct Greeted {
     stream: Stream,
     unread: usize,
+    turn: Turn,
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+/// What may be read of a connection until its task is polled again.
+#[derive(Debug, Clone)]
+pub(crate) struct Turn(Arc<AtomicUsize>);
+
+impl Turn {
+    /// To be called at each poll of the connection's task.
+    pub(crate) fn begin(&self) {
+        self.0.store(READ_BYTES, Ordering::Relaxed);
+    }
 }
 
 impl Greeted {
@@ -44,7 +68,34 @@ impl Greeted {
         Ok(Self {
             stream,
             unread: PREFACE.len(),
+            turn: Turn(Arc::new(AtomicUsize::new(READ_BYTES))),
+            stalled: None,
         })
+    }
+
+    /// The connection's turn, for whoever polls it.
+    pub(crate) fn turn(&self) -> Turn {
+        self.turn.clone()
+    }
+
+    /// Gives up on a peer that has read nothing for `WRITE_TIME`.
+    fn unless_stalled(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(sleep(WRITE_TIME)));
+        ready!(stalled.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the peer does not read its answers",
+        )))
     }
 }
 
@@ -64,7 +115,18 @@ impl AsyncRead for Greeted {
             self.unread -= part.len();
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let left = self.turn.0.load(Ordering::Relaxed);
+        if left == 0 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        let read = buffer.filled().len().saturating_sub(before);
+        self.turn
+            .0
+            .store(left.saturating_sub(read), Ordering::Relaxed);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -76,7 +138,8 @@ impl AsyncWrite for Greeted {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.unless_stalled(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -60,7 +60,8 @@ async fn a_scrape_forgets_idle_keys_of_a_remote_source_and_none_of_a_file() {
         let series = metrics.key_series(&record("k"), Generation(1));
         series.record(Reason::Allowed, Timestamp::UNIX_EPOCH);
         drop(series);
-        let is_told = (admin.metrics)().contains("key_id=\"k\"");
+        let is_told = admin.metrics.text().await;
+        let is_told = String::from_utf8_lossy(&is_told).contains("key_id=\"k\"");
         assert_eq!(is_told, !is_forgotten, "{source:?}");
     }
 }

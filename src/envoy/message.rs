@@ -1,0 +1,194 @@
+//! gRPC's framing of one call with one message each way: the bytes of a check in, those of its answer out.
+//!
+//! By hand, for two reasons. tonic's own ends a call with a gRPC error where a message is too large, which would open
+//! an Envoy that fails open; and it builds and encodes messages, which is most of what a check costs, where `view`
+//! reads the request as it lies.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, BufMut as _, Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body, Frame, SizeHint};
+use tonic::Status;
+use tonic::codegen::http::{HeaderMap, HeaderValue, Response, header};
+
+use crate::authz::reason::Reason;
+
+/// A message's prefix: whether it is compressed, and its length.
+const PREFIX_BYTES: usize = 5;
+/// The header that names the compression of a call's messages, and the one that names those that are understood.
+const ENCODING: &str = "grpc-encoding";
+const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
+
+/// Why there is no message.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// It has more bytes than it may have.
+    #[error("it has {bytes} bytes, and `server.grpc.max_message` allows {max_bytes}")]
+    TooLarge {
+        /// How many it announces.
+        bytes: usize,
+        /// How many there may be.
+        max_bytes: usize,
+    },
+    /// It ended before it was whole.
+    #[error("it ended before it was whole")]
+    Truncated,
+    /// It did not come, in time or at all: the transport says why.
+    #[error("{0}")]
+    Failed(Box<dyn std::error::Error + Send + Sync>),
+    /// It is compressed, for which gRPC has an error. No caller of Envoy's can bring that about.
+    #[error("it is compressed")]
+    Compressed(Box<Status>),
+}
+
+impl Unreadable {
+    /// The reason for which such a check is refused.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::TooLarge { .. } | Self::Truncated | Self::Compressed(_) => Reason::BadRequest,
+            Self::Failed(_) => Reason::Overloaded,
+        }
+    }
+}
+
+/// Receives a call's message of at most so many bytes. What comes after it is not read, and what it announces costs
+/// nothing before it comes.
+pub async fn receive<B>(
+    headers: &HeaderMap,
+    body: &mut B,
+    max_bytes: usize,
+) -> Result<Bytes, Unreadable>
+where
+    B: Body + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let end = |bytes: &[u8]| end_of_message(bytes, headers, max_bytes);
+    let first = next(body).await?;
+    if let Some(end) = end(&first)?
+        && end <= first.len()
+    {
+        return Ok(first.slice(PREFIX_BYTES..end));
+    }
+    // Copied, for many small parts would hold more than their bytes.
+    let mut gathered = BytesMut::from(&*first);
+    loop {
+        gathered.extend_from_slice(&next(body).await?);
+        if let Some(end) = end(&gathered)?
+            && end <= gathered.len()
+        {
+            gathered.truncate(end);
+            return Ok(gathered.freeze().slice(PREFIX_BYTES..));
+        }
+    }
+}
+
+/// Where the message that begins here ends; `None` where its prefix is not whole.
+fn end_of_message(
+    bytes: &[u8],
+    headers: &HeaderMap,
+    max_bytes: usize,
+) -> Result<Option<usize>, Unreadable> {
+    let Some([flag, length @ ..]) = bytes.first_chunk::<PREFIX_BYTES>() else {
+        return Ok(None);
+    };
+    if *flag != 0 {
+        return Err(Unreadable::Compressed(Box::new(compressed(*flag, headers))));
+    }
+    let bytes = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+    if bytes > max_bytes {
+        return Err(Unreadable::TooLarge { bytes, max_bytes });
+    }
+    Ok(Some(PREFIX_BYTES.saturating_add(bytes)))
+}
+
+/// The next part of the body that is not empty.
+async fn next<B>(body: &mut B) -> Result<Bytes, Unreadable>
+where
+    B: Body + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Unreadable::Failed(error.into()))?;
+        if let Ok(mut data) = frame.into_data()
+            && data.has_remaining()
+        {
+            return Ok(data.copy_to_bytes(data.remaining()));
+        }
+    }
+    Err(Unreadable::Truncated)
+}
+
+/// What gRPC says of a compressed message that cannot be read.
+fn compressed(flag: u8, headers: &HeaderMap) -> Status {
+    let encoding = headers.get(ENCODING).filter(|value| **value != IDENTITY);
+    if flag != 1 || encoding.is_none() {
+        return Status::internal(
+            "the message's compressed flag is set, and no compression is named",
+        );
+    }
+    let mut status = Status::unimplemented("compressed messages are not supported");
+    let accepted = tonic::metadata::MetadataValue::from_static("identity");
+    status.metadata_mut().insert(ACCEPT_ENCODING, accepted);
+    status
+}
+
+/// The answer of a call that has one.
+pub fn respond(message: &Bytes) -> Response<tonic::body::Body> {
+    let mut framed = BytesMut::with_capacity(PREFIX_BYTES + message.len());
+    framed.put_u8(0);
+    framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+    framed.extend_from_slice(message);
+    let body = Unary {
+        message: Some(framed.freeze()),
+        is_over: false,
+    };
+    let mut response = Response::new(tonic::body::Body::new(body));
+    let content_type = HeaderValue::from_static("application/grpc");
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, content_type);
+    response
+}
+
+/// One message, and trailers that say that all is well.
+struct Unary {
+    message: Option<Bytes>,
+    is_over: bool,
+}
+
+impl Body for Unary {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(message) = self.message.take() {
+            return Poll::Ready(Some(Ok(Frame::data(message))));
+        }
+        if std::mem::replace(&mut self.is_over, true) {
+            return Poll::Ready(None);
+        }
+        let status = HeaderValue::from_static("0");
+        let trailers =
+            HeaderMap::from_iter([(header::HeaderName::from_static("grpc-status"), status)]);
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_over
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let left = self.message.as_ref().map_or(0, Bytes::len);
+        SizeHint::with_exact(u64::try_from(left).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests;

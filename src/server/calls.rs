@@ -1,0 +1,245 @@
+//! A call's message on its way in and its answer on its way out, in bounded time and memory.
+//!
+//! Both are bodies around those of the HTTP stack. They follow gRPC's framing only so far as to know where a message
+//! ends; what is in it is the services' business. A service keeps the request's body until it has its answer: that is
+//! what tells that the call is being decided.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::{Sleep, sleep};
+
+use super::connections::{Deciding, Held, Peer, Waiting};
+
+/// A message's time to arrive. Envoy sends a check in one go and gives up on it after 200 ms by default.
+const ARRIVAL_TIME: Duration = Duration::from_secs(10);
+/// gRPC's prefix of a message: a flag, and the length.
+const PREFIX_BYTES: usize = 5;
+
+/// A message did not arrive whole.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ArrivalError {
+    /// It took too long.
+    #[error("the message took longer than {} s to arrive", ARRIVAL_TIME.as_secs())]
+    Late,
+    /// Other messages take all the memory that there is for them.
+    #[error("too many large messages are arriving")]
+    NoRoom,
+    /// The connection or the stream failed.
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+}
+
+/// A request's body.
+pub(crate) struct Arriving {
+    body: Incoming,
+    peer: Arc<Peer>,
+    message: Message,
+    /// While a message is incomplete.
+    waiting: Option<Waiting>,
+    /// From then on.
+    deciding: Option<Deciding>,
+    held: Held,
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+/// A response's body.
+pub(crate) struct Answering {
+    body: tonic::body::Body,
+    _call: Answered,
+}
+
+/// What an answer is counted as until its peer has taken it, or is gone.
+pub(crate) struct Answered {
+    _held: Held,
+    /// Of an answer that the peer is to take soon.
+    _waiting: Option<Waiting>,
+    /// Of one that may be streamed for as long as both like.
+    _other: Option<OtherCall>,
+}
+
+/// A call that is not a check, counted among those of its connection.
+pub(crate) struct OtherCall {
+    _one: Arc<()>,
+}
+
+impl OtherCall {
+    /// One more of those that `all` counts; `None` where there are `max` already.
+    pub(crate) fn one_of(all: &Arc<()>, max: usize) -> Option<Self> {
+        (Arc::strong_count(all) <= max).then(|| Self {
+            _one: Arc::clone(all),
+        })
+    }
+}
+
+impl Answered {
+    /// An answer to a peer's check, or to its other call.
+    pub(crate) fn new(peer: &Arc<Peer>, other: Option<OtherCall>) -> Self {
+        Self {
+            _held: peer.hold(),
+            _waiting: other.is_none().then(|| peer.wait()),
+            _other: other,
+        }
+    }
+}
+
+/// How far a message has come.
+#[derive(Debug, Default)]
+struct Message {
+    prefix: [u8; PREFIX_BYTES],
+    prefix_bytes: usize,
+    missing: usize,
+}
+
+impl Message {
+    /// Whether a message is complete after these bytes.
+    fn advance(&mut self, mut bytes: &[u8]) -> bool {
+        loop {
+            let taken = self.missing.min(bytes.len());
+            self.missing -= taken;
+            bytes.advance(taken);
+            if self.missing > 0 {
+                return false;
+            }
+            if bytes.is_empty() {
+                return self.prefix_bytes == 0;
+            }
+            for slot in self.prefix.iter_mut().skip(self.prefix_bytes) {
+                let Some((first, rest)) = bytes.split_first() else {
+                    return false;
+                };
+                (*slot, bytes) = (*first, rest);
+                self.prefix_bytes += 1;
+            }
+            let [_, length @ ..] = self.prefix;
+            self.prefix_bytes = 0;
+            self.missing = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+        }
+    }
+}
+
+impl Arriving {
+    /// The body of a call that begins.
+    pub(crate) fn new(body: Incoming, peer: &Arc<Peer>) -> Self {
+        Self {
+            body,
+            peer: Arc::clone(peer),
+            message: Message::default(),
+            waiting: Some(peer.wait()),
+            deciding: None,
+            held: peer.hold(),
+            deadline: None,
+        }
+    }
+
+    fn came(&mut self, data: &Bytes) -> Result<(), ArrivalError> {
+        if self.waiting.is_none() {
+            self.held.message_went();
+        }
+        let has_room = self.held.message_grows(data.len());
+        if self.message.advance(data) {
+            self.waiting = None;
+            self.deadline = None;
+            self.deciding.get_or_insert_with(|| self.peer.decide());
+            self.peer.message_came();
+            // What is here is decided: refusing it would save nothing any more.
+            return Ok(());
+        }
+        self.waiting.get_or_insert_with(|| self.peer.wait());
+        if has_room {
+            Ok(())
+        } else {
+            Err(ArrivalError::NoRoom)
+        }
+    }
+}
+
+impl Body for Arriving {
+    type Data = Bytes;
+    type Error = ArrivalError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ArrivalError>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                let came = frame.data_ref().map_or(Ok(()), |data| self.came(data));
+                Poll::Ready(Some(came.map(|()| frame)))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
+            Poll::Ready(None) => {
+                self.waiting = None;
+                Poll::Ready(None)
+            }
+            // Between two messages of a stream there is no hurry.
+            Poll::Pending if self.waiting.is_none() => Poll::Pending,
+            Poll::Pending => {
+                let deadline = self
+                    .deadline
+                    .get_or_insert_with(|| Box::pin(sleep(ARRIVAL_TIME)));
+                ready!(deadline.as_mut().poll(cx));
+                Poll::Ready(Some(Err(ArrivalError::Late)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Answering {
+    /// An answer, and what it is counted as.
+    pub(crate) fn new(body: tonic::body::Body, call: Answered) -> Self {
+        Self { body, _call: call }
+    }
+}
+
+impl Body for Answering {
+    type Data = Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_ends_where_grpc_ends_it_however_it_is_cut() {
+        let stream = b"\0\0\0\0\x02ab\0\0\0\0\0\x01\0\0\0\x01c";
+        let ends = [7, 12, 18];
+        for part_bytes in 1..=stream.len() {
+            let mut message = Message::default();
+            let mut sent = 0;
+            for part in stream.chunks(part_bytes) {
+                sent += part.len();
+                let is_end = ends.contains(&sent);
+                assert_eq!(message.advance(part), is_end, "{part_bytes} {sent}");
+            }
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The connections of a listener: how many there may be, and which one is closed when all places are taken.
+//!
+//! A listener always accepts: where no place is left, the idlest connection is closed, so that nobody keeps others out
+//! by connecting first. Idle is judged by whole messages, never by bytes or pings, for those cost a peer nothing.
+//! Connections that have not sent a message yet go first; a connection of which a check is being decided never goes.
+//! The same list bounds what calls hold in memory: when that is used up, the connection whose call has waited longest
+//! for its peer is closed.
+
+mod peer;
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+pub(crate) use self::peer::{Deciding, Held, Leaving, Peer, Waiting};
+use super::accept::accept;
+use super::socket::{Listener, Socket};
+use crate::authz::clock::Clock;
+use crate::observe::metrics::ConnectionMetrics;
+
+/// A peer's time for its first words: TLS and HTTP/2's preface, or the head of an HTTP/1 request. Several round trips to
+/// anywhere. From then on a connection without a message is the first to go.
+pub(crate) const FIRST_WORDS_TIME: Duration = Duration::from_secs(2);
+/// How long a peer may take for an answer before its connection is closed; whole seconds.
+const ANSWER_SECONDS: u64 = 12;
+/// Connections beyond the places that may be open while they say goodbye.
+const LEAVING_MAX: usize = 32;
+/// What calls that wait for their peers may hold, in bytes: a quarter of the memory limit that deploy/ ships, and twice
+/// the largest message.
+const HELD_MAX_BYTES: usize = 64 * 1024 * 1024;
+/// How often the log tells of connections that were closed to make room.
+const TELL_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How many connections a listener has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Connections at once.
+    pub(crate) places: usize,
+    /// So many of them may be without a message for less than `FIRST_WORDS_TIME`. Beyond, the oldest of these goes rather
+    /// than a connection that has sent messages.
+    pub(crate) newcomers: usize,
+}
+
+/// The connections of one listener.
+pub(crate) struct Connections {
+    shared: Arc<Shared>,
+}
+
+/// A connection's place; dropping it gives the place to another.
+pub(crate) struct Place(Arc<Peer>);
+
+/// A connection that was accepted.
+pub(crate) struct Accepted {
+    /// The connection.
+    pub(crate) socket: Socket,
+    /// Who made it, where that is known.
+    pub(crate) address: Option<SocketAddr>,
+    /// Its place.
+    pub(crate) place: Place,
+}
+
+/// What the connections of a listener share.
+struct Shared {
+    listener: &'static str,
+    bounds: Bounds,
+    clock: Arc<dyn Clock>,
+    metrics: ConnectionMetrics,
+    open: watch::Sender<usize>,
+    /// Bytes that calls hold.
+    held: AtomicUsize,
+    list: Mutex<List>,
+}
+
+#[derive(Default)]
+struct List {
+    peers: Vec<Arc<Peer>>,
+    /// Connections that were closed to make room, and those that were refused, since the log told of them.
+    untold: usize,
+    told: Option<Duration>,
+}
+
+impl Connections {
+    /// No connections yet.
+    pub(crate) fn new(
+        listener: &'static str,
+        bounds: Bounds,
+        clock: Arc<dyn Clock>,
+        metrics: ConnectionMetrics,
+    ) -> Self {
+        metrics.set_max(bounds.places);
+        Self {
+            shared: Arc::new(Shared {
+                listener,
+                bounds,
+                clock,
+                metrics,
+                open: watch::Sender::new(0),
+                held: AtomicUsize::new(0),
+                list: Mutex::default(),
+            }),
+        }
+    }
+
+    /// How many connections are open.
+    pub(crate) fn open(&self) -> watch::Receiver<usize> {
+        self.shared.open.subscribe()
+    }
+
+    /// The next connection, for which another may have been closed. May be dropped and called anew.
+    pub(crate) async fn accept(&self, listener: &Listener) -> Accepted {
+        let most = self.shared.bounds.places + LEAVING_MAX;
+        loop {
+            // Those that were told to go do so within moments. An error is impossible, for the sender is here.
+            _ = self.open().wait_for(|open| *open < most).await;
+            let (socket, address) = accept(listener).await;
+            if let Some(place) = self.enter() {
+                return Accepted {
+                    socket,
+                    address,
+                    place,
+                };
+            }
+        }
+    }
+
+    /// A place for a new connection; `None` where every other has a check in the works.
+    fn enter(&self) -> Option<Place> {
+        let shared = &self.shared;
+        let now = shared.clock.monotonic();
+        let mut list = shared.list();
+        let staying = list.peers.iter().filter(|peer| !peer.is_leaving()).count();
+        if staying >= shared.bounds.places {
+            let victim = idlest(&list.peers, now, shared.bounds.newcomers);
+            shared.tell(&mut list, now, victim.is_none());
+            victim?.leave(Leaving::Politely);
+        }
+        let peer = Arc::new(Peer::new(Arc::clone(shared), now));
+        list.peers.push(Arc::clone(&peer));
+        shared.count(&list);
+        Some(Place(peer))
+    }
+
+    /// Closes connections whose peers do not take their answers; to be called every second.
+    pub(crate) fn close_stalled(&self) {
+        let now = self.shared.clock.monotonic().as_secs();
+        for peer in &self.shared.list().peers {
+            if peer.longest_wait(now) > Some(ANSWER_SECONDS) {
+                tracing::debug!("a connection is closed: its peer does not take its answers");
+                peer.leave(Leaving::AtOnce);
+            }
+        }
+    }
+}
+
+/// The connection to close for another: one that has not sent a message in its time; else the oldest newcomer where they
+/// are many; else the one whose last message is the longest ago.
+fn idlest(peers: &[Arc<Peer>], now: Duration, newcomers: usize) -> Option<Arc<Peer>> {
+    let staying = || peers.iter().filter(|peer| !peer.is_leaving());
+    let silent = || staying().filter(|peer| peer.last_message().is_none());
+    let oldest = silent().min_by_key(|peer| peer.since());
+    let overdue = oldest.filter(|peer| {
+        now.saturating_sub(peer.since()) >= FIRST_WORDS_TIME || silent().count() > newcomers
+    });
+    let idle = || {
+        staying()
+            .filter(|peer| peer.last_message().is_some() && !peer.is_deciding())
+            .min_by_key(|peer| peer.last_message())
+    };
+    overdue.or_else(idle).or(oldest).cloned()
+}
+
+impl Shared {
+    fn list(&self) -> MutexGuard<'_, List> {
+        // Every operation leaves the list whole.
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, list: &List) {
+        let open = list.peers.len();
+        self.metrics.set_open(open);
+        self.open.send_replace(open);
+    }
+
+    fn tell(&self, list: &mut List, now: Duration, refused: bool) {
+        list.untold += 1;
+        let is_due = list
+            .told
+            .is_none_or(|told| now.saturating_sub(told) >= TELL_INTERVAL);
+        if !is_due {
+            return;
+        }
+        let (listener, max) = (self.listener, self.bounds.places);
+        let count = std::mem::take(&mut list.untold);
+        list.told = Some(now);
+        if refused {
+            tracing::warn!(
+                listener,
+                max,
+                count,
+                "all connections are taken and have checks in flight: new ones are refused"
+            );
+        } else {
+            tracing::warn!(
+                listener,
+                max,
+                count,
+                "all connections are taken: the idlest are closed to make room for new ones"
+            );
+        }
+    }
+
+    /// Closes connections whose calls have waited for their peers for so many seconds until what the others' calls hold is
+    /// within its bound. Returns whether it is.
+    fn make_room(&self, seconds: u64) -> bool {
+        let list = self.list();
+        let now = self.clock.monotonic().as_secs();
+        loop {
+            let leaving = list.peers.iter().filter(|peer| peer.is_leaving());
+            let going: usize = leaving.map(|peer| peer.held()).sum();
+            if self.held.load(Ordering::Relaxed).saturating_sub(going) <= HELD_MAX_BYTES {
+                return true;
+            }
+            let staying = list.peers.iter().filter(|peer| !peer.is_leaving());
+            let waiting = staying.filter(|peer| peer.longest_wait(now) >= Some(seconds));
+            let longest = waiting.max_by_key(|peer| (peer.longest_wait(now), peer.waiting_calls()));
+            let Some(victim) = longest else {
+                return false;
+            };
+            tracing::warn!(
+                listener = self.listener,
+                calls = victim.waiting_calls(),
+                held_bytes = victim.held(),
+                "calls that wait for their peers hold too much memory: the connection that waits longest is closed"
+            );
+            victim.leave(Leaving::AtOnce);
+        }
+    }
+}
+
+impl Place {
+    /// What is known of the connection.
+    pub(crate) fn peer(&self) -> &Arc<Peer> {
+        &self.0
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let shared = self.0.shared();
+        let mut list = shared.list();
+        list.peers.retain(|peer| !Arc::ptr_eq(peer, &self.0));
+        shared.count(&list);
+    }
+}
+
+#[cfg(test)]
+mod tests;
