@@ -19,6 +19,7 @@ use crate::authz::credential::Credential;
 use crate::authz::decision::{Basis, Decision, Grant, Refusal};
 use crate::authz::digest::KeyDigest;
 use crate::authz::edits::Edits;
+use crate::authz::path::RequestPath;
 use crate::authz::reason::Reason;
 use crate::authz::request::RequestAttributes;
 use crate::authz::rule::Rule;
@@ -105,7 +106,8 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
         trace: &mut T,
     ) -> Result<(Basis<'r, Known<P>>, Option<&'r Rule>), Refusal<'r, Known<P>>> {
         let policy = &*snapshot.policy;
-        let route = Route::choose(request, policy, trace);
+        let mut path = RequestPath::of(request);
+        let route = Route::choose(request, &mut path, policy, trace);
         if route.access == RouteAccess::Anyone {
             return Ok((Basis::Public, route.rule));
         }
@@ -121,7 +123,7 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
             .map_err(refuse)?;
 
         let verdict = judge_key(&key.record, &digest, self.clock.now(), trace).and_then(|()| {
-            judge_route(&route, &key.record, request, policy, trace)
+            judge_route(&route, &key.record, request, &mut path, policy, trace)
                 .map_err(|reason| (reason, None))
         });
         match verdict {

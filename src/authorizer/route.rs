@@ -9,7 +9,7 @@ use super::trace::{Step, Trace};
 use super::wording;
 use crate::authz::digest::KeyDigest;
 use crate::authz::key::KeyRecord;
-use crate::authz::path::PlainPath;
+use crate::authz::path::RequestPath;
 use crate::authz::reason::Reason;
 use crate::authz::request::RequestAttributes;
 use crate::authz::rule::{Access, Choice, DefaultAccess, Requirement, Rule};
@@ -35,10 +35,11 @@ pub(super) enum RouteAccess<'r> {
 impl<'r> Route<'r> {
     pub(super) fn choose(
         request: &RequestAttributes<'_>,
+        path: &mut RequestPath<'_>,
         policy: &'r Policy,
         trace: &mut impl Trace,
     ) -> Self {
-        let choice = policy.rules.choose(request, |rule, mismatch| {
+        let choice = policy.rules.choose(request, path, |rule, mismatch| {
             trace.noted(Step::Rule, || wording::passed_over(rule, mismatch, request));
         });
         let seen = || wording::choice(choice, request);
@@ -119,6 +120,7 @@ pub(super) fn judge_route(
     route: &Route<'_>,
     record: &KeyRecord,
     request: &RequestAttributes<'_>,
+    path: &mut RequestPath<'_>,
     policy: &Policy,
     trace: &mut impl Trace,
 ) -> Result<(), Reason> {
@@ -141,7 +143,7 @@ pub(super) fn judge_route(
     }
     let restrictions = record.restrictions.as_deref();
     let key_paths = restrictions.and_then(|restrictions| restrictions.paths.as_deref());
-    let path = key_paths.map(|_| PlainPath::judge(request.path()));
+    let path = key_paths.map(|_| path.plain());
     let malformed_for_rule = route.access == RouteAccess::MalformedPath;
     if malformed_for_rule || path.is_some() {
         let plain = !malformed_for_rule && !matches!(path, Some(Err(_)));

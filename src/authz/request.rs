@@ -6,6 +6,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use memchr::memchr;
+
 /// One HTTP request as Envoy describes it to an authorization server.
 #[derive(Clone)]
 pub struct RequestAttributes<'a> {
@@ -28,12 +30,12 @@ pub struct RequestAttributes<'a> {
 impl<'a> RequestAttributes<'a> {
     /// The target up to its query, as sent.
     pub fn path(&self) -> &'a [u8] {
-        self.split_target().0
+        split_target(self.target).0
     }
 
     /// What follows the first `?` of the target; `None` without one.
     pub fn query(&self) -> Option<&'a [u8]> {
-        self.split_target().1
+        split_target(self.target).1
     }
 
     /// Whether the caller's connection was HTTPS: by `x-forwarded-proto`, which Envoy sets or trusts, and by the scheme
@@ -47,15 +49,16 @@ impl<'a> RequestAttributes<'a> {
         };
         scheme.eq_ignore_ascii_case(b"https")
     }
+}
 
-    fn split_target(&self) -> (&'a [u8], Option<&'a [u8]>) {
-        match self.target.iter().position(|byte| *byte == b'?') {
-            Some(at) => {
-                let (path, rest) = self.target.split_at(at);
-                (path, rest.get(1..))
-            }
-            None => (self.target, None),
+/// A target's path, and its query where it has one.
+pub(super) fn split_target(target: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match memchr(b'?', target) {
+        Some(at) => {
+            let (path, rest) = target.split_at(at);
+            (path, rest.get(1..))
         }
+        None => (target, None),
     }
 }
 

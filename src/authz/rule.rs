@@ -5,7 +5,7 @@
 
 use super::host::HostPattern;
 use super::key::ClientName;
-use super::path::{NotPlain, PathPattern, PlainPath};
+use super::path::{NotPlain, PathPattern, RequestPath};
 use super::request::RequestAttributes;
 use super::scope::Scope;
 
@@ -97,17 +97,17 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The rule that decides. `passed_over` is told of each rule that does not match, and why.
+    /// The rule that decides. `path` is the request's; `passed_over` is told of each rule that does not match, and why.
     pub fn choose(
         &self,
         request: &RequestAttributes<'_>,
+        path: &mut RequestPath<'_>,
         mut passed_over: impl FnMut(&Rule, Mismatch),
     ) -> Choice<'_> {
         if let Some(name) = request.rule {
             let named = self.list.iter().find(|rule| rule.name.as_bytes() == name);
             return named.map_or(Choice::UnknownName, Choice::Rule);
         }
-        let mut path = None;
         for rule in &self.list {
             if let Some(mismatch) = rule.mismatch_but_for_path(request) {
                 passed_over(rule, mismatch);
@@ -116,7 +116,7 @@ impl Rules {
             let Some(patterns) = &rule.matches.paths else {
                 return Choice::Rule(rule);
             };
-            match path.get_or_insert_with(|| PlainPath::judge(request.path())) {
+            match path.plain() {
                 Err(NotPlain) => return Choice::MalformedPath(rule),
                 Ok(plain) if patterns.iter().any(|pattern| pattern.matches(plain)) => {
                     return Choice::Rule(rule);
@@ -187,7 +187,7 @@ mod tests {
             peer: None,
             rule: name.map(str::as_bytes),
         };
-        match rules.choose(&request, |_, _| {}) {
+        match rules.choose(&request, &mut RequestPath::of(&request), |_, _| {}) {
             Choice::Rule(rule) => rule.name.to_string(),
             Choice::Default(access) => format!("{access:?}"),
             Choice::MalformedPath(rule) => format!("malformed at {}", rule.name),
