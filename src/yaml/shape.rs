@@ -127,20 +127,18 @@ impl Session {
     }
 
     fn note(&self, flaw: Flaw) {
-        if self.is_full() {
-            self.omit();
-        } else {
+        if !self.omits_more() {
             self.flaws.borrow_mut().push(flaw);
         }
     }
 
-    /// Whether as many flaws are noted as are ever told.
-    fn is_full(&self) -> bool {
-        self.flaws.borrow().len() >= MAX_PROBLEMS
-    }
-
-    fn omit(&self) {
-        self.omitted.set(self.omitted.get() + 1);
+    /// Whether as many flaws are noted as are ever told; if so, one more is counted.
+    fn omits_more(&self) -> bool {
+        let is_full = self.flaws.borrow().len() >= MAX_PROBLEMS;
+        if is_full {
+            self.omitted.set(self.omitted.get() + 1);
+        }
+        is_full
     }
 
     /// The members without which no value of that type can be made up.

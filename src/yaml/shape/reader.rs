@@ -172,11 +172,8 @@ impl<'s> Reader<'s> {
             if fields.contains(&member.name.as_ref())
                 || member.is_merge()
                 || !self.session.set_mark(member.number, Mark::Unknown)
+                || self.session.omits_more()
             {
-                continue;
-            }
-            if self.session.is_full() {
-                self.session.omit();
                 continue;
             }
             let name = &member.name;
