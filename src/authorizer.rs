@@ -8,6 +8,7 @@ mod route;
 pub mod trace;
 mod wording;
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
@@ -19,6 +20,7 @@ use crate::authz::credential::Credential;
 use crate::authz::decision::{Basis, Decision, Grant, Refusal};
 use crate::authz::digest::KeyDigest;
 use crate::authz::edits::Edits;
+use crate::authz::key::{Secret, SecretId};
 use crate::authz::path::RequestPath;
 use crate::authz::reason::Reason;
 use crate::authz::request::RequestAttributes;
@@ -26,8 +28,42 @@ use crate::authz::rule::Rule;
 use crate::authz::snapshot::{Mode, Policy, Snapshot};
 use crate::keys::cache::{CachedKey, KeyCache, Lookup, LookupError};
 
-/// A known key, with what was prepared for it.
-pub type Known<P> = Arc<CachedKey<P>>;
+/// A known key, with what was prepared for it, and which of its secrets was presented.
+#[derive(Debug)]
+pub struct Known<P> {
+    key: Arc<CachedKey<P>>,
+    secret: Option<usize>,
+}
+
+impl<P> Known<P> {
+    fn new(key: Arc<CachedKey<P>>, digest: &KeyDigest) -> Self {
+        let secret = key.record.secret_with(digest);
+        Self { key, secret }
+    }
+
+    /// The place of the presented secret among the key's.
+    pub fn secret_place(&self) -> Option<usize> {
+        self.secret
+    }
+
+    /// The presented secret.
+    pub fn secret(&self) -> Option<&Secret> {
+        self.record.secrets.get(self.secret?)
+    }
+
+    /// The presented secret's id, where it has one.
+    pub fn secret_id(&self) -> Option<&str> {
+        self.secret()?.id.as_deref().map(SecretId::as_str)
+    }
+}
+
+impl<P> Deref for Known<P> {
+    type Target = CachedKey<P>;
+
+    fn deref(&self) -> &CachedKey<P> {
+        &self.key
+    }
+}
 
 /// Decides requests. `P` is what is prepared for each key in use.
 pub struct Authorizer<P> {
@@ -117,12 +153,13 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
         };
 
         let credential = present(request, policy, trace).map_err(refuse)?;
-        let (key, digest) = self
+        let key = self
             .resolve(&credential, snapshot, trace)
             .await
             .map_err(refuse)?;
 
-        let verdict = judge_key(&key.record, &digest, self.clock.now(), trace).and_then(|()| {
+        let judged = judge_key(&key.record, key.secret(), self.clock.now(), trace);
+        let verdict = judged.and_then(|()| {
             judge_route(&route, &key.record, request, &mut path, policy, trace)
                 .map_err(|reason| (reason, None))
         });
@@ -138,20 +175,21 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
         }
     }
 
-    /// The key that has the presented secret, and the digest by which it was found.
+    /// The key that has the presented secret.
     async fn resolve<T: Trace>(
         &self,
         credential: &Credential<'_>,
         snapshot: &Snapshot,
         trace: &mut T,
-    ) -> Result<(Known<P>, KeyDigest), Reason> {
+    ) -> Result<Known<P>, Reason> {
         for digest in snapshot.policy.digester.digests(credential) {
             match self.cache.find(&digest, snapshot).await {
                 Ok(Lookup::Known(key)) => {
+                    let known = Known::new(key, &digest);
                     trace.passed(Step::Key, || {
-                        format!("{digest} is a secret of key {}", key.record.id)
+                        wording::known(&digest, &known.record, known.secret_id())
                     });
-                    return Ok((key, digest));
+                    return Ok(known);
                 }
                 Ok(Lookup::Unknown) => {
                     trace.noted(Step::Key, || format!("no key has the digest {digest}"));

@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod credential;
 pub mod decision;
+pub mod decision_id;
 pub mod digest;
 pub mod edits;
 pub mod host;

@@ -31,6 +31,8 @@ pub struct CheckRecord<'a> {
     pub status: u16,
     /// The key that was presented, where it is known.
     pub key: Option<&'a KeyRecord>,
+    /// The id of the secret that was presented, where it has one.
+    pub secret: Option<&'a str>,
     /// The name of the rule that decided or was to decide.
     pub rule: Option<&'a str>,
     /// Where secrets stood, of a request that presented more than one; the names of places in the configuration.
@@ -45,6 +47,8 @@ pub struct CheckRecord<'a> {
     pub path: &'a [u8],
     /// The value of `x-request-id`.
     pub request_id: Option<&'a [u8]>,
+    /// The decision's own name; empty where it has none.
+    pub decision_id: &'a str,
     /// The client's address, as the configuration takes it.
     pub source_ip: Option<IpAddr>,
     /// How long the check took.
@@ -74,12 +78,13 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Records a check: `series` is that of the key that was presented, where it is known.
-    pub fn checked(&self, record: &CheckRecord<'_>, series: Option<&KeySeries>) {
+    /// Records a check: `used` is the series of the key that was presented, where it is known, and the place of the presented
+    /// secret among the key's.
+    pub fn checked(&self, record: &CheckRecord<'_>, used: Option<(&KeySeries, Option<usize>)>) {
         self.metrics
             .checked(record.verdict, record.reason, record.duration);
-        if let Some(series) = series {
-            series.record(record.reason, record.now);
+        if let Some((series, secret)) = used {
+            series.record(record.reason, secret, record.now);
         }
         self.log.decision(record);
     }

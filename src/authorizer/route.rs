@@ -7,8 +7,7 @@ use jiff::Timestamp;
 
 use super::trace::{Step, Trace};
 use super::wording;
-use crate::authz::digest::KeyDigest;
-use crate::authz::key::KeyRecord;
+use crate::authz::key::{KeyRecord, Secret};
 use crate::authz::path::RequestPath;
 use crate::authz::reason::Reason;
 use crate::authz::request::RequestAttributes;
@@ -95,18 +94,18 @@ impl<'r> Route<'r> {
 /// Whether the key counts now.
 pub(super) fn judge_key(
     record: &KeyRecord,
-    digest: &KeyDigest,
+    secret: Option<&Secret>,
     now: Timestamp,
     trace: &mut impl Trace,
 ) -> Result<(), (Reason, Option<Timestamp>)> {
-    match record.judge(digest, now) {
+    match record.judge(secret, now) {
         Ok(()) => {
-            trace.passed(Step::Validity, || wording::valid(record, digest, now));
+            trace.passed(Step::Validity, || wording::valid(record, secret, now));
             Ok(())
         }
         Err(not_valid) => {
             trace.failed(Step::Validity, || {
-                wording::not_valid(not_valid, record, digest, now)
+                wording::not_valid(not_valid, secret, now)
             });
             Err((not_valid.reason, not_valid.moment))
         }

@@ -6,7 +6,8 @@
 use jiff::Timestamp;
 
 use crate::authz::digest::KeyDigest;
-use crate::authz::key::{ClientName, KeyRecord, NotValid, Restrictions, Validity};
+use crate::authz::key::{ClientName, KeyRecord, NotValid, Restrictions, Secret, Validity};
+use crate::authz::path::{PathPattern, PlainPath};
 use crate::authz::reason::Reason;
 use crate::authz::request::RequestAttributes;
 use crate::authz::rule::{Access, Choice, DefaultAccess, Mismatch, Requirement, Rule};
@@ -46,6 +47,16 @@ pub(super) fn passed_over(
     let hint = match (mismatch, &rule.access) {
         (Mismatch::Host, Access::Anyone) => {
             "; a rule that lets anyone in compares the host as sent, port included"
+        }
+        (Mismatch::Method, _)
+            if is_method_but_for_case(rule.matches.methods.as_deref(), request.method) =>
+        {
+            METHOD_CASE
+        }
+        (Mismatch::Path, _)
+            if is_path_but_for_case(rule.matches.paths.as_deref(), request.path()) =>
+        {
+            PATH_CASE
         }
         (Mismatch::Host | Mismatch::Method | Mismatch::Path, _) => "",
     };
@@ -127,9 +138,19 @@ pub(super) fn presented(outcome: Result<(), Reason>, policy: &Policy) -> String 
     format!("{found}; looked at {}", places.join(", "))
 }
 
+/// Whose secret was presented.
+pub(super) fn known(digest: &KeyDigest, record: &KeyRecord, secret: Option<&str>) -> String {
+    let named = secret.map(|id| format!(", with the id {id}"));
+    format!(
+        "{digest} is a secret of key {}{}",
+        record.id,
+        named.unwrap_or_default()
+    )
+}
+
 /// Until when a key that counts now does so.
-pub(super) fn valid(record: &KeyRecord, digest: &KeyDigest, now: Timestamp) -> String {
-    let secret = validity_of(record, digest).expires_at;
+pub(super) fn valid(record: &KeyRecord, secret: Option<&Secret>, now: Timestamp) -> String {
+    let secret = validity_of(secret).expires_at;
     let end = match (record.validity.expires_at, secret) {
         (None, None) => "neither the key nor this secret expires".to_owned(),
         (Some(key), Some(secret)) if secret < key => format!("this secret expires at {secret}"),
@@ -140,14 +161,9 @@ pub(super) fn valid(record: &KeyRecord, digest: &KeyDigest, now: Timestamp) -> S
 }
 
 /// Why a key does not count now.
-pub(super) fn not_valid(
-    not_valid: NotValid,
-    record: &KeyRecord,
-    digest: &KeyDigest,
-    now: Timestamp,
-) -> String {
+pub(super) fn not_valid(not_valid: NotValid, secret: Option<&Secret>, now: Timestamp) -> String {
     let NotValid { reason, moment } = not_valid;
-    let secret = validity_of(record, digest);
+    let secret = validity_of(secret);
     let whose = |of_secret: Option<Timestamp>| {
         if moment == of_secret {
             "this secret"
@@ -174,11 +190,8 @@ pub(super) fn not_valid(
     }
 }
 
-fn validity_of(record: &KeyRecord, digest: &KeyDigest) -> Validity {
-    let mut secrets = record.secrets.iter();
-    secrets
-        .find(|secret| secret.digest == *digest)
-        .map_or_else(Validity::default, |secret| secret.validity)
+fn validity_of(secret: Option<&Secret>) -> Validity {
+    secret.map_or_else(Validity::default, |secret| secret.validity)
 }
 
 /// Whether the key came over HTTPS, and what says so.
@@ -289,12 +302,38 @@ pub(super) fn restrictions(
     ];
     let told = parts.map(|(is_allowed, part, sent, wanted)| {
         let verb = if is_allowed { "is in" } else { "is NOT in" };
+        let hint = match part {
+            _ if is_allowed => "",
+            "path" if is_path_but_for_case(of_key.paths.as_deref(), sent) => PATH_CASE,
+            "method" if is_method_but_for_case(of_key.methods.as_deref(), sent) => METHOD_CASE,
+            _ => "",
+        };
         format!(
-            "{part} {} {verb} the key's allow_{part}s {wanted}",
+            "{part} {} {verb} the key's allow_{part}s {wanted}{hint}",
             shown(sent)
         )
     });
     told.join("; ")
+}
+
+const PATH_CASE: &str = ": it differs in case alone, and paths are compared to the letter";
+
+const METHOD_CASE: &str =
+    ": it differs in case alone, and what lets in compares methods to the letter";
+
+fn is_method_but_for_case(methods: Option<&[Box<str>]>, sent: &[u8]) -> bool {
+    let mut methods = methods.unwrap_or_default().iter();
+    methods.any(|method| method.as_bytes().eq_ignore_ascii_case(sent))
+}
+
+fn is_path_but_for_case(patterns: Option<&[PathPattern]>, sent: &[u8]) -> bool {
+    let sent = sent.to_ascii_lowercase();
+    let Ok(path) = PlainPath::judge(&sent) else {
+        return false;
+    };
+    let lower = |pattern: &PathPattern| pattern.to_string().to_ascii_lowercase().parse().ok();
+    let mut patterns = patterns.unwrap_or_default().iter().filter_map(lower);
+    patterns.any(|pattern: PathPattern| pattern.matches(&path))
 }
 
 /// Whether the key's client is one of the rule's.

@@ -19,15 +19,19 @@ use super::scope::Scope;
 
 /// The text is not a name of that kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{what} has 1 to {max} characters of `{characters}` and does not begin with `_`")]
+#[error("{what} has 1 to {max} characters of `{characters}`{but}")]
 pub struct InvalidName {
     what: &'static str,
     max: usize,
     characters: &'static str,
+    but: &'static str,
 }
 
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident, $what:literal, $max:literal, $others:literal) => {
+        name_type!($(#[$doc])* $name, $what, $max, $others, "_", " and does not begin with `_`");
+    };
+    ($(#[$doc:meta])* $name:ident, $what:literal, $max:literal, $others:literal, $reserved:literal, $but:literal) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Box<str>);
@@ -44,10 +48,12 @@ macro_rules! name_type {
 
             fn from_str(text: &str) -> Result<Self, InvalidName> {
                 let fits = |byte: u8| byte.is_ascii_alphanumeric() || $others.as_bytes().contains(&byte);
-                if (1..=$max).contains(&text.len()) && !text.starts_with('_') && text.bytes().all(fits) {
+                let is_reserved = !$reserved.is_empty() && text.starts_with($reserved);
+                if (1..=$max).contains(&text.len()) && !is_reserved && text.bytes().all(fits) {
                     return Ok(Self(text.into()));
                 }
-                Err(InvalidName { what: $what, max: $max, characters: concat!("A-Za-z0-9", $others) })
+                let characters = concat!("A-Za-z0-9", $others);
+                Err(InvalidName { what: $what, max: $max, characters, but: $but })
             }
         }
 
@@ -70,6 +76,11 @@ name_type!(
 name_type!(
     /// The name of a plan.
     PlanName, "a plan name", 128, "._:@/-"
+);
+
+name_type!(
+    /// The name of one of a key's secrets.
+    SecretId, "a secret's id", 32, "._-", "", ""
 );
 
 /// When something is valid: from `not_before` on, until just before `expires_at`; an absent end is open.
@@ -101,6 +112,8 @@ impl Validity {
 pub struct Secret {
     /// The digest under which it is found.
     pub digest: KeyDigest,
+    /// Its name in log and metrics, where it has one; unique in the key. Few have one, and a key of many pays a word each.
+    pub id: Option<Box<SecretId>>,
     /// When this secret is valid; the key's own validity holds as well.
     pub validity: Validity,
 }
@@ -197,11 +210,18 @@ impl KeyRecord {
         self.revoked_at.is_some() || !self.enabled
     }
 
-    /// Whether the key counts at that moment, presented as the secret with that digest.
+    /// The place among its secrets of the one with that digest.
+    pub fn secret_with(&self, digest: &KeyDigest) -> Option<usize> {
+        let mut secrets = self.secrets.iter();
+        secrets.position(|secret| secret.digest == *digest)
+    }
+
+    /// Whether the key counts at that moment, presented as that one of its secrets. A record is found by one of its digests; were
+    /// it not, no secret's validity would vouch for this one.
     ///
     /// # Errors
     /// The first reason against it, in the order of a decision (the table in docs/decisions.md).
-    pub fn judge(&self, digest: &KeyDigest, now: Timestamp) -> Result<(), NotValid> {
+    pub fn judge(&self, secret: Option<&Secret>, now: Timestamp) -> Result<(), NotValid> {
         let now = Moment::from(now);
         if let Some(revoked_at) = self.revoked_at.filter(|at| *at <= now) {
             return Err(NotValid {
@@ -215,8 +235,7 @@ impl KeyRecord {
                 moment: None,
             });
         }
-        // A record is found by one of its digests; were it not, no secret's validity would vouch for this one.
-        let Some(secret) = self.secrets.iter().find(|secret| secret.digest == *digest) else {
+        let Some(secret) = secret else {
             return Err(NotValid {
                 reason: Reason::UnknownKey,
                 moment: None,

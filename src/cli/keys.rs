@@ -8,6 +8,7 @@ mod place;
 mod stored;
 
 use std::io::Write;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use zeroize::Zeroizing;
@@ -90,13 +91,34 @@ fn time(argument: &str, text: Option<&str>) -> Result<Option<TimeSpec>, Error> {
     text.map(parse).transpose()
 }
 
+/// A span of time that an argument gives. clap hands negative ones through, to be refused in our words.
+fn duration(argument: &str, text: &str) -> Result<Duration, Error> {
+    if text.starts_with('-') {
+        return Err(Error::Usage(format!(
+            "{argument}: it cannot be negative; write a span such as 90d"
+        )));
+    }
+    text.parse()
+        .map(|duration: DurationSpec| duration.0)
+        .map_err(|error| Error::Usage(format!("{argument}: {error}")))
+}
+
+/// The end of something that begins now and lasts for a while. Ends are whole seconds, so that less than one is nothing.
+fn end_of_lifetime(argument: &str, text: &str) -> Result<TimeSpec, Error> {
+    let lifetime = duration(argument, text)?;
+    if lifetime < Duration::from_secs(1) {
+        return Err(Error::Usage(format!(
+            "{argument}: a lifetime of nothing makes a key that never works; write one such as 90d, or leave it out for a \
+             key without an end"
+        )));
+    }
+    after_now(argument, lifetime)
+}
+
 /// The moment that is so far from now, in whole seconds: they read better, and no key needs less.
-fn after_now(argument: &str, text: &str) -> Result<TimeSpec, Error> {
-    let duration: DurationSpec = text
-        .parse()
-        .map_err(|error| Error::Usage(format!("{argument}: {error}")))?;
+fn after_now(argument: &str, duration: Duration) -> Result<TimeSpec, Error> {
     let now = SystemClock::new().now();
-    let end = now.checked_add(duration.0).map_err(|_| {
+    let end = now.checked_add(duration).map_err(|_| {
         Error::Usage(format!(
             "{argument}: that is later than any date that can be written"
         ))

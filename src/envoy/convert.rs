@@ -48,13 +48,14 @@ impl Caller {
 /// The bytes of the `CheckResponse` that tells Envoy the decision.
 ///
 /// `policy` is the one under which the decision fell and the key's bytes were encoded; `request` is the one that was
-/// decided, where Envoy sent any HTTP attributes.
+/// decided, where Envoy sent any HTTP attributes; `decision_id` names the decision.
 pub fn encode<K: Keyed>(
     decision: &Decision<'_, K>,
     policy: &Policy,
     request: Option<&RequestAttributes<'_>>,
+    decision_id: &str,
 ) -> Bytes {
-    let metadata = Metadata::of(decision);
+    let metadata = Metadata::of(decision, decision_id);
     match decision {
         Decision::Allow(Grant { basis, edits, .. }) => {
             let identity = match basis {

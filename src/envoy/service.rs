@@ -14,10 +14,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use jiff::Timestamp;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{self, BoxFuture, StdError, http};
 use tonic::server::NamedService;
+use uuid::Uuid;
 
 use super::convert::{self, Keyed};
 use super::message::{self, Unreadable};
@@ -26,6 +28,7 @@ use crate::authorizer::trace::Untraced;
 use crate::authorizer::{Authorizer, Known};
 use crate::authz::clock::Clock;
 use crate::authz::decision::{Decision, Refusal};
+use crate::authz::decision_id::DecisionIds;
 use crate::authz::reason::Reason;
 use crate::authz::request::RequestAttributes;
 use crate::authz::snapshot::Policy;
@@ -44,6 +47,10 @@ pub struct Checked<'c, P> {
     pub decision: &'c Decision<'c, Known<P>>,
     /// The policy by which it fell.
     pub policy: &'c Policy,
+    /// The decision's name, in the answer's metadata too.
+    pub decision_id: &'c str,
+    /// When the check came.
+    pub now: Timestamp,
     /// How long it took, from the request's bytes to the answer's.
     pub duration: Duration,
 }
@@ -65,8 +72,44 @@ struct Checks<P> {
     /// Bytes of a check. A caller may bring about a larger one, by a body that Envoy sends along.
     max_message: usize,
     has_told_too_large: AtomicBool,
+    ids: DecisionIds,
     /// The answer to a check that panicked: ready, so that nothing is left that could panic again. No policy changes it.
-    fault: Bytes,
+    fault: FaultAnswer,
+}
+
+/// When a check came, by both clocks, and what its decision is called.
+#[derive(Clone, Copy)]
+struct Begun<'i> {
+    at: Duration,
+    now: Timestamp,
+    decision_id: &'i str,
+}
+
+/// An answer that is ready but for the decision's id.
+struct FaultAnswer {
+    before: Box<[u8]>,
+    after: Box<[u8]>,
+}
+
+impl FaultAnswer {
+    fn new<P: Keyed>(policy: &Policy) -> Self {
+        let mut text = Uuid::encode_buffer();
+        let placeholder = Uuid::nil().hyphenated().encode_lower(&mut text).as_bytes();
+        let answer = convert::encode(&fault::<P>(), policy, None, &Uuid::nil().to_string());
+        let mut places = answer.windows(placeholder.len());
+        let at = places.position(|bytes| bytes == placeholder);
+        let (before, rest) = answer.split_at(at.unwrap_or(answer.len()));
+        Self {
+            before: before.into(),
+            after: rest.get(placeholder.len()..).unwrap_or_default().into(),
+        }
+    }
+
+    fn named(&self, decision_id: &str) -> Bytes {
+        [&self.before, decision_id.as_bytes(), &self.after]
+            .concat()
+            .into()
+    }
 }
 
 impl<P: Keyed + Send + Sync + 'static> AuthorizationService<P> {
@@ -77,7 +120,7 @@ impl<P: Keyed + Send + Sync + 'static> AuthorizationService<P> {
         clock: Arc<dyn Clock>,
         max_message: usize,
     ) -> Self {
-        let fault = convert::encode(&fault::<P>(), &authorizer.snapshot().policy, None);
+        let fault = FaultAnswer::new::<P>(&authorizer.snapshot().policy);
         Self {
             checks: Arc::new(Checks {
                 authorizer,
@@ -85,6 +128,7 @@ impl<P: Keyed + Send + Sync + 'static> AuthorizationService<P> {
                 clock,
                 max_message,
                 has_told_too_large: AtomicBool::new(false),
+                ids: DecisionIds::default(),
                 fault,
             }),
         }
@@ -128,6 +172,14 @@ impl<P: Keyed + Send + Sync + 'static> Checks<P> {
 
     /// Answers a check's message, or refuses a check without one.
     async fn answer(&self, message: Result<&[u8], Reason>, begun: Duration) -> Bytes {
+        let now = self.clock.now();
+        let mut text = Uuid::encode_buffer();
+        let decision_id = &*self.ids.next(now).hyphenated().encode_lower(&mut text);
+        let begun = Begun {
+            at: begun,
+            now,
+            decision_id,
+        };
         // A panic may cost the check that met it, not the connection, over which Envoy sends everybody's. What is left in
         // the middle bears it: a check only reads, but for caches and counters that are whole between any two operations.
         let checked = AssertUnwindSafe(self.check(message, begun)).catch_unwind();
@@ -136,11 +188,11 @@ impl<P: Keyed + Send + Sync + 'static> Checks<P> {
         }
         // Telling of it may be what panicked.
         _ = catch_unwind(AssertUnwindSafe(|| self.tell_fault(begun)));
-        self.fault.clone()
+        self.fault.named(decision_id)
     }
 
     /// Answers the bytes of a `CheckRequest` with those of a `CheckResponse`.
-    async fn check(&self, message: Result<&[u8], Reason>, begun: Duration) -> Bytes {
+    async fn check(&self, message: Result<&[u8], Reason>, begun: Begun<'_>) -> Bytes {
         let request = message.ok().and_then(|message| {
             view::read(message).unwrap_or_else(|malformed| {
                 tracing::warn!(error = %malformed, "refused a check that is not a CheckRequest");
@@ -157,25 +209,34 @@ impl<P: Keyed + Send + Sync + 'static> Checks<P> {
             (None, Ok(_)) => Authorizer::decide_without_request(&snapshot, Reason::BadRequest),
             (None, Err(reason)) => Authorizer::decide_without_request(&snapshot, reason),
         };
-        let answer = convert::encode(&decision, &snapshot.policy, request.as_ref());
-        let duration = self.clock.monotonic().saturating_sub(begun);
+        let answer = convert::encode(
+            &decision,
+            &snapshot.policy,
+            request.as_ref(),
+            begun.decision_id,
+        );
+        let duration = self.clock.monotonic().saturating_sub(begun.at);
         (self.observe)(&Checked {
             request: request.as_ref(),
             decision: &decision,
             policy: &snapshot.policy,
+            decision_id: begun.decision_id,
+            now: begun.now,
             duration,
         });
         answer
     }
 
     /// Counts a check that panicked. The panic hook has told where.
-    fn tell_fault(&self, begun: Duration) {
+    fn tell_fault(&self, begun: Begun<'_>) {
         let snapshot = self.authorizer.snapshot();
         (self.observe)(&Checked {
             request: None,
             decision: &fault(),
             policy: &snapshot.policy,
-            duration: self.clock.monotonic().saturating_sub(begun),
+            decision_id: begun.decision_id,
+            now: begun.now,
+            duration: self.clock.monotonic().saturating_sub(begun.at),
         });
     }
 }

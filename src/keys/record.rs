@@ -126,6 +126,10 @@ pub struct SecretSpec {
     #[serde(deserialize_with = "yaml::text")]
     #[schemars(regex(pattern = r"^blake3(-keyed)?:[0-9A-Fa-f]{64}$"))]
     pub digest: String,
+    /// Its name in log and metrics, unique among the key's secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,32}$"))]
+    pub id: Option<String>,
     /// The first moment at which this secret is valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<TimeSpec>,

@@ -63,6 +63,7 @@ pub(super) fn tell(record: &CheckRecord<'_>) {
     let host = shown(record.host, MAX_HOST);
     let path = shown(path.unwrap_or_default(), MAX_PATH);
     let request_id = shown(record.request_id.unwrap_or_default(), MAX_REQUEST_ID);
+    let decision_id = Some(record.decision_id).filter(|id| !id.is_empty());
     // The fields of an event are no lists; what writes the line makes one of this.
     let places = (!record.places.is_empty()).then(|| record.places.join(" "));
     // The level of an event is part of where it is told, so that each has a place of its own.
@@ -80,12 +81,14 @@ pub(super) fn tell(record: &CheckRecord<'_>) {
                     .and_then(|key| key.plan.as_ref())
                     .map(PlanName::as_str),
                 rule = record.rule,
+                secret = record.secret,
                 places = places.as_deref(),
                 hint = record.hint,
                 method = method.as_deref(),
                 host = host.as_deref(),
                 path = path.as_deref(),
                 request_id = request_id.as_deref(),
+                decision_id = decision_id,
                 source_ip = record.source_ip.map(tracing::field::display),
                 duration_us = u64::try_from(record.duration.as_micros()).unwrap_or(u64::MAX),
                 "decision"

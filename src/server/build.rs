@@ -186,7 +186,7 @@ impl Bound {
         tasks.spawn(LOG, tell_of_floods(log.clone(), lifecycle.watch()));
         let connections = metrics.listener("grpc")?;
         let observer = Observer { metrics, log };
-        let observe = observe_with(observer.clone(), Arc::clone(&clock));
+        let observe = observe_with(observer.clone());
         let checks = AuthorizationService::new(
             Arc::clone(&authorizer),
             observe,

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::authz::clock::Clock;
+use crate::authorizer::Known;
 use crate::authz::decision::Decision;
 use crate::authz::key::KeyRecord;
 use crate::authz::reason::Reason;
@@ -43,12 +43,14 @@ impl Keyed for PreparedKey {
 }
 
 /// Records every check with this observer.
-pub(crate) fn observe_with(observer: Observer, clock: Arc<dyn Clock>) -> Observe<PreparedKey> {
+pub(crate) fn observe_with(observer: Observer) -> Observe<PreparedKey> {
     Box::new(move |checked: &Checked<'_, PreparedKey>| {
         let Checked {
             request,
             decision,
             policy,
+            decision_id,
+            now,
             duration,
         } = checked;
         let key = decision.key();
@@ -70,6 +72,7 @@ pub(crate) fn observe_with(observer: Observer, clock: Arc<dyn Clock>) -> Observe
             },
             key: key.map(|key| &*key.record),
             rule: rule.map(|rule| &*rule.name),
+            secret: key.and_then(Known::secret_id),
             places: &places,
             hint: hint.as_deref(),
             method: request.map_or(b"", |request| request.method),
@@ -77,10 +80,12 @@ pub(crate) fn observe_with(observer: Observer, clock: Arc<dyn Clock>) -> Observe
             path: request.map_or(b"", |request| request.path()),
             request_id: request.and_then(|request| request.headers.single("x-request-id")),
             source_ip: request.and_then(|request| policy.client_address.of(request)),
+            decision_id,
             duration: *duration,
-            now: clock.now(),
+            now: *now,
         };
-        observer.checked(&record, key.map(|key| &key.prepared.series));
+        let used = key.map(|key| (&key.prepared.series, key.secret_place()));
+        observer.checked(&record, used);
     })
 }
 

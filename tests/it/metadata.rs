@@ -1,6 +1,7 @@
 //! What Envoy and keyward tell each other beside headers: dynamic metadata on allow and deny, rules named by a
 //! route, the client's address, and observe mode.
 
+use std::collections::HashSet;
 use std::fs;
 
 use serde_json::{Value, json};
@@ -36,9 +37,18 @@ async fn metadata_of(config: &str, asks: &[Ask]) -> Vec<Value> {
         (lines.len() == asks.len()).then_some(lines)
     })
     .await;
+    let mut ids = HashSet::new();
     lines
         .into_iter()
-        .map(|mut line| line["keyward"].take())
+        .map(|mut line| {
+            let mut members = line["keyward"].take();
+            let id = members["decision_id"].take();
+            let id: String = id.as_str().unwrap_or_default().into();
+            assert_eq!((id.len(), id.get(14..15)), (36, Some("7")), "{members}");
+            assert!(ids.insert(id), "each decision has an id of its own");
+            members.as_object_mut().unwrap().remove("decision_id");
+            members
+        })
         .collect()
 }
 
@@ -264,4 +274,77 @@ async fn decisions_are_logged_as_configured() {
         told.dedup();
         assert_eq!(told, expected, "{decisions}");
     }
+}
+
+#[tokio::test]
+async fn a_decision_and_its_access_log_entry_share_an_id() {
+    let dir = TempDir::new().unwrap();
+    let log = dir.path().join("access.log");
+    let stack = Stack::start(scene::CONFIG, &scene::keys(), |bootstrap| {
+        bootstrap.listener("logged", |l| l.access_log(&log))
+    })
+    .await;
+    let ask = Ask::get("/v1/orders").key("nonsense").id("one");
+    http1::send(stack.envoy.at("logged"), &ask).await;
+    let decision = stack.keyward.decision_of("one").await;
+    let entry = wait::until_some("the request is in the access log", async || {
+        let text = fs::read_to_string(&log).ok()?;
+        serde_json::from_str::<Value>(text.lines().next()?).ok()
+    })
+    .await;
+    assert!(decision["decision_id"].is_string(), "{decision}");
+    assert_eq!(decision["decision_id"], entry["keyward"]["decision_id"]);
+}
+
+#[tokio::test]
+async fn the_log_and_a_metric_name_the_secret_that_was_used() {
+    let digest = |text: &str| crate::support::keyfile::digest(text);
+    let (old, new, unnamed) = (digest("old-1"), digest("new-2"), digest("other-3"));
+    let secrets = [
+        format!("digest: {old}, id: \"2026-11\""),
+        format!(
+            "digest: {new}, id: \"2027-02\", expires_at: {}",
+            scene::PAST
+        ),
+        format!("digest: {unnamed}"),
+    ];
+    let secrets: Vec<&str> = secrets.iter().map(String::as_str).collect();
+    let keys = KeyFile::new().secrets("rotated", &secrets, &[]);
+    let config = "log: {decisions: all}\n";
+    let stack = Stack::start(config, &keys, both_shapes).await;
+    let family = "keyward_key_secret_last_used_timestamp_seconds";
+    for (secret, reason, id) in [
+        ("old-1", "allowed", json!("2026-11")),
+        ("new-2", "key_expired", json!("2027-02")),
+        ("other-3", "allowed", Value::Null),
+    ] {
+        let ask = Ask::get("/v1").key(secret).id(secret);
+        http1::send(stack.envoy.at("headers"), &ask).await;
+        let decision = stack.keyward.decision_of(secret).await;
+        assert_eq!(decision["reason"], reason, "{decision}");
+        assert_eq!(decision["secret"], id, "{decision}");
+    }
+    let told = || async { crate::support::metrics::series(&stack.keyward.fetch("/metrics").await) };
+    let of_secrets = |all: std::collections::BTreeSet<String>| -> Vec<String> {
+        all.into_iter()
+            .filter(|line| line.starts_with(family))
+            .collect()
+    };
+    let series =
+        |id: &str| format!("{family}{{key_id=\"rotated\",client=\"rotated\",secret=\"{id}\"}}");
+    assert_eq!(
+        of_secrets(told().await),
+        [series("2026-11"), series("2027-02")]
+    );
+    // The secret goes, and then the key.
+    stack
+        .keyward
+        .reload(&KeyFile::new().secrets("rotated", &secrets[..1], &[]))
+        .await;
+    assert_eq!(of_secrets(told().await), [series("2026-11")]);
+    stack
+        .keyward
+        .reload(&KeyFile::new().key("another", "another-secret", &[]))
+        .await;
+    assert!(of_secrets(told().await).is_empty());
 }

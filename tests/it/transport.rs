@@ -1,6 +1,6 @@
 //! `require_https`: what Envoy tells of the connection decides, and no caller's own word.
 
-use crate::support::bootstrap::yaml;
+use crate::support::bootstrap::{Listener, yaml};
 use crate::support::message::Ask;
 use crate::support::metrics::sample;
 use crate::support::scene::{self, secret};
@@ -11,7 +11,7 @@ async fn stack(config: &str) -> Stack {
     Stack::start(config, &scene::keys(), |bootstrap| {
         bootstrap
             .listener("edge", |_| {})
-            .listener("raw", |l| l.raw_headers())
+            .listener("raw", Listener::raw_headers)
             .listener("balanced", |l| {
                 l.hcm().insert("xff_num_trusted_hops".into(), yaml("1"));
             })

@@ -76,6 +76,10 @@ pub(super) struct NaiveKey {
 }
 
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a configuration has as many switches"
+)]
 pub(super) struct World {
     pub(super) places: Vec<NaivePlace>,
     /// Of every place.
@@ -252,6 +256,7 @@ impl NaiveKey {
             methods: self.methods.as_ref().map(boxed),
         };
         let secrets = self.secrets.iter().map(|secret| Secret {
+            id: None,
             digest: digester.digest(kind(secret.keyed), secret.text.as_bytes()),
             validity: validity(secret.from, secret.until),
         });

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::super::command::NewKey;
 use super::super::{Error, Outcome, runtime};
 use super::place::Place;
-use super::{Made, after_now, digest, print_secret, refuse_secret, time};
+use super::{Made, digest, end_of_lifetime, print_secret, refuse_secret, time};
 use crate::keys::append::append_record;
 use crate::keys::record::{KeySpec, SecretSpec};
 use crate::keys::secret::NewSecret;
@@ -26,6 +26,7 @@ pub(super) fn run(arguments: &NewKey, out: &mut impl Write) -> Result<Outcome, E
         arguments,
         SecretSpec {
             digest: digest.to_string(),
+            id: None,
             not_before: None,
             expires_at: None,
         },
@@ -67,7 +68,7 @@ fn record(arguments: &NewKey, secret: SecretSpec) -> Result<KeySpec, Error> {
     record.not_before = time("--not-before", arguments.not_before.as_deref())?;
     record.expires_at = match &arguments.expires_in {
         None => time("--expires-at", arguments.expires_at.as_deref())?,
-        Some(text) => Some(after_now("--expires-in", text)?),
+        Some(text) => Some(end_of_lifetime("--expires-in", text)?),
     };
     let mut metadata: Vec<(String, Free)> = Vec::with_capacity(arguments.metadata.len());
     for pair in &arguments.metadata {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::super::command::{AllKeys, Format, KeyState, KeysPlace, NamedKey, Output, RotateKey};
 use super::super::{Error, Outcome, print, runtime};
 use super::place::Place;
-use super::{Made, after_now, digest, print_secret, refuse_secret, whole_seconds};
+use super::{Made, after_now, digest, duration, print_secret, refuse_secret, whole_seconds};
 use crate::authz::clock::{Clock, SystemClock};
 use crate::authz::digest::{DigestKind, KeyDigest};
 use crate::authz::key::{KeyId, KeyRecord};
@@ -102,7 +102,7 @@ pub(super) fn show(arguments: &NamedKey, out: &mut impl Write) -> Result<Outcome
 /// Gives a key another secret; those that it has expire when the overlap is over.
 pub(super) fn rotate(arguments: &RotateKey, out: &mut impl Write) -> Result<Outcome, Error> {
     let RotateKey { key, overlap } = arguments;
-    let end = after_now("--overlap", overlap)?;
+    let end = after_now("--overlap", duration("--overlap", overlap)?)?;
     let stored = Stored::of(&key.place)?;
     let id = id(&key.id)?;
     let secret = NewSecret::generate().map_err(|error| Error::Failed(error.to_string()))?;
@@ -127,6 +127,7 @@ pub(super) fn rotate(arguments: &RotateKey, out: &mut impl Write) -> Result<Outc
         }
         spec.secrets.push(SecretSpec {
             digest: digest.to_string(),
+            id: None,
             not_before: None,
             expires_at: None,
         });
@@ -284,7 +285,7 @@ impl Line {
 /// `active` if one of its secrets is valid, else what the first is.
 fn state(record: &KeyRecord, now: Timestamp) -> KeyState {
     let mut states = record.secrets.iter().map(|secret| {
-        let judged = record.judge(&secret.digest, now);
+        let judged = record.judge(Some(secret), now);
         judged.map_or_else(
             |not_valid| KeyState::of(not_valid.reason),
             |()| KeyState::Active,

@@ -1,4 +1,4 @@
-//! The dynamic metadata of an answer: `keyward: {decision, reason, key_id, client, rule, ...}`.
+//! The dynamic metadata of an answer: `keyward: {decision, reason, decision_id, key_id, client, rule, ...}`.
 //!
 //! Envoy's access logs, rate limits and routing read it, on allows and on refusals. It is a `Struct` within a
 //! `Struct`, and its map entries are written one by one into the answer, the key's already encoded.
@@ -17,15 +17,17 @@ pub(super) struct Metadata<'d> {
     /// Entries that the key brought along, encoded.
     key: &'d [u8],
     rule: Option<&'d str>,
+    decision_id: &'d str,
 }
 
 impl<'d> Metadata<'d> {
-    pub(super) fn of<K: Keyed>(decision: &'d Decision<'_, K>) -> Self {
+    pub(super) fn of<K: Keyed>(decision: &'d Decision<'_, K>, decision_id: &'d str) -> Self {
         Self {
             decision: decision.verdict().as_str(),
             reason: decision.reason().as_str(),
             key: decision.key().map_or(&[], |key| key.key_wire().metadata()),
             rule: decision.rule().map(|rule| &*rule.name),
+            decision_id,
         }
     }
 
@@ -45,7 +47,11 @@ impl<'d> Metadata<'d> {
     }
 
     fn texts(&self) -> impl Iterator<Item = (&'static str, &'d str)> {
-        let always = [("decision", self.decision), ("reason", self.reason)];
+        let always = [
+            ("decision", self.decision),
+            ("reason", self.reason),
+            ("decision_id", self.decision_id),
+        ];
         always
             .into_iter()
             .chain(self.rule.map(|rule| ("rule", rule)))

@@ -68,6 +68,7 @@ fn refuse(refusal: Refusal<'_, KeyWire>, policy: &Policy, lines: &[(&str, &str)]
         &Decision::refuse(refusal),
         policy,
         Some(&request(lines)),
+        "id",
     ))
 }
 
@@ -84,6 +85,7 @@ fn allow(
         }),
         policy,
         None,
+        "id",
     ));
     let Some(HttpResponse::OkResponse(ok)) = response.http_response.clone() else {
         panic!("{response:?}")
@@ -151,10 +153,11 @@ fn metadata(response: &CheckResponse) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// These members, and the id under which tests encode.
 fn members<const N: usize>(members: [(&str, &str); N]) -> BTreeMap<String, String> {
-    members
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into()
+    let all = members.into_iter().chain([("decision_id", "id")]);
+    all.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 #[test]
@@ -184,7 +187,12 @@ fn metadata_tells_the_would_be_decision_and_what_is_known() {
         edits: Edits::default(),
     };
     assert_eq!(
-        metadata(&decode(&encode(&Decision::Allow(observed), &policy, None))),
+        metadata(&decode(&encode(
+            &Decision::Allow(observed),
+            &policy,
+            None,
+            "id"
+        ))),
         all,
         "in observe mode"
     );

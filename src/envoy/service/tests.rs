@@ -320,3 +320,30 @@ async fn a_compressed_message_is_refused_as_grpc_has_it() {
         }
     }
 }
+
+/// The decision's id in the answer's metadata.
+fn decision_id(response: &CheckResponse) -> Uuid {
+    use envoy_types::pb::google::protobuf::value::Kind;
+    let metadata = response.dynamic_metadata.clone().unwrap();
+    let Some(Kind::StructValue(members)) = metadata.fields["keyward"].kind.clone() else {
+        panic!("{metadata:?}")
+    };
+    let Some(Kind::StringValue(text)) = members.fields["decision_id"].kind.clone() else {
+        panic!("{members:?}")
+    };
+    text.parse().unwrap()
+}
+
+#[tokio::test]
+async fn every_decision_has_an_id_of_its_own_a_panic_too() {
+    let (service, _) = service(Mode::Enforce);
+    let mut ids = std::collections::HashSet::new();
+    for path in ["/a", "/a", "/panic", "/panic"] {
+        for key in [Some("k1"), None] {
+            let response = ask(&service, request(path, key)).await.unwrap();
+            let id = decision_id(&response);
+            assert_eq!(id.get_version_num(), 7);
+            assert!(ids.insert(id), "{path}: {id} comes twice");
+        }
+    }
+}

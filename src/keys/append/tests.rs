@@ -12,6 +12,7 @@ fn key(id: &str) -> KeySpec {
     let mut spec = KeySpec::new(id);
     spec.secrets = vec![SecretSpec {
         digest: digest(id),
+        id: None,
         not_before: None,
         expires_at: None,
     }];

@@ -14,7 +14,9 @@ use super::fit::{NO_SUCH_PLAN, accepts, has_plan};
 use super::{KeySpec, SecretSpec};
 use crate::authz::digest::KeyDigest;
 use crate::authz::identity::{IdentityField, InvalidIdentity};
-use crate::authz::key::{KeyRecord, MetadataValue, PlanName, Restrictions, Secret, Validity};
+use crate::authz::key::{
+    KeyRecord, MetadataValue, PlanName, Restrictions, Secret, SecretId, Validity,
+};
 use crate::authz::scope::Scope;
 use crate::authz::snapshot::Policy;
 use crate::authz::token::is_token;
@@ -150,6 +152,7 @@ fn check_secrets(secrets: &[SecretSpec], at: &Place<'_>, policy: Option<&Policy>
             "make one with `keyward keys new`",
         );
     }
+    let mut ids = HashSet::new();
     let check = |(index, secret): (usize, &SecretSpec)| {
         let at = at.index(index);
         let digest: Option<KeyDigest> = at.field("digest").note(secret.digest.parse());
@@ -159,8 +162,20 @@ fn check_secrets(secrets: &[SecretSpec], at: &Place<'_>, policy: Option<&Policy>
         {
             at.field("digest").problem_with_help(problem, help);
         }
+        let id = secret.id.as_deref().and_then(|id| {
+            let at = at.field("id");
+            let id: SecretId = at.note(id.parse())?;
+            if !ids.insert(id.as_str().to_owned()) {
+                at.problem_with_help(
+                    "another secret of this key has this id",
+                    "give each secret of a key its own, or none",
+                );
+            }
+            Some(Box::new(id))
+        });
         Some(Secret {
             digest,
+            id,
             validity: check_validity(&at, secret.not_before, secret.expires_at),
         })
     };

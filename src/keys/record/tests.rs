@@ -10,6 +10,7 @@ use crate::authz::scope::Scope;
 use crate::authz::snapshot::Plan;
 use crate::authz::snapshot::tests::policy;
 
+mod ids;
 mod large;
 mod times;
 
@@ -357,6 +358,7 @@ fn a_record_reads_back_as_it_is_written() {
     let mut spec = KeySpec::new("a");
     spec.secrets = vec![SecretSpec {
         digest: digest("s"),
+        id: None,
         not_before: None,
         expires_at: None,
     }];

@@ -21,6 +21,7 @@ use crate::authz::key_map::KeyMap;
 pub(crate) fn records() -> Vec<Arc<KeyRecord>> {
     let mut two = record("a");
     let second = Secret {
+        id: None,
         digest: digest_of("a2"),
         validity: crate::authz::key::Validity::default(),
     };

@@ -30,6 +30,8 @@ fn bare(reason: Reason) -> CheckRecord<'static> {
         status: reason.http_status(),
         key: None,
         rule: None,
+        secret: None,
+        decision_id: "",
         places: &[],
         hint: None,
         method: b"",
@@ -54,6 +56,8 @@ fn full(key: &KeyRecord) -> CheckRecord<'_> {
     CheckRecord {
         key: Some(key),
         rule: Some("admin area"),
+        secret: Some("2026-11"),
+        decision_id: "0193-7",
         method: b"GET",
         host: b"api.example.com:443",
         path: b"/v1/a",
@@ -67,8 +71,8 @@ fn full(key: &KeyRecord) -> CheckRecord<'_> {
 fn a_decision_has_these_members_in_this_order() {
     let expected = concat!(
         r#"{"ts":"2026-09-21T14:13:20.250000Z","level":"info","msg":"decision","decision":"deny","#,
-        r#""reason":"insufficient_scope","status":403,"key_id":"bot","client":"acme","plan":"gold","rule":"admin area","#,
-        r#""method":"GET","host":"api.example.com:443","path":"/v1/a","request_id":"a-b-c","source_ip":"10.0.0.7","#,
+        r#""reason":"insufficient_scope","status":403,"key_id":"bot","client":"acme","plan":"gold","rule":"admin area","secret":"2026-11","#,
+        r#""method":"GET","host":"api.example.com:443","path":"/v1/a","request_id":"a-b-c","decision_id":"0193-7","source_ip":"10.0.0.7","#,
         r#""duration_us":7}"#,
         "\n"
     );
@@ -107,7 +111,7 @@ fn the_places_of_several_secrets_are_a_list() {
 fn a_decision_is_a_line_of_words() {
     let expected = concat!(
         "2026-09-21T14:13:20.250000Z  INFO decision decision=deny reason=insufficient_scope status=403 key_id=bot ",
-        "client=acme plan=gold rule=\"admin area\" method=GET host=api.example.com:443 path=/v1/a request_id=a-b-c ",
+        "client=acme plan=gold rule=\"admin area\" secret=2026-11 method=GET host=api.example.com:443 path=/v1/a request_id=a-b-c decision_id=0193-7 ",
         "source_ip=10.0.0.7 duration_us=7\n"
     );
     assert_eq!(line(&full(&key()), LogFormat::Text), expected);

@@ -4,6 +4,8 @@
 //! is used when a key is prepared, at a reload and at a scrape only; it is in shards, each with a lock that is held for
 //! microseconds, so that not even the first check of a key waits for a scrape.
 
+mod secrets;
+
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
@@ -11,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
+use self::secrets::{ByPlace, SecretList};
 use super::exposition::{Exposition, Kind};
 use crate::authz::key::KeyRecord;
 use crate::authz::reason::Reason;
@@ -41,6 +44,7 @@ struct Series {
     expires: AtomicI64,
     /// The latest generation in which the key is known to exist.
     seen: AtomicU64,
+    secrets: SecretList,
 }
 
 impl Series {
@@ -52,6 +56,7 @@ impl Series {
             last_used: AtomicI64::new(NEVER),
             expires: AtomicI64::new(NEVER),
             seen: AtomicU64::new(0),
+            secrets: SecretList::default(),
         })
     }
 
@@ -62,21 +67,26 @@ impl Series {
             let end = record.expires_at().filter(|_| record.revoked_at.is_none());
             let expires = end.map_or(NEVER, Timestamp::as_second);
             self.expires.store(expires, Ordering::Relaxed);
+            self.secrets.refresh(record);
         }
     }
 }
 
 /// A key's series: cheap to clone, to be held with the cached key.
 #[derive(Debug, Clone)]
-pub struct KeySeries(Arc<Series>);
+pub struct KeySeries {
+    key: Arc<Series>,
+    secrets: ByPlace,
+}
 
 impl KeySeries {
-    /// Counts a check in which the key was presented, whether it was allowed or not.
-    pub fn record(&self, reason: Reason, now: Timestamp) {
-        if let Some(requests) = self.0.requests.get(reason.index()) {
+    /// Counts a check in which the key was presented by the secret at that place, whether it was allowed or not.
+    pub fn record(&self, reason: Reason, secret: Option<usize>, now: Timestamp) {
+        if let Some(requests) = self.key.requests.get(reason.index()) {
             requests.fetch_add(1, Ordering::Relaxed);
         }
-        self.0.last_used.store(now.as_second(), Ordering::Relaxed);
+        self.key.last_used.store(now.as_second(), Ordering::Relaxed);
+        self.secrets.used(secret, now);
     }
 }
 
@@ -112,17 +122,15 @@ impl KeyTable {
         // `replace` sets the generation before it comes to this shard: what is put in here is either swept by it or
         // sees its generation, so that a late check cannot bring back the series of a key that is gone.
         let is_stale = generation.0 < self.generation.load(Ordering::Relaxed);
-        KeySeries(
-            match self.existing(&mut shard, record, generation, is_stale) {
-                Some(series) => series,
-                None if is_stale || shard.contains_key(record.id.as_str()) => {
-                    Arc::clone(&self.other)
-                }
-                None => self
-                    .insert(&mut shard, record, generation, self.max_keys)
-                    .unwrap_or(Arc::clone(&self.other)),
-            },
-        )
+        let key = match self.existing(&mut shard, record, generation, is_stale) {
+            Some(series) => series,
+            None if is_stale || shard.contains_key(record.id.as_str()) => Arc::clone(&self.other),
+            None => self
+                .insert(&mut shard, record, generation, self.max_keys)
+                .unwrap_or(Arc::clone(&self.other)),
+        };
+        let secrets = key.secrets.by_place(record);
+        KeySeries { key, secrets }
     }
 
     /// Takes these for all the keys there are; gives their number.
@@ -238,6 +246,22 @@ impl KeyTable {
         {
             family.moment(exposition, series, &series.last_used);
         }
+        let mut family = Family::new(
+            "keyward_key_secret_last_used_timestamp_seconds",
+            Kind::Gauge,
+            "Unix time of the last check in which this secret of the key was presented, allowed or not, in seconds; of secrets with an id.",
+        );
+        for series in &all {
+            for (id, moment) in series.secrets.used() {
+                family.begin(exposition);
+                let labels = [
+                    ("key_id", &*series.id),
+                    ("client", &*series.client),
+                    ("secret", id.as_str()),
+                ];
+                exposition.sample(family.name, &labels, moment);
+            }
+        }
     }
 
     /// The series of that key, brought up to date. One of another client makes room for one that begins anew.
@@ -294,8 +318,8 @@ impl KeyTable {
 }
 
 /// A lock taken in spite of a panic elsewhere: counters are right at every moment.
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A family of series of keys, begun with its first sample: one without samples has no header either.

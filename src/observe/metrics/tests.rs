@@ -117,7 +117,7 @@ fn a_family_is_written_once_with_its_help() {
     for id in ["a", "b", "c"] {
         metrics
             .key_series(&expiring(id, 9), FIRST)
-            .record(Reason::Allowed, at(1));
+            .record(Reason::Allowed, None, at(1));
     }
     let text = metrics.render();
     let mut families = BTreeSet::new();

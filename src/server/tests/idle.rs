@@ -58,7 +58,7 @@ async fn a_scrape_forgets_idle_keys_of_a_remote_source_and_none_of_a_file() {
         let phase = Lifecycle::new(reporter).await.watch();
         let admin = teller(&config, &metrics, &measured, phase, &clock);
         let series = metrics.key_series(&record("k"), Generation(1));
-        series.record(Reason::Allowed, Timestamp::UNIX_EPOCH);
+        series.record(Reason::Allowed, None, Timestamp::UNIX_EPOCH);
         drop(series);
         let is_told = admin.metrics.text().await;
         let is_told = String::from_utf8_lossy(&is_told).contains("key_id=\"k\"");

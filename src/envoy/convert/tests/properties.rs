@@ -99,7 +99,7 @@ proptest! {
         };
         let grant = Grant { basis, rule: None, edits: Edits::of(&request, &policy) };
 
-        let allowed = decode(&encode(&Decision::Allow(grant), &policy, Some(&request)));
+        let allowed = decode(&encode(&Decision::Allow(grant), &policy, Some(&request), "id"));
         let Some(HttpResponse::OkResponse(ok)) = allowed.http_response else { panic!("{allowed:?}") };
         prop_assert!(is_clean(&ok.headers));
         let set = super::headers(&ok.headers);
@@ -111,7 +111,7 @@ proptest! {
         named.dedup();
         prop_assert_eq!(named.len(), count, "{:?}", ok);
 
-        let refused = decode(&encode(&Decision::refuse(refusal), &policy, Some(&request)));
+        let refused = decode(&encode(&Decision::refuse(refusal), &policy, Some(&request), "id"));
         prop_assert!(refused.status.as_ref().is_some_and(|status| status.code > 0));
         prop_assert!(is_clean(&denial(&refused).headers));
     }

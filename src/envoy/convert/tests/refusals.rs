@@ -10,7 +10,7 @@ fn every_answer_but_an_allow_has_a_status_that_is_not_zero() {
             Decision::Deny(Refusal::<KeyWire>::new(reason)),
             Decision::Unavailable(Refusal::<KeyWire>::new(reason)),
         ] {
-            let response = decode(&encode(&decision, &policy(), None));
+            let response = decode(&encode(&decision, &policy(), None, "id"));
             assert!(
                 response
                     .status

@@ -9,6 +9,7 @@ use super::*;
 pub(super) fn spec(id: &str, secrets: &[&str]) -> KeySpec {
     let secrets = secrets.iter().map(|secret| SecretSpec {
         digest: digest_of(secret).to_string(),
+        id: None,
         not_before: None,
         expires_at: None,
     });

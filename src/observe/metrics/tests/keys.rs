@@ -38,9 +38,9 @@ fn a_key_is_counted_under_its_id_and_its_client() {
     let mut key = of_client("k", "acme");
     key.validity.expires_at = Some(at(500).into());
     let series = metrics.key_series(&key, FIRST);
-    series.record(Reason::Allowed, at(100));
-    series.record(Reason::Allowed, at(101));
-    series.clone().record(Reason::KeyExpired, at(102));
+    series.record(Reason::Allowed, None, at(100));
+    series.record(Reason::Allowed, None, at(101));
+    series.clone().record(Reason::KeyExpired, None, at(102));
     let labels = "{key_id=\"k\",client=\"acme\"";
     assert_eq!(
         samples(&metrics, "keyward_key_requests_total"),
@@ -67,12 +67,12 @@ fn a_series_goes_with_its_key_and_a_key_that_returns_begins_anew() {
     for key in [&kept, &gone] {
         metrics
             .key_series(key, FIRST)
-            .record(Reason::Allowed, at(1));
+            .record(Reason::Allowed, None, at(1));
     }
     let old = metrics.key_series(&gone, FIRST);
 
     metrics.keys_changed(SECOND, [&kept], at(2));
-    old.record(Reason::Allowed, at(3));
+    old.record(Reason::Allowed, None, at(3));
     let only_kept = BTreeSet::from(["kept".to_owned()]);
     for family in [
         "requests_total",
@@ -90,7 +90,7 @@ fn a_series_goes_with_its_key_and_a_key_that_returns_begins_anew() {
     metrics.keys_changed(Generation(3), [&kept, &gone], at(4));
     metrics
         .key_series(&gone, Generation(3))
-        .record(Reason::Allowed, at(5));
+        .record(Reason::Allowed, None, at(5));
     let counted = samples(&metrics, "keyward_key_requests_total");
     assert!(
         counted.iter().all(|sample| sample.ends_with(" 1")),
@@ -105,7 +105,7 @@ fn a_late_check_does_not_bring_back_the_series_of_a_key_that_is_gone() {
     metrics.keys_changed(SECOND, [&record("kept")], at(0));
     metrics
         .key_series(&record("gone"), FIRST)
-        .record(Reason::Allowed, at(1));
+        .record(Reason::Allowed, None, at(1));
     assert_eq!(
         ids(&metrics, "keyward_key_requests_total"),
         BTreeSet::from(["_other".to_owned()])
@@ -117,15 +117,15 @@ fn a_key_that_changes_its_client_moves() {
     let metrics = Metrics::new(1).unwrap();
     metrics
         .key_series(&of_client("k", "old"), FIRST)
-        .record(Reason::Allowed, at(1));
+        .record(Reason::Allowed, None, at(1));
     metrics.keys_changed(SECOND, [&of_client("k", "new")], at(2));
     assert!(samples(&metrics, "keyward_key_requests_total").is_empty());
     metrics
         .key_series(&of_client("k", "new"), SECOND)
-        .record(Reason::Allowed, at(3));
+        .record(Reason::Allowed, None, at(3));
     metrics
         .key_series(&of_client("k", "old"), FIRST)
-        .record(Reason::Allowed, at(3));
+        .record(Reason::Allowed, None, at(3));
     let labels = "decision=\"allow\",reason=\"allowed\"} 1";
     assert_eq!(
         samples(&metrics, "keyward_key_requests_total"),
@@ -142,7 +142,7 @@ fn keys_beyond_the_bound_share_counters_and_nothing_else() {
     for id in ["a", "b", "c", "d", "a"] {
         metrics
             .key_series(&expiring(id, 9), FIRST)
-            .record(Reason::Allowed, at(1));
+            .record(Reason::Allowed, None, at(1));
     }
     let counted = samples(&metrics, "keyward_key_requests_total");
     let numbers: Vec<_> = counted
@@ -172,12 +172,12 @@ fn a_place_that_becomes_free_goes_to_the_next_key_in_use() {
     for id in ["a", "b"] {
         metrics
             .key_series(&record(id), FIRST)
-            .record(Reason::Allowed, at(1));
+            .record(Reason::Allowed, None, at(1));
     }
     metrics.keys_changed(SECOND, [&record("b")], at(2));
     metrics
         .key_series(&record("b"), SECOND)
-        .record(Reason::Allowed, at(3));
+        .record(Reason::Allowed, None, at(3));
     assert_eq!(
         ids(&metrics, "keyward_key_last_used_timestamp_seconds"),
         BTreeSet::from(["b".to_owned()])
@@ -189,7 +189,7 @@ fn a_series_that_nothing_holds_goes_after_an_idle_hour_and_leaves_its_place() {
     let metrics = Metrics::new(3).unwrap();
     let used = |id: &str, second: i64| {
         let series = metrics.key_series(&record(id), FIRST);
-        series.record(Reason::Allowed, at(second));
+        series.record(Reason::Allowed, None, at(second));
         series
     };
     let family = "keyward_key_requests_total";
@@ -216,7 +216,7 @@ fn without_room_every_key_is_other() {
     metrics.keys_changed(FIRST, [&expiring("a", 9)], at(0));
     metrics
         .key_series(&expiring("a", 9), FIRST)
-        .record(Reason::Allowed, at(1));
+        .record(Reason::Allowed, None, at(1));
     assert_eq!(
         ids(&metrics, "keyward_key_requests_total"),
         BTreeSet::from(["_other".to_owned()])
@@ -299,8 +299,8 @@ fn scrapes_while_keys_come_and_go_see_whole_numbers() {
                     let key = &keys[usize::try_from(turn).unwrap() % keys.len()];
                     metrics
                         .key_series(key, Generation(turn))
-                        .record(Reason::Allowed, at(1));
-                    series.record(Reason::RouteDenied, at(1));
+                        .record(Reason::Allowed, None, at(1));
+                    series.record(Reason::RouteDenied, None, at(1));
                     turn += 1;
                 }
             });
@@ -336,9 +336,57 @@ proptest! {
         key.scopes = [canary.parse().unwrap()].into();
         let digest = key.secrets[0].digest.hex();
         metrics.keys_changed(FIRST, [&key], at(0));
-        metrics.key_series(&key, FIRST).record(Reason::Allowed, at(1));
+        metrics.key_series(&key, FIRST).record(Reason::Allowed, None, at(1));
         let text = metrics.render();
         prop_assert!(!text.contains(&canary) && !text.contains(&digest));
         prop_assert!(text.contains(&id));
     }
+}
+
+#[test]
+fn secrets_with_an_id_tell_when_each_was_used_and_go_with_it() {
+    const FAMILY: &str = "keyward_key_secret_last_used_timestamp_seconds";
+    let named = |ids: &[Option<&str>]| {
+        let mut key = of_client("k", "acme");
+        let secret = |id: Option<&str>| crate::authz::key::Secret {
+            id: id.map(|id| Box::new(id.parse().unwrap())),
+            ..key.secrets[0].clone()
+        };
+        key.secrets = ids.iter().copied().map(secret).collect();
+        key
+    };
+    let sample =
+        |id: &str, second| format!("{{key_id=\"k\",client=\"acme\",secret=\"{id}\"}} {second}");
+    let metrics = Metrics::new(1).unwrap();
+    let key = named(&[Some("old"), None, Some("new")]);
+    let series = metrics.key_series(&key, FIRST);
+    assert!(samples(&metrics, FAMILY).is_empty(), "none was used");
+    series.record(Reason::Allowed, Some(0), at(100));
+    series.record(Reason::Allowed, Some(1), at(101));
+    series.record(Reason::KeyExpired, Some(2), at(102));
+    series.record(Reason::Allowed, Some(7), at(103));
+    series.record(Reason::Allowed, None, at(104));
+    assert_eq!(
+        samples(&metrics, FAMILY),
+        [sample("new", 102), sample("old", 100)]
+    );
+
+    // Prepared anew, what is known stays; a secret that is gone goes.
+    metrics.keys_changed(SECOND, [&named(&[Some("new")])], at(0));
+    assert_eq!(samples(&metrics, FAMILY), [sample("new", 102)]);
+    let series = metrics.key_series(&named(&[Some("new")]), SECOND);
+    series.record(Reason::Allowed, Some(0), at(200));
+    assert_eq!(samples(&metrics, FAMILY), [sample("new", 200)]);
+
+    // A key without a place of its own has none either, and all go with the key.
+    let other = KeyRecord {
+        id: "l".parse().unwrap(),
+        ..named(&[Some("x")])
+    };
+    metrics
+        .key_series(&other, SECOND)
+        .record(Reason::Allowed, Some(0), at(300));
+    assert_eq!(samples(&metrics, FAMILY), [sample("new", 200)]);
+    metrics.keys_changed(Generation(3), [], at(0));
+    assert!(samples(&metrics, FAMILY).is_empty());
 }

@@ -1,0 +1,68 @@
+//! What is told of a key's secrets that have an id: when each was last used, so that an operator sees whether the old one of
+//! a rotation is still in use.
+//!
+//! A prepared key holds the series of its secrets by their places, so that a check finds the one that it used without
+//! comparing anything. The list is locked when a key is prepared, at a reload and at a scrape.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+
+use super::{NEVER, lock};
+use crate::authz::key::{KeyRecord, Secret, SecretId};
+
+/// Unix time in seconds at which a secret was last used.
+type LastUsed = Arc<AtomicI64>;
+
+/// The series of a key's secrets that have an id. Ordered, so that a record of many secrets is gone through in time by its size.
+#[derive(Debug, Default)]
+pub(super) struct SecretList(Mutex<BTreeMap<SecretId, LastUsed>>);
+
+/// The series that a prepared key holds, by the secret's place in the record; empty where no secret has an id.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ByPlace(Box<[Option<LastUsed>]>);
+
+impl SecretList {
+    /// Begins a series for each id that is new, and takes those away whose secret is gone.
+    pub(super) fn refresh(&self, record: &KeyRecord) {
+        let secrets = record.secrets.iter();
+        let ids: BTreeSet<&SecretId> = secrets.filter_map(|secret| secret.id.as_deref()).collect();
+        let mut series = lock(&self.0);
+        series.retain(|id, _| ids.contains(id));
+        for id in ids {
+            if !series.contains_key(id) {
+                series.insert(id.clone(), Arc::new(AtomicI64::new(NEVER)));
+            }
+        }
+    }
+
+    /// The series of that record's secrets.
+    pub(super) fn by_place(&self, record: &KeyRecord) -> ByPlace {
+        if record.secrets.iter().all(|secret| secret.id.is_none()) {
+            return ByPlace::default();
+        }
+        let series = lock(&self.0);
+        let of = |secret: &Secret| series.get(secret.id.as_deref()?).cloned();
+        ByPlace(record.secrets.iter().map(of).collect())
+    }
+
+    /// All that were used, with the moment, copied, so that writing them holds up nobody who prepares the key.
+    pub(super) fn used(&self) -> Vec<(SecretId, i64)> {
+        let series = lock(&self.0);
+        let moments = series
+            .iter()
+            .map(|(id, moment)| (id.clone(), moment.load(Ordering::Relaxed)));
+        moments.filter(|(_, moment)| *moment != NEVER).collect()
+    }
+}
+
+impl ByPlace {
+    /// Notes that the secret at that place was used.
+    pub(super) fn used(&self, place: Option<usize>, now: Timestamp) {
+        if let Some(Some(last_used)) = place.and_then(|place| self.0.get(place)) {
+            last_used.store(now.as_second(), Ordering::Relaxed);
+        }
+    }
+}
