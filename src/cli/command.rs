@@ -117,9 +117,10 @@ pub(super) struct Explain {
     /// The request's scheme, where no x-forwarded-proto is given
     #[arg(long, value_name = "S", default_value = "https")]
     pub(super) scheme: String,
-    /// A file that holds the secret to present at the first credential place, or - for standard input
-    #[arg(long, value_name = "F")]
-    pub(super) key_file: Option<PathBuf>,
+    /// A file that holds the secret to present at a credential place (`x-api-key=F`, `authorization=F`,
+    /// `query:api_key=F`, `cookie:api_key=F`; by default the first), or - for standard input; may be given more than once
+    #[arg(long = "key-file", value_name = "[PLACE=]F")]
+    pub(super) key_files: Vec<String>,
     /// A header of the request, but none that holds a secret; may be given more than once
     #[arg(long = "header", value_name = "N: V")]
     pub(super) headers: Vec<String>,

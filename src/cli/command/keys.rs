@@ -119,7 +119,12 @@ pub(in crate::cli) struct RotateKey {
     #[command(flatten)]
     pub(in crate::cli) key: NamedKey,
     /// How long the secrets that the key has stay valid, such as 24h
-    #[arg(long, value_name = "DURATION", default_value = "24h")]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "24h",
+        allow_hyphen_values = true
+    )]
     pub(in crate::cli) overlap: String,
 }
 
@@ -141,13 +146,18 @@ pub(in crate::cli) struct NewKey {
     #[arg(long = "scope", value_name = "S")]
     pub(in crate::cli) scopes: Vec<String>,
     /// The first moment at which it is valid (RFC 3339)
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", allow_hyphen_values = true)]
     pub(in crate::cli) not_before: Option<String>,
     /// The moment from which on it is no longer valid (RFC 3339); may be past
-    #[arg(long, value_name = "T", conflicts_with = "expires_in")]
+    #[arg(
+        long,
+        value_name = "T",
+        conflicts_with = "expires_in",
+        allow_hyphen_values = true
+    )]
     pub(in crate::cli) expires_at: Option<String>,
     /// How long it is valid from now, such as 90d
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(in crate::cli) expires_in: Option<String>,
     /// Something to know of it; may be given more than once
     #[arg(long = "metadata", value_name = "K=V")]

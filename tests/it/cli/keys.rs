@@ -208,6 +208,28 @@ fn what_cannot_be_added_leaves_the_file_as_it_was() {
         (&["--id", "b", "--expires-at", "tomorrow"], 2, "RFC 3339"),
         (&["--id", "b", "--expires-in", "90"], 2, "30d"),
         (
+            &["--id", "b", "--expires-in", "0s"],
+            2,
+            "--expires-in: a lifetime of nothing",
+        ),
+        (
+            &["--id", "b", "--expires-in", "999ms"],
+            2,
+            "a lifetime of nothing",
+        ),
+        (
+            &["--id", "b", "--expires-in", "-5d"],
+            2,
+            "--expires-in: it cannot be negative",
+        ),
+        (
+            &["--id", "b", "--expires-in=-5d"],
+            2,
+            "--expires-in: it cannot be negative",
+        ),
+        (&["--id", "b", "--expires-at", "-5d"], 2, "--expires-at: "),
+        (&["--id", "b", "--not-before", "-1"], 2, "--not-before: "),
+        (
             &["--id", "b", "--expires-in", "99999999d"],
             2,
             "--expires-in",

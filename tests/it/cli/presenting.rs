@@ -3,6 +3,7 @@
 use super::Desk;
 use super::explain::{desk, explain};
 use crate::support::keyfile::{digest, keyed_digest};
+use crate::support::scene;
 
 #[test]
 fn the_secret_goes_to_the_first_place_whatever_it_is() {
@@ -122,4 +123,181 @@ fn headers_that_hold_no_secret_are_taken() {
         &[&["--method", "GET", "--path", "/"], &basic[..]].concat(),
     );
     assert_eq!(run.code, Some(0), "{run:?}");
+}
+
+/// Explains `GET /` with these arguments more.
+fn get(desk: &Desk, more: &[&str]) -> super::Run {
+    desk.run(&[&["explain", "--method", "GET", "--path", "/"], more].concat())
+}
+
+#[test]
+fn an_ambiguous_request_is_replayed_with_a_file_for_each_place() {
+    let desk = desk();
+    let (a, b) = (scene::secret("bare"), scene::secret("full"));
+    desk.write("a", format!("{a}\n"));
+    desk.write("b", format!("{b}\n"));
+    for (files, reason) in [
+        (&["x-api-key=a"][..], "allowed"),
+        (&["X-Api-Key=a", "authorization=a"], "allowed"),
+        (&["query:api_key=a", "cookie:api_key=a"], "allowed"),
+        (&["x-api-key=a", "authorization=b"], "ambiguous_key"),
+        (&["x-api-key=a", "x-api-key=a"], "ambiguous_key"),
+        (&["query:api_key=a", "query:api_key=a"], "ambiguous_key"),
+        (&["query:api_key=a", "cookie:api_key=b"], "ambiguous_key"),
+        (&["a", "cookie:api_key=b"], "ambiguous_key"),
+    ] {
+        let files: Vec<&str> = files.iter().flat_map(|file| ["--key-file", file]).collect();
+        let run = get(&desk, &files);
+        assert!(run.stdout.contains(reason), "{files:?}: {run:?}");
+        assert!(
+            !run.stdout.contains(&a) && !run.stdout.contains(&b),
+            "{run:?}"
+        );
+    }
+    for (files, told) in [
+        (
+            &["x-api-kye=a"][..],
+            "there are x-api-key, authorization, query:api_key, cookie:api_key",
+        ),
+        (&["query:API_KEY=a"], "there are x-api-key"),
+        (
+            &["x-api-key=-", "authorization=-"],
+            "there is one standard input",
+        ),
+    ] {
+        let files: Vec<&str> = files.iter().flat_map(|file| ["--key-file", file]).collect();
+        let complaint = get(&desk, &files).complaint(2);
+        assert!(complaint.contains(told), "{complaint}");
+    }
+    desk.write("x=y", format!("{a}\n"));
+    assert_eq!(get(&desk, &["--key-file", "./x=y"]).code, Some(0));
+}
+
+#[test]
+fn a_secret_in_a_header_argument_is_refused_with_the_place_to_give() {
+    let desk = desk();
+    for (more, hint) in [
+        (
+            ["--header", "x-api-key: canary"],
+            "--key-file x-api-key=FILE",
+        ),
+        (
+            ["--header", "authorization: bearer canary"],
+            "--key-file authorization=FILE",
+        ),
+        (
+            ["--header", "cookie: a=1; api_key=canary"],
+            "--key-file cookie:api_key=FILE",
+        ),
+    ] {
+        let complaint = get(&desk, &more).complaint(2);
+        assert!(complaint.contains(hint), "{complaint}");
+        assert!(!complaint.contains("canary"), "{complaint}");
+    }
+}
+
+#[test]
+fn a_scheme_in_a_key_file_is_hinted_at_without_its_secret() {
+    let desk = desk();
+    let secret = scene::secret("bare");
+    desk.write("bearer", format!("Bearer {secret}\n"));
+    desk.write("basic", format!("basic {secret}\n"));
+    for file in [
+        "x-api-key=bearer",
+        "authorization=bearer",
+        "cookie:api_key=basic",
+    ] {
+        let run = get(&desk, &["--key-file", file]);
+        assert!(run.stdout.contains("malformed_key"), "{file}: {run:?}");
+        let hint = "the file holds the secret alone";
+        assert!(run.stdout.contains(hint), "{file}: {run:?}");
+        assert!(!run.stdout.contains(&secret), "{file}: {run:?}");
+    }
+    // A header without the scheme is nobody's, and says so.
+    let run = get(&desk, &["--header", &format!("authorization: {secret}")]);
+    assert!(
+        run.stdout
+            .contains("header authorization has no scheme Bearer in front"),
+        "{run:?}"
+    );
+    assert!(!run.stdout.contains(&secret), "{run:?}");
+}
+
+#[test]
+fn https_is_assumed_and_a_scheme_can_be_said() {
+    let desk = Desk::new(
+        &format!("{}require_https: true\n", scene::CONFIG),
+        scene::keys().text(),
+    );
+    desk.write("a", scene::secret("bare"));
+    let key = ["--key-file", "a"];
+    assert_eq!(get(&desk, &key).code, Some(0));
+    let plain = get(&desk, &[&key[..], &["--scheme", "http"]].concat());
+    assert_eq!(plain.code, Some(4), "{plain:?}");
+    let step = "failed transport    no x-forwarded-proto came, and the scheme is http: require_https asks for https";
+    assert!(plain.stdout.contains(step), "{plain:?}");
+    let forwarded = get(
+        &desk,
+        &[&key[..], &["--header", "x-forwarded-proto: http"]].concat(),
+    );
+    assert!(
+        forwarded.stdout.contains("x-forwarded-proto is http: "),
+        "{forwarded:?}"
+    );
+}
+
+#[test]
+fn what_differs_in_case_alone_is_said() {
+    let desk = desk();
+    for (id, method, path, told) in [
+        (
+            "bare",
+            "GET",
+            "/Public/a",
+            "its paths are [/public/**]: it differs in case alone",
+        ),
+        (
+            "this-path",
+            "GET",
+            "/V1/a",
+            "the key's allow_paths [/v1/**]: it differs in case alone",
+        ),
+        (
+            "this-method",
+            "post",
+            "/v1",
+            "the key's allow_methods [GET, POST]: it differs in case alone",
+        ),
+        (
+            "bare",
+            "post",
+            "/v1",
+            "its methods are [POST]: it differs in case alone",
+        ),
+    ] {
+        desk.write("key", scene::secret(id));
+        let run = desk.run(&[
+            "explain",
+            "--method",
+            method,
+            "--path",
+            path,
+            "--host",
+            "api.example.com",
+            "--key-file",
+            "key",
+        ]);
+        assert!(run.stdout.contains(told), "{told}: {run:?}");
+    }
+    desk.write("key", scene::secret("this-path"));
+    let run = desk.run(&[
+        "explain",
+        "--method",
+        "GET",
+        "--path",
+        "/v2",
+        "--key-file",
+        "key",
+    ]);
+    assert!(!run.stdout.contains("in case alone"), "{run:?}");
 }
