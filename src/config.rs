@@ -29,6 +29,7 @@ mod later;
 mod policy;
 mod remote;
 mod rules;
+mod schema;
 mod server;
 mod shadowed;
 mod source;
@@ -235,5 +236,5 @@ impl Parts {
 
 /// The JSON Schema of `keyward.yaml`, for editors.
 pub fn schema() -> Schema {
-    effective::schema()
+    schema::schema()
 }

@@ -48,7 +48,8 @@ pub enum ClientAddress {
     /// Envoy's direct peer.
     #[default]
     Peer,
-    /// The `x-envoy-external-address` header, which Envoy sets to the trusted client behind a load balancer.
+    /// The `x-envoy-external-address` header, which Envoy sets to the trusted client behind a load balancer where it has
+    /// `use_remote_address` and does not take the caller for internal. Else it is what the caller wrote.
     ExternalAddress,
 }
 

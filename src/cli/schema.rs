@@ -11,7 +11,7 @@ use super::{Error, Outcome, print};
 pub(super) fn run(file: SchemaOf, out: &mut impl Write) -> Result<Outcome, Error> {
     let schema = match file {
         SchemaOf::Config => crate::config::schema(),
-        SchemaOf::Keys => crate::keys::record::schema(),
+        SchemaOf::Keys => crate::keys::record::schema::schema(),
     };
     print(out, format!("{:#}\n", schema.as_value()).as_bytes())?;
     Ok(Outcome::Success)

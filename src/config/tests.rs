@@ -332,6 +332,7 @@ fn the_schema_names_every_member_and_takes_references_to_the_environment() {
     assert_eq!(port[0]["type"], "integer");
     assert_eq!(port[1]["type"], "string");
     assert!(schema["properties"]["mode"]["anyOf"].is_array());
+    assert_eq!(schema["$id"], "urn:keyward:schema:config");
     assert!(schema["properties"]["server"].get("anyOf").is_none());
     assert_eq!(schema["additionalProperties"], false);
 }

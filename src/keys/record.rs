@@ -19,6 +19,7 @@ use crate::yaml::{self, Free, Members, TimeSpec};
 
 mod check;
 mod fit;
+pub mod schema;
 mod text;
 
 pub use fit::fits;
@@ -201,11 +202,6 @@ impl fmt::Debug for SecretSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretSpec(..)")
     }
-}
-
-/// The JSON Schema of a keys file, for editors.
-pub fn schema() -> schemars::Schema {
-    schemars::schema_for!(KeysSpec)
 }
 
 /// What a remote source's record, as JSON, answers to whoever asked for that digest. What depends on a policy is left to

@@ -267,7 +267,11 @@ text_in_yaml!(
 text_in_yaml!(
     TimeSpec,
     "an RFC 3339 time such as 2026-11-01T00:00:00Z",
-    { "type": "string", "format": "date-time" }
+    {
+        "type": "string",
+        "format": "date-time",
+        "pattern": "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\\.[0-9]{1,9})?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
+    }
 );
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
+mod agreement;
 mod checking;
 mod errors;
 mod explain;
