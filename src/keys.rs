@@ -13,6 +13,7 @@ pub mod named_file;
 pub mod push;
 pub mod record;
 pub mod redis;
+mod rewrite;
 pub mod secret;
 pub mod secret_file;
 pub mod source;

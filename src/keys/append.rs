@@ -1,10 +1,10 @@
-//! Adds a record to a keys file: the whole file anew beside the old one, and renamed over it once it has proved valid.
+//! Adds a record to a keys file: the whole file anew, and put in place of the old one once it has proved valid.
 //!
 //! What stands in the file stays as it is, comments and layout included; the record comes after its last line, in the column of
-//! the other ones. Writers wait for one another by a lock on the directory, for a lock on the file would go with the file.
-//! keyward and anything else that reads sees the old file or the new one, never a part.
+//! the other ones. keyward and anything else that reads sees the old file or the new one, never a part. No other file that is served
+//! beside it may have the id or the secret: the new key would never work, and none of the directory could be loaded.
 
-use std::fs::File;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,12 +12,11 @@ use std::sync::Arc;
 use super::file::chunks::plain_list;
 use super::file::{list, read_text, records_of};
 use super::record::KeySpec;
+use super::rewrite::{Original, Owner, Place, Replaced, parent_of};
 use super::source::InvalidRecord;
 use crate::authz::key::KeyRecord;
 use crate::authz::snapshot::Policy;
 use crate::yaml::Problems;
-
-mod replace;
 
 #[cfg(test)]
 mod tests;
@@ -27,6 +26,9 @@ const FILE_IN_DIRECTORY: &str = "keys.yaml";
 
 /// The column of the dashes in a list that has none yet.
 const INDENT: usize = 2;
+
+/// How many times writing is begun anew where the file changed meanwhile: more often than people and programs write.
+const MAX_TRIES: usize = 100;
 
 /// A record could not be added. The file is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +74,12 @@ pub enum AppendError {
         /// Why.
         source: io::Error,
     },
+    /// Somebody else writes it again and again.
+    #[error("{}: it changed whenever it was to be written; try again", file.display())]
+    Changing {
+        /// The file.
+        file: PathBuf,
+    },
 }
 
 impl AppendError {
@@ -91,7 +99,8 @@ pub fn written_to(path: &Path) -> PathBuf {
 }
 
 /// Adds the record to the keys file, which is made if it does not exist; in a directory, to its `keys.yaml`. Gives the path
-/// of the file that was written. Without a policy what only it can tell is not checked.
+/// of the file that was written. Without a policy what only it can tell is not checked. `source` is the file or directory that
+/// is served, where that is known.
 ///
 /// # Errors
 /// When the record or the file is not valid, when the id or a digest is taken, or when the file system refuses.
@@ -99,60 +108,119 @@ pub fn append_record(
     path: &Path,
     spec: &KeySpec,
     policy: Option<&Policy>,
+    source: Option<&Path>,
 ) -> Result<PathBuf, AppendError> {
     let record = super::record::prove(spec, policy)?;
-    let is_directory = path.is_dir();
     let named = written_to(path);
-    // The file behind a symlink is replaced, so that the link stays one.
-    let target = std::fs::canonicalize(&named).unwrap_or(named);
-    let failed = |what| {
-        let file = target.clone();
-        move |source| AppendError::Io { file, what, source }
-    };
-    let directory = match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        Some(_) | None => Path::new("."),
-    };
-    let lock = File::open(directory).map_err(failed("opening its directory"))?;
-    lock.lock().map_err(failed("locking its directory"))?;
-
-    if is_directory {
-        for other in list(path).map_err(failed("listing its directory"))? {
-            if std::fs::canonicalize(&other).is_ok_and(|other| other != target) {
-                let records = records_of(&other, &read_text(&other)?, policy)?;
-                refuse_taken(&records, &record, &other)?;
-            }
+    let served = if path.is_dir() { Some(path) } else { source };
+    for _ in 0..MAX_TRIES {
+        let place = Place::lock(&named).map_err(|failure| failed(&named, failure))?;
+        let original = place
+            .read()
+            .map_err(|failure| failed(place.path(), failure))?;
+        let is_new = original.is_missing();
+        let like = refuse_taken_beside(&named, place.path(), is_new, &record, policy, served)?;
+        let new = appended(place.path(), &original, spec, &record, policy)?;
+        let replaced = place.replace(&original, new.as_bytes(), like);
+        match replaced.map_err(|failure| failed(place.path(), failure))? {
+            Replaced::Done => return Ok(place.path().to_owned()),
+            Replaced::Changed => {}
         }
     }
-    let exists = std::fs::exists(&target).map_err(failed("looking for it"))?;
-    let old = if exists {
-        Some(read_text(&target)?)
-    } else {
-        None
+    Err(AppendError::Changing { file: named })
+}
+
+/// The path without links, as far as it is there; the file itself need not be.
+pub fn resolved(path: &Path) -> Option<PathBuf> {
+    let of_directory = || {
+        let directory = parent_of(path).canonicalize().ok()?;
+        Some(directory.join(path.file_name()?))
     };
-    let before = match &old {
-        Some(old) => records_of(&target, old, policy)?,
+    path.canonicalize().ok().or_else(of_directory)
+}
+
+fn failed(file: &Path, (what, source): (&'static str, io::Error)) -> AppendError {
+    let file = file.to_owned();
+    AppendError::Io { file, what, source }
+}
+
+/// The file's text with the record.
+fn appended(
+    file: &Path,
+    original: &Original,
+    spec: &KeySpec,
+    record: &Arc<KeyRecord>,
+    policy: Option<&Policy>,
+) -> Result<String, AppendError> {
+    let old = original.text().map_err(|_| not_text(file))?;
+    let before = match old {
+        Some(old) => records_of(file, old, policy)?,
         None => Vec::new(),
     };
-    refuse_taken(&before, &record, &target)?;
-    let new = match &old {
+    refuse_taken(&before, record, file)?;
+    let new = match old {
         Some(old) => with_item(old, spec),
         None => Some(format!("keys:\n{}", spec.to_item(INDENT))),
     };
     // Whatever the text looks like, it is taken only if it says the same as before and the record.
     let proved = new.filter(|new| {
-        records_of(&target, new, policy).is_ok_and(|after| {
+        records_of(file, new, policy).is_ok_and(|after| {
             after
                 .split_last()
-                .is_some_and(|(last, rest)| *last == record && *rest == *before)
+                .is_some_and(|(last, rest)| last == record && *rest == *before)
         })
     });
-    let new = proved.ok_or_else(|| AppendError::Layout {
-        file: target.clone(),
-    })?;
-    replace::replace(&target, directory, new.as_bytes())
-        .map_err(|(what, source)| failed(what)(source))?;
-    Ok(target)
+    proved.ok_or_else(|| AppendError::Layout {
+        file: file.to_owned(),
+    })
+}
+
+fn not_text(file: &Path) -> AppendError {
+    // Reading it again says where.
+    let problems = read_text(file).err();
+    problems
+        .unwrap_or_else(|| Problems::one(file, None, "not UTF-8", None))
+        .into()
+}
+
+/// Refuses a record that a file has which may be served beside the one that is written: every file of a directory that is served,
+/// and where nobody knows what is, every file of keys beside one that is new. Gives the owner of the first.
+fn refuse_taken_beside(
+    named: &Path,
+    target: &Path,
+    is_new: bool,
+    record: &KeyRecord,
+    policy: Option<&Policy>,
+    served: Option<&Path>,
+) -> Result<Option<Owner>, AppendError> {
+    let served = served.and_then(resolved);
+    if served.as_deref() == Some(target) {
+        return Ok(None);
+    }
+    let mut like = None;
+    let named = std::path::absolute(named).unwrap_or_else(|_| named.to_owned());
+    let directories = [named.parent(), target.parent()].into_iter().flatten();
+    let directories = directories.filter_map(|directory| directory.canonicalize().ok());
+    for directory in directories.collect::<BTreeSet<_>>() {
+        let is_served = served.as_ref() == Some(&directory);
+        let listing = |error| failed(&directory, ("listing it", error));
+        for other in list(&directory).map_err(listing)? {
+            let is_target = other.canonicalize().is_ok_and(|other| other == target);
+            // Where nobody knows, a file that is there already may well be served alone. And a pipe would be waited for.
+            if is_target || !(is_served || (is_new && other.is_file())) {
+                continue;
+            }
+            let records = read_text(&other).and_then(|text| records_of(&other, &text, policy));
+            match records {
+                Ok(records) => refuse_taken(&records, record, &other)?,
+                Err(problems) if is_served => return Err(problems.into()),
+                // It is of something else.
+                Err(_) => continue,
+            }
+            like = like.or_else(|| Owner::of_file(&other));
+        }
+    }
+    Ok(like)
 }
 
 fn refuse_taken(

@@ -34,7 +34,8 @@ pub(super) fn run(arguments: &NewKey, out: &mut impl Write) -> Result<Outcome, E
     let policy = config.as_ref().map(|config| &*config.policy);
     let (member, place, help) = match place {
         Place::File(file) => {
-            let written = append_record(&file, &record, policy)?;
+            let source = config.as_ref().and_then(|config| config.source.path());
+            let written = append_record(&file, &record, policy, source)?;
             let help = "take the key out of the file and make another";
             ("file", written.display().to_string(), help)
         }

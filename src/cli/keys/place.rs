@@ -11,7 +11,7 @@ use super::super::command::KeysPlace;
 use super::super::{Error, load_config, named_config, note};
 use crate::authz::clock::SystemClock;
 use crate::config::{Config, SourceConfig, defaults};
-use crate::keys::append::written_to;
+use crate::keys::append::{resolved, written_to};
 use crate::keys::redis::{RedisKeys, RedisServers, RedisSettings, RedisUrl};
 use crate::keys::tls::ClientTlsFiles;
 use crate::server::SourceFilesError;
@@ -121,26 +121,12 @@ fn config_of(
 /// Whether a record added to `file` is one of `source`'s; each may be a directory, and neither need be there yet.
 fn is_among(file: &Path, source: &Path) -> bool {
     let written = written_to(file);
-    let inside = written.parent().map(or_here).and_then(resolved);
-    let places = [resolved(&written), inside];
-    resolved(source).is_some_and(|source| places.contains(&Some(source)))
-}
-
-/// The path without links, as far as it is there.
-fn resolved(path: impl AsRef<Path>) -> Option<PathBuf> {
-    let path = path.as_ref();
-    let of_directory = || {
-        let directory = or_here(path.parent()?).canonicalize().ok()?;
-        Some(directory.join(path.file_name()?))
-    };
-    path.canonicalize().ok().or_else(of_directory)
-}
-
-/// The parent of a bare name is the directory that we are in.
-fn or_here(parent: &Path) -> &Path {
-    if parent.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        parent
-    }
+    let target = resolved(&written);
+    // Where the name is, and where a link leads.
+    let named = std::path::absolute(&written).unwrap_or(written);
+    let named_in = named.parent().and_then(resolved);
+    let lies_in = target
+        .as_ref()
+        .and_then(|target| Some(target.parent()?.to_owned()));
+    resolved(source).is_some_and(|source| [target, named_in, lies_in].contains(&Some(source)))
 }

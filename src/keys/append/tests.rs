@@ -27,7 +27,7 @@ fn item(id: &str) -> String {
 }
 
 fn append(path: &Path, spec: &KeySpec) -> Result<PathBuf, String> {
-    append_record(path, spec, Some(&policy_with_plans())).map_err(|error| error.to_string())
+    append_record(path, spec, Some(&policy_with_plans()), None).map_err(|error| error.to_string())
 }
 
 fn ids(path: &Path) -> Vec<String> {
@@ -150,7 +150,7 @@ fn a_record_that_is_not_valid_is_refused_before_anything_is_written() {
     );
     assert!(!path.exists());
     bad.client = None;
-    append_record(&path, &bad, None).unwrap();
+    append_record(&path, &bad, None, None).unwrap();
     assert!(path.exists());
 }
 
@@ -208,4 +208,100 @@ fn writers_at_the_same_time_lose_no_record() {
         }
     });
     assert_eq!(ids(&path).len(), 32);
+}
+
+#[test]
+fn no_file_that_may_be_served_beside_it_may_have_the_id_or_the_secret() {
+    let policy = policy_with_plans();
+    for (source, other, want) in [
+        // Nobody knows what is served: whatever is a file of keys.
+        (
+            None,
+            item("new"),
+            Some("a.yaml: there is a key `new` already"),
+        ),
+        (
+            None,
+            item("old").replace(&digest("old"), &digest("new")),
+            Some("a.yaml: the key `old` has the same secret"),
+        ),
+        (None, item("_"), None),
+        // The directory.
+        (
+            Some(""),
+            item("new"),
+            Some("a.yaml: there is a key `new` already"),
+        ),
+        (Some(""), item("_"), Some("keys[0].id: a key id has")),
+        // Another file of it, or this one alone.
+        (Some("a.yaml"), item("new"), None),
+        (Some("b.yaml"), item("new"), None),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let served = dir.path().join("keys.d");
+        fs::create_dir(&served).unwrap();
+        fs::write(served.join("a.yaml"), format!("keys:\n{other}")).unwrap();
+        fs::write(served.join("keyward.yaml"), "default: deny").unwrap();
+        if source == Some("") {
+            fs::remove_file(served.join("keyward.yaml")).unwrap();
+        }
+        let source = source.map(|name| served.join(name));
+        // By its own name, and through links to it and to its directory.
+        symlink("keys.d/b.yaml", dir.path().join("link.yaml")).unwrap();
+        symlink("keys.d", dir.path().join("link.d")).unwrap();
+        for path in ["keys.d/b.yaml", "link.yaml", "link.d/b.yaml"] {
+            let spec = key("new");
+            // In a directory of which nobody knows whether it is served, only a file that is new would be the first of its kind.
+            let before = source.is_some().then_some("keys: []");
+            match before {
+                Some(before) => fs::write(served.join("b.yaml"), before).unwrap(),
+                None => drop(fs::remove_file(served.join("b.yaml"))),
+            }
+            let path = dir.path().join(path);
+            let told = append_record(&path, &spec, Some(&policy), source.as_deref());
+            let told = told.err().map(|error| error.to_string());
+            let name = path.display();
+            match want {
+                None => assert_eq!(told, None, "{name} {source:?}"),
+                Some(want) => {
+                    assert!(
+                        told.as_ref().is_some_and(|told| told.contains(want)),
+                        "{name} {source:?}: {told:?}"
+                    );
+                    let after = fs::read_to_string(served.join("b.yaml"));
+                    assert_eq!(after.ok().as_deref(), before);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_revocation_that_an_editor_writes_meanwhile_is_not_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys.yaml");
+    let list: String = (0..40).map(|number| item(&format!("k{number}"))).collect();
+    fs::write(&path, format!("keys:\n{list}")).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..6 {
+                append(&path, &key(&format!("new{number}"))).unwrap();
+            }
+        });
+        // The editor marks one key after the other, and never unmarks one: a mark that stays away was lost by us. For the moment in
+        // which its file has been exchanged and is put back, it sees ours.
+        for number in 0..40 {
+            let text = (0..1000).find_map(|_| {
+                let text = fs::read_to_string(&path).unwrap();
+                let is_there = text.matches("enabled: false").count() == number;
+                (is_there).then_some(text)
+            });
+            let text = text.expect("a revocation was lost");
+            let at = format!("  - id: k{number}\n");
+            let text = text.replace(&at, &format!("{at}    enabled: false\n"));
+            let beside = dir.path().join("beside");
+            fs::write(&beside, text).unwrap();
+            fs::rename(&beside, &path).unwrap();
+        }
+    });
 }

@@ -1,0 +1,207 @@
+//! Rewriting files that others write too, and whose the result is.
+
+use std::fs;
+use std::os::unix::fs::{OpenOptionsExt as _, symlink};
+
+use super::*;
+
+fn home() -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.yaml");
+    (directory, path)
+}
+
+fn rewrite(path: &Path, change: impl Fn(&str) -> String) {
+    loop {
+        let place = Place::lock(path).unwrap();
+        let original = place.read().unwrap();
+        let new = change(original.text().unwrap().unwrap_or_default());
+        if place.replace(&original, new.as_bytes(), None).unwrap() == Replaced::Done {
+            return;
+        }
+    }
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().mode() & 0o7777
+}
+
+/// Somebody who writes a file, given its path and one beside it.
+type Writer = fn(&Path, &Path);
+
+#[test]
+fn what_changed_since_it_was_read_is_left_as_it_is() {
+    let written: [(&str, Option<&str>, Writer); 6] = [
+        ("renamed over", Some("old"), |path, beside| {
+            fs::write(beside, "theirs").unwrap();
+            fs::rename(beside, path).unwrap();
+        }),
+        ("written in place", Some("old"), |path, _| {
+            fs::write(path, "theirs").unwrap();
+        }),
+        (
+            "the same content in another file",
+            Some("old"),
+            |path, beside| {
+                fs::write(beside, "old").unwrap();
+                fs::rename(beside, path).unwrap();
+            },
+        ),
+        ("removed", Some("old"), |path, _| {
+            fs::remove_file(path).unwrap();
+        }),
+        ("made", None, |path, _| fs::write(path, "theirs").unwrap()),
+        ("made as a link", None, |path, _| {
+            symlink("nowhere", path).unwrap();
+        }),
+    ];
+    for (name, before, writer) in written {
+        let (directory, path) = home();
+        if let Some(before) = before {
+            fs::write(&path, before).unwrap();
+        }
+        let place = Place::lock(&path).unwrap();
+        let original = place.read().unwrap();
+        writer(&path, &directory.path().join("beside"));
+        let theirs = fs::read_to_string(&path).ok();
+        let draft = place.draft(
+            b"ours",
+            Owner::of_file(directory.path()).unwrap_or(Owner {
+                uid: rustix::process::geteuid().as_raw(),
+                gid: rustix::process::getegid().as_raw(),
+                mode: 0o600,
+            }),
+        );
+        let draft = draft.unwrap();
+        // Past the look that would have noticed it: at the rename itself.
+        let replaced = match &original.content {
+            Some(before) => place.exchange(&draft, before).unwrap(),
+            None => place.create(&draft).unwrap(),
+        };
+        assert_eq!(replaced, Replaced::Changed, "{name}");
+        drop(draft);
+        assert_eq!(fs::read_to_string(&path).ok(), theirs, "{name}");
+        assert!(names(directory.path()).len() <= 1, "{name}: left over");
+        if name != "made as a link" {
+            let replaced = place.replace(&original, b"ours", None).unwrap();
+            assert_eq!(replaced, Replaced::Changed, "{name}, before the rename");
+        }
+    }
+}
+
+#[test]
+fn no_write_is_lost_beside_an_editor_that_renames() {
+    let (directory, path) = home();
+    fs::write(&path, "").unwrap();
+    let beside = directory.path().join("beside");
+    std::thread::scope(|scope| {
+        for writer in 0..2 {
+            let path = &path;
+            scope.spawn(move || {
+                for number in 0..10 {
+                    rewrite(path, |old| format!("{old}ours {writer} {number}\n"));
+                }
+            });
+        }
+        // It reads and renames as fast as it can. What it loses of ours between the two is its own doing, and its last line must not
+        // be lost by us, but for the moment in which its file has been exchanged and is put back.
+        for number in 0..200 {
+            let seen = format!("theirs {number}\n");
+            let old = (0..1000).find_map(|_| {
+                let old = fs::read_to_string(&path).unwrap();
+                (number == 0 || old.contains(&seen)).then_some(old)
+            });
+            let old = old.expect("theirs was lost");
+            let ours = old.lines().filter(|line| line.starts_with("ours"));
+            let ours: Vec<&str> = ours.collect();
+            let next = format!("theirs {}\n{}\n", number + 1, ours.join("\n"));
+            fs::write(&beside, next).unwrap();
+            fs::rename(&beside, &path).unwrap();
+        }
+    });
+    assert!(fs::read_to_string(&path).unwrap().contains("theirs"));
+    assert_eq!(names(directory.path()), ["keys.yaml"]);
+}
+
+#[test]
+fn a_file_keeps_its_mode_and_its_links_and_what_is_left_over_is_cleared() {
+    let (directory, path) = home();
+    fs::create_dir(directory.path().join("real")).unwrap();
+    let real = directory.path().join("real/keys.yaml");
+    symlink("between.yaml", &path).unwrap();
+    symlink("real/keys.yaml", directory.path().join("between.yaml")).unwrap();
+    // The links lead to nothing yet.
+    rewrite(&path, |_| "made".to_owned());
+    assert_eq!(fs::read_to_string(&real).unwrap(), "made");
+    assert_eq!(mode(&real), 0o600);
+    fs::set_permissions(&real, Permissions::from_mode(0o4640)).unwrap();
+    // Somebody left a link where the new file is written first.
+    let victim = directory.path().join("victim");
+    fs::write(&victim, "not ours").unwrap();
+    symlink(
+        &victim,
+        directory.path().join("real/.keys.yaml.keyward.tmp"),
+    )
+    .unwrap();
+    rewrite(&path, |old| format!("{old} and changed"));
+    assert_eq!(fs::read_to_string(&real).unwrap(), "made and changed");
+    assert_eq!(
+        mode(&real),
+        0o640,
+        "and nothing that is not for files of data"
+    );
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "not ours");
+    assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
+    assert_eq!(names(&directory.path().join("real")), ["keys.yaml"]);
+}
+
+#[test]
+fn what_is_no_file_is_not_rewritten() {
+    let (directory, path) = home();
+    fs::create_dir(&path).unwrap();
+    assert!(Place::lock(&path).unwrap().read().is_err());
+    assert!(Place::lock(directory.path().join("no/such").as_path()).is_err());
+}
+
+#[test]
+fn a_new_file_is_like_another_or_like_its_directory_and_a_given_away_one_stays_so() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let (directory, path) = home();
+    let of = |path: &Path| {
+        let data = fs::metadata(path).unwrap();
+        (data.uid(), data.gid(), data.mode() & 0o7777)
+    };
+    std::os::unix::fs::chown(directory.path(), Some(0), Some(4321)).unwrap();
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o750)).unwrap();
+    rewrite(&path, |_| "new".to_owned());
+    assert_eq!(of(&path), (0, 4321, 0o640), "its group may read there");
+
+    let sibling = directory.path().join("sibling.yaml");
+    let mut options = fs::OpenOptions::new();
+    options
+        .write(true)
+        .create(true)
+        .mode(0o600)
+        .open(&sibling)
+        .unwrap();
+    std::os::unix::fs::chown(&sibling, Some(1234), Some(4321)).unwrap();
+    fs::remove_file(&path).unwrap();
+    let place = Place::lock(&path).unwrap();
+    let original = place.read().unwrap();
+    place
+        .replace(&original, b"new", Owner::of_file(&sibling))
+        .unwrap();
+    drop(place);
+    assert_eq!(of(&path), (1234, 4321, 0o600));
+    rewrite(&path, |old| format!("{old}er"));
+    assert_eq!(of(&path), (1234, 4321, 0o600));
+}
