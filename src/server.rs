@@ -12,8 +12,8 @@ mod connections;
 mod drain;
 mod error;
 mod files;
-mod followed;
 mod grpc;
+mod key_files;
 mod orders;
 mod phase;
 mod record;
@@ -42,6 +42,7 @@ pub use self::source::{Remote, SourceFilesError};
 pub use self::tls::TlsError;
 
 use self::build::{Bound, Launch};
+use self::files::ConfigFile;
 use self::orders::Orders;
 use self::tls::Tls;
 use crate::authz::clock::{Clock, SystemClock};
@@ -78,9 +79,8 @@ pub fn check_certificates(config: &Config) -> Result<(), TlsError> {
 /// When the configuration or the keys cannot be used, an address cannot be listened on, or a part of the server fails.
 pub fn run(config_file: &Path, env: Environment, format: &mut LogFormat) -> Result<(), ServeError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let taken = files::read_config(config_file, env);
-    let (config, config_file) = followed::split(config_file, taken);
-    let config = config?;
+    let mut config_file = ConfigFile::new(config_file, env);
+    let config = config_file.read(&*clock).0?;
     *format = config.log.format;
 
     let console = Console {
@@ -106,7 +106,6 @@ pub fn run(config_file: &Path, env: Environment, format: &mut LogFormat) -> Resu
         Bound::new(Launch {
             config,
             config_file,
-            env,
             log: log.clone(),
             clock,
         })

@@ -101,6 +101,7 @@ impl KeyMap {
             hasher,
         })
     }
+
     /// The key that has a secret with that digest.
     pub fn get(&self, digest: &KeyDigest) -> Option<&Arc<KeyRecord>> {
         let hash = self.hasher.hash_one(digest);
@@ -108,6 +109,11 @@ impl KeyMap {
             .by_digest
             .find(hash, |number| holds(&self.records, *number, digest));
         self.records.get(usize::try_from(*found?).ok()?)
+    }
+
+    /// Every key, by its number.
+    pub fn records(&self) -> &[Arc<KeyRecord>] {
+        &self.records
     }
 
     /// Every key, in the order of the file.

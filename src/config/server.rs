@@ -69,6 +69,14 @@ pub struct TlsFiles {
     pub client_ca: Option<NamedFile>,
 }
 
+impl TlsFiles {
+    /// All the files.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        let pair = [&self.cert, &self.key].into_iter();
+        pair.chain(&self.client_ca).map(AsRef::as_ref)
+    }
+}
+
 impl std::fmt::Display for ListenAddress {
     /// As the configuration writes it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -1,14 +1,14 @@
 //! The file source: reads a keys file, or every one in a directory, into a `KeyMap`.
 //!
-//! All files are read and checked before anything is said, so that everything wrong with them comes at once, and either all
-//! of it is taken or nothing. Reading ([`read`]) and checking ([`Texts::keys`]) are two steps, so that a watcher can tell a changed
-//! file from a touched one. Neither blocks less than it takes: call them off the threads that serve.
+//! At start all files are read and checked before anything is said, so that everything wrong with them comes at once, and either all
+//! of it is taken or nothing. After that each file stands for itself ([`LoadedKeys`]). Reading ([`read`]) and checking are two steps,
+//! so that a follower can tell a changed file from a touched one. Both block: call them off the threads that serve.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::source::{KeySource, LookupFuture, SourceAnswer};
-use super::stillness::Sighting;
+use super::stillness::FollowedFile;
 use crate::authz::digest::KeyDigest;
 use crate::authz::key::KeyRecord;
 use crate::authz::key_map::{KeyMap, Repeated};
@@ -17,14 +17,15 @@ use crate::yaml::{self, Problems, ReadError};
 
 pub(super) mod chunks;
 mod listing;
+mod loaded;
 mod parse;
 mod repeated;
 
 #[cfg(test)]
 mod tests;
 
-pub use listing::files_in;
-pub(super) use listing::list;
+pub use listing::{files_in, list};
+pub use loaded::{Change, Judged, LoadedKeys};
 
 /// Keys could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -43,14 +44,13 @@ pub enum LoadError {
 /// The texts of all files, read and not looked at yet.
 pub struct Texts {
     files: Vec<Text>,
-    sighting: Sighting,
-    hash: blake3::Hash,
 }
 
 /// A file's text. Not for printing: it may hold what was never meant to be there.
 struct Text {
     path: PathBuf,
-    text: String,
+    content: String,
+    followed: FollowedFile,
 }
 
 /// Loads the keys of a file or directory under that policy.
@@ -58,7 +58,7 @@ struct Text {
 /// # Errors
 /// Everything that is wrong in any of the files; no file is an error too.
 pub fn load(path: &Path, policy: &Policy) -> Result<KeyMap, LoadError> {
-    Ok(read(path)?.keys(Some(policy))?)
+    Ok(read(path)?.checked(Some(policy))?.0)
 }
 
 /// Reads the file, or every keys file in the directory.
@@ -66,42 +66,36 @@ pub fn load(path: &Path, policy: &Policy) -> Result<KeyMap, LoadError> {
 /// # Errors
 /// When one cannot be read or is no text, or when they change meanwhile.
 pub fn read(path: &Path) -> Result<Texts, LoadError> {
-    let sighting = Sighting::of(path);
     let mut files = Vec::new();
-    let mut hasher = blake3::Hasher::new();
     let mut problems: Option<Problems> = None;
     for file in files_in(path)? {
+        let followed = FollowedFile::new(&file);
         match read_text(&file) {
-            Ok(text) => {
-                // Names and lengths keep one split of the bytes into files apart from another.
-                hasher
-                    .update(file.as_os_str().as_encoded_bytes())
-                    .update(&[0]);
-                hasher
-                    .update(&text.len().to_le_bytes())
-                    .update(text.as_bytes());
-                files.push(Text { path: file, text });
-            }
+            Ok(content) => files.push(Text {
+                path: file,
+                content,
+                followed,
+            }),
             Err(found) => add(&mut problems, found),
         }
     }
-    // A change that this misses, of equal size within one tick of the clock, is seen by the watcher's second look.
-    if Sighting::of(path) != sighting {
+    if let Some(problems) = problems {
+        return Err(problems.into());
+    }
+    // A change that this misses, of equal size within one tick of the clock, is seen by the follower's second look.
+    if !files.iter().all(|file| file.followed.was_read_whole()) {
         return Err(LoadError::Changing {
             file: path.display().to_string(),
         });
     }
-    match problems {
-        Some(problems) => Err(problems.into()),
-        None => Ok(Texts {
-            files,
-            sighting,
-            hash: hasher.finalize(),
-        }),
-    }
+    Ok(Texts { files })
 }
 
-pub(super) fn read_text(path: &Path) -> Result<String, Problems> {
+/// A file's text.
+///
+/// # Errors
+/// When it cannot be read or is no text.
+pub fn read_text(path: &Path) -> Result<String, Problems> {
     yaml::read(path).map_err(|error| match error {
         ReadError::Io { source, .. } => {
             Problems::one(path, None, format!("cannot be read: {source}"), None)
@@ -129,28 +123,31 @@ fn add(problems: &mut Option<Problems>, more: Problems) {
 }
 
 impl Texts {
-    /// What the files were like while they were read.
-    pub fn sighting(&self) -> &Sighting {
-        &self.sighting
+    /// The files as they were read, each with the hash of its content.
+    pub fn followed(&self) -> impl Iterator<Item = (FollowedFile, blake3::Hash)> {
+        let files = self.files.iter();
+        files.map(|file| (file.followed.clone(), blake3::hash(file.content.as_bytes())))
     }
 
-    /// The hash of everything that was read: equal for equal content under equal names.
-    pub fn hash(&self) -> blake3::Hash {
-        self.hash
-    }
-
-    /// The keys in the files; without a policy what only it can tell is not checked.
+    /// The keys in the files, by file.
     ///
     /// # Errors
     /// All that is wrong in any of the files.
-    pub fn keys(self, policy: Option<&Policy>) -> Result<KeyMap, Problems> {
+    pub fn keys(self, policy: &Policy) -> Result<LoadedKeys, Problems> {
+        let (map, starts) = self.checked(Some(policy))?;
+        let paths = self.files.into_iter().map(|file| file.path);
+        Ok(LoadedKeys::new(map, paths.zip(starts)))
+    }
+
+    /// The keys in the files, and the number of each file's first; without a policy what only it can tell is not checked.
+    fn checked(&self, policy: Option<&Policy>) -> Result<(KeyMap, Vec<usize>), Problems> {
         let mut records = Vec::new();
         let mut problems = None;
         let mut starts = Vec::with_capacity(self.files.len());
-        for Text { path, text } in &self.files {
+        for Text { path, content, .. } in &self.files {
             starts.push(records.len());
             if let Err(found) =
-                parse::read_records(path, text, policy, parse::CHUNK_BYTES, &mut records)
+                parse::read_records(path, content, policy, parse::CHUNK_BYTES, &mut records)
             {
                 add(&mut problems, found);
             }
@@ -163,16 +160,19 @@ impl Texts {
             return Err(problems);
         }
         records.shrink_to_fit();
-        KeyMap::new(records).map_err(|repeated| self.problems(&repeated, &starts))
+        match KeyMap::new(records) {
+            Ok(map) => Ok((map, starts)),
+            Err(repeated) => Err(self.problems(&repeated, &starts)),
+        }
     }
 
     /// What is there more than once among files of which something else is wrong.
     fn repeated(&self) -> Option<Problems> {
         let mut names = Vec::new();
         let mut starts = Vec::with_capacity(self.files.len());
-        for Text { path, text } in &self.files {
+        for Text { path, content, .. } in &self.files {
             starts.push(names.len());
-            names.extend(parse::read_names(path, text, parse::CHUNK_BYTES));
+            names.extend(parse::read_names(path, content, parse::CHUNK_BYTES));
         }
         let repeated = repeated::among(&names);
         (!repeated.is_empty()).then(|| self.problems(&repeated, &starts))
@@ -182,7 +182,7 @@ impl Texts {
     fn problems(&self, repeated: &[Repeated], starts: &[usize]) -> Problems {
         let files = self.files.iter().zip(starts);
         let files: Vec<_> = files
-            .map(|(file, start)| (&*file.path, &*file.text, *start))
+            .map(|(file, start)| (&*file.path, Some(&*file.content), *start))
             .collect();
         repeated::problems(repeated, &files)
     }

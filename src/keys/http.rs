@@ -76,10 +76,12 @@ impl HttpSource {
             .bearer_token_file
             .iter()
             .map(NamedFile::as_path_buf);
-        let token_file = Followed::new(token_file);
-        let tls_files = Followed::new(settings.tls.paths());
-        let token = token::read(&settings)?;
-        let clients = Clients::new(&settings)?;
+        let mut token_file = Followed::polled(token_file);
+        let mut tls_files = Followed::polled(settings.tls.paths());
+        let (token, token_mark) = token::read(&settings)?;
+        let (clients, tls_mark) = Clients::new(&settings)?;
+        token_file.was_read(Some(token_mark), clock.monotonic());
+        tls_files.was_read(Some(tls_mark), clock.monotonic());
         Ok(Self {
             settings: Arc::new(settings),
             clock,

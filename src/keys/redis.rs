@@ -15,7 +15,7 @@ use super::record;
 use super::source::{
     FollowFuture, InvalidRecord, KeySource, LookupFuture, SourceAnswer, SourceError, probe_digest,
 };
-use super::stillness::{Followed, STILL_FOR};
+use super::stillness::{Followed, News, STILL_FOR};
 use crate::authz::clock::Clock;
 use crate::authz::digest::KeyDigest;
 use crate::authz::key::KeyId;
@@ -66,7 +66,7 @@ impl RedisSource {
     /// When a file that the settings name cannot be used.
     pub fn new(settings: RedisSettings, clock: Arc<dyn Clock>) -> Result<Self, RedisSourceError> {
         // Looked at before they are read, so that a change while they are is seen later.
-        let followed = Followed::new(files::paths(&settings));
+        let followed = Followed::polled(files::paths(&settings));
         let files = Files::prove(&settings)?;
         let (layout, timeout) = (Layout::new(&settings.prefix), settings.timeout);
         let dialer = Arc::new(Dialer::new(settings, files));
@@ -175,18 +175,24 @@ impl RedisSource {
     async fn follow_files(&self) {
         let mut files = self.files.clone();
         loop {
-            files.due(STILL_FOR).await;
-            let material = match self.dialer.files().load().await {
+            files.due(STILL_FOR, &*self.clock).await;
+            let loaded = self.dialer.files().load().await;
+            let now = self.clock.monotonic();
+            let mark = loaded.as_ref().ok().map(|material| material.mark);
+            // What the server makes of it is no reason to read it again, nor to offer a wrong password every second.
+            if files.was_read(mark, now) == News::Changing {
+                continue;
+            }
+            let material = match loaded {
                 Ok(material) => material,
                 Err(why) => {
-                    if files.are_refused(&why) {
+                    if files.is_untold(&why, now) {
                         refused(&why);
                     }
                     continue;
                 }
             };
-            // What the server makes of it is no reason to read it again, nor to offer a wrong password every second.
-            files.are_used();
+            files.is_well();
             match self.use_material(&material).await {
                 Ok(true) => tracing::info!(
                     source = "redis",

@@ -17,6 +17,7 @@ use super::named_file::NamedFile;
 
 mod error;
 pub(super) mod system;
+pub mod validity;
 
 #[cfg(test)]
 pub(super) mod tests;
@@ -54,6 +55,8 @@ pub(super) struct ClientTls {
     pub(super) ca: Option<Vec<u8>>,
     /// Our certificate chain and its private key, as PEM.
     pub(super) identity: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
+    /// Differs where any content of the files does.
+    pub(super) mark: blake3::Hash,
 }
 
 impl ClientTlsFiles {
@@ -104,6 +107,7 @@ impl ClientTlsFiles {
         let Some(ClientIdentityFiles { cert, key }) = &self.identity else {
             return Ok(ClientTls {
                 config: builder.with_no_client_auth(),
+                mark: mark([ca.as_deref(), None, None]),
                 ca,
                 identity: None,
             });
@@ -120,10 +124,20 @@ impl ClientTlsFiles {
                 key: key.clone(),
                 cause: Box::new(cause),
             })?,
+            mark: mark([ca.as_deref(), Some(&cert_pem), Some(&key_pem)]),
             ca,
             identity: Some((cert_pem, key_pem)),
         })
     }
+}
+
+/// A hash of contents that differs where any of them does.
+pub fn mark<const N: usize>(contents: [Option<&[u8]>; N]) -> blake3::Hash {
+    let mut mark = blake3::Hasher::new();
+    for content in contents {
+        mark.update(blake3::hash(content.unwrap_or_default()).as_bytes());
+    }
+    mark.finalize()
 }
 
 /// A file, and who names it.

@@ -19,8 +19,8 @@ mod key_series;
 mod process;
 
 pub use self::handles::{
-    CacheMetrics, ConnectionMetrics, InvalidationMetrics, ReloadMetrics, SourceMetrics,
-    SourceResult, What,
+    CacheMetrics, CertificateMetrics, ConnectionMetrics, InvalidationMetrics, ReloadMetrics,
+    SourceMetrics, SourceResult, What,
 };
 pub use self::key_series::KeySeries;
 use self::key_series::KeyTable;
@@ -54,8 +54,10 @@ pub struct Metrics {
     connections: handles::ConnectionVectors,
     /// Of the cache in front of the source.
     pub cache: CacheMetrics,
-    /// Of loading configuration and keys anew.
+    /// Of loading configuration, keys and certificates anew.
     pub reloads: ReloadMetrics,
+    /// Of certificates.
+    pub certificates: CertificateMetrics,
     /// Of keys that were forgotten because they changed.
     pub invalidations: InvalidationMetrics,
 }
@@ -112,6 +114,7 @@ impl Metrics {
             connections: handles::ConnectionVectors::new(&register)?,
             cache: CacheMetrics::new(&register)?,
             reloads: ReloadMetrics::new(&register)?,
+            certificates: CertificateMetrics::new(&register)?,
             invalidations: InvalidationMetrics::new(&register)?,
             registry,
         })

@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -18,6 +18,7 @@ use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use jiff::Timestamp;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -60,6 +61,8 @@ pub(crate) struct Admin {
     pub(crate) source: &'static str,
     /// The state of a file.
     pub(crate) file: ArcSwap<FileState>,
+    /// The state of the certificates; `None` without TLS.
+    pub(crate) certificates: ArcSwapOption<CertificateState>,
     /// Tells the state of a remote source; `None` where keys are in a file, and before there is one.
     pub(crate) remote: Box<dyn Fn() -> Option<SourceHealth> + Send + Sync>,
 }
@@ -70,6 +73,15 @@ pub(crate) struct FileState {
     /// How many keys are loaded.
     pub(crate) keys: usize,
     /// What the last reload failed for; `None` if it did not.
+    pub(crate) failure: Option<String>,
+}
+
+/// What is known of the certificates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CertificateState {
+    /// When the first of the chain in use expires, where that can be told.
+    pub(crate) expires_at: Option<Timestamp>,
+    /// What keeps the files as they are now from being used; `None` if they are.
     pub(crate) failure: Option<String>,
 }
 
@@ -175,11 +187,18 @@ impl Admin {
             // It is not there yet.
             None => json!({"kind": self.source}),
         };
-        let body = json!({
+        let mut body = json!({
             "status": if unready.is_some() { "unavailable" } else { "ready" },
             "reason": unready,
             "source": source,
         });
+        if let (Some(state), Some(members)) = (&*self.certificates.load(), body.as_object_mut()) {
+            let state = json!({
+                "expires_at": state.expires_at.map(|at| at.to_string()),
+                "failure": state.failure,
+            });
+            members.insert("certificates".to_owned(), state);
+        }
         let status = if unready.is_some() {
             StatusCode::SERVICE_UNAVAILABLE
         } else {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tonic::service::Routes;
@@ -16,9 +16,9 @@ use super::admin::{self, Admin, FileState};
 use super::connections::Connections;
 use super::drain::{self, Patience};
 use super::error::ServeError;
-use super::files::{self, Environment, Taken};
-use super::followed::{Followed, split};
+use super::files::ConfigFile;
 use super::grpc::GrpcServer;
+use super::key_files::KeyFiles;
 use super::orders::{Order, Orders};
 use super::phase::{Lifecycle, Phase, PhaseWatch};
 use super::record::{PreparedKey, observe_with};
@@ -31,12 +31,12 @@ use super::tasks::{ADMIN, GRPC, LOG, RELOAD, SOURCE, Tasks};
 use super::tls::Tls;
 use crate::authorizer::Authorizer;
 use crate::authz::clock::Clock;
-use crate::authz::key_map::KeyMap;
 use crate::authz::snapshot::{Generation, Mode, Snapshot};
 use crate::config::{Config, ListenAddress};
 use crate::envoy::proto::FILE_DESCRIPTOR_SET;
 use crate::envoy::service::AuthorizationService;
 use crate::keys::cache::{KeyCache, Prepare};
+use crate::keys::stillness::Followed;
 use crate::observe::Observer;
 use crate::observe::log::Log;
 use crate::observe::metrics::{Metrics, What};
@@ -46,9 +46,7 @@ pub(crate) struct Launch {
     /// The configuration.
     pub(crate) config: Config,
     /// Its file.
-    pub(crate) config_file: Followed,
-    /// The environment that it may refer to.
-    pub(crate) env: Environment,
+    pub(crate) config_file: ConfigFile,
     /// The log.
     pub(crate) log: Log,
     /// The time; its monotonic side begins with the process.
@@ -61,7 +59,8 @@ const FIRST: Generation = Generation(1);
 /// A server whose listeners are bound and that has nothing to say yet.
 pub(crate) struct Bound {
     launch: Launch,
-    tls: Option<Arc<Tls>>,
+    /// The certificates, and their files as they were looked at before.
+    tls: Option<(Arc<Tls>, Followed)>,
     remote: Option<Remote>,
     grpc: Listener,
     admin: Listener,
@@ -74,14 +73,13 @@ impl Bound {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "keyward");
         tracing::info!(file = %launch.config_file.path().display(), "configuration");
         tell_warnings(config);
-        let tls = config
-            .server
-            .grpc
-            .tls
-            .clone()
-            .map(Tls::load)
-            .transpose()?
-            .map(Arc::new);
+        let tls = match &config.server.grpc.tls {
+            None => None,
+            Some(files) => {
+                let followed = Followed::new(files.paths());
+                Some((Arc::new(Tls::load(files.clone())?), followed))
+            }
+        };
         let remote = Remote::of(config, &launch.clock)?;
         let grpc = Listener::bind(&config.server.grpc.address).await?;
         let admin = Listener::bind(&ListenAddress::Tcp(config.server.admin)).await?;
@@ -109,7 +107,6 @@ impl Bound {
                 Launch {
                     config,
                     config_file,
-                    env,
                     log,
                     clock,
                 },
@@ -143,19 +140,20 @@ impl Bound {
             Arc::clone(&teller).run(admin, connections, lifecycle.watch()),
         );
 
-        let (keys, key_file) = match config.source.path() {
-            Some(path) => match load_keys(path, &config, &mut tasks, &mut orders).await? {
-                Some((keys, key_file)) => (Some(keys), Some(key_file)),
+        let key_files = match config.source.path() {
+            Some(path) => match load_keys(path, &config, &clock, &mut tasks, &mut orders).await? {
+                Some(key_files) => Some(key_files),
                 None => return Ok(()),
             },
-            None => (None, None),
+            None => None,
         };
+        let keys = key_files.as_ref().map(|files| Arc::clone(files.keys()));
         metrics.reloads.loaded(What::Config, clock.now());
         metrics.reloads.loaded(What::Keys, clock.now());
         tracing::info!(
             source = config.source.kind(),
             place = config.source_place(),
-            keys = keys.as_ref().map(KeyMap::len),
+            keys = keys.as_ref().map(|keys| keys.len()),
             "keys"
         );
         if let Some(keys) = &keys {
@@ -171,7 +169,7 @@ impl Bound {
         let snapshot = Snapshot {
             generation: FIRST,
             policy: Arc::clone(&config.policy),
-            keys: keys.map(Arc::new),
+            keys,
         };
         let authorizer = Arc::new(Authorizer::new(
             Arc::new(snapshot),
@@ -193,7 +191,7 @@ impl Bound {
             Arc::clone(&clock),
             config.server.grpc.max_message,
         );
-        let rotation = tls.clone().map(Rotation::new);
+        let (tls, rotation) = rotating(tls, &observer.metrics, &teller, &*clock);
         let others = reflection()?.add_service(health);
         let server = GrpcServer::new(tls, checks, others, Arc::clone(&clock), connections);
         let open = server.open();
@@ -213,13 +211,13 @@ impl Bound {
         let start = Start {
             config,
             config_file,
-            key_file,
+            key_files,
             rotation,
             generation: FIRST,
         };
         let (phase, runtime, since) = (lifecycle.watch(), Handle::current(), Arc::clone(&clock));
         tasks.spawn_blocking(RELOAD, move || {
-            Reloader::new(in_force, start, env, clock).run(reload_orders, phase, &runtime);
+            Reloader::new(in_force, start, clock).run(reload_orders, phase, &runtime);
         });
 
         lifecycle.enter(Phase::Ready).await;
@@ -250,6 +248,21 @@ async fn tell_of_floods(log: Log, mut phase: PhaseWatch) {
     }
 }
 
+/// What makes handshakes, and what follows its files.
+fn rotating(
+    tls: Option<(Arc<Tls>, Followed)>,
+    metrics: &Arc<Metrics>,
+    admin: &Arc<Admin>,
+    clock: &dyn Clock,
+) -> (Option<Arc<Tls>>, Option<Rotation>) {
+    let Some((tls, followed)) = tls else {
+        return (None, None);
+    };
+    let (metrics, admin) = (Arc::clone(metrics), Arc::clone(admin));
+    let rotation = Rotation::new(Arc::clone(&tls), followed, metrics, admin, clock);
+    (Some(tls), Some(rotation))
+}
+
 /// The admin listener's side of a server that is loading. Its metrics measure the cache of what is `measured`, once that
 /// is there.
 pub(super) fn teller(
@@ -278,6 +291,7 @@ pub(super) fn teller(
         config: ArcSwap::from_pointee(shown(config)),
         source: config.source.kind(),
         file: ArcSwap::default(),
+        certificates: ArcSwapOption::empty(),
         remote: Box::new(move || of_source.get()?.cache().source_health()),
     }
 }
@@ -286,26 +300,25 @@ pub(super) fn teller(
 async fn load_keys(
     path: &Path,
     config: &Config,
+    clock: &Arc<dyn Clock>,
     tasks: &mut Tasks,
     orders: &mut Orders,
-) -> Result<Option<(KeyMap, Followed)>, ServeError> {
+) -> Result<Option<KeyFiles>, ServeError> {
     let (path, policy) = (path.to_owned(), Arc::clone(&config.policy));
-    let loading = tokio::task::spawn_blocking(move || {
-        let taken: Taken<_> = files::read_keys(&path, &policy);
-        split(&path, taken)
-    });
+    let now = clock.monotonic();
+    let loading = tokio::task::spawn_blocking(move || KeyFiles::load(&path, &policy, now));
     let loaded = tokio::select! {
         loaded = loading => loaded,
         ended = tasks.next_end() => return drain::failed(ended).map(|()| None),
         () = orders.stop() => return Ok(None),
     };
-    let Ok((keys, key_file)) = loaded else {
+    let Ok(key_files) = loaded else {
         return Err(ServeError::TaskEnded {
             task: "load",
             panicked: true,
         });
     };
-    Ok(Some((keys?, key_file)))
+    Ok(Some(key_files?))
 }
 
 /// The cache in front of the keys.

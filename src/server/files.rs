@@ -1,83 +1,59 @@
-//! Reading what a server is made of: the configuration and the keys, each whole or not at all.
+//! The configuration's file: read whole or not at all, and followed.
 //!
-//! Plain functions that block, for threads that do not serve. Each tells, beside what it read, what the files looked
-//! like and a hash of their content, so that whoever watches them knows what has been dealt with.
+//! Plain functions that block, for threads that do not serve. A configuration that cannot be used is due again, for what is wrong may
+//! be a file that it names.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::authz::key_map::KeyMap;
-use crate::authz::snapshot::Policy;
+use crate::authz::clock::Clock;
 use crate::config::{Config, ConfigError};
-use crate::keys::file::{self, LoadError};
-use crate::keys::stillness::Sighting;
+use crate::keys::stillness::{Followed, Look, News};
 use crate::yaml;
 
 /// Gives the value of an environment variable.
 pub type Environment = fn(&str) -> Option<String>;
 
-/// A file or directory, read.
+/// The configuration's file, followed.
 #[derive(Debug)]
-pub(crate) struct Taken<T> {
-    /// What came of it.
-    pub(crate) outcome: T,
-    /// What was seen of it meanwhile.
-    pub(crate) facts: Facts,
+pub(crate) struct ConfigFile {
+    path: PathBuf,
+    env: Environment,
+    pub(super) followed: Followed,
 }
 
-/// What is seen of a file or directory while it is read.
-#[derive(Debug, Clone)]
-pub(crate) struct Facts {
-    /// What it looked like before it was read.
-    pub(crate) sighting: Sighting,
-    /// The hash of its content; `None` where it could not be read.
-    pub(crate) hash: Option<blake3::Hash>,
-    /// Whether it was changed meanwhile, so that nothing can be said of it.
-    pub(crate) changing: bool,
-}
-
-/// Reads the configuration.
-pub(crate) fn read_config(path: &Path, env: Environment) -> Taken<Result<Config, ConfigError>> {
-    let sighting = Sighting::of(path);
-    let (hash, outcome) = match yaml::read(path) {
-        Ok(text) => {
-            let hash = blake3::hash(text.as_bytes());
-            (
-                Some(hash),
-                Config::parse(path, &text, &env).map_err(ConfigError::from),
-            )
+impl ConfigFile {
+    /// Follows the file in which the configuration is. Blocks.
+    pub(crate) fn new(path: &Path, env: Environment) -> Self {
+        Self {
+            path: path.to_owned(),
+            env,
+            followed: Followed::new([path].into_iter()),
         }
-        Err(error) => (None, Err(ConfigError::of_read(path, error))),
-    };
-    let changing = Sighting::of(path) != sighting;
-    Taken {
-        outcome,
-        facts: Facts {
-            sighting,
-            hash,
-            changing,
-        },
     }
-}
 
-/// Reads the keys under a policy.
-pub(crate) fn read_keys(path: &Path, policy: &Policy) -> Taken<Result<KeyMap, LoadError>> {
-    let before = Sighting::of(path);
-    match file::read(path) {
-        Ok(texts) => Taken {
-            facts: Facts {
-                sighting: texts.sighting().clone(),
-                hash: Some(texts.hash()),
-                changing: false,
-            },
-            outcome: texts.keys(Some(policy)).map_err(LoadError::from),
-        },
-        Err(error) => Taken {
-            facts: Facts {
-                sighting: before,
-                hash: None,
-                changing: matches!(error, LoadError::Changing { .. }),
-            },
-            outcome: Err(error),
-        },
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What to do now. Blocks.
+    pub(super) fn look(&mut self, clock: &dyn Clock) -> Look {
+        self.followed.look(clock.monotonic())
+    }
+
+    /// Reads it, as the last look saw it. What cannot be used is due again, for it may be a file that it names that cannot be read.
+    /// Blocks.
+    pub(crate) fn read(&mut self, clock: &dyn Clock) -> (Result<Config, ConfigError>, News) {
+        let (hash, outcome) = match yaml::read(&self.path) {
+            Ok(text) => {
+                let outcome = Config::parse(&self.path, &text, &self.env);
+                let hash = blake3::hash(text.as_bytes());
+                (Some(hash), outcome.map_err(ConfigError::from))
+            }
+            Err(error) => (None, Err(ConfigError::of_read(&self.path, error))),
+        };
+        let mark = hash.filter(|_| outcome.is_ok());
+        let news = self.followed.was_read(mark, clock.monotonic());
+        (outcome, news)
     }
 }

@@ -1,8 +1,8 @@
 //! Reading configuration, keys and certificates again while the server runs.
 //!
 //! All of it happens on one thread that serves nobody: look, read, judge, and swap one pointer. Whatever cannot be used
-//! changes nothing, is told once and counted each time. Configuration and keys are taken in one snapshot: keys by the
-//! configuration in force, and a new configuration only if the keys fit it.
+//! changes nothing, is told once, and is tried again. Configuration and keys are taken in one snapshot: keys by the
+//! configuration in force, and a new configuration only if the keys fit it. Neither waits for the other to be written.
 
 mod in_force;
 mod refusal;
@@ -16,17 +16,15 @@ use tokio::sync::mpsc;
 pub(crate) use self::in_force::{InForce, tell_warnings};
 use self::refusal::Refusal;
 use super::admin::FileState;
-use super::files::{self, Environment, Taken};
-use super::followed::{Followed, Look, News};
+use super::files::ConfigFile;
+use super::key_files::{Judgement, KeyFiles};
 use super::phase::{Phase, PhaseWatch};
 use super::rotation::Rotation;
 use super::watch::{Happened, Watch};
 use crate::authz::clock::Clock;
-use crate::authz::key_map::KeyMap;
 use crate::authz::snapshot::Generation;
 use crate::config::Config;
-use crate::keys::file::LoadError;
-use crate::keys::stillness::{Advice, STILL_FOR};
+use crate::keys::stillness::{Advice, News, STILL_FOR};
 use crate::observe::metrics::What;
 
 /// How often everything is looked at where no event tells: subPath mounts and network file systems never do.
@@ -34,26 +32,25 @@ const POLL: Duration = Duration::from_secs(5);
 /// From an event to the look: so many looks a second at most.
 const BREATH: Duration = Duration::from_millis(5);
 /// When to look again at what changed while it was read.
-const RETRY: Duration = Duration::from_millis(100);
+pub(super) const RETRY: Duration = Duration::from_millis(100);
 
 /// Follows the files that the server was built from.
 pub(crate) struct Reloader {
     in_force: InForce,
     clock: Arc<dyn Clock>,
-    env: Environment,
     config: Config,
     generation: Generation,
-    config_file: Followed,
+    config_file: ConfigFile,
     /// `None` where keys are looked up at a remote source.
-    key_file: Option<Followed>,
+    key_files: Option<KeyFiles>,
     rotation: Option<Rotation>,
     watch: Watch,
     /// The last configuration was refused because the keys do not fit it.
     config_waits_for_keys: bool,
-    /// A configuration was read and the keys were being written: both are to be read when those stand still.
-    config_is_due: bool,
     /// Everything is to be read, whether it changed or not.
     is_ordered: bool,
+    /// What was told of the keys' files that is wrong with them.
+    told_of_keys: Option<String>,
 }
 
 /// What was read at start, for whoever follows it.
@@ -61,9 +58,9 @@ pub(crate) struct Start {
     /// The configuration.
     pub(crate) config: Config,
     /// Its file.
-    pub(crate) config_file: Followed,
-    /// The keys' file; `None` where keys are looked up at a remote source.
-    pub(crate) key_file: Option<Followed>,
+    pub(crate) config_file: ConfigFile,
+    /// The keys' files; `None` where keys are looked up at a remote source.
+    pub(crate) key_files: Option<KeyFiles>,
     /// The certificates.
     pub(crate) rotation: Option<Rotation>,
     /// The generation of the first snapshot.
@@ -72,37 +69,32 @@ pub(crate) struct Start {
 
 impl Reloader {
     /// Follows what was read at start.
-    pub(crate) fn new(
-        in_force: InForce,
-        start: Start,
-        env: Environment,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub(crate) fn new(in_force: InForce, start: Start, clock: Arc<dyn Clock>) -> Self {
         let Start {
             config,
             config_file,
-            key_file,
+            key_files,
             rotation,
             generation,
         } = start;
-        let certificates = rotation.iter().flat_map(Rotation::directories);
-        let directories = std::iter::once(config_file.directory())
-            .chain(key_file.as_ref().map(Followed::directory))
-            .chain(certificates);
-        let watch = Watch::new(directories);
+        let of_certificates = rotation
+            .iter()
+            .flat_map(|files| files.followed.directories());
+        let of_keys = key_files.iter().flat_map(KeyFiles::directories);
+        let of_config = config_file.followed.directories();
+        let watch = Watch::new(of_config.chain(of_keys).chain(of_certificates));
         Self {
             in_force,
             clock,
-            env,
             config,
             generation,
             config_file,
-            key_file,
+            key_files,
             rotation,
             watch,
             config_waits_for_keys: false,
-            config_is_due: false,
             is_ordered: false,
+            told_of_keys: None,
         }
     }
 
@@ -115,6 +107,8 @@ impl Reloader {
     ) {
         runtime.block_on(async {
             loop {
+                // A directory may have been replaced, and its watch is dead then.
+                self.watch.renew();
                 let rest = self.follow();
                 tokio::select! {
                     // In this order, for nothing else may be waited for once the runtime is going away.
@@ -130,16 +124,20 @@ impl Reloader {
                             () = tokio::time::sleep(BREATH) => {}
                         }
                     }
-                    () = tokio::time::sleep(rest) => self.watch.renew(),
+                    () = tokio::time::sleep(rest) => {}
                 }
             }
         });
     }
 
     fn note(&mut self, happened: &Happened) {
-        self.config_file.note(happened);
-        if let Some(key_file) = &mut self.key_file {
-            key_file.note(happened);
+        let Some(moved) = &happened.moved else { return };
+        self.config_file.followed.note(moved);
+        if let Some(key_files) = &mut self.key_files {
+            key_files.note(moved);
+        }
+        if let Some(rotation) = &mut self.rotation {
+            rotation.followed.note(moved);
         }
     }
 
@@ -148,69 +146,52 @@ impl Reloader {
         while let Some(happened) = self.watch.waiting() {
             self.note(&happened);
         }
+        let ordered = std::mem::take(&mut self.is_ordered);
+        let rotation = self.rotation.as_mut();
+        let mut rest = rotation
+            .and_then(|rotation| rotation.follow(ordered, &*self.clock))
+            .unwrap_or(POLL);
+        let look = self.config_file.look(&*self.clock);
         let now = self.clock.monotonic();
-        let mut rest = POLL;
-        if let Some(rotation) = &mut self.rotation {
-            rest = rest.min(rotation.follow(now).unwrap_or(POLL));
-        }
-        let config = self.config_file.look(now);
-        let keys = match &mut self.key_file {
-            Some(key_file) => key_file.look(now),
-            None => Look::NOTHING,
-        };
-        for look in [config, keys] {
-            if let Advice::Wait(time) = look.advice {
+        let keys = self.key_files.as_mut().map(|files| files.look(now));
+        for advice in [Some(look.advice), keys].into_iter().flatten() {
+            if let Advice::Wait(time) = advice {
                 rest = rest.min(time);
             }
         }
-        // A new configuration takes the keys with it, and half of either must not be read.
-        if config.in_flux || keys.in_flux {
-            return rest;
+        let are_keys_due = keys == Some(Advice::Read);
+        let is_config_due = look.advice == Advice::Read
+            || (!look.in_flux && (ordered || (self.config_waits_for_keys && are_keys_due)));
+        // A new configuration takes the keys with it.
+        let taken = if is_config_due {
+            rest = rest.min(STILL_FOR);
+            self.reload_config(ordered)
+        } else {
+            ConfigReload::Same
+        };
+        if taken == ConfigReload::Changing {
+            rest = rest.min(RETRY);
         }
-        let ordered = std::mem::take(&mut self.is_ordered);
-        if ordered && self.key_file.is_none() {
-            self.doubt_keys();
+        if (ordered || are_keys_due) && taken != ConfigReload::Adopted {
+            rest = rest.min(STILL_FOR);
+            self.reload_keys(ordered);
         }
-        let keys_to_read = keys.advice == Advice::Read;
-        let mut settling = None;
-        let config_to_read = config.advice == Advice::Read || self.config_is_due;
-        if ordered || config_to_read || (self.config_waits_for_keys && keys_to_read) {
-            settling = Some(self.reload_config(ordered));
+        if self.key_files.as_ref().is_some_and(KeyFiles::are_changing) {
+            rest = rest.min(RETRY);
         }
-        if (ordered || keys_to_read) && settling.is_none_or(|done| !done.keys_taken) {
-            let news = self.reload_keys(ordered);
-            settling = Some(Done {
-                keys_taken: news != News::Unknown,
-                is_known: news != News::Unknown,
-            });
-        }
-        match settling {
-            None => rest,
-            Some(done) if done.is_known => rest.min(STILL_FOR),
-            Some(_) => RETRY,
-        }
+        rest
     }
 
-    fn reload_config(&mut self, ordered: bool) -> Done {
-        let Taken { outcome, facts } = files::read_config(self.config_file.path(), self.env);
-        let news = self.config_file.was_read(facts, self.clock.monotonic());
+    fn reload_config(&mut self, ordered: bool) -> ConfigReload {
+        let (outcome, news) = self.config_file.read(&*self.clock);
         match news {
-            News::Unknown => {
-                return Done {
-                    keys_taken: true,
-                    is_known: false,
-                };
-            }
-            News::Same if !ordered && !self.config_waits_for_keys && !self.config_is_due => {
-                return Done {
-                    keys_taken: false,
-                    is_known: true,
-                };
+            News::Changing => return ConfigReload::Changing,
+            News::Same if outcome.is_ok() && !ordered && !self.config_waits_for_keys => {
+                return ConfigReload::Same;
             }
             News::Same | News::New => {}
         }
         self.config_waits_for_keys = false;
-        self.config_is_due = false;
         let adopted = outcome
             .map_err(Refusal::from)
             .and_then(|config| self.adopt(config, ordered));
@@ -218,35 +199,27 @@ impl Reloader {
         match adopted {
             Ok(()) => {
                 reloads.succeeded(What::Config, self.clock.now());
-                self.config_file.is_well();
+                self.config_file.followed.is_well();
                 tracing::info!(generation = self.generation.0, "configuration reloaded");
                 tell_warnings(&self.config);
-                Done {
-                    keys_taken: true,
-                    is_known: true,
-                }
-            }
-            Err(Refusal::KeysInFlux) => {
-                self.config_is_due = true;
-                Done {
-                    keys_taken: true,
-                    is_known: false,
-                }
+                ConfigReload::Adopted
             }
             Err(refusal) => {
-                reloads.failed(What::Config);
                 self.config_waits_for_keys = refusal.is_of_keys();
                 let problems = refusal.to_string();
-                if self.config_file.is_untold(&problems) || ordered {
+                let now = self.clock.monotonic();
+                let is_untold = self.config_file.followed.is_untold(&problems, now) || ordered;
+                // What is tried again in vain is the same failure.
+                if is_untold || news == News::New {
+                    reloads.failed(What::Config);
+                }
+                if is_untold {
                     tracing::error!(
                         problems,
                         "configuration not reloaded; the one in force stays"
                     );
                 }
-                Done {
-                    keys_taken: false,
-                    is_known: true,
-                }
+                ConfigReload::Refused
             }
         }
     }
@@ -257,82 +230,102 @@ impl Reloader {
         if !fixed.is_empty() {
             return Err(Refusal::NeedsRestart(fixed));
         }
-        let (keys, news) = match &mut self.key_file {
-            Some(key_file) => {
-                let Taken { outcome, facts } = files::read_keys(key_file.path(), &config.policy);
-                if !key_file.is_as_judged(&facts) {
-                    return Err(Refusal::KeysInFlux);
-                }
-                let keys = outcome.map_err(Refusal::KeysDoNotFit)?;
-                let news = key_file.was_read(facts, self.clock.monotonic());
-                (Some(keys), news)
+        let judgement = match &mut self.key_files {
+            Some(key_files) => {
+                let now = self.clock.monotonic();
+                let fitted = key_files.refit(&config.policy, ordered, now);
+                Some(fitted.map_err(Refusal::KeysDoNotFit)?)
             }
-            None => (None, News::Same),
+            None => None,
         };
         self.config = config;
-        self.install(keys);
+        self.install();
         self.in_force.observer.log.reconfigure(self.config.log);
         self.in_force
             .admin
             .config
             .store(Arc::new(shown(&self.config)));
-        if self.key_file.is_some() && (ordered || news == News::New) {
-            self.keys_succeeded();
+        match judgement {
+            Some(judgement) => self.tell_of_keys(judgement, ordered),
+            None if ordered => self.doubt_keys(),
+            None => {}
         }
         Ok(())
     }
 
-    fn reload_keys(&mut self, ordered: bool) -> News {
-        let Some(key_file) = &mut self.key_file else {
-            return News::Same;
+    fn reload_keys(&mut self, ordered: bool) {
+        let now = self.clock.monotonic();
+        let Some(key_files) = &mut self.key_files else {
+            return self.doubt_keys();
         };
-        let Taken { outcome, facts } = files::read_keys(key_file.path(), &self.config.policy);
-        let news = key_file.was_read(facts, self.clock.monotonic());
-        if news == News::Unknown || (news == News::Same && !ordered) {
-            return news;
+        let judgement = key_files.reload(&self.config.policy, ordered, now);
+        let installs = match &judgement {
+            Judgement::Nothing => return,
+            Judgement::Whole => true,
+            Judgement::AtFault { changed, .. } => *changed,
+        };
+        if installs {
+            self.install();
         }
-        match outcome {
-            Ok(keys) => {
-                self.install(Some(keys));
-                self.keys_succeeded();
-            }
-            Err(error) => self.keys_failed(&error, ordered),
-        }
-        news
+        self.tell_of_keys(judgement, ordered);
     }
 
-    fn install(&mut self, keys: Option<KeyMap>) {
+    fn install(&mut self) {
         self.generation = Generation(self.generation.0 + 1);
         let (generation, policy) = (self.generation, &self.config.policy);
-        match keys {
-            Some(keys) => self
-                .in_force
-                .install(generation, policy, keys, self.clock.now()),
+        let now = self.clock.now();
+        match &self.key_files {
+            Some(files) => {
+                let keys = files.keys();
+                self.in_force.install(generation, policy, keys, now);
+            }
             None => self.in_force.install_policy(generation, policy),
         }
     }
 
-    fn keys_succeeded(&mut self) {
+    /// Counts and tells what became of the keys' files.
+    fn tell_of_keys(&mut self, judgement: Judgement, ordered: bool) {
         let InForce {
             observer,
             source,
             admin,
             ..
         } = &self.in_force;
-        observer
-            .metrics
-            .reloads
-            .succeeded(What::Keys, self.clock.now());
-        observer.metrics.invalidations.file.inc();
-        source.set_up(true);
-        if let Some(key_file) = &mut self.key_file {
-            key_file.is_well();
+        let keys = self
+            .key_files
+            .as_ref()
+            .map_or(0, |files| files.keys().len());
+        let (failure, changed) = match judgement {
+            Judgement::Nothing => return,
+            Judgement::Whole => (None, true),
+            Judgement::AtFault { problems, changed } => (Some(problems), changed),
+        };
+        let reloads = &observer.metrics.reloads;
+        source.set_up(failure.is_none());
+        if changed {
+            observer.metrics.invalidations.file.inc();
         }
-        tracing::info!(
-            keys = admin.file.load().keys,
-            generation = self.generation.0,
-            "keys reloaded"
-        );
+        match &failure {
+            None => {
+                reloads.succeeded(What::Keys, self.clock.now());
+                tracing::info!(keys, generation = self.generation.0, "keys reloaded");
+            }
+            Some(problems) => {
+                reloads.failed(What::Keys);
+                if changed {
+                    tracing::info!(
+                        keys,
+                        generation = self.generation.0,
+                        "keys reloaded, but for those of files that are at fault"
+                    );
+                }
+                if self.told_of_keys != failure || ordered {
+                    tracing::error!(problems, "keys not reloaded; those in force stay");
+                }
+            }
+        }
+        self.told_of_keys.clone_from(&failure);
+        admin.file.store(Arc::new(FileState { keys, failure }));
     }
 
     /// Has the keys of a remote source looked up anew, as those of a file are read anew.
@@ -342,39 +335,19 @@ impl Reloader {
         reloads.succeeded(What::Keys, self.clock.now());
         tracing::info!("each key is looked up anew at its next use");
     }
-
-    fn keys_failed(&mut self, error: &LoadError, ordered: bool) {
-        let InForce {
-            observer,
-            source,
-            admin,
-            ..
-        } = &self.in_force;
-        observer.metrics.reloads.failed(What::Keys);
-        source.set_up(false);
-        let problems = error.to_string();
-        let keys = admin.file.load().keys;
-        admin.file.store(Arc::new(FileState {
-            keys,
-            failure: Some(problems.clone()),
-        }));
-        let untold = self
-            .key_file
-            .as_mut()
-            .is_some_and(|key_file| key_file.is_untold(&problems));
-        if untold || ordered {
-            tracing::error!(problems, "keys not reloaded; those in force stay");
-        }
-    }
 }
 
 /// What came of reading the configuration.
-#[derive(Debug, Clone, Copy)]
-struct Done {
-    /// The keys were read with it.
-    keys_taken: bool,
-    /// It was read whole.
-    is_known: bool,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ConfigReload {
+    /// It is in force, with the keys as they are now.
+    Adopted,
+    /// It cannot be.
+    Refused,
+    /// It is what it was.
+    Same,
+    /// It was being written.
+    Changing,
 }
 
 /// A configuration as `/config` shows it.

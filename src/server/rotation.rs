@@ -1,75 +1,91 @@
-//! The rotation of certificates: the files of TLS are read again when they have changed and stand still.
+//! The rotation of certificates: the files of TLS are read again when they change, or when they could not be used.
 //!
-//! Certificate and key are two files, and some tools replace them one after the other: so they are read once none of them
-//! has changed for a moment. Files that cannot be used leave in force what was there.
+//! Certificate and key are two files, and some tools replace them one after the other: so one that does not fit the other yet is
+//! no failure until it has lasted. Files that cannot be used leave in force what was there, and are tried again.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::tls::Tls;
+use super::admin::{Admin, CertificateState};
+use super::tls::{MEMBER, Tls};
+use crate::authz::clock::Clock;
 use crate::keys::chain::chain;
-use crate::keys::stillness::{STILL_FOR, Sighting};
+use crate::keys::stillness::{Advice, Followed, News, STILL_FOR};
+use crate::observe::metrics::{Metrics, What};
 
 /// Follows the files of TLS.
-#[derive(Debug)]
 pub(crate) struct Rotation {
     tls: Arc<Tls>,
-    read: Vec<Sighting>,
-    last: Option<(Vec<Sighting>, Duration)>,
+    pub(super) followed: Followed,
+    metrics: Arc<Metrics>,
+    admin: Arc<Admin>,
 }
 
 impl Rotation {
-    /// Follows files that were read just now.
-    pub(crate) fn new(tls: Arc<Tls>) -> Self {
-        let read = look(&tls);
-        Self {
+    /// Follows files that were read just now, as `followed` saw them before.
+    pub(crate) fn new(
+        tls: Arc<Tls>,
+        mut followed: Followed,
+        metrics: Arc<Metrics>,
+        admin: Arc<Admin>,
+        clock: &dyn Clock,
+    ) -> Self {
+        followed.was_read(Some(tls.mark()), clock.monotonic());
+        metrics.reloads.loaded(What::Certificates, clock.now());
+        let rotation = Self {
             tls,
-            read,
-            last: None,
-        }
-    }
-
-    /// The directories whose events tell of changes.
-    pub(crate) fn directories(&self) -> impl Iterator<Item = PathBuf> {
-        let files = self
-            .tls
-            .files()
-            .filter_map(|path| std::path::absolute(path).ok());
-        files.filter_map(|path| path.parent().map(PathBuf::from))
-    }
-
-    /// Looks at the files, reads them if it is time, and else tells when it will be. Blocks.
-    pub(crate) fn follow(&mut self, now: Duration) -> Option<Duration> {
-        let seen = look(&self.tls);
-        if seen == self.read {
-            self.last = None;
-            return None;
-        }
-        let since = match &self.last {
-            Some((last, since)) if *last == seen => *since,
-            Some(_) | None => {
-                self.last = Some((seen, now));
-                return Some(STILL_FOR);
-            }
+            followed,
+            metrics,
+            admin,
         };
-        let rest = STILL_FOR.saturating_sub(now.saturating_sub(since));
-        if !rest.is_zero() {
-            return Some(rest);
-        }
-        self.read = seen;
-        self.last = None;
-        match self.tls.reload() {
-            Ok(()) => tracing::info!("certificates reloaded"),
-            Err(error) => tracing::error!(
-                problems = chain(&error),
-                "certificates not reloaded; those in force stay"
-            ),
-        }
-        None
+        rotation.show();
+        rotation
     }
-}
 
-fn look(tls: &Tls) -> Vec<Sighting> {
-    tls.files().map(Sighting::of).collect()
+    /// Shows what is in use, and what keeps the files as they are now from it.
+    fn show(&self) {
+        let expires_at = self.tls.expires_at();
+        self.metrics.certificates.expires(MEMBER, expires_at);
+        let failure = self.followed.problem().map(str::to_owned);
+        let state = CertificateState {
+            expires_at,
+            failure,
+        };
+        self.admin.certificates.store(Some(Arc::new(state)));
+    }
+
+    /// Looks at the files, reads them if it is time or `ordered`, and else tells when it will be. Blocks.
+    pub(super) fn follow(&mut self, ordered: bool, clock: &dyn Clock) -> Option<Duration> {
+        let now = clock.monotonic();
+        let look = self.followed.look(now);
+        match look.advice {
+            Advice::Read => {}
+            Advice::Wait(_) | Advice::Unchanged if ordered && !look.in_flux => {}
+            Advice::Wait(time) => return Some(time),
+            Advice::Unchanged => return None,
+        }
+        let read = self.tls.read();
+        let mark = read.as_ref().ok().map(|(_, mark)| *mark);
+        let news = self.followed.was_read(mark, clock.monotonic());
+        let reloads = &self.metrics.reloads;
+        match read {
+            _ if news == News::Changing => return Some(super::reload::RETRY),
+            Ok(_) if news == News::Same && !ordered => {}
+            Ok((current, _)) => {
+                self.tls.put(current);
+                self.followed.is_well();
+                reloads.succeeded(What::Certificates, clock.now());
+                tracing::info!("certificates reloaded");
+            }
+            Err(error) => {
+                let problems = chain(&error);
+                if self.followed.is_untold(&problems, clock.monotonic()) || ordered {
+                    reloads.failed(What::Certificates);
+                    tracing::error!(problems, "certificates not reloaded; those in force stay");
+                }
+            }
+        }
+        self.show();
+        Some(STILL_FOR)
+    }
 }

@@ -1,13 +1,13 @@
 //! TLS of the gRPC listener, from files that may be rotated while it runs.
 //!
 //! A connection's handshake uses the configuration in force when it begins. A rotation that cannot be read whole, be it
-//! half-way or broken, changes nothing: the next look at the files tries again.
+//! half-way or broken, changes nothing: whoever follows the files tries again.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -18,11 +18,15 @@ use zeroize::Zeroizing;
 
 use crate::config::TlsFiles;
 use crate::keys::named_file::NamedFile;
+use crate::keys::tls::{mark, validity};
 
 /// What is spoken inside: gRPC is HTTP/2.
 const ALPN: &[u8] = b"h2";
 
-/// The members of `server.grpc.tls` that name files.
+/// Where the configuration names the files.
+pub(super) const MEMBER: &str = "server.grpc.tls";
+
+/// Its members that name files.
 const CERT: &str = "cert_file";
 const KEY: &str = "key_file";
 const CLIENT_CA: &str = "client_ca_file";
@@ -77,7 +81,17 @@ pub enum TlsError {
 #[derive(Debug)]
 pub(crate) struct Tls {
     files: TlsFiles,
-    current: ArcSwap<ServerConfig>,
+    current: ArcSwap<Current>,
+}
+
+/// What the files held when they were read last.
+#[derive(Debug)]
+pub(super) struct Current {
+    config: Arc<ServerConfig>,
+    /// A hash of all contents.
+    mark: blake3::Hash,
+    /// When the first certificate of the chain expires, where that can be told.
+    expires_at: Option<Timestamp>,
 }
 
 impl Tls {
@@ -87,35 +101,43 @@ impl Tls {
         Ok(Self { files, current })
     }
 
-    /// Reads the files anew; what was read before stays in force if they cannot be used. Blocks.
-    pub(crate) fn reload(&self) -> Result<(), TlsError> {
-        self.current.store(Arc::new(read(&self.files)?));
-        Ok(())
+    /// Reads the files anew, and gives what they hold with a hash of it. Blocks.
+    pub(super) fn read(&self) -> Result<(Current, blake3::Hash), TlsError> {
+        let current = read(&self.files)?;
+        let mark = current.mark;
+        Ok((current, mark))
     }
 
-    /// The files to watch.
-    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
-        let TlsFiles {
-            cert,
-            key,
-            client_ca,
-        } = &self.files;
-        [cert, key].into_iter().chain(client_ca).map(AsRef::as_ref)
+    /// Has new connections use what was read.
+    pub(super) fn put(&self, current: Current) {
+        self.current.store(Arc::new(current));
+    }
+
+    /// A hash of the contents that are in use.
+    pub(super) fn mark(&self) -> blake3::Hash {
+        self.current.load().mark
+    }
+
+    /// When the first certificate of the chain that is in use expires, where that can be told.
+    pub(super) fn expires_at(&self) -> Option<Timestamp> {
+        self.current.load().expires_at
     }
 
     /// What makes handshakes as the files have it now.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(self.current.load_full())
+        TlsAcceptor::from(Arc::clone(&self.current.load().config))
     }
 }
 
-fn read(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
+fn read(files: &TlsFiles) -> Result<Current, TlsError> {
     let TlsFiles {
         cert,
         key,
         client_ca,
     } = files;
-    let chain = certificates(CERT, cert)?;
+    let cert_bytes = read_file(CERT, cert)?;
+    let chain = certificates(CERT, cert, &cert_bytes)?;
+    let expires_at = validity::earliest_end(&chain);
     let key_bytes = Zeroizing::new(read_file(KEY, key)?);
     let private = PrivateKeyDer::from_pem_slice(&key_bytes).map_err(|_| TlsError::Pem {
         member: KEY,
@@ -131,11 +153,16 @@ fn read(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions();
     let builder = builder.map_err(unusable)?;
-    let builder = match client_ca {
+    let ca_bytes = client_ca
+        .as_ref()
+        .map(|path| read_file(CLIENT_CA, path))
+        .transpose()?;
+    let mark = mark([Some(&cert_bytes), Some(&key_bytes), ca_bytes.as_deref()]);
+    let builder = match client_ca.as_ref().zip(ca_bytes) {
         None => builder.with_no_client_auth(),
-        Some(path) => {
+        Some((path, bytes)) => {
             let mut roots = RootCertStore::empty();
-            for authority in certificates(CLIENT_CA, path)? {
+            for authority in certificates(CLIENT_CA, path, &bytes)? {
                 let added = roots.add(authority);
                 added.map_err(|_| TlsError::Pem {
                     member: CLIENT_CA,
@@ -153,15 +180,19 @@ fn read(files: &TlsFiles) -> Result<ServerConfig, TlsError> {
     };
     let mut config = builder.with_single_cert(chain, private).map_err(unusable)?;
     config.alpn_protocols = vec![ALPN.to_vec()];
-    Ok(config)
+    Ok(Current {
+        config: Arc::new(config),
+        mark,
+        expires_at,
+    })
 }
 
 fn certificates(
     member: &'static str,
     path: &NamedFile,
+    bytes: &[u8],
 ) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let bytes = read_file(member, path)?;
-    let found: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&bytes).collect();
+    let found: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(bytes).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
         Ok(_) | Err(_) => Err(TlsError::Pem {

@@ -1,10 +1,10 @@
 //! Events of the directories in which watched files lie.
 //!
 //! Directories and not files: after one swap of Kubernetes' `..data` symlink, or one rename onto it, a watch on a file is
-//! dead for ever. Events only say that it is worth looking, and what came by rename; whoever looks polls as well, for some
+//! dead for ever. Events only say that it is worth looking, and which file came by rename; whoever looks polls as well, for some
 //! file systems never tell. So a watch that cannot be had, or an event that is lost, costs time and nothing else.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
@@ -12,29 +12,11 @@ use tokio::sync::mpsc;
 
 /// Events that wait to be looked at; more would tell nothing new.
 const MAX_WAITING: usize = 64;
-/// The symlink that Kubernetes swaps when a mounted volume changes: with it every file beside it.
-const KUBERNETES_LINK: &str = "..data";
-
 /// Something happened in a watched directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Happened {
     /// What was moved into place, if that is what happened.
     pub(crate) moved: Option<PathBuf>,
-}
-
-impl Happened {
-    /// Whether it moved these files into place: the one of that path, or some in that directory.
-    pub(crate) fn moved_into(&self, path: &Path) -> bool {
-        let Some(moved) = &self.moved else {
-            return false;
-        };
-        let is_link = moved
-            .file_name()
-            .is_some_and(|name| name == KUBERNETES_LINK);
-        moved == path
-            || moved.parent() == Some(path)
-            || (is_link && moved.parent() == path.parent())
-    }
 }
 
 /// Watches directories.
@@ -134,36 +116,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_came_by_rename_if_it_or_kubernetes_link_beside_it_did() {
+    fn a_file_came_by_rename_if_it_was_the_end_of_one() {
         let to = EventKind::Modify(ModifyKind::Name(RenameMode::To));
         let both = EventKind::Modify(ModifyKind::Name(RenameMode::Both));
         let from = EventKind::Modify(ModifyKind::Name(RenameMode::From));
         let written = EventKind::Modify(ModifyKind::Data(DataChange::Any));
-        for (kind, paths, watched, moved) in [
-            (to, &["/d/keys.yaml"][..], "/d/keys.yaml", true),
-            (both, &["/d/draft", "/d/keys.yaml"], "/d/keys.yaml", true),
-            (both, &["/d/keys.yaml", "/d/old"], "/d/keys.yaml", false),
-            (from, &["/d/keys.yaml"], "/d/keys.yaml", false),
-            (to, &["/d/..data"], "/d/keys.yaml", true),
-            (to, &["/e/..data"], "/d/keys.yaml", false),
-            (to, &["/d/other.yaml"], "/d/keys.yaml", false),
-            (to, &["/keys.d/a.yaml"], "/keys.d", true),
-            (written, &["/d/keys.yaml"], "/d/keys.yaml", false),
-            (
-                EventKind::Create(CreateKind::File),
-                &["/d/keys.yaml"],
-                "/d/keys.yaml",
-                false,
-            ),
+        for (kind, paths, moved) in [
+            (to, &["/d/keys.yaml"][..], Some("/d/keys.yaml")),
+            (both, &["/d/draft", "/d/keys.yaml"], Some("/d/keys.yaml")),
+            (both, &["/d/keys.yaml", "/d/old"], Some("/d/old")),
+            (from, &["/d/keys.yaml"], None),
+            (written, &["/d/keys.yaml"], None),
+            (EventKind::Create(CreateKind::File), &["/d/keys.yaml"], None),
         ] {
             let event = paths
                 .iter()
                 .fold(Event::new(kind), |event, path| event.add_path(path.into()));
             let happened = judge(&event).unwrap();
             assert_eq!(
-                happened.moved_into(Path::new(watched)),
-                moved,
-                "{kind:?} {paths:?} {watched}"
+                happened.moved,
+                moved.map(PathBuf::from),
+                "{kind:?} {paths:?}"
             );
         }
     }

@@ -35,6 +35,7 @@ mod directions;
 mod documentation;
 mod draining;
 mod failing;
+mod followed;
 mod hostile;
 mod identity;
 mod listeners;

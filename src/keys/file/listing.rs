@@ -29,7 +29,10 @@ pub fn files_in(path: &Path) -> Result<Vec<PathBuf>, Problems> {
 }
 
 /// As `files_in`, and none is none.
-pub(in crate::keys) fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
+///
+/// # Errors
+/// When the path or its list cannot be read.
+pub fn list(path: &Path) -> io::Result<Vec<PathBuf>> {
     if !std::fs::metadata(path)?.is_dir() {
         return Ok(vec![path.to_owned()]);
     }

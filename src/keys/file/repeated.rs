@@ -64,8 +64,8 @@ pub(super) fn among(names: &[Names]) -> Vec<Repeated> {
     repeated
 }
 
-/// A file's path and text, and the number of records in the files before it.
-pub(super) type NumberedFile<'f> = (&'f Path, &'f str, usize);
+/// A file's path and text, and the number of records in the files before it. Without its text no lines of it are told.
+pub(super) type NumberedFile<'f> = (&'f Path, Option<&'f str>, usize);
 
 /// The problems, one for each repetition, up to as many as are ever shown.
 pub(super) fn problems(repeated: &[Repeated], files: &[NumberedFile<'_>]) -> Problems {
@@ -168,26 +168,31 @@ enum Layout<'f> {
     /// Each item's text, and the number of lines in front of it.
     Items(Vec<(&'f str, usize)>),
     Whole(yaml::Source<'f>),
+    Unknown,
+}
+
+impl<'f> Layout<'f> {
+    fn of(path: &'f Path, text: &'f str) -> Self {
+        match plain_list(text.strip_prefix('\u{feff}').unwrap_or(text), 0) {
+            None => Self::Whole(yaml::Source::new(path, text)),
+            Some(list) => {
+                let chunks = list.chunks.iter();
+                Self::Items(
+                    chunks
+                        .map(|chunk| (chunk.text, chunk.lines_before))
+                        .collect(),
+                )
+            }
+        }
+    }
 }
 
 impl<'f> LocatedFile<'f> {
     fn new((path, text, start): &NumberedFile<'f>) -> Self {
-        let whole = || Layout::Whole(yaml::Source::new(path, text));
-        let layout = plain_list(text.strip_prefix('\u{feff}').unwrap_or(text), 0).map_or_else(
-            whole,
-            |list| {
-                Layout::Items(
-                    list.chunks
-                        .iter()
-                        .map(|chunk| (chunk.text, chunk.lines_before))
-                        .collect(),
-                )
-            },
-        );
         Self {
             path,
             start: *start,
-            layout,
+            layout: text.map_or(Layout::Unknown, |text| Layout::of(path, text)),
         }
     }
 
@@ -204,7 +209,7 @@ impl<'f> LocatedFile<'f> {
                 })
             }
             (Layout::Whole(source), ..) => source.locate(path),
-            (Layout::Items(_), ..) => None,
+            (Layout::Items(_) | Layout::Unknown, ..) => None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Files and directories of keys: what is read, what is refused and how, and files cut at every byte.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use proptest::prelude::*;
@@ -8,6 +9,7 @@ use super::super::record::tests::{digest, policy_with_plans};
 use super::*;
 use crate::authz::key::KeyRecord;
 
+mod apart;
 mod mixed;
 
 /// An item of the list: a key of that id, found by the digest of `secret`.
@@ -188,30 +190,6 @@ fn a_repeated_id_or_digest_is_told_with_both_places() {
             "c.json:1:126: keys[0].secrets[1].digest: this key has the same digest twice; the first is keys[0] at c.json:1; keep one",
         ]
     );
-}
-
-#[test]
-fn the_hash_follows_content_and_names() {
-    let dir = in_dir(&[]);
-    let hash = |files: &[(&str, &str)]| {
-        fs::remove_dir_all(dir.path()).unwrap();
-        fs::create_dir(dir.path()).unwrap();
-        for (name, text) in files {
-            fs::write(dir.path().join(name), text).unwrap();
-        }
-        read(dir.path()).unwrap().hash()
-    };
-    let one = hash(&[("a.yaml", "x"), ("b.yaml", "y")]);
-    assert_eq!(
-        hash(&[("a.yaml", "x"), ("b.yaml", "y"), ("c.txt", "z")]),
-        one
-    );
-    for other in [
-        [("a.yaml", "x"), ("c.yaml", "y")],
-        [("a.yaml", "xy"), ("b.yaml", "")],
-    ] {
-        assert_ne!(hash(&other), one);
-    }
 }
 
 #[test]

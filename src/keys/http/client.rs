@@ -28,9 +28,9 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// Reads the files of TLS. Blocks.
-    pub(super) fn new(settings: &HttpSettings) -> Result<Self, HttpSourceError> {
-        let tls = tls(settings)?;
+    /// Reads the files of TLS, and gives a hash of them beside. Blocks.
+    pub(super) fn new(settings: &HttpSettings) -> Result<(Self, blake3::Hash), HttpSourceError> {
+        let (tls, mark) = tls(settings)?;
         let build = |idle: usize| {
             let builder = Client::builder()
                 .tls_backend_preconfigured(tls.clone())
@@ -53,18 +53,20 @@ impl Clients {
             let builder = builder.tcp_user_timeout(PROBE_EVERY * (PROBES + 1));
             builder.build().map_err(HttpSourceError::Client)
         };
-        Ok(Self {
+        let clients = Self {
             lookups: build(settings.max_in_flight)?,
             events: build(1)?,
-        })
+        };
+        Ok((clients, mark))
     }
 }
 
-fn tls(settings: &HttpSettings) -> Result<ClientConfig, HttpSourceError> {
+fn tls(settings: &HttpSettings) -> Result<(ClientConfig, blake3::Hash), HttpSourceError> {
     let events = settings.events_url.as_ref();
     let is_spoken = settings.url.is_https() || events.is_some_and(EventsUrl::is_https);
     let authorities = settings.tls.default_authorities(TLS, is_spoken)?;
-    let mut config = settings.tls.read(TLS, &authorities)?.config;
+    let tls = settings.tls.read(TLS, &authorities)?;
+    let mut config = tls.config;
     config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
-    Ok(config)
+    Ok((config, tls.mark))
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::super::chain::chain;
-use super::super::stillness::Followed;
+use super::super::stillness::{Followed, News};
 use super::client::Clients;
 use super::error::HttpSourceError;
 use super::settings::HttpSettings;
@@ -28,26 +28,35 @@ async fn renew<T: Send + 'static>(
     source: &HttpSource,
     what: &'static str,
     files: &Followed,
-    read: fn(&HttpSettings) -> Result<T, HttpSourceError>,
+    read: fn(&HttpSettings) -> Result<(T, blake3::Hash), HttpSourceError>,
     put: impl Fn(T),
 ) {
     let mut files = files.clone();
     loop {
-        files.due(source.timing.look_every).await;
+        files.due(source.timing.look_every, &*source.clock).await;
         let settings = Arc::clone(&source.settings);
-        match tokio::task::spawn_blocking(move || read(&settings)).await {
-            Ok(Ok(read)) => {
+        // One that was stopped is the end of the process.
+        let Ok(read) = tokio::task::spawn_blocking(move || read(&settings)).await else {
+            continue;
+        };
+        let now = source.clock.monotonic();
+        let mark = read.as_ref().ok().map(|(_, mark)| *mark);
+        let news = files.was_read(mark, now);
+        match read {
+            _ if news == News::Changing => {}
+            Ok(_) if news == News::Same => {}
+            Ok((read, _)) => {
                 put(read);
-                files.are_used();
+                files.is_well();
                 tracing::info!(
                     source = "http",
                     what,
                     "reloaded what the source is asked with"
                 );
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 let problems = chain(&error);
-                if files.are_refused(&problems) {
+                if files.is_untold(&problems, now) {
                     tracing::error!(
                         source = "http",
                         what,
@@ -56,8 +65,6 @@ async fn renew<T: Send + 'static>(
                     );
                 }
             }
-            // One that was stopped is the end of the process.
-            Err(_) => {}
         }
     }
 }

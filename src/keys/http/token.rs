@@ -6,16 +6,19 @@ use reqwest::header::HeaderValue;
 use zeroize::Zeroizing;
 
 use super::super::secret_file::{self, NoSecret};
+use super::super::tls::mark;
 use super::error::HttpSourceError;
 use super::settings::HttpSettings;
 
 /// The header's value, of the scheme that the token is for.
 const SCHEME: &[u8] = b"Bearer ";
 
-/// Reads the token, where one is configured. Blocks.
-pub(super) fn read(settings: &HttpSettings) -> Result<Option<HeaderValue>, HttpSourceError> {
+/// Reads the token, where one is configured, and gives a hash of it beside. Blocks.
+pub(super) fn read(
+    settings: &HttpSettings,
+) -> Result<(Option<HeaderValue>, blake3::Hash), HttpSourceError> {
     let Some(path) = &settings.bearer_token_file else {
-        return Ok(None);
+        return Ok((None, mark([None])));
     };
     let unusable = || HttpSourceError::Token { path: path.clone() };
     let token = secret_file::read(path).map_err(|why| match why {
@@ -31,5 +34,6 @@ pub(super) fn read(settings: &HttpSettings) -> Result<Option<HeaderValue>, HttpS
     let value = Zeroizing::new([SCHEME, token.as_bytes()].concat());
     let mut value = HeaderValue::from_bytes(&value).map_err(|_| unusable())?;
     value.set_sensitive(true);
-    Ok(Some(value))
+    let mark = mark([Some(value.as_bytes())]);
+    Ok((Some(value), mark))
 }

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::super::chain::chain;
 use super::super::named_file::NamedFile;
 use super::super::secret_file::{self, NoSecret};
-use super::super::tls::{ClientTlsFiles, TlsFilesError, system};
+use super::super::tls::{ClientTlsFiles, TlsFilesError, mark, system};
 use super::fault::Reason;
 use super::settings::{RedisServers, RedisSettings, RedisUrl};
 
@@ -91,17 +91,9 @@ impl Files {
     fn read(&self) -> Result<Material, RedisSourceError> {
         let password = self.password.as_ref().map(read_password).transpose()?;
         let tls = self.tls.read(TLS, &self.authorities)?;
+        let password_bytes = password.as_ref().map(|password| password.as_bytes());
+        let mark = mark([password_bytes, Some(tls.mark.as_bytes())]);
         let (cert, key) = tls.identity.unzip();
-        let contents = [
-            password.as_ref().map(|password| password.as_bytes()),
-            tls.ca.as_deref(),
-            cert.as_deref(),
-            key.as_ref().map(|key| key.as_slice()),
-        ];
-        let mut mark = blake3::Hasher::new();
-        for content in contents {
-            mark.update(blake3::hash(content.unwrap_or_default()).as_bytes());
-        }
         let client_tls = cert.zip(key).map(|(cert, key)| ClientTlsConfig {
             client_cert: cert,
             client_key: key.to_vec(),
@@ -113,7 +105,7 @@ impl Files {
                 client_tls,
                 root_cert: tls.ca,
             },
-            mark: mark.finalize(),
+            mark,
         })
     }
 

@@ -1,144 +1,163 @@
-//! Files that a source is reached with, such as a password, or a certificate and its key: when they are to be read again.
+//! Files that are read together, such as a certificate and its key: when they are due, and whether a problem has been told.
 //!
-//! They are looked at off the threads that serve, and are due when they have changed and two looks in a row saw the same: certificate
-//! and key are two files, and some tools replace them one after the other. Whoever reads them says what came of it. What could
-//! not be used is due again at the next look, for the reason may have passed without a trace in the files, such as a want of
-//! file descriptors; and of each problem is known whether it has been told.
+//! Whoever reads them says what came of it. What could not be used is due again, for the reason may have passed without a trace
+//! in the files; and of each problem is known whether it has been told. Of several files one may have been replaced and
+//! the other not yet, so that a problem counts only once it has lasted.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::Sighting;
+use super::{Advice, FollowedFile, Look, STILL_FOR};
+use crate::authz::clock::Clock;
 
-/// Files that are read together, and again when they change.
+/// Files that are read together, and again when one of them changes.
 #[derive(Debug, Clone)]
-pub(in super::super) struct Followed {
-    paths: Arc<[PathBuf]>,
-    /// As they were before they were read and could be used.
-    used: Vec<Sighting>,
-    /// As they were at the last look.
-    last: Vec<Sighting>,
-    /// The problem that keeps what was read last from being used.
-    problem: Option<String>,
+pub struct Followed {
+    files: Vec<FollowedFile>,
+    still_for: Duration,
+    /// The hash of what is in use of their contents; `None` where it could not be used.
+    mark: Option<blake3::Hash>,
+    problem: Option<Problem>,
+}
+
+#[derive(Debug, Clone)]
+struct Problem {
+    text: String,
+    since: Duration,
+    is_told: bool,
+}
+
+/// What became of a reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// It is to be taken for what it says.
+    New,
+    /// It says what it said before, and nobody touched it: it was read once more to be sure, or tried again in vain.
+    Same,
+    /// A file changed while it was read: nothing is known, and the next look judges anew.
+    Changing,
 }
 
 impl Followed {
-    /// Follows files that are about to be read. Blocks.
-    pub(in super::super) fn new<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Self {
-        let paths: Arc<[_]> = paths.cloned().collect();
-        let seen = look(&paths);
+    /// Follows files that are about to be read, and of which events tell. Blocks.
+    pub fn new<'a>(paths: impl Iterator<Item = &'a Path>) -> Self {
+        Self::of(paths.map(FollowedFile::new).collect())
+    }
+
+    /// Follows files that are about to be read, and that are only looked at. Blocks.
+    pub(in super::super) fn polled<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Self {
+        Self::of(paths.map(|path| FollowedFile::new(path).polled()).collect())
+    }
+
+    fn of(files: Vec<FollowedFile>) -> Self {
         Self {
-            paths,
-            used: seen.clone(),
-            last: seen,
+            files,
+            still_for: STILL_FOR,
+            mark: None,
             problem: None,
         }
     }
 
-    /// Comes back when they are to be read, looking at them that often; never where there are none.
-    pub(in super::super) async fn due(&mut self, look_every: Duration) {
-        if self.paths.is_empty() {
-            return std::future::pending().await;
+    /// The directories whose events tell of changes.
+    pub fn directories(&self) -> impl Iterator<Item = PathBuf> {
+        self.files.iter().map(FollowedFile::directory)
+    }
+
+    /// Notes that a file was moved into place somewhere.
+    pub fn note(&mut self, moved: &Path) {
+        for file in &mut self.files {
+            file.note(moved);
         }
-        loop {
-            tokio::time::sleep(look_every).await;
-            let paths = Arc::clone(&self.paths);
-            let Ok(seen) = tokio::task::spawn_blocking(move || look(&paths)).await else {
-                // One that was stopped is the end of the process.
-                continue;
-            };
-            if self.are_due(seen) {
-                return;
+    }
+
+    /// What to do now. Blocks for a few calls to the file system.
+    pub fn look(&mut self, now: Duration) -> Look {
+        let looks: Vec<Look> = self.files.iter_mut().map(|file| file.look(now)).collect();
+        let in_flux = looks.iter().any(|look| look.in_flux);
+        let is_due = looks.iter().any(|look| look.advice == Advice::Read);
+        let waits = looks.iter().filter_map(|look| match look.advice {
+            Advice::Wait(time) => Some(time),
+            Advice::Read | Advice::Unchanged => None,
+        });
+        let advice = match waits.min() {
+            _ if is_due && !in_flux => Advice::Read,
+            Some(time) => Advice::Wait(time),
+            None => Advice::Unchanged,
+        };
+        Look { advice, in_flux }
+    }
+
+    /// They were read after the last look. `mark` is the hash of their contents, or `None` where they could not be used, so that they are
+    /// to be read again even if they stay as they are.
+    pub fn was_read(&mut self, mark: Option<blake3::Hash>, now: Duration) -> News {
+        if !self.files.iter().all(FollowedFile::was_read_whole) {
+            for file in &mut self.files {
+                file.was_changing();
             }
+            return News::Changing;
         }
+        let mut is_new = mark != self.mark;
+        for file in &mut self.files {
+            is_new |= file.was_read(mark.is_some(), now);
+        }
+        self.mark = mark;
+        if is_new { News::New } else { News::Same }
     }
 
-    /// Whether they are to be read, given what a look shows.
-    fn are_due(&mut self, seen: Vec<Sighting>) -> bool {
-        let are_still = seen == self.last;
-        self.last = seen;
-        if self.last == self.used {
-            // What is in use is there again, and nothing is wrong with it.
-            self.problem = None;
-            return false;
+    /// They cannot be used for that reason. Whether this is to be told now: once, and of several files only when it has lasted.
+    pub fn is_untold(&mut self, problem: &str, now: Duration) -> bool {
+        let is_one = self.files.len() == 1;
+        let found = self.problem.get_or_insert_with(|| Problem {
+            text: String::new(),
+            since: now,
+            is_told: false,
+        });
+        if found.text != problem {
+            problem.clone_into(&mut found.text);
+            found.is_told = false;
         }
-        are_still
+        let has_lasted = is_one || now.saturating_sub(found.since) >= self.still_for;
+        let is_untold = !found.is_told && has_lasted;
+        found.is_told |= is_untold;
+        is_untold
     }
 
-    /// What was read when it was due is in use.
-    pub(in super::super) fn are_used(&mut self) {
-        self.used.clone_from(&self.last);
+    /// Forgets what was told: all is well again.
+    pub fn is_well(&mut self) {
         self.problem = None;
     }
 
-    /// What was read when it was due cannot be used. Whether this is to be told: not if it was the last time.
-    pub(in super::super) fn are_refused(&mut self, problem: &str) -> bool {
-        let is_new = self.problem.as_deref() != Some(problem);
-        self.problem = Some(problem.to_owned());
-        is_new
-    }
-}
-
-fn look(paths: &[PathBuf]) -> Vec<Sighting> {
-    paths.iter().map(|path| Sighting::of(path)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    #[test]
-    fn what_changed_and_stands_still_is_due_until_it_is_used() {
-        let directory = tempfile::tempdir().unwrap();
-        let paths = ["cert", "key"].map(|name| directory.path().join(name));
-        for path in &paths {
-            fs::write(path, "old").unwrap();
-        }
-        let mut files = Followed::new(paths.iter());
-        let due = |files: &mut Followed| files.are_due(look(&paths));
-        assert!(!due(&mut files), "nothing changed");
-        assert!(!due(&mut files), "nothing changed");
-
-        fs::write(&paths[1], "new!").unwrap();
-        assert!(!due(&mut files), "somebody may be writing");
-        assert!(due(&mut files), "they stand still");
-        assert!(files.are_refused("not the certificate's"), "a new problem");
-        assert!(due(&mut files), "the next look");
-        assert!(!files.are_refused("not the certificate's"), "told already");
-        assert!(due(&mut files), "the next look");
-        assert!(files.are_refused("no file descriptors"), "another problem");
-        fs::write(&paths[0], "new!").unwrap();
-        assert!(!due(&mut files), "somebody may be writing");
-        assert!(due(&mut files), "they stand still");
-        files.are_used();
-        assert!(!due(&mut files), "all is well");
-        assert!(!due(&mut files), "all is well");
-
-        fs::remove_file(&paths[0]).unwrap();
-        assert!(!due(&mut files), "somebody may be writing");
-        assert!(due(&mut files), "one is gone");
-        assert!(
-            files.are_refused("no file descriptors"),
-            "it was well since"
-        );
+    /// The problem that has been told and lasts.
+    pub fn problem(&self) -> Option<&str> {
+        let told = self.problem.as_ref().filter(|problem| problem.is_told);
+        told.map(|problem| problem.text.as_str())
     }
 
-    #[tokio::test]
-    async fn files_are_looked_at_until_they_are_due_and_where_there_are_none_for_ever() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("token");
-        fs::write(&path, "old").unwrap();
-        let mut files = Followed::new([&path].into_iter());
-        let mut none = Followed::new([].iter());
-        let every = Duration::from_millis(1);
-        fs::write(&path, "new!").unwrap();
-        tokio::select! {
-            () = none.due(every) => panic!("there are no files"),
-            () = files.due(every) => {}
+    /// Comes back when they are to be read, looking at them that often off the threads that serve; never where there are none. Two looks
+    /// in a row must see the same.
+    pub(in super::super) async fn due(&mut self, look_every: Duration, clock: &dyn Clock) {
+        if self.files.is_empty() {
+            return std::future::pending().await;
         }
-        assert_eq!(files.last, look(&[path]));
+        self.still_for = look_every;
+        for file in &mut self.files {
+            file.must_stand_still_for(look_every);
+        }
+        loop {
+            tokio::time::sleep(look_every).await;
+            let (mut files, now) = (self.clone(), clock.monotonic());
+            let looked = tokio::task::spawn_blocking(move || {
+                let look = files.look(now);
+                (files, look)
+            });
+            // One that was stopped is the end of the process.
+            let Ok((files, look)) = looked.await else {
+                continue;
+            };
+            *self = files;
+            if look.advice == Advice::Read {
+                return;
+            }
+        }
     }
 }

@@ -1,29 +1,19 @@
-//! What a look at a path shows: which files there are, and of each enough to tell whether it changed, and how.
+//! What a look at a file shows: enough to tell whether it changed, and how.
 //!
-//! The only calls to the file system in this part of the room; what is made of two sightings is decided in
-//! `stillness`, which is pure.
+//! The only calls to the file system that judging needs; what is made of two sightings is decided in `stillness`, which is
+//! pure. Nothing is opened, so that a look succeeds when there is no file descriptor left.
 
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::super::file::list;
-
-/// The files of a path as they were at one moment. Two are equal if nothing can be seen to have changed between them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A file as it was at one moment. Two are equal if nothing can be seen to have changed between them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sighting {
-    /// The files, in the order of their names, or why there is no telling.
-    files: Result<Vec<FileFacts>, io::ErrorKind>,
-}
-
-/// What the file system tells of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileFacts {
-    /// The name under which it is read.
-    pub path: PathBuf,
-    /// The file itself, if the name is or passes through a symlink.
+    /// The path without symlinks; `None` where it leads nowhere.
     pub resolved: Option<PathBuf>,
-    /// Its state; `None` if it cannot be told.
+    /// Whether the name itself is a symlink.
+    pub is_link: bool,
+    /// The file's state; `None` if it cannot be told.
     pub state: Option<FileState>,
 }
 
@@ -41,59 +31,48 @@ pub struct FileState {
 }
 
 impl Sighting {
-    /// A look at a file, or at the keys files of a directory; symlinks are followed.
+    /// A look at a file; symlinks are followed.
     pub fn of(path: &Path) -> Self {
-        let facts = |path: PathBuf| FileFacts {
-            resolved: std::fs::canonicalize(&path)
-                .ok()
-                .filter(|resolved| *resolved != path),
-            state: std::fs::metadata(&path).ok().map(|data| FileState {
+        Self {
+            resolved: std::fs::canonicalize(path).ok(),
+            is_link: std::fs::symlink_metadata(path).is_ok_and(|data| data.is_symlink()),
+            state: std::fs::metadata(path).ok().map(|data| FileState {
                 identity: (data.dev(), data.ino()),
                 size: data.len(),
                 modified: (data.mtime(), data.mtime_nsec()),
                 changed: (data.ctime(), data.ctime_nsec()),
             }),
-            path,
-        };
-        let files = list(path).map(|files| files.into_iter().map(facts).collect());
-        Self {
-            files: files.map_err(|error| error.kind()),
         }
     }
 
-    /// A sighting of these files.
-    #[cfg(test)]
-    pub(super) fn from_facts(files: Result<Vec<FileFacts>, io::ErrorKind>) -> Self {
-        Self { files }
+    /// Device and inode; `None` where there is no file.
+    pub fn identity(&self) -> Option<(u64, u64)> {
+        self.state.map(|state| state.identity)
     }
 
-    /// Whether every file that differs from an earlier sighting came whole. One that is gone did not: some writers remove a file
-    /// before they write it anew.
-    pub(super) fn came_whole_since(&self, earlier: &Self, moved: bool) -> bool {
-        let Ok(files) = &self.files else { return false };
-        let before = earlier.files.as_deref().unwrap_or_default();
-        let still_there = |old: &FileFacts| files.iter().any(|file| file.path == old.path);
-        before.iter().all(still_there)
-            && files
-                .iter()
-                .all(|file| file.came_whole(before.iter().find(|old| old.path == file.path), moved))
+    /// Whether another file stands there than in an earlier sighting, which saw one.
+    pub(super) fn replaces(&self, earlier: &Self) -> bool {
+        self.state.is_some() && earlier.state.is_some() && self.identity() != earlier.identity()
     }
-}
 
-impl FileFacts {
-    fn came_whole(&self, before: Option<&Self>, moved: bool) -> bool {
-        if before == Some(self) {
+    /// Whether it is as in an earlier sighting, or came whole since: by a rename, of which an event told (`moved`) or its times
+    /// tell, or by a symlink that was swapped. A file that is gone did not: some writers remove a file before they write it anew.
+    pub(super) fn came_whole_since(&self, before: &Self, moved: bool) -> bool {
+        if self == before {
             return true;
         }
         let Some(state) = self.state else {
             return false;
         };
-        let old = before.and_then(|before| before.state);
-        if old.is_some_and(|old| old.identity == state.identity) {
+        if before.identity() == Some(state.identity) {
             return false;
         }
-        let swapped = self.resolved.is_some()
-            && self.resolved != before.and_then(|before| before.resolved.clone());
+        let swapped = match (&before.resolved, &self.resolved) {
+            (Some(before), Some(now)) => before != now,
+            // Where nothing was, only a new link is known to be no file that somebody has begun to write here.
+            (None, Some(_)) => self.is_link,
+            (_, None) => false,
+        };
         // What is created and written in place has both times alike, until something other than its content is changed.
         moved || swapped || state.changed != state.modified
     }

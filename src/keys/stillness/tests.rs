@@ -1,34 +1,27 @@
 //! When a file that changed is read: at once after a rename, else once it has stood still.
 
 use std::fs;
-use std::io::ErrorKind;
-use std::path::PathBuf;
 
-use super::sighting::FileState;
 use super::*;
+use crate::authz::clock::Clock as _;
 
-/// A file named `keys.yaml` with that inode and size, modified and changed at those seconds.
-fn file(inode: u64, size: u64, modified: i64, changed: i64) -> FileFacts {
+/// A file with that inode and size, modified and changed at those seconds.
+fn file(inode: u64, size: u64, modified: i64, changed: i64) -> Sighting {
     let state = FileState {
         identity: (1, inode),
         size,
         modified: (modified, 0),
         changed: (changed, 0),
     };
-    FileFacts {
-        path: PathBuf::from("keys.yaml"),
-        resolved: None,
+    Sighting {
+        resolved: Some("/d/keys.yaml".into()),
+        is_link: false,
         state: Some(state),
     }
 }
 
-fn seen(file: FileFacts) -> Sighting {
-    Sighting::from_facts(Ok(vec![file]))
-}
-
-fn both(one: FileFacts, mut two: FileFacts) -> Sighting {
-    two.path = PathBuf::from("more.yaml");
-    Sighting::from_facts(Ok(vec![one, two]))
+fn missing() -> Sighting {
+    Sighting::default()
 }
 
 fn ms(millis: u64) -> Duration {
@@ -45,7 +38,7 @@ fn settled(read: &Sighting) -> Stillness {
     stillness
 }
 
-fn old() -> FileFacts {
+fn old() -> Sighting {
     file(1, 10, 100, 100)
 }
 
@@ -53,101 +46,94 @@ fn old() -> FileFacts {
 type Case = (&'static str, Sighting, Sighting, bool, bool);
 
 fn cases() -> Vec<Case> {
-    let linked = |to: &str, inode| FileFacts {
+    let linked = |to: &str, inode| Sighting {
         resolved: Some(to.into()),
+        is_link: true,
         ..file(inode, 10, 100, 100)
+    };
+    let below_a_link = |to: &str, inode| Sighting {
+        is_link: false,
+        ..linked(to, inode)
     };
     vec![
         (
             "another file that was renamed",
-            seen(old()),
-            seen(file(2, 10, 90, 200)),
+            old(),
+            file(2, 10, 90, 200),
             false,
             true,
         ),
         (
             "another file in the tick of its rename, with an event",
-            seen(old()),
-            seen(file(2, 10, 200, 200)),
+            old(),
+            file(2, 10, 200, 200),
             true,
             true,
         ),
         (
             "another file that is being created in place",
-            seen(old()),
-            seen(file(2, 0, 200, 200)),
+            old(),
+            file(2, 0, 200, 200),
             false,
             false,
         ),
         (
             "a file written in place",
-            seen(old()),
-            seen(file(1, 20, 200, 200)),
+            old(),
+            file(1, 20, 200, 200),
             false,
             false,
         ),
         (
             "a file written in place, and an event of another",
-            seen(old()),
-            seen(file(1, 20, 200, 200)),
+            old(),
+            file(1, 20, 200, 200),
             true,
             false,
         ),
-        (
-            "a touched file",
-            seen(old()),
-            seen(file(1, 10, 200, 200)),
-            false,
-            false,
-        ),
+        ("a touched file", old(), file(1, 10, 200, 200), false, false),
         (
             "a file whose mode changed",
-            seen(old()),
-            seen(file(1, 10, 100, 200)),
+            old(),
+            file(1, 10, 100, 200),
             false,
             false,
         ),
         (
             "a swapped symlink",
-            seen(linked("v1/keys.yaml", 1)),
-            seen(linked("v2/keys.yaml", 2)),
+            linked("v1/keys.yaml", 1),
+            linked("v2/keys.yaml", 2),
+            false,
+            true,
+        ),
+        (
+            "a swapped symlink above it",
+            below_a_link("v1/keys.yaml", 1),
+            below_a_link("v2/keys.yaml", 2),
             false,
             true,
         ),
         (
             "a new link",
-            Sighting::from_facts(Ok(vec![])),
-            seen(linked("v1/keys.yaml", 1)),
+            missing(),
+            linked("v1/keys.yaml", 1),
             false,
             true,
         ),
         (
-            "a missing file",
-            seen(old()),
-            Sighting::from_facts(Err(ErrorKind::NotFound)),
-            true,
+            "a new file below a link, being created in place",
+            missing(),
+            below_a_link("v1/keys.yaml", 1),
+            false,
             false,
         ),
+        ("a missing file", old(), missing(), true, false),
         (
             "a file that is back",
-            Sighting::from_facts(Err(ErrorKind::NotFound)),
-            seen(file(2, 9, 1, 200)),
+            missing(),
+            file(2, 9, 1, 200),
             false,
             true,
-        ),
-        (
-            "a file gone from a directory",
-            both(old(), file(2, 1, 1, 1)),
-            seen(old()),
-            false,
-            false,
-        ),
-        (
-            "one renamed into place beside one being written",
-            both(old(), file(2, 1, 1, 1)),
-            both(file(3, 1, 1, 9), file(2, 2, 9, 9)),
-            false,
-            false,
         ),
     ]
 }
@@ -172,7 +158,7 @@ fn what_came_whole_is_read_at_once_and_what_is_written_in_place_when_it_is_still
 
 #[test]
 fn every_change_begins_the_second_anew() {
-    let mut stillness = settled(&seen(old()));
+    let mut stillness = settled(&old());
     for (now, size, want) in [
         (5000, 1, Advice::Wait(ms(1000))),
         (5900, 1, Advice::Wait(ms(100))),
@@ -181,7 +167,7 @@ fn every_change_begins_the_second_anew() {
         (6950, 2, Advice::Read),
     ] {
         assert_eq!(
-            stillness.judge(&seen(file(1, size, 200, 200)), false, ms(now)),
+            stillness.judge(&file(1, size, 200, 200), false, ms(now)),
             want,
             "at {now}"
         );
@@ -190,8 +176,8 @@ fn every_change_begins_the_second_anew() {
 
 #[test]
 fn what_was_read_at_once_is_read_again_when_it_was_still_and_then_no_more() {
-    let mut stillness = settled(&seen(old()));
-    let renamed = seen(file(2, 10, 90, 200));
+    let mut stillness = settled(&old());
+    let renamed = file(2, 10, 90, 200);
     assert_eq!(stillness.judge(&renamed, false, ms(5000)), Advice::Read);
     stillness.was_read(renamed.clone(), ms(5010));
     assert_eq!(
@@ -209,21 +195,66 @@ fn what_was_read_at_once_is_read_again_when_it_was_still_and_then_no_more() {
 
 #[test]
 fn what_changes_while_it_is_read_must_stand_still() {
-    let mut stillness = settled(&seen(old()));
-    let renamed = seen(file(2, 10, 90, 200));
+    let mut stillness = settled(&old());
+    let renamed = file(2, 10, 90, 200);
     assert_eq!(stillness.judge(&renamed, false, ms(5000)), Advice::Read);
-    stillness.was_changing();
+    stillness.was_changing(&renamed);
     assert_eq!(
         stillness.judge(&renamed, true, ms(5001)),
         Advice::Wait(STILL_FOR)
     );
-    assert_eq!(stillness.judge(&renamed, false, ms(6001)), Advice::Read);
+    // That of the file which was being written says nothing of another one.
+    let another = file(3, 10, 90, 200);
+    assert_eq!(stillness.judge(&another, false, ms(5050)), Advice::Read);
+    assert_eq!(
+        stillness.judge(&renamed, false, ms(5060)),
+        Advice::Read,
+        "it is whole again"
+    );
+}
+
+#[test]
+fn an_event_of_one_file_says_nothing_of_the_next_that_is_begun_in_its_place() {
+    let mut stillness = settled(&old());
+    let renamed = file(2, 10, 200, 200);
+    assert_eq!(stillness.judge(&renamed, true, ms(5000)), Advice::Read);
+    let begun = file(3, 1, 200, 200);
+    assert_eq!(
+        stillness.judge(&begun, false, ms(5001)),
+        Advice::Wait(STILL_FOR)
+    );
+}
+
+#[test]
+fn what_could_not_be_read_is_tried_again_though_it_stays_as_it_is() {
+    let mut stillness = settled(&old());
+    let renamed = file(2, 10, 90, 200);
+    assert_eq!(stillness.judge(&renamed, false, ms(5000)), Advice::Read);
+    stillness.was_not_read(renamed.clone(), ms(5000));
+    for again in [5000, 7000, 9000] {
+        let waits = Advice::Wait(ms(1900));
+        assert_eq!(stillness.judge(&renamed, false, ms(again + 100)), waits);
+        assert_eq!(
+            stillness.judge(&renamed, false, ms(again + 2000)),
+            Advice::Read
+        );
+        stillness.was_not_read(renamed.clone(), ms(again + 2000));
+    }
+    // A change is no reason to wait.
+    let another = file(3, 10, 90, 200);
+    assert_eq!(stillness.judge(&another, false, ms(11_100)), Advice::Read);
+    stillness.was_read(another.clone(), ms(11_100));
+    assert_eq!(
+        stillness.judge(&another, false, ms(11_200)),
+        Advice::Wait(ms(900)),
+        "as after any reading"
+    );
 }
 
 #[test]
 fn a_missing_file_is_read_once_and_then_left_alone() {
-    let mut stillness = settled(&seen(old()));
-    let missing = Sighting::from_facts(Err(ErrorKind::NotFound));
+    let mut stillness = settled(&old());
+    let missing = missing();
     assert_eq!(
         stillness.judge(&missing, false, ms(5000)),
         Advice::Wait(STILL_FOR)
@@ -247,25 +278,123 @@ fn a_sighting_sees_writes_renames_and_the_swap_of_a_kubernetes_volume() {
     std::os::unix::fs::symlink("..v1", path("..data")).unwrap();
     std::os::unix::fs::symlink("..data/keys.yaml", path("keys.yaml")).unwrap();
 
-    let single = path("keys.yaml");
-    for volume in [dir.path(), single.as_path()] {
-        let before = Sighting::of(volume);
-        assert_eq!(Sighting::of(volume), before);
-        std::os::unix::fs::symlink("..v2", path("..data_tmp")).unwrap();
-        fs::rename(path("..data_tmp"), path("..data")).unwrap();
-        let swapped = Sighting::of(volume);
-        assert!(swapped != before && swapped.came_whole_since(&before, false));
-        fs::write(path("..v2/keys.yaml"), "keys: [ ]").unwrap();
-        let written = Sighting::of(volume);
-        assert!(written != swapped && !written.came_whole_since(&swapped, true));
-        fs::write(path("..v2/keys.yaml"), "keys: []").unwrap();
-        std::os::unix::fs::symlink("..v1", path("..data_tmp")).unwrap();
-        fs::rename(path("..data_tmp"), path("..data")).unwrap();
+    let file = path("keys.yaml");
+    let before = Sighting::of(&file);
+    assert_eq!(Sighting::of(&file), before);
+    std::os::unix::fs::symlink("..v2", path("..data_tmp")).unwrap();
+    fs::rename(path("..data_tmp"), path("..data")).unwrap();
+    let swapped = Sighting::of(&file);
+    assert!(swapped != before && swapped.came_whole_since(&before, false));
+    fs::write(path("..v2/keys.yaml"), "keys: [ ]").unwrap();
+    let written = Sighting::of(&file);
+    assert!(written != swapped && !written.came_whole_since(&swapped, true));
+    fs::remove_file(&file).unwrap();
+    assert_eq!(Sighting::of(&file), missing());
+}
+
+/// Files that are followed as those of sources are: looked at, with a clock that is moved.
+fn followed(names: &[&str]) -> (tempfile::TempDir, Vec<std::path::PathBuf>, Followed) {
+    let directory = tempfile::tempdir().unwrap();
+    let paths: Vec<_> = names
+        .iter()
+        .map(|name| directory.path().join(name))
+        .collect();
+    for path in &paths {
+        fs::write(path, "old").unwrap();
     }
-    fs::remove_file(path("keys.yaml")).unwrap();
+    let mut files = Followed::polled(paths.iter());
+    assert_eq!(files.was_read(Some(mark("old")), ms(0)), News::New);
+    (directory, paths, files)
+}
+
+fn mark(text: &str) -> blake3::Hash {
+    blake3::hash(text.as_bytes())
+}
+
+#[test]
+fn a_pair_is_due_when_it_stands_still_and_a_problem_is_told_once_when_it_lasts() {
+    let (_directory, paths, mut files) = followed(&["cert", "key"]);
+    let advice = |files: &mut Followed, at| files.look(ms(at)).advice;
+    // What is read at start is read a second time.
+    assert_eq!(advice(&mut files, 10), Advice::Wait(STILL_FOR));
+    assert_eq!(advice(&mut files, 1010), Advice::Read);
+    assert_eq!(files.was_read(Some(mark("old")), ms(1010)), News::Same);
+    assert_eq!(advice(&mut files, 2010), Advice::Unchanged);
+
+    fs::write(&paths[1], "new!").unwrap();
+    assert_eq!(advice(&mut files, 3000), Advice::Wait(STILL_FOR));
+    assert_eq!(advice(&mut files, 4000), Advice::Read);
+    assert_eq!(files.was_read(None, ms(4000)), News::New);
+    assert!(!files.is_untold("no pair", ms(4000)), "it may be half-way");
+    assert_eq!(files.problem(), None);
+    assert_eq!(advice(&mut files, 5000), Advice::Wait(ms(1000)));
+    assert_eq!(advice(&mut files, 6000), Advice::Read);
+    assert_eq!(files.was_read(None, ms(6000)), News::Same, "tried again");
+    assert!(files.is_untold("no pair", ms(6000)), "it has lasted");
+    assert_eq!(files.problem(), Some("no pair"));
+    assert!(!files.is_untold("no pair", ms(8000)), "told already");
+    assert!(files.is_untold("cannot be read", ms(8001)), "another");
+
+    fs::write(&paths[0], "new!").unwrap();
+    assert_eq!(advice(&mut files, 9000), Advice::Wait(STILL_FOR));
+    assert_eq!(advice(&mut files, 10_000), Advice::Read);
+    assert_eq!(files.was_read(Some(mark("new")), ms(10_000)), News::New);
+    files.is_well();
+    assert_eq!(files.problem(), None);
+    assert_eq!(advice(&mut files, 11_000), Advice::Unchanged);
+}
+
+#[test]
+fn a_file_that_is_replaced_before_it_can_stand_still_is_read_all_the_same() {
+    let (directory, paths, mut files) = followed(&["token"]);
+    let beside = directory.path().join("beside");
+    let mut reads = 0;
+    let kept: Vec<_> = (0..20)
+        .map(|number| {
+            // Its inode is held, so that the next file cannot have it again.
+            let held = fs::File::open(&paths[0]).unwrap();
+            fs::write(&beside, format!("token {number}")).unwrap();
+            fs::rename(&beside, &paths[0]).unwrap();
+            let now = ms(5000 + 50 * number);
+            if files.look(now).advice == Advice::Read {
+                files.was_read(Some(mark(&number.to_string())), now);
+                reads += 1;
+            }
+            held
+        })
+        .collect();
+    assert!(reads >= 5, "{reads} of {}", kept.len());
+}
+
+#[test]
+fn what_is_written_in_place_while_it_is_read_is_not_known() {
+    let (_directory, paths, mut files) = followed(&["token"]);
+    fs::write(&paths[0], "begun").unwrap();
+    files.look(ms(5000));
+    assert_eq!(files.look(ms(6000)).advice, Advice::Read);
+    fs::write(&paths[0], "and not ended").unwrap();
     assert_eq!(
-        Sighting::of(&path("keys.yaml")),
-        Sighting::from_facts(Err(ErrorKind::NotFound))
+        files.was_read(Some(mark("begun")), ms(6001)),
+        News::Changing
     );
-    assert_eq!(Sighting::of(dir.path()), Sighting::from_facts(Ok(vec![])));
+    assert_eq!(files.look(ms(6002)).advice, Advice::Wait(STILL_FOR));
+    assert_eq!(files.look(ms(7002)).advice, Advice::Read);
+    assert_eq!(files.was_read(Some(mark("all")), ms(7002)), News::New);
+}
+
+#[tokio::test]
+async fn files_are_looked_at_until_they_are_due_and_where_there_are_none_for_ever() {
+    let (_directory, paths, mut files) = followed(&["token"]);
+    let clock = crate::authz::clock::SystemClock::new();
+    let mut none = Followed::polled([].iter());
+    let every = Duration::from_millis(1);
+    fs::write(&paths[0], "new!").unwrap();
+    tokio::select! {
+        () = none.due(every, &clock) => panic!("there are no files"),
+        () = files.due(every, &clock) => {}
+    }
+    assert_eq!(
+        files.was_read(Some(mark("new!")), clock.monotonic()),
+        News::New
+    );
 }

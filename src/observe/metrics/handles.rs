@@ -155,6 +155,8 @@ pub enum What {
     Config,
     /// The keys.
     Keys,
+    /// The certificates that the server shows.
+    Certificates,
 }
 
 /// What is counted of loading anew.
@@ -162,6 +164,7 @@ pub enum What {
 pub struct ReloadMetrics {
     config: ReloadSeries,
     keys: ReloadSeries,
+    certificates: ReloadSeries,
 }
 
 #[derive(Debug, Clone)]
@@ -175,7 +178,7 @@ impl ReloadMetrics {
     pub(super) fn new(register: &Register<'_>) -> Result<Self, Error> {
         let total = register.counters(
             "keyward_reloads_total",
-            "Reloads of configuration and keys; the load at start is none.",
+            "Reloads of configuration, keys and certificates; the load at start is none.",
             &["what", "result"],
         )?;
         let last = register.gauges(
@@ -193,6 +196,7 @@ impl ReloadMetrics {
         Ok(Self {
             config: series("config")?,
             keys: series("keys")?,
+            certificates: series("certificates")?,
         })
     }
 
@@ -216,6 +220,7 @@ impl ReloadMetrics {
         match what {
             What::Config => &self.config,
             What::Keys => &self.keys,
+            What::Certificates => &self.certificates,
         }
     }
 }
@@ -263,6 +268,33 @@ impl ConnectionMetrics {
     /// There may be so many.
     pub fn set_max(&self, max: usize) {
         self.max.set(i64::try_from(max).unwrap_or(i64::MAX));
+    }
+}
+
+/// What is told of certificates.
+#[derive(Debug, Clone)]
+pub struct CertificateMetrics {
+    expiry: IntGaugeVec,
+}
+
+impl CertificateMetrics {
+    pub(super) fn new(register: &Register<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            expiry: register.gauges(
+                "keyward_certificate_expiry_timestamp_seconds",
+                "Unix time at which the first certificate of the chain in use expires, in seconds.",
+                &["member"],
+            )?,
+        })
+    }
+
+    /// Tells when the certificates expire that a member of the configuration names.
+    pub fn expires(&self, member: &'static str, at: Option<Timestamp>) {
+        let (Some(at), Ok(gauge)) = (at, self.expiry.get_metric_with_label_values(&[member]))
+        else {
+            return;
+        };
+        gauge.set(at.as_second());
     }
 }
 

@@ -22,6 +22,7 @@ async fn admin() -> (Lifecycle, Admin) {
             keys: 3,
             failure: None,
         }),
+        certificates: ArcSwapOption::empty(),
     };
     (lifecycle, admin)
 }

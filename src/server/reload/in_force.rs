@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::super::admin::{Admin, FileState};
+use super::super::admin::Admin;
 use super::super::record::PreparedKey;
 use crate::authorizer::Authorizer;
 use crate::authz::key_map::KeyMap;
@@ -34,20 +34,16 @@ impl InForce {
         &self,
         generation: Generation,
         policy: &Arc<Policy>,
-        keys: KeyMap,
+        keys: &Arc<KeyMap>,
         now: Timestamp,
     ) {
         self.tell_mode(policy);
         let records = keys.iter().map(|record| &**record);
         self.observer.metrics.keys_changed(generation, records, now);
-        self.admin.file.store(Arc::new(FileState {
-            keys: keys.len(),
-            failure: None,
-        }));
         self.authorizer.install(Arc::new(Snapshot {
             generation,
             policy: Arc::clone(policy),
-            keys: Some(Arc::new(keys)),
+            keys: Some(Arc::clone(keys)),
         }));
         // What was prepared under the generation before would else stay in memory.
         self.authorizer.cache().forget_all();

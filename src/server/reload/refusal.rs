@@ -4,7 +4,6 @@
 //! there cannot be used with it. The latter is tried again when the keys change.
 
 use crate::config::{ConfigError, FixedPart};
-use crate::keys::file::LoadError;
 
 /// Why a new configuration is not put in force.
 #[derive(Debug, thiserror::Error)]
@@ -17,10 +16,7 @@ pub(super) enum Refusal {
     NeedsRestart(Vec<FixedPart>),
     /// The keys cannot be used with it.
     #[error("the keys do not fit the new configuration: {0}")]
-    KeysDoNotFit(LoadError),
-    /// The keys changed since they were judged fit to be read.
-    #[error("the keys are being written")]
-    KeysInFlux,
+    KeysDoNotFit(String),
 }
 
 impl Refusal {

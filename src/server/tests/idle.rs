@@ -14,7 +14,7 @@ use crate::authz::snapshot::{Generation, Snapshot};
 use crate::observe::metrics::Metrics;
 use crate::server::Remote;
 use crate::server::build::{cache, teller};
-use crate::server::files::read_config;
+use crate::server::files::ConfigFile;
 use crate::server::phase::Lifecycle;
 
 /// The beginning of time, and an hour later.
@@ -40,10 +40,9 @@ async fn a_scrape_forgets_idle_keys_of_a_remote_source_and_none_of_a_file() {
         ("", false),
     ] {
         let home = Home::new(source, &[]);
-        let config = read_config(&home.path("keyward.yaml"), |_| None)
-            .outcome
-            .unwrap();
         let clock: Arc<dyn Clock> = Arc::new(Later);
+        let mut config_file = ConfigFile::new(&home.path("keyward.yaml"), |_| None);
+        let config = config_file.read(&*clock).0.unwrap();
         let metrics = Arc::new(Metrics::new(10).unwrap());
         let remote = Remote::of(&config, &clock).unwrap();
         let cache = cache(&config, remote.as_ref(), &metrics, &clock).unwrap();

@@ -26,8 +26,8 @@ use crate::authz::key::tests::digest_of;
 use crate::observe::log::{Console, Flush, Log};
 use crate::server::build::{Bound, Launch};
 use crate::server::error::ServeError;
+use crate::server::files::ConfigFile;
 use crate::server::orders::{Order, Orders};
-use crate::server::{files, followed};
 
 /// When a wait gives up: far longer than anything takes, on a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -68,9 +68,9 @@ impl Home {
 
     pub(super) async fn bind(&self) -> Result<(Bound, Flush), ServeError> {
         let path = self.path("keyward.yaml");
-        let (config, config_file) = followed::split(&path, files::read_config(&path, |_| None));
-        let config = config?;
         let clock = Arc::new(SystemClock::new());
+        let mut config_file = ConfigFile::new(&path, |_| None);
+        let config = config_file.read(&*clock).0?;
         let (log, flush) = Log::start(
             config.log,
             Console::default(),
@@ -80,7 +80,6 @@ impl Home {
         let bound = Bound::new(Launch {
             config,
             config_file,
-            env: |_| None,
             log,
             clock,
         })
