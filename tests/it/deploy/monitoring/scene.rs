@@ -1,10 +1,13 @@
 //! Keywards that have seen everything the rules and panels look at, and a Prometheus that has scraped them: one with a key file that
-//! went bad, one with a Redis that went away, one whose Redis never was there, and a target that nobody answers at. Beside them,
-//! targets of another job: a program that has metrics of process and gRPC too, and one that is down.
+//! went bad, one with a Redis that went away, one whose Redis never was there, one that observes and whose certificate expires soon, and
+//! a target that nobody answers at. Beside them, targets of another job: a program that has metrics of process and gRPC too, and one that is down.
 
+use std::fs;
 use std::net::SocketAddr;
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use rcgen::{CertificateParams, KeyPair};
 use redis::cmd;
 use serde_json::json;
 use serde_yaml::Value;
@@ -13,7 +16,6 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::{path, yaml};
-use crate::support::certs::Authority;
 use crate::support::check;
 use crate::support::http1::Wire;
 use crate::support::keyfile::{KeyFile, replace_by_rename};
@@ -123,7 +125,15 @@ fn keys() -> KeyFile {
 async fn observing() -> Keyward {
     let config = "mode: observe\nserver: {grpc: {tls: {cert_file: tls.crt, key_file: tls.key}}}";
     let home = Home::new(config, &keys());
-    Authority::new().issue("localhost").put(home.dir.path());
+    // The certificate expires in three days at most.
+    let end = in_three_days().to_zoned(TimeZone::UTC);
+    let (month, day) = (u8::try_from(end.month()), u8::try_from(end.day()));
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(end.year().into(), month.unwrap(), day.unwrap());
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    fs::write(home.path("tls.crt"), certificate.pem()).unwrap();
+    fs::write(home.path("tls.key"), key.serialize_pem()).unwrap();
     home.start().await
 }
 
