@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderValue};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use tokio::sync::Notify;
 
@@ -27,6 +27,7 @@ use timing::{RETRY_WITHIN, Timing};
 
 mod body;
 mod client;
+mod encoding;
 mod error;
 mod event_stream;
 mod events;
@@ -142,6 +143,7 @@ impl HttpSource {
         let url = self.settings.url.url(digest);
         let client = self.clients.load_full();
         let request = client.lookups.get(url).header(ACCEPT, "application/json");
+        let request = request.header(ACCEPT_ENCODING, encoding::IDENTITY);
         let response = self.authorized(request).send().await?;
         let max_age = freshness::max_age(response.headers());
         let (answer, rest) = match response.status() {

@@ -27,6 +27,7 @@ mod redis_users;
 mod revocation;
 mod single_flight;
 mod tools;
+mod unheard;
 
 /// A keyward, and a channel to it.
 struct Asked {

@@ -10,6 +10,7 @@ use serde::de::IgnoredAny;
 
 use super::super::record;
 use super::super::source::{InvalidRecord, SourceAnswer};
+use super::encoding;
 use super::failure::Failure;
 use crate::authz::digest::KeyDigest;
 
@@ -24,6 +25,7 @@ pub(super) async fn record(
     response: Response,
     digest: &KeyDigest,
 ) -> Result<SourceAnswer, Failure> {
+    encoding::require_identity(response.headers())?;
     let Some(body) = read(response).await? else {
         let problem = format!("it is longer than {BODY_MAX_BYTES} bytes");
         return Ok(SourceAnswer::Invalid(InvalidRecord::new(problem)));

@@ -1,7 +1,8 @@
 //! The format of server-sent events, as WHATWG's HTML standard has it (section 9.2).
 //!
 //! Takes bytes as they come, cut anywhere, and gives messages and comments. Touches no socket and no clock. Of a message only
-//! its data counts: what a type, an id or a time to reconnect would say, nobody here asks for.
+//! its data counts: what a type, an id or a time to reconnect would say, nobody here asks for. What the standard has a client ignore
+//! (an unknown field, an event without data) is told, for a service that tells of a revocation in such a way must not go unheard.
 
 use std::mem;
 
@@ -17,12 +18,20 @@ pub(super) enum Item {
     Message(Vec<u8>),
     /// A line that says nothing but that the server lives.
     Comment,
+    /// A line with an unknown field, or an event that has a type and no data.
+    Unknown,
 }
 
-/// A line or a message has more than `MAX_BYTES`.
+/// A stream can't be read on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a message or line of the stream is longer than {MAX_BYTES} bytes")]
-pub(super) struct TooLong;
+pub(super) enum Unreadable {
+    /// A line or a message has more than `MAX_BYTES`.
+    #[error("a message or line of the stream is longer than {MAX_BYTES} bytes")]
+    TooLong,
+    /// It holds control characters, as compressed bytes and UTF-16 do.
+    #[error("the stream is not text in UTF-8")]
+    NotText,
+}
 
 /// Reads a stream from its beginning.
 #[derive(Debug, Default)]
@@ -31,6 +40,8 @@ pub(super) struct EventStream {
     line: Vec<u8>,
     /// The data of the message that has not ended yet, a line feed behind each line.
     data: Vec<u8>,
+    /// Whether the message that has not ended yet has a type.
+    is_typed: bool,
     /// Whether the last byte was a CR: an LF right behind it ends nothing.
     after_cr: bool,
     /// Whether the first line is past, before which a byte order mark may stand.
@@ -41,8 +52,8 @@ impl EventStream {
     /// Reads on, and adds what has become whole to `items`.
     ///
     /// # Errors
-    /// When something is too long; the stream can't be read on then.
-    pub(super) fn read(&mut self, bytes: &[u8], items: &mut Vec<Item>) -> Result<(), TooLong> {
+    /// When something is too long or not text; the stream can't be read on then.
+    pub(super) fn read(&mut self, bytes: &[u8], items: &mut Vec<Item>) -> Result<(), Unreadable> {
         for byte in bytes {
             let after_cr = mem::replace(&mut self.after_cr, *byte == b'\r');
             match byte {
@@ -51,14 +62,22 @@ impl EventStream {
                     let line = mem::take(&mut self.line);
                     items.extend(self.end_line(&line)?);
                 }
-                _ if self.line.len() == MAX_BYTES => return Err(TooLong),
+                control if control.is_ascii_control() && *control != b'\t' => {
+                    return Err(Unreadable::NotText);
+                }
+                _ if self.line.len() == MAX_BYTES => return Err(Unreadable::TooLong),
                 byte => self.line.push(*byte),
             }
         }
         Ok(())
     }
 
-    fn end_line(&mut self, line: &[u8]) -> Result<Option<Item>, TooLong> {
+    /// Whether an event, or a line, has begun and not ended.
+    pub(super) fn is_within_event(&self) -> bool {
+        self.is_typed || !self.line.is_empty() || !self.data.is_empty()
+    }
+
+    fn end_line(&mut self, line: &[u8]) -> Result<Option<Item>, Unreadable> {
         let is_first = !mem::replace(&mut self.begun, true);
         let line = match line.strip_prefix(BYTE_ORDER_MARK) {
             Some(rest) if is_first => rest,
@@ -66,8 +85,12 @@ impl EventStream {
         };
         if line.is_empty() {
             let mut data = mem::take(&mut self.data);
+            let is_typed = mem::take(&mut self.is_typed);
             // The last line feed is not part of it; without any there was no data.
-            return Ok(data.pop().map(|_| Item::Message(data)));
+            return Ok(match data.pop() {
+                Some(_) => Some(Item::Message(data)),
+                None => is_typed.then_some(Item::Unknown),
+            });
         }
         let (name, value) = match line.iter().position(|byte| *byte == b':') {
             Some(0) => return Ok(Some(Item::Comment)),
@@ -78,12 +101,17 @@ impl EventStream {
             }
             None => (line, &b""[..]),
         };
-        if name == b"data" {
-            if self.data.len() + value.len() >= MAX_BYTES {
-                return Err(TooLong);
+        match name {
+            b"data" => {
+                if self.data.len() + value.len() >= MAX_BYTES {
+                    return Err(Unreadable::TooLong);
+                }
+                self.data.extend_from_slice(value);
+                self.data.push(b'\n');
             }
-            self.data.extend_from_slice(value);
-            self.data.push(b'\n');
+            b"event" => self.is_typed = true,
+            b"id" | b"retry" => {}
+            _ => return Ok(Some(Item::Unknown)),
         }
         Ok(None)
     }
@@ -125,20 +153,22 @@ mod tests {
             ("data\ndata\n\n", &[message("\n")]),
             ("data: a: b\n\n", &[message("a: b")]),
             ("event: x\nid: 1\nretry: 9\ndata: a\n\n", &[message("a")]),
-            ("event: x\n\n", &[]),
+            ("event: x\n\n", &[Item::Unknown]),
+            ("id: 1\nretry: 9\n\n", &[]),
             ("\n\n\n", &[]),
             ("data: a\n", &[]),
             ("data: a", &[]),
-            ("dataset: a\n\n", &[]),
-            (" data: a\n\n", &[]),
-            ("Data: a\n\n", &[]),
+            ("dataset: a\n\n", &[Item::Unknown]),
+            (" data: a\n\n", &[Item::Unknown]),
+            ("Data: a\n\n", &[Item::Unknown]),
+            ("{\"all\":true}\n", &[Item::Unknown]),
             (": hello\n\n", &[Item::Comment]),
             (
                 ":\ndata: a\n:\n\n",
                 &[Item::Comment, Item::Comment, message("a")],
             ),
             ("\u{feff}data: a\n\n", &[message("a")]),
-            ("\n\u{feff}data: a\n\n", &[]),
+            ("\n\u{feff}data: a\n\n", &[Item::Unknown]),
             ("\u{feff}: x\n", &[Item::Comment]),
             ("data: ä€😀\n\n", &[message("ä€😀")]),
         ] {
@@ -160,18 +190,61 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_text_is_not_read() {
+        let utf_16: Vec<u8> = "data: a\n\n"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        for bytes in [&b"\x1f\x8b\x08\x00"[..], &utf_16, b"data: a\n\n\x7f"] {
+            let read = EventStream::default().read(bytes, &mut Vec::new());
+            assert_eq!(read, Err(Unreadable::NotText), "{bytes:?}");
+        }
+        assert_eq!(read(&[b"data: \ta\n\n"]), [message("\ta")]);
+    }
+
+    #[test]
+    fn an_event_that_has_begun_and_not_ended_shows() {
+        for (text, want) in [
+            ("", false),
+            ("data: a\n\n", false),
+            (": x\n", false),
+            ("id: 1\n", false),
+            (":", true),
+            ("data: a\n", true),
+            ("event: x\n", true),
+            ("data: a\n\nd", true),
+        ] {
+            let mut stream = EventStream::default();
+            stream.read(text.as_bytes(), &mut Vec::new()).unwrap();
+            assert_eq!(stream.is_within_event(), want, "{text:?}");
+        }
+    }
+
+    #[test]
     fn lines_and_messages_are_bounded() {
         let long = "x".repeat(MAX_BYTES);
         for (what, text, want) in [
             ("the longest line", format!("{long}\n"), Ok(())),
-            ("a longer one", format!("{long}x\n"), Err(TooLong)),
-            ("one without end", format!("{long}xx"), Err(TooLong)),
-            ("many lines", "x: y\n".repeat(MAX_BYTES), Ok(())),
-            ("much data", "data: y\n".repeat(MAX_BYTES), Err(TooLong)),
+            (
+                "a longer one",
+                format!("{long}x\n"),
+                Err(Unreadable::TooLong),
+            ),
+            (
+                "one without end",
+                format!("{long}xx"),
+                Err(Unreadable::TooLong),
+            ),
+            ("many lines", "id: y\n".repeat(MAX_BYTES), Ok(())),
+            (
+                "much data",
+                "data: y\n".repeat(MAX_BYTES),
+                Err(Unreadable::TooLong),
+            ),
             (
                 "data without text",
                 "data\n".repeat(MAX_BYTES + 1),
-                Err(TooLong),
+                Err(Unreadable::TooLong),
             ),
         ] {
             let mut stream = EventStream::default();

@@ -5,13 +5,14 @@
 
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 
 use super::super::backoff::Backoff;
 use super::super::push::Pushes;
 use super::HttpSource;
+use super::encoding;
 use super::event_stream::{EventStream, Item};
 use super::failure::Failure;
 use super::settings::EventsUrl;
@@ -61,6 +62,7 @@ pub(super) async fn open(source: &HttpSource, url: &EventsUrl) -> Result<Respons
     let request = client.events.get(url.as_url().clone());
     let request = request
         .header(ACCEPT, "text/event-stream")
+        .header(ACCEPT_ENCODING, encoding::IDENTITY)
         .header(CACHE_CONTROL, "no-store");
     let opened = tokio::time::timeout(source.timing.open_within, source.authorized(request).send());
     let response = opened.await.map_err(|_| Failure::Timeout)??;
@@ -73,6 +75,7 @@ pub(super) async fn open(source: &HttpSource, url: &EventsUrl) -> Result<Respons
     if !essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("text/event-stream")) {
         return Err(Failure::lasting("its answer is not a stream of events"));
     }
+    encoding::require_identity(response.headers())?;
     Ok(response)
 }
 
@@ -82,11 +85,23 @@ async fn hear(source: &HttpSource, mut response: Response, pushes: &Pushes) -> S
     let mut heartbeats = Heartbeats::default();
     let mut items = Vec::new();
     let mut warned = false;
+    // Since when there is the beginning of an event without its end.
+    let mut begun: Option<Duration> = None;
     loop {
-        let chunk = match heartbeats.patience(source.timing.least_silence) {
+        let silence = heartbeats.patience(source.timing.least_silence);
+        let unfinished = begun.map(|begun| {
+            let waited = source.clock.monotonic().saturating_sub(begun);
+            source.timing.least_silence.saturating_sub(waited)
+        });
+        let patience = silence.into_iter().chain(unfinished).min();
+        let chunk = match patience {
             None => response.chunk().await,
             Some(patience) => match tokio::time::timeout(patience, response.chunk()).await {
                 Ok(chunk) => chunk,
+                // A service that forgets the empty line behind an event would never be heard.
+                Err(_) if unfinished == Some(patience) => {
+                    return "an event has no end, which is an empty line".to_owned();
+                }
                 Err(_) => return format!("no heartbeat for {patience:?}"),
             },
         };
@@ -101,23 +116,30 @@ async fn hear(source: &HttpSource, mut response: Response, pushes: &Pushes) -> S
                 Item::Message(data) => match Change::told_by(&data) {
                     Some(Change::Key(id)) => pushes.key_changed(id.as_str()),
                     Some(Change::All) => pushes.all_changed(),
-                    None => {
-                        pushes.all_changed();
-                        // Once a stream, or whoever sends them fills our log.
-                        if !warned {
-                            tracing::warn!(
-                                source = "http",
-                                "an event is not understood; every key is taken for changed"
-                            );
-                        }
-                        warned = true;
-                    }
+                    None => not_understood(pushes, &mut warned),
                 },
+                Item::Unknown => not_understood(pushes, &mut warned),
             }
         }
-        if let Err(too_long) = read {
-            return too_long.to_string();
+        if let Err(unreadable) = read {
+            return unreadable.to_string();
         }
+        begun = match begun {
+            _ if !stream.is_within_event() => None,
+            None => Some(source.clock.monotonic()),
+            begun => begun,
+        };
+    }
+}
+
+/// Takes the worst for granted. Warns once a stream, or whoever sends such events fills our log.
+fn not_understood(pushes: &Pushes, warned: &mut bool) {
+    pushes.all_changed();
+    if !std::mem::replace(warned, true) {
+        tracing::warn!(
+            source = "http",
+            "an event is not understood; every key is taken for changed"
+        );
     }
 }
 

@@ -134,6 +134,7 @@ async fn a_lookup_asks_for_the_digest_and_says_who_asks() {
         assert_eq!(request.method, "GET");
         let header = |name: &str| request.headers.get(name).map(|v| v.to_str().unwrap());
         assert_eq!(header("accept"), Some("application/json"));
+        assert_eq!(header("accept-encoding"), Some("identity"));
         let token = format!("Bearer {CANARY}");
         assert_eq!(header("authorization"), Some(token.as_str()));
         let agent = concat!("keyward/", env!("CARGO_PKG_VERSION"));

@@ -67,6 +67,7 @@ struct State {
     answer: Answer,
     answers: HashMap<String, Answer>,
     streaming: bool,
+    compressing: bool,
 }
 
 struct Shared {
@@ -108,6 +109,7 @@ impl KeyService {
             answer: Answer::Record,
             answers: HashMap::new(),
             streaming: true,
+            compressing: false,
         };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
@@ -187,6 +189,11 @@ impl KeyService {
         self.state(|state| state.streaming = true);
     }
 
+    /// From now on streams of events are compressed with gzip, whatever was asked for.
+    pub fn compress_streams(&self) {
+        self.state(|state| state.compressing = true);
+    }
+
     /// How many streams of events are open.
     pub fn streams(&self) -> usize {
         self.shared.events.receiver_count()
@@ -237,27 +244,53 @@ async fn stream_events<S: AsyncRead + AsyncWrite + Unpin>(
     head: Head,
     shared: &Shared,
 ) -> Option<()> {
-    let streaming = {
+    let (streaming, compressing) = {
         let mut state = shared.state.lock().unwrap();
         state.asked.push(asked(head));
-        state.streaming
+        (state.streaming, state.compressing)
     };
     if !streaming {
         return write(stream, &reply("503 Service Unavailable", "", b"")).await;
     }
     let mut events = shared.events.subscribe();
-    let open = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\n\r\n: here\n\n";
-    write(stream, open.as_bytes()).await?;
+    let encoding = if compressing {
+        "content-encoding: gzip\r\n"
+    } else {
+        ""
+    };
+    let mut open = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\n{encoding}\r\n"
+    )
+    .into_bytes();
+    if compressing {
+        open.extend_from_slice(b"\x1f\x8b\x08\0\0\0\0\0\0\xff");
+    }
+    let written = |text: &str| {
+        if compressing {
+            stored_block(text)
+        } else {
+            text.as_bytes().to_vec()
+        }
+    };
+    open.extend(written(": here\n\n"));
+    write(stream, &open).await?;
     let mut gone = [0];
     loop {
         tokio::select! {
             event = events.recv() => {
                 let event = event.ok()??;
-                write(stream, format!("data: {event}\n\n").as_bytes()).await?;
+                write(stream, &written(&format!("data: {event}\n\n"))).await?;
             }
             _ = tokio::io::AsyncReadExt::read(stream, &mut gone) => return None,
         }
     }
+}
+
+/// A block of deflate that holds a text as it is (RFC 1951 section 3.2.4).
+fn stored_block(text: &str) -> Vec<u8> {
+    let length = u16::try_from(text.len()).unwrap();
+    let lengths = [length.to_le_bytes(), (!length).to_le_bytes()].concat();
+    [&[0][..], &lengths, text.as_bytes()].concat()
 }
 
 fn asked(head: Head) -> Asked {

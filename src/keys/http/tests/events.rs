@@ -77,6 +77,7 @@ async fn an_open_stream_is_trusted_and_tells_what_changed() {
             let (mut stream, head) = scene.service.accept().await;
             assert!(head.starts_with("GET /events?x=y HTTP/1.1\r\n"), "{head}");
             assert!(head.contains("\r\naccept: text/event-stream\r\n"), "{head}");
+            assert!(head.contains("\r\naccept-encoding: identity\r\n"), "{head}");
             let token = format!("\r\nauthorization: Bearer {CANARY}\r\n");
             assert!(head.contains(&token), "{head}");
             assert!(!scene.trust.is_armed(), "no answer came yet");
@@ -96,11 +97,18 @@ async fn an_open_stream_is_trusted_and_tells_what_changed() {
             .await;
             assert_eq!(scene.standing(stamp, "b"), Standing::Current);
 
-            for data in ["{\"all\":true}", "{\"what\":\"is this\"}", "ping"] {
+            for event in [
+                "data: {\"all\":true}\n\n",
+                "data: {\"what\":\"is this\"}\n\n",
+                "data: ping\n\n",
+                "data: {\"all\":true}\r\r",
+                "Data: {\"event\":\"invalidate\",\"key_id\":\"b\"}\n\n",
+                "event: invalidate\n\n",
+            ] {
                 let stamp = scene.trust.stamp();
-                let message = format!(": comment\n\ndata: {data}\n\n");
+                let message = format!(": comment\n\n{event}");
                 stream.write_all(message.as_bytes()).await.unwrap();
-                until(data, async || {
+                until(event, async || {
                     scene.standing(stamp, "b") == Standing::Outdated
                 })
                 .await;
@@ -116,7 +124,12 @@ async fn a_stream_that_ends_is_lost_and_opened_again() {
     let scene = Scene::new().await;
     scene
         .followed(async {
-            for (what, bytes) in [("its end", ""), ("a line without end", &endless)] {
+            for (what, bytes) in [
+                ("its end", ""),
+                ("a line without end", &*endless),
+                ("compressed bytes that nothing announced", "\x1f\u{8}"),
+                ("an event without the empty line", "data: {\"all\":true}\n"),
+            ] {
                 let stamp = scene.trust.stamp();
                 let mut stream = scene.open().await;
                 assert_eq!(scene.standing(stamp, "a"), Standing::Doubtful, "{what}");
@@ -147,6 +160,8 @@ async fn what_is_no_stream_is_not_trusted_and_asked_again() {
                 &b"HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n"[..],
                 b"HTTP/1.1 204 x\r\ncontent-type: text/event-stream\r\n\r\n",
                 b"HTTP/1.1 200 OK\r\n\r\n",
+                b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-encoding: gzip\r\n\r\n",
+                b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: gzip, chunked\r\n\r\n",
                 b"HTTP/1.1 302 x\r\nlocation: /\r\ncontent-type: text/event-stream\r\n\r\n",
                 html,
                 prefixed,

@@ -170,6 +170,26 @@ async fn a_body_that_is_not_one_whole_json_value_is_a_failure() {
 }
 
 #[tokio::test]
+async fn an_encoded_body_is_a_failure_that_says_so() {
+    for (name, header, want) in [
+        (
+            "compressed",
+            "content-encoding: gzip",
+            "its answer has a content-encoding other than identity, such as gzip",
+        ),
+        (
+            "compressed on the way",
+            "transfer-encoding: gzip, chunked",
+            "its answer has a transfer-encoding other than chunked, such as gzip",
+        ),
+    ] {
+        let body = "4\r\nnull\r\n0\r\n\r\n";
+        let bytes = format!("HTTP/1.1 200 OK\r\n{header}\r\n\r\n{body}");
+        check(name, bytes.as_bytes(), Then::Close, want, 1).await;
+    }
+}
+
+#[tokio::test]
 async fn a_connection_that_breaks_is_a_failure_and_tried_again_if_nothing_came() {
     let record = record();
     let length = format!("content-length: {}", record.len() + 1);
