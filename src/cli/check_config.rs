@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::command::{CheckConfig, Format};
-use super::report::{problem, problems, warn};
+use super::report::{problem, problems, warn, without_place};
 use super::{Error, Outcome, find_config, load_keys, print, runtime};
 use crate::authz::clock::{Clock, SystemClock};
 use crate::authz::key_map::KeyMap;
@@ -24,6 +24,8 @@ struct Checked {
     config: Config,
     keys: Option<KeyMap>,
     errors: Vec<Error>,
+    /// What an operator should know of a remote source that can be used.
+    source_warnings: Vec<String>,
 }
 
 /// Checks them, and tells what they hold and what is wrong.
@@ -61,22 +63,24 @@ fn check(arguments: &CheckConfig) -> Result<Checked, Error> {
     if let Err(error) = server::check_certificates(&config) {
         errors.push(error.into());
     }
-    if let Err(error) = check_source(&config, arguments.offline) {
+    let source_warnings = check_source(&config, arguments.offline).unwrap_or_else(|error| {
         errors.push(error);
-    }
+        Vec::new()
+    });
     Ok(Checked {
         file,
         config,
         keys,
         errors,
+        source_warnings,
     })
 }
 
-/// Reads what a remote source needs and, unless `offline`, asks it.
-fn check_source(config: &Config, offline: bool) -> Result<(), Error> {
+/// Reads what a remote source needs and, unless `offline`, asks it. Gives what an operator should know of it.
+fn check_source(config: &Config, offline: bool) -> Result<Vec<String>, Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let Some(remote) = Remote::of(config, &clock)?.filter(|_| !offline) else {
-        return Ok(());
+        return Ok(Vec::new());
     };
     let asked = runtime()?.block_on(remote.try_once());
     asked.map_err(|source| Error::Source {
@@ -93,6 +97,7 @@ fn tell(checked: Checked, offline: bool, out: &mut impl Write) -> Result<Outcome
     for warning in &checked.config.warnings {
         warn(&warning.to_string());
     }
+    checked.source_warnings.iter().for_each(|text| warn(text));
     if !checked.errors.is_empty() {
         return Err(Error::Several(checked.errors));
     }
@@ -117,7 +122,9 @@ impl Checked {
 
     fn to_json(&self) -> Value {
         let (rules, plans) = self.counts();
-        let warnings: Vec<Value> = self.config.warnings.iter().map(problem).collect();
+        let of_source = self.source_warnings.iter().map(|text| without_place(text));
+        let warnings = self.config.warnings.iter().map(problem).chain(of_source);
+        let warnings: Vec<Value> = warnings.collect();
         json!({
             "valid": self.errors.is_empty(),
             "problems": problems(&self.errors),

@@ -87,6 +87,7 @@ pub(super) fn problem(problem: &Problem) -> Value {
     })
 }
 
-fn without_place(message: &str) -> Value {
+/// The same of what has no place in a file.
+pub(super) fn without_place(message: &str) -> Value {
     json!({"file": null, "line": null, "column": null, "path": null, "message": message, "help": null})
 }

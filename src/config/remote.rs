@@ -8,10 +8,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::server::file;
-use super::spec::{HttpSpec, RedisSpec, SentinelSpec, TlsClientSpec};
+use super::spec::{HttpSpec, PushSpec, RedisSpec, SentinelSpec, TlsClientSpec};
 use crate::keys::http::{EventsUrl, HttpSettings, InvalidUrl, UrlTemplate};
 use crate::keys::named_file::NamedFile;
-use crate::keys::redis::{InvalidRedisUrl, RedisServers, RedisSettings, RedisUrl};
+use crate::keys::redis::{InvalidRedisUrl, PushMode, RedisServers, RedisSettings, RedisUrl};
 use crate::keys::tls::{ClientIdentityFiles, ClientTlsFiles};
 use crate::yaml::{DurationSpec, Place};
 
@@ -86,6 +86,11 @@ pub(super) fn check_redis(spec: &RedisSpec, at: &Place<'_>, base: &Path) -> Opti
         tls,
         prefix: spec.prefix.clone(),
         timeout,
+        push: match spec.push {
+            PushSpec::Auto => PushMode::Auto,
+            PushSpec::Require => PushMode::Require,
+            PushSpec::Off => PushMode::Off,
+        },
     };
     (at.problems_so_far() == before).then_some(settings)
 }

@@ -19,7 +19,7 @@ mod server;
 pub use credentials::{CredentialSpec, StripSpec};
 pub use later::{KeyFormatSpec, LimitSpec, LimitUnitSpec, McpRuleSpec, McpSpec, PerSpec};
 pub use observe::{LogSpec, MetricsSpec};
-pub use remote::{HttpSpec, RedisSpec, SentinelSpec, TlsClientSpec};
+pub use remote::{HttpSpec, PushSpec, RedisSpec, SentinelSpec, TlsClientSpec};
 pub use rules::{AllowSpec, MatchSpec, PlanSpec, RequireSpec, RuleSpec};
 pub use server::{AdminSpec, GrpcSpec, ServerSpec, TlsServerSpec};
 

@@ -16,7 +16,8 @@ use super::backoff::part_of;
 use super::named_file::NamedFile;
 use super::push::Pushes;
 use super::source::{
-    FollowFuture, KeySource, LookupFuture, SourceAnswer, SourceError, SourceReply, probe_digest,
+    FollowFuture, KeySource, LookupFuture, Push, SourceAnswer, SourceError, SourceReply,
+    probe_digest,
 };
 use super::stillness::Followed;
 use crate::authz::clock::Clock;
@@ -189,8 +190,11 @@ impl KeySource for HttpSource {
         })
     }
 
-    fn is_pushing(&self) -> bool {
-        self.settings.events_url.is_some()
+    fn push(&self) -> Push {
+        match self.settings.events_url {
+            Some(_) => Push::Asked,
+            None => Push::None,
+        }
     }
 
     fn follow(&self, pushes: Pushes) -> FollowFuture<'_> {

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,8 +18,12 @@ use tokio::sync::Notify;
 use crate::authz::clock::Clock;
 use crate::authz::digest::KeyDigest;
 
+mod hearing;
+
 #[cfg(test)]
 mod tests;
+
+pub use hearing::Hearing;
 
 /// Slots that ids and digests share, as many as a `u16` tells apart; half a MiB of numbers. Of 100 000 keys in the cache, a change
 /// of one has three others looked up.
@@ -57,8 +61,8 @@ pub struct Trust {
     turns: Mutex<Turns>,
     /// When the ids and digests of a slot changed last.
     slots: Box<[AtomicU64]>,
-    /// Whether every change is heard; true for good where the source does not push.
-    armed: AtomicBool,
+    /// The code of a `Hearing`.
+    hearing: AtomicU8,
     /// Whether it was ever said that they are not.
     ever_lost: AtomicBool,
     loss: Notify,
@@ -99,6 +103,11 @@ pub struct Slot(u16);
 impl Trust {
     /// Nothing heard yet. Where the source pushes, nothing is believed before it has armed.
     pub fn new(source_pushes: bool, clock: Arc<dyn Clock>) -> Self {
+        let hearing = if source_pushes {
+            Hearing::Lost
+        } else {
+            Hearing::Off
+        };
         Self {
             clock,
             count: AtomicU64::new(0),
@@ -107,7 +116,7 @@ impl Trust {
             doubt: AtomicU64::new(0),
             turns: Mutex::default(),
             slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
-            armed: AtomicBool::new(!source_pushes),
+            hearing: AtomicU8::new(hearing.code()),
             ever_lost: AtomicBool::new(false),
             loss: Notify::new(),
             hasher: RandomState::new(),
@@ -137,7 +146,7 @@ impl Trust {
         };
         if self.all.load(Ordering::SeqCst) > stamp.0 || slots.iter().any(changed) {
             Standing::Outdated
-        } else if self.is_armed() && self.doubt.load(Ordering::SeqCst) <= stamp.0 {
+        } else if self.believes() && self.doubt.load(Ordering::SeqCst) <= stamp.0 {
             Standing::Current
         } else {
             Standing::Doubtful
@@ -148,19 +157,29 @@ impl Trust {
     pub fn standing_of_unknown(&self, stamp: Stamp) -> Standing {
         if self.any.load(Ordering::SeqCst) > stamp.0 {
             Standing::Outdated
-        } else if self.is_armed() && self.doubt.load(Ordering::SeqCst) <= stamp.0 {
+        } else if self.believes() && self.doubt.load(Ordering::SeqCst) <= stamp.0 {
             Standing::Current
         } else {
             Standing::Doubtful
         }
     }
 
-    /// Whether every change is heard at the moment.
-    pub fn is_armed(&self) -> bool {
-        self.armed.load(Ordering::SeqCst)
+    /// Whether changes are heard at the moment.
+    pub fn hearing(&self) -> Hearing {
+        Hearing::of_code(self.hearing.load(Ordering::SeqCst))
     }
 
-    /// Waits until pushes are lost: a reason to suspect the source.
+    #[cfg(test)]
+    pub(super) fn is_armed(&self) -> bool {
+        self.hearing() == Hearing::Armed
+    }
+
+    /// Whether what is learnt may be believed without asking again.
+    fn believes(&self) -> bool {
+        self.hearing() != Hearing::Lost
+    }
+
+    /// Waits until pushes are lost, or something else speaks against the source.
     pub async fn lost(&self) {
         self.loss.notified().await;
     }
@@ -178,31 +197,33 @@ impl Trust {
             return Some(learnt_at);
         }
         match turns.recent.iter().find(|turn| turn.number > stamp.0) {
-            None if self.is_armed() => None,
+            None if self.believes() => None,
             // Where an arming is the next, nothing was heard before it.
             None => Some(learnt_at),
             Some(turn) => Some(turn.lost_at.unwrap_or(learnt_at)),
         }
     }
 
-    /// Notes that pushes are armed, after what was learnt before has become doubtful: whoever sees the one must see the other.
-    fn arm(&self) {
+    /// Notes that what is learnt is believed from now on, after what was learnt before has become doubtful: whoever sees the one must
+    /// see the other.
+    fn believe(&self, hearing: Hearing) {
         let mut turns = self.turns();
         let number = self.note(&[&self.doubt]);
         turns.note(number, None);
-        self.armed.store(true, Ordering::SeqCst);
+        self.hearing.store(hearing.code(), Ordering::SeqCst);
     }
 
-    /// Notes that pushes are lost; whether they were armed.
-    fn lose(&self) -> bool {
+    /// Notes that a change may go unheard; what was so before.
+    fn lose(&self) -> Hearing {
         let mut turns = self.turns();
-        let was_armed = self.armed.swap(false, Ordering::SeqCst);
-        if was_armed {
+        let before = self.hearing();
+        if before != Hearing::Lost {
+            self.hearing.store(Hearing::Lost.code(), Ordering::SeqCst);
             let now = self.clock.monotonic();
             let number = self.note(&[&self.doubt]);
             turns.note(number, Some(now));
         }
-        was_armed
+        before
     }
 
     /// The next number in these places. A stamp taken before this is lower and one taken after is not.
@@ -235,7 +256,7 @@ fn slot(hash: u64) -> Slot {
 impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Trust")
-            .field("armed", &self.is_armed())
+            .field("hearing", &self.hearing())
             .finish_non_exhaustive()
     }
 }
@@ -245,6 +266,7 @@ impl fmt::Debug for Trust {
 pub struct Pushes {
     trust: Arc<Trust>,
     heard: Option<prometheus::IntCounter>,
+    up: Option<prometheus::IntGauge>,
     source: &'static str,
 }
 
@@ -258,29 +280,64 @@ impl Pushes {
         Self {
             trust,
             heard,
+            up: None,
             source,
         }
     }
 
+    /// The same, with a gauge that is 1 while changes are heard.
+    #[must_use]
+    pub fn shown_by(self, up: Option<prometheus::IntGauge>) -> Self {
+        Self { up, ..self }
+    }
+
     /// From now on every change is heard. What was learnt before is doubtful: what happened in between was not.
     pub fn armed(&self) {
-        self.trust.arm();
+        self.trust.believe(Hearing::Armed);
+        self.show(true);
         tracing::info!(source = self.source, "changes of keys are pushed");
+    }
+
+    /// The source refuses to push: what is learnt from now on is believed for its time. Told in the log when it begins.
+    pub fn refused(&self, why: &str) {
+        if self.trust.hearing() == Hearing::Refused {
+            return;
+        }
+        self.trust.believe(Hearing::Refused);
+        self.show(false);
+        tracing::warn!(
+            source = self.source,
+            why,
+            "the server refuses to push changes of keys; a change is seen up to `cache.ttl` later"
+        );
+        self.suspect_source();
     }
 
     /// Changes may not be heard any more, or cannot be heard to begin with. That they were lost is told in the log.
     pub fn lost(&self, why: &str) {
-        let was_armed = self.trust.lose();
+        let before = self.trust.lose();
+        self.show(false);
         let is_first = !self.trust.ever_lost.swap(true, Ordering::SeqCst);
-        if was_armed {
+        if before == Hearing::Armed {
             tracing::warn!(
                 source = self.source,
                 why,
                 "changes of keys are not pushed any more; each key is looked up at its next use"
             );
         }
-        if was_armed || is_first {
-            self.trust.loss.notify_one();
+        if before != Hearing::Lost || is_first {
+            self.suspect_source();
+        }
+    }
+
+    /// Has the source tried, for something speaks against it.
+    pub fn suspect_source(&self) {
+        self.trust.loss.notify_one();
+    }
+
+    fn show(&self, is_up: bool) {
+        if let Some(up) = &self.up {
+            up.set(i64::from(is_up));
         }
     }
 

@@ -8,17 +8,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::Value;
-
 use super::push::{Pushes, Trust};
-use super::record;
 use super::source::{
-    FollowFuture, InvalidRecord, KeySource, LookupFuture, SourceAnswer, SourceError, probe_digest,
+    FollowFuture, KeySource, LookupFuture, Push, SourceAnswer, SourceError, probe_digest,
 };
 use super::stillness::{Followed, News, STILL_FOR};
 use crate::authz::clock::Clock;
 use crate::authz::digest::KeyDigest;
-use crate::authz::key::KeyId;
 
 mod dial;
 mod fault;
@@ -26,6 +22,8 @@ mod files;
 mod layout;
 mod link;
 mod listen;
+mod read;
+mod role;
 pub mod settings;
 mod store;
 
@@ -33,21 +31,21 @@ mod store;
 mod tests;
 
 pub use files::RedisSourceError;
-pub use settings::{InvalidRedisUrl, RedisServers, RedisSettings, RedisUrl};
+pub use settings::{InvalidRedisUrl, PushMode, RedisServers, RedisSettings, RedisUrl};
 pub use store::{RedisKeys, RedisKeysError, StoredKey};
 
 use dial::Dialer;
-use fault::Reason;
+use fault::{NoPushes, Reason};
 use files::{Files, Material};
 use layout::Layout;
-use link::{Link, LinkError};
-use listen::Listener;
+use link::Link;
+use listen::{ASK_AGAIN_EVERY, Listener};
+use read::Reader;
+use role::ROLE_IS_REFUSED;
 
 /// A record may have so many bytes. A longer one is not valid: an operator's mistake, that would be read again and again if it
 /// were taken for a failure.
 pub const RECORD_MAX_BYTES: usize = 256 * 1024;
-
-const NOT_A_STRING: &str = "it does not hold a string";
 
 /// Keys from Redis or Valkey.
 pub struct RedisSource {
@@ -55,6 +53,9 @@ pub struct RedisSource {
     dialer: Arc<Dialer>,
     layout: Layout,
     timeout: Duration,
+    push: PushMode,
+    /// How often a server that refuses to push is asked again.
+    ask_again_every: Duration,
     clock: Arc<dyn Clock>,
     files: Followed,
 }
@@ -69,29 +70,49 @@ impl RedisSource {
         let followed = Followed::polled(files::paths(&settings));
         let files = Files::prove(&settings)?;
         let (layout, timeout) = (Layout::new(&settings.prefix), settings.timeout);
+        let push = settings.push;
         let dialer = Arc::new(Dialer::new(settings, files));
         Ok(Self {
             link: Link::new(Arc::clone(&dialer), Arc::clone(&clock)),
             dialer,
             layout,
             timeout,
+            push,
+            ask_again_every: ASK_AGAIN_EVERY,
             clock,
             files: followed,
         })
     }
 
-    /// Tries the source once: connects, in its own time, looks up what nobody has, and has changes pushed for a moment.
+    /// Tries the source once: connects, in its own time, looks up what nobody has, and has changes pushed for a moment. Gives what an
+    /// operator should know of a source that can be used.
     ///
     /// # Errors
-    /// When it cannot be connected to, does not let us read, or does not push.
-    pub async fn try_once(&self) -> Result<(), SourceError> {
+    /// When it cannot be connected to, does not let us read, or does not push although it must.
+    pub async fn try_once(&self) -> Result<Vec<String>, SourceError> {
         self.connect().await?;
         self.look_up_in_time(&probe_digest()).await?;
-        let trust = Trust::new(true, Arc::clone(&self.clock));
-        let listener = self.listener(Pushes::new(Arc::new(trust), self.name(), None));
-        listener.arm().await.map(drop).map_err(|why| {
-            SourceError::Failed(format!("changes of keys would not be heard: {why}").into())
-        })
+        let mut warnings = Vec::new();
+        if self.push != PushMode::Off {
+            let trust = Trust::new(true, Arc::clone(&self.clock));
+            let listener = self.listener(Pushes::new(Arc::new(trust), self.name(), None));
+            match listener.arm().await {
+                Ok(_) => {}
+                Err(NoPushes::Refused(why)) if self.push == PushMode::Auto => {
+                    warnings.push(format!(
+                        "source.redis: changes of keys are not pushed, so that a change is seen up to `cache.ttl` later: {why}"
+                    ));
+                }
+                Err(NoPushes::Refused(why) | NoPushes::Failed(why)) => {
+                    let why = format!("changes of keys would not be heard: {why}");
+                    return Err(SourceError::Failed(why.into()));
+                }
+            }
+        }
+        if self.dialer.is_role_refused() {
+            warnings.push(format!("source.redis: {ROLE_IS_REFUSED}"));
+        }
+        Ok(warnings)
     }
 
     /// Connects, in its own time.
@@ -109,12 +130,21 @@ impl RedisSource {
             layout: &self.layout,
             clock: &*self.clock,
             pushes,
+            mode: self.push,
+            ask_again_every: self.ask_again_every,
+        }
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        Reader {
+            link: &self.link,
+            layout: &self.layout,
         }
     }
 
     async fn look_up_in_time(&self, digest: &KeyDigest) -> Result<SourceAnswer, SourceError> {
         let before = self.link.glimpse();
-        let looked_up = tokio::time::timeout(self.timeout, self.look_up(digest)).await;
+        let looked_up = tokio::time::timeout(self.timeout, self.reader().look_up(digest)).await;
         looked_up.unwrap_or_else(|_| {
             if let Some(before) = before {
                 self.link.suspect(before);
@@ -125,50 +155,6 @@ impl RedisSource {
                 .down()
                 .map_or(SourceError::Timeout, SourceError::Unreachable))
         })
-    }
-
-    async fn look_up(&self, digest: &KeyDigest) -> Result<SourceAnswer, SourceError> {
-        let entry = self.layout.digest(digest);
-        let id = match self.get(&entry).await? {
-            Content::None => return Ok(SourceAnswer::NotFound),
-            Content::OfOtherType => return Ok(invalid(&entry, NOT_A_STRING)),
-            Content::String(id) => id,
-        };
-        let id = std::str::from_utf8(&id)
-            .ok()
-            .and_then(|id| id.parse::<KeyId>().ok());
-        let Some(id) = id else {
-            return Ok(invalid(&entry, "it does not hold the id of a key"));
-        };
-        let key = self.layout.key(&id);
-        Ok(match self.record(&key).await? {
-            Content::None => SourceAnswer::NotFound,
-            Content::OfOtherType => invalid(&key, NOT_A_STRING),
-            Content::String(text) => record_in(&key, &id, &text, digest),
-        })
-    }
-
-    /// What has that name.
-    async fn get(&self, name: &str) -> Result<Content, SourceError> {
-        let get = redis::cmd("GET").arg(name).to_owned();
-        content("GET", name, self.link.read(&get).await)
-    }
-
-    /// A record's text, or what it begins with: one byte more than it may have. A very long one, read whole, would hold up all other
-    /// lookups on the connection.
-    async fn record(&self, name: &str) -> Result<Content, SourceError> {
-        let mut beginning = redis::cmd("GETRANGE");
-        beginning.arg(name).arg(0).arg(RECORD_MAX_BYTES);
-        let read = self.link.read(&beginning).await;
-        if read.as_ref().is_err_and(LinkError::is_not_allowed) {
-            // A user that may only GET is served all the same.
-            return self.get(name).await;
-        }
-        match content("GETRANGE", name, read)? {
-            // There is none, or an empty one.
-            Content::String(text) if text.is_empty() => self.get(name).await,
-            content @ (Content::None | Content::String(_) | Content::OfOtherType) => Ok(content),
-        }
     }
 
     /// Makes the connection anew when the files hold something else than it was made with.
@@ -213,59 +199,12 @@ impl RedisSource {
     }
 }
 
-/// What Redis holds under a name.
-enum Content {
-    None,
-    String(Vec<u8>),
-    /// A list or whatever: an answer, and an operator's mistake with one key.
-    OfOtherType,
-}
-
-/// What was answered to that command.
-fn content(
-    word: &str,
-    name: &str,
-    answer: Result<Value, LinkError>,
-) -> Result<Content, SourceError> {
-    let failed = |text: String| SourceError::Failed(text.into());
-    match answer {
-        Ok(Value::Nil) => Ok(Content::None),
-        Ok(Value::BulkString(content)) => Ok(Content::String(content)),
-        Ok(_) => Err(failed(format!("{word} {name}: the answer is not a string"))),
-        Err(error) if error.is_wrong_type() => Ok(Content::OfOtherType),
-        Err(error) if error.is_down() => Err(SourceError::Unreachable(error.reason().into())),
-        Err(error) => Err(failed(format!("{word} {name}: {}", error.reason()))),
-    }
-}
-
 fn refused(why: &str) {
     tracing::error!(
         source = "redis",
         why,
         "password or certificates changed and cannot be used; the connection stays"
     );
-}
-
-/// What a record says, if it is that key's.
-fn record_in(key: &str, id: &KeyId, text: &[u8], digest: &KeyDigest) -> SourceAnswer {
-    if text.len() > RECORD_MAX_BYTES {
-        return invalid(key, "it holds more than 256 KiB");
-    }
-    let Ok(text) = std::str::from_utf8(text) else {
-        return invalid(key, "it does not hold UTF-8");
-    };
-    match record::answer(text, digest) {
-        SourceAnswer::Found(record) if record.id != *id => {
-            let problem = format!("it holds the record of the key `{}`", record.id);
-            invalid(key, &problem)
-        }
-        SourceAnswer::Invalid(problem) => invalid(key, &problem.problem),
-        answer @ (SourceAnswer::Found(_) | SourceAnswer::NotFound) => answer,
-    }
-}
-
-fn invalid(name: &str, problem: &str) -> SourceAnswer {
-    SourceAnswer::Invalid(InvalidRecord::new(format!("Redis key `{name}`: {problem}")))
 }
 
 impl KeySource for RedisSource {
@@ -277,14 +216,33 @@ impl KeySource for RedisSource {
         Box::pin(async { self.look_up_in_time(digest).await.map(Into::into) })
     }
 
-    fn is_pushing(&self) -> bool {
-        true
+    fn push(&self) -> Push {
+        match self.push {
+            PushMode::Auto | PushMode::Require => Push::Asked,
+            PushMode::Off => Push::Off,
+        }
     }
 
     fn follow(&self, pushes: Pushes) -> FollowFuture<'_> {
-        let listener = self.listener(pushes);
         Box::pin(async move {
-            tokio::join!(self.link.keep(), listener.listen(), self.follow_files());
+            let suspect = async {
+                loop {
+                    self.link.trouble().await;
+                    pushes.suspect_source();
+                }
+            };
+            let listen = async {
+                match self.push {
+                    PushMode::Auto | PushMode::Require => {
+                        self.listener(pushes.clone()).listen().await;
+                    }
+                    PushMode::Off => {
+                        pushes.suspect_source();
+                        std::future::pending::<()>().await;
+                    }
+                }
+            };
+            tokio::join!(self.link.keep(), listen, suspect, self.follow_files());
         })
     }
 }

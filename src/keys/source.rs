@@ -91,6 +91,17 @@ pub type LookupFuture<'a> =
 /// A task that ends with what it borrows.
 pub type FollowFuture<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
+/// Whether a source pushes changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Push {
+    /// It has no way to.
+    None,
+    /// It could, and its operator does not want it to.
+    Off,
+    /// It is asked to: nothing may be believed while it does not.
+    Asked,
+}
+
 /// Where keys come from.
 pub trait KeySource: Send + Sync {
     /// The `source` label: file, http or redis.
@@ -102,9 +113,9 @@ pub trait KeySource: Send + Sync {
     /// When the source cannot say whether there is such a key.
     fn lookup<'a>(&'a self, digest: &'a KeyDigest) -> LookupFuture<'a>;
 
-    /// Whether changes are pushed, so that nothing may be believed while they are not.
-    fn is_pushing(&self) -> bool {
-        false
+    /// Whether changes are pushed.
+    fn push(&self) -> Push {
+        Push::None
     }
 
     /// What the source does by itself while it is served from: hears of changes, keeps connections, follows its files. Never

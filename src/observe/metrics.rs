@@ -186,6 +186,14 @@ impl Metrics {
         self.connections.of(name)
     }
 
+    /// The gauge that shows whether a source pushes changes; for sources that can.
+    ///
+    /// # Errors
+    /// Never for a name without strange characters.
+    pub fn source_push_up(&self, name: &'static str) -> Result<IntGauge, prometheus::Error> {
+        self.sources.push_up(name)
+    }
+
     /// All metrics in Prometheus' text format. Reads files under `/proc`; holds no lock that a check waits for.
     pub fn render(&self) -> String {
         let mut text = String::new();

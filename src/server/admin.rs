@@ -28,6 +28,7 @@ use super::phase::{Phase, PhaseWatch};
 use super::scrape::Scrapes;
 use super::socket::Listener;
 use crate::keys::cache::SourceHealth;
+use crate::keys::push::Hearing;
 use crate::observe::metrics;
 
 /// Connections at once: some scrapers, a probe, a person.
@@ -228,18 +229,15 @@ fn file_source(file: &FileState) -> serde_json::Value {
 fn remote_source(health: &SourceHealth) -> serde_json::Value {
     let state = if health.given_up {
         "down"
-    } else if health.failure.is_some() || health.pushes == Some(false) {
+    } else if health.failure.is_some() || health.pushes == Some(Hearing::Lost) {
         "failing"
     } else {
         "answering"
     };
-    let pushes = health
-        .pushes
-        .map(|armed| if armed { "armed" } else { "lost" });
     json!({
         "kind": health.source,
         "state": state,
-        "pushes": pushes,
+        "pushes": health.pushes.map(Hearing::as_str),
         "failure": health.failure.as_deref().map(without_digests),
     })
 }

@@ -10,7 +10,7 @@ use crate::config::{Config, SourceConfig, defaults};
 use crate::keys::cache::{KeyCache, Prepare, RemoteSettings};
 use crate::keys::http::{HttpSource, HttpSourceError};
 use crate::keys::redis::{RedisSource, RedisSourceError};
-use crate::keys::source::{KeySource, SourceError};
+use crate::keys::source::{KeySource, Push, SourceError};
 use crate::observe::metrics::Metrics;
 
 /// A source cannot be made from its settings.
@@ -52,13 +52,14 @@ impl Remote {
         })
     }
 
-    /// Tries the source once: a lookup of what nobody has, and whether changes would be heard.
+    /// Tries the source once: a lookup of what nobody has, and whether changes would be heard. Gives what an operator should know of
+    /// a source that can be used.
     ///
     /// # Errors
     /// When either fails.
-    pub async fn try_once(&self) -> Result<(), SourceError> {
+    pub async fn try_once(&self) -> Result<Vec<String>, SourceError> {
         match self {
-            Self::Http(source, _) => source.try_once().await,
+            Self::Http(source, _) => source.try_once().await.map(|()| Vec::new()),
             Self::Redis(source) => source.try_once().await,
         }
     }
@@ -91,6 +92,9 @@ impl Remote {
         };
         let capacity = |entries| u64::try_from(entries).unwrap_or(u64::MAX);
         let name = source.name();
+        let pushes = source.push() != Push::None;
+        let push_up = metrics.filter(|_| pushes);
+        let push_up = push_up.map(|metrics| metrics.source_push_up(name));
         let remote = RemoteSettings {
             source,
             clock: Arc::clone(clock),
@@ -102,6 +106,7 @@ impl Remote {
             max_in_flight,
             metrics: metrics.map(|metrics| metrics.source(name)).transpose()?,
             heard: metrics.map(|metrics| metrics.invalidations.push.clone()),
+            push_up: push_up.transpose()?,
         };
         let cache = KeyCache::for_source(remote, prepare);
         Ok(match metrics {

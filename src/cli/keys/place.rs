@@ -12,7 +12,7 @@ use super::super::{Error, load_config, named_config, note};
 use crate::authz::clock::SystemClock;
 use crate::config::{Config, SourceConfig, defaults};
 use crate::keys::append::{resolved, written_to};
-use crate::keys::redis::{RedisKeys, RedisServers, RedisSettings, RedisUrl};
+use crate::keys::redis::{PushMode, RedisKeys, RedisServers, RedisSettings, RedisUrl};
 use crate::keys::tls::ClientTlsFiles;
 use crate::server::SourceFilesError;
 
@@ -89,6 +89,7 @@ impl Place {
                 tls: ClientTlsFiles::default(),
                 prefix: defaults::REDIS_PREFIX.to_owned(),
                 timeout: defaults::REDIS_TIMEOUT.0,
+                push: PushMode::Off,
             },
         };
         Ok((Self::redis(settings, name)?, config))

@@ -68,6 +68,21 @@ pub struct RedisSpec {
     pub prefix: String,
     /// How long one lookup may take.
     pub timeout: DurationSpec,
+    /// Whether the server is to push changes.
+    pub push: PushSpec,
+}
+
+/// Whether the server is to push changes, by client tracking.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PushSpec {
+    /// Where it refuses to, keys are served for `cache.ttl`.
+    #[default]
+    Auto,
+    /// Where it refuses to, each key is looked up at each use.
+    Require,
+    /// It is not asked to; keys are served for `cache.ttl`.
+    Off,
 }
 
 impl Default for RedisSpec {
@@ -81,6 +96,7 @@ impl Default for RedisSpec {
             tls: None,
             prefix: defaults::REDIS_PREFIX.to_owned(),
             timeout: defaults::REDIS_TIMEOUT,
+            push: PushSpec::default(),
         }
     }
 }

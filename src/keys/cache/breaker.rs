@@ -14,7 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::Notify;
 
-use super::super::push::Trust;
+use super::super::push::{Hearing, Trust};
 use super::super::source::{KeySource, SourceAnswer, SourceError, SourceReply, probe_digest};
 use super::shelf::KNOWN_LATELY;
 use crate::authz::clock::Clock;
@@ -44,8 +44,8 @@ pub struct SourceHealth {
     pub failure: Option<Arc<str>>,
     /// Whether the breaker is open.
     pub given_up: bool,
-    /// Whether changes are heard of; `None` where the source does not push.
-    pub pushes: Option<bool>,
+    /// Whether changes are heard of; `None` where the source has no way to push.
+    pub pushes: Option<Hearing>,
 }
 
 #[derive(Debug, Default)]

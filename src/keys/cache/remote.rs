@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::push::{Pushes, Standing, Trust};
-use super::super::source::{KeySource, SourceAnswer, SourceError, SourceReply};
+use super::super::source::{KeySource, Push, SourceAnswer, SourceError, SourceReply};
 use super::breaker::{Breaker, SourceHealth, ask};
 use super::flight::{Flights, Landed};
 use super::places::Places;
@@ -41,6 +41,8 @@ pub struct RemoteSettings {
     pub metrics: Option<SourceMetrics>,
     /// What counts the changes that it tells of.
     pub heard: Option<prometheus::IntCounter>,
+    /// What shows whether changes are heard.
+    pub push_up: Option<prometheus::IntGauge>,
 }
 
 pub(super) struct Remote {
@@ -65,7 +67,7 @@ impl Remote {
             ..
         } = &settings;
         let breaker = Breaker::new(Arc::clone(source), Arc::clone(clock), metrics.clone());
-        let trust = Arc::new(Trust::new(source.is_pushing(), Arc::clone(clock)));
+        let trust = Arc::new(Trust::new(source.push() == Push::Asked, Arc::clone(clock)));
         let places = Places::new(settings.max_in_flight);
         Self {
             asking: Arc::new(Asking {
@@ -98,7 +100,7 @@ impl Remote {
             ..
         } = &*self.asking;
         SourceHealth {
-            pushes: settings.source.is_pushing().then(|| trust.is_armed()),
+            pushes: (settings.source.push() != Push::None).then(|| trust.hearing()),
             ..breaker.health()
         }
     }
@@ -112,7 +114,8 @@ impl Remote {
             ..
         } = &*self.asking;
         let source = &settings.source;
-        let pushes = Pushes::new(Arc::clone(trust), source.name(), settings.heard.clone());
+        let pushes = Pushes::new(Arc::clone(trust), source.name(), settings.heard.clone())
+            .shown_by(settings.push_up.clone());
         tokio::join!(
             source.follow(pushes),
             self.flights.drive(),

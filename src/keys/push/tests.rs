@@ -121,3 +121,47 @@ fn a_change_that_was_heard_stays_known_when_pushes_are_lost() {
     pushes.armed();
     assert_eq!(standing(&trust, stamp, "a"), Standing::Outdated);
 }
+
+#[test]
+fn what_is_learnt_while_the_source_refuses_to_push_is_believed_for_its_time() {
+    let (trust, pushes) = trust(true);
+    let early = trust.stamp();
+    pushes.refused("no");
+    assert_eq!(standing(&trust, early, "a"), Standing::Doubtful);
+    let learnt = trust.stamp();
+    for _ in 0..2 {
+        assert_eq!(trust.hearing(), Hearing::Refused);
+        assert_eq!(standing(&trust, learnt, "a"), Standing::Current);
+        assert_eq!(trust.unheard_since(learnt, Duration::ZERO), None);
+        // Asked again, with the same answer.
+        pushes.refused("no");
+    }
+    pushes.armed();
+    assert_eq!(trust.hearing(), Hearing::Armed);
+    assert_eq!(standing(&trust, learnt, "a"), Standing::Doubtful);
+    pushes.lost("cut");
+    pushes.refused("no");
+    let learnt = trust.stamp();
+    assert_eq!(standing(&trust, learnt, "a"), Standing::Current);
+    pushes.lost("gone");
+    assert_eq!(trust.hearing(), Hearing::Lost);
+    assert_eq!(standing(&trust, learnt, "a"), Standing::Doubtful);
+}
+
+#[test]
+fn a_gauge_tells_whether_changes_are_heard() {
+    let (_, pushes) = trust(true);
+    let up = prometheus::IntGauge::new("up", "whether changes are heard").unwrap();
+    let pushes = pushes.shown_by(Some(up.clone()));
+    let steps: [(Event, i64); 5] = [
+        (Pushes::armed, 1),
+        (|p| p.lost("cut"), 0),
+        (Pushes::armed, 1),
+        (|p| p.refused("no"), 0),
+        (Pushes::armed, 1),
+    ];
+    for (step, want) in steps {
+        step(&pushes);
+        assert_eq!(up.get(), want);
+    }
+}

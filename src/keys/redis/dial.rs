@@ -4,8 +4,9 @@
 //! none. Every step has a time of its own, so that an attempt ends whoever waits for it. Commands are sent with RESP2, which all
 //! servers speak; pushes need RESP3.
 
-use std::fmt;
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redis::aio::SendError;
@@ -18,14 +19,17 @@ use redis::{
     ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, RedisResult, Value,
 };
 
-use super::fault::{Reason, told};
+use super::fault::{NoPushes, Reason, is_unknown_command, told};
 use super::files::{Files, Material};
-use super::settings::{RedisServers, RedisSettings, RedisUrl};
+use super::role::Heartbeat;
+use super::settings::{RedisServers, RedisSettings};
 
 mod connection;
+mod target;
 pub(super) mod topology;
 
 pub(super) use connection::Connection;
+pub(super) use target::Target;
 
 /// How long it may take to connect to a server and be let in: a few round trips, TLS and a lost packet (RFC 6298 section 2.1).
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -50,13 +54,15 @@ const NO_RESP3: &str = "the server refuses RESP3, which pushes need and Redis ha
 pub(super) struct Dialer {
     settings: RedisSettings,
     files: Files,
+    /// Whether a server refused to tell its role.
+    role_is_refused: AtomicBool,
 }
 
-/// A server that can be connected to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
-    addr: ConnectionAddr,
-    db: i64,
+/// A connection for commands.
+pub(super) struct Dialed {
+    pub(super) wire: Wire,
+    /// The one server that it is to, and what that is asked every second; `None` for a cluster's.
+    pub(super) server: Option<(Target, Heartbeat)>,
 }
 
 /// What commands are sent with; clones share it.
@@ -104,54 +110,25 @@ impl Wire {
     }
 }
 
-// === impl Target ===
-
-impl Target {
-    /// The server of that URL.
-    fn of(url: &RedisUrl) -> Self {
-        Self {
-            addr: url.info().addr().clone(),
-            db: url.info().redis_settings().db(),
-        }
-    }
-
-    fn is_tls(&self) -> bool {
-        matches!(self.addr, ConnectionAddr::TcpTls { .. })
-    }
-
-    /// A server that this one told of, reached in the same way. An empty host is this one's.
-    fn beside(&self, host: &str, port: u16) -> Self {
-        if let ConnectionAddr::TcpTls { host: own, .. } = &self.addr {
-            let addr = ConnectionAddr::TcpTls {
-                host: if host.is_empty() { own } else { host }.to_owned(),
-                port,
-                insecure: false,
-                tls_params: None,
-            };
-            return Self { addr, db: self.db };
-        }
-        let own = if let ConnectionAddr::Tcp(own, _) = &self.addr {
-            own
-        } else {
-            ""
-        };
-        let host = if host.is_empty() { own } else { host }.to_owned();
-        let addr = ConnectionAddr::Tcp(host, port);
-        Self { addr, db: self.db }
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.addr.fmt(f)
-    }
-}
-
 // === impl Dialer ===
 
 impl Dialer {
     pub(super) fn new(settings: RedisSettings, files: Files) -> Self {
-        Self { settings, files }
+        Self {
+            settings,
+            files,
+            role_is_refused: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes that a server does not tell its role; whether it is the first.
+    pub(super) fn note_refused_role(&self) -> bool {
+        !self.role_is_refused.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether a server refused to tell its role.
+    pub(super) fn is_role_refused(&self) -> bool {
+        self.role_is_refused.load(Ordering::Relaxed)
     }
 
     pub(super) fn files(&self) -> &Files {
@@ -168,29 +145,32 @@ impl Dialer {
         matches!(self.settings.servers, RedisServers::Cluster(_))
     }
 
-    /// A connection for commands, and the one server that it is to; `None` for a cluster's.
-    pub(super) async fn commands(
-        &self,
-        material: &Material,
-    ) -> Result<(Wire, Option<Target>), Reason> {
+    /// A connection for commands, to a server that may be believed.
+    pub(super) async fn commands(&self, material: &Material) -> Result<Dialed, Reason> {
         match &self.settings.servers {
-            RedisServers::One(url) => {
-                let target = Target::of(url);
-                let connection = self.login(&target, material).await?;
-                Ok((Wire::One(connection), Some(target)))
-            }
+            RedisServers::One(url) => self.believed(Target::of(url), material).await,
             RedisServers::Sentinel { .. } => {
-                let (target, connection) = self.master(material).await?;
-                Ok((Wire::One(connection), Some(target)))
+                let master = self.named_master(material).await?;
+                self.believed(master, material).await
             }
             RedisServers::Cluster(nodes) => {
                 // The client of clusters hides why it cannot connect, and waits long for nodes that are gone: it begins with masters
                 // that a node has just told of.
                 let masters = self.slots(nodes, material).await?;
-                let cluster = self.cluster(&masters, material).await?;
-                Ok((Wire::Cluster(cluster), None))
+                let wire = Wire::Cluster(self.cluster(&masters, material).await?);
+                Ok(Dialed { wire, server: None })
             }
         }
+    }
+
+    /// A connection to one server.
+    async fn believed(&self, target: Target, material: &Material) -> Result<Dialed, Reason> {
+        let mut connection = self.login(&target, material).await?;
+        let heartbeat = self.check_role(&mut connection, &target).await?;
+        Ok(Dialed {
+            wire: Wire::One(connection),
+            server: Some((target, heartbeat)),
+        })
     }
 
     async fn cluster(
@@ -239,7 +219,8 @@ impl Dialer {
         target: &Target,
         material: &Material,
     ) -> Result<Connection, Reason> {
-        self.open(target, material, Greeting::Login).await
+        let opened = self.open(target, material, Greeting::Login).await;
+        opened.map_err(NoPushes::into_reason)
     }
 
     /// A connection that `heard` is given pushes of, the last of which is that it is gone.
@@ -248,7 +229,7 @@ impl Dialer {
         target: &Target,
         material: &Material,
         heard: impl Fn(PushInfo) + Send + Sync + 'static,
-    ) -> Result<Connection, Reason> {
+    ) -> Result<Connection, NoPushes> {
         let greeting = Greeting::Pushes(Box::new(heard));
         self.open(target, material, greeting).await
     }
@@ -258,10 +239,13 @@ impl Dialer {
         target: &Target,
         material: &Material,
         greeting: Greeting,
-    ) -> Result<Connection, Reason> {
+    ) -> Result<Connection, NoPushes> {
         let opening = self.try_open(target, material, greeting);
         let opened = tokio::time::timeout(CONNECT_TIMEOUT, opening).await;
-        opened.unwrap_or_else(|_| Err(format!("{target}: connecting takes too long").into()))
+        opened.unwrap_or_else(|_| {
+            let why = format!("{target}: connecting takes too long");
+            Err(NoPushes::Failed(why.into()))
+        })
     }
 
     async fn try_open(
@@ -269,7 +253,7 @@ impl Dialer {
         target: &Target,
         material: &Material,
         greeting: Greeting,
-    ) -> Result<Connection, Reason> {
+    ) -> Result<Connection, NoPushes> {
         let reason = |error: RedisError| Reason::from(format!("{target}: {}", told(&error)));
         let is_pushing = matches!(greeting, Greeting::Pushes(_));
         let mut config = AsyncConnectionConfig::new()
@@ -296,19 +280,14 @@ impl Dialer {
                 });
             }
         }
-        let mut connection =
-            open(&target.addr, material, hello, config)
-                .await
-                .map_err(|error| match error.code() {
-                    // What a server says that does not know `HELLO`.
-                    Some("ERR") if is_pushing && is_unknown_command(&error) => {
-                        Reason::from(format!("{target}: {NO_RESP3}"))
-                    }
-                    _ if error.kind() == ErrorKind::RESP3NotSupported => {
-                        format!("{target}: {NO_RESP3}").into()
-                    }
-                    _ => reason(error),
-                })?;
+        let opening = open(&target.addr, material, hello, config).await;
+        let mut connection = opening.map_err(|error| {
+            if is_pushing && is_resp3_refused(&error) {
+                NoPushes::Refused(format!("{target}: {NO_RESP3}").into())
+            } else {
+                NoPushes::Failed(reason(error))
+            }
+        })?;
         if is_login {
             self.log_in(&mut connection, material)
                 .await
@@ -350,9 +329,21 @@ impl Dialer {
     }
 }
 
-fn is_unknown_command(error: &RedisError) -> bool {
-    let detail = error.detail().unwrap_or_default();
-    detail.to_ascii_lowercase().starts_with("unknown command")
+/// Whether that is what a server answers to `HELLO 3` that does not speak RESP3, or not with this user.
+fn is_resp3_refused(error: &RedisError) -> bool {
+    let detail = error.detail().unwrap_or_default().to_ascii_lowercase();
+    let is_of_protocol = error.code() == Some("ERR") && detail.contains("protocol version");
+    error.kind() == ErrorKind::RESP3NotSupported
+        || matches!(error.code(), Some("NOPROTO" | "NOPERM"))
+        || is_unknown_command(error)
+        || is_of_protocol
+}
+
+/// The answer to a command within the time that connecting may take.
+pub(super) async fn in_time(command: &Cmd, connection: &mut Connection) -> RedisResult<Value> {
+    let asking = command.query_async(connection);
+    let asked = tokio::time::timeout(CONNECT_TIMEOUT, asking).await;
+    asked.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
 }
 
 /// A connection that has said `hello`.

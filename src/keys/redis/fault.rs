@@ -12,6 +12,30 @@ use redis::{ErrorKind, RedisError};
 /// Why something was not done, for operators.
 pub(super) type Reason = Arc<str>;
 
+/// Why changes are not pushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum NoPushes {
+    /// The server cannot push, or does not let this user have it push; it answers lookups all the same.
+    Refused(Reason),
+    /// Something that may pass.
+    Failed(Reason),
+}
+
+impl NoPushes {
+    /// Why, for operators.
+    pub(super) fn into_reason(self) -> Reason {
+        match self {
+            Self::Refused(why) | Self::Failed(why) => why,
+        }
+    }
+}
+
+impl From<Reason> for NoPushes {
+    fn from(why: Reason) -> Self {
+        Self::Failed(why)
+    }
+}
+
 /// Codes that a server answers with, and what they mean to an operator.
 const CODES: [(&str, &str); 17] = [
     ("NOAUTH", "the server wants a password"),
@@ -97,6 +121,12 @@ pub(super) fn told(error: &RedisError) -> String {
         Some((_, words)) => (*words).to_owned(),
         None => told_cause(error),
     }
+}
+
+/// Whether the server does not know the command, or a word of it.
+pub(super) fn is_unknown_command(error: &RedisError) -> bool {
+    let detail = error.detail().unwrap_or_default().to_ascii_lowercase();
+    error.code() == Some("ERR") && detail.starts_with("unknown ")
 }
 
 /// A connection's failure. Nothing in it comes from the server's side of the protocol: the client wraps nothing but errors of the

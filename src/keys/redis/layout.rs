@@ -37,6 +37,11 @@ impl Layout {
         format!("{}{id}", self.keys())
     }
 
+    /// Where a record would be that no key can have, for no id begins with an underscore.
+    pub(super) fn probe_key(&self) -> String {
+        format!("{}_probe", self.keys())
+    }
+
     /// Where the id of the key that has that digest is.
     pub(super) fn digest(&self, digest: &KeyDigest) -> String {
         format!("{}{digest}", self.digests())

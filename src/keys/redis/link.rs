@@ -14,12 +14,15 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::Shared;
 use redis::{Cmd, ErrorKind, RedisError, Value};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::super::backoff::Backoff;
-use super::dial::{Dialer, Target, Wire};
+use super::dial::{Dialed, Dialer, Target, Wire};
 use super::fault::{Reason, told};
+use super::role::{Heartbeat, is_refusal};
 use crate::authz::clock::Clock;
+
+mod belief;
 
 /// How long to wait after the first failure to connect; each further one doubles it.
 pub(super) const BACKOFF_MIN: Duration = Duration::from_millis(50);
@@ -33,6 +36,10 @@ pub(super) struct Link {
     inner: Arc<Mutex<Inner>>,
     lost: Notify,
     moved: Arc<Notify>,
+    /// An attempt failed, or the server is not believed any more.
+    trouble: Arc<Notify>,
+    /// Why a server was last not believed any more.
+    distrusted: watch::Sender<Option<Reason>>,
 }
 
 struct Inner {
@@ -54,8 +61,8 @@ type Attempt = Pin<Box<dyn Future<Output = Result<Up, Reason>> + Send>>;
 struct Up {
     number: u64,
     wire: Wire,
-    /// The one server that it is to; `None` for a cluster's.
-    target: Option<Target>,
+    /// The one server that it is to, and what that is asked every second; `None` for a cluster's.
+    server: Option<(Target, Heartbeat)>,
     /// How many commands were answered, for all who send some.
     answered: Arc<AtomicU64>,
     /// Of what was in the files when it was made.
@@ -93,9 +100,9 @@ impl Glimpse {
 }
 
 impl LinkError {
-    /// Whether the server knows us and does not let us do that.
-    pub(super) fn is_not_allowed(&self) -> bool {
-        matches!(self, Self::Failed(error) if error.code() == Some("NOPERM"))
+    /// Whether the server refuses that command to us, or to everybody.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Failed(error) if is_refusal(error))
     }
 
     /// Whether what has the name holds something else than a string.
@@ -131,6 +138,8 @@ impl Link {
             inner: Arc::new(Mutex::new(Inner::new())),
             lost: Notify::new(),
             moved: Arc::default(),
+            trouble: Arc::default(),
+            distrusted: watch::Sender::new(None),
         }
     }
 
@@ -197,7 +206,7 @@ impl Link {
 
     fn attempt(&self, epoch: u64) -> Shared<Attempt> {
         let (dialer, clock) = (Arc::clone(&self.dialer), Arc::clone(&self.clock));
-        let moved = Arc::clone(&self.moved);
+        let (moved, trouble) = (Arc::clone(&self.moved), Arc::clone(&self.trouble));
         // The attempt is kept in what it changes, and must not keep that in turn.
         let inner = Arc::downgrade(&self.inner);
         let attempt: Attempt = Box::pin(async move {
@@ -225,6 +234,7 @@ impl Link {
                             reason: Arc::clone(&reason),
                             due: clock.monotonic() + inner.backoff.pause(),
                         });
+                        trouble.notify_one();
                     }
                     Err(reason)
                 }
@@ -237,7 +247,11 @@ impl Link {
     /// `None` for a cluster's.
     pub(super) async fn renew(&self) -> Result<Option<Target>, Reason> {
         let made = dial(&self.dialer).await?;
-        let target = made.target.clone();
+        let target = made
+            .dialed
+            .server
+            .as_ref()
+            .map(|(target, _)| target.clone());
         let mut inner = lock(&self.inner);
         let up = inner.number(made);
         inner.put(up, &self.moved);
@@ -255,7 +269,7 @@ impl Link {
 
     /// The one server that the connection is to, if there is a connection and it is to one.
     pub(super) fn target(&self) -> Option<Target> {
-        lock(&self.inner).up.as_ref()?.target.clone()
+        lock(&self.inner).up.as_ref()?.target().cloned()
     }
 
     /// Whether there is a connection that was made with other contents of the files.
@@ -294,24 +308,6 @@ impl Link {
             self.lost.notify_one();
         }
     }
-
-    /// Keeps a connection there: makes one when there is none, and drives attempts that lookups no longer wait for. Never ends.
-    pub(super) async fn keep(&self) {
-        loop {
-            match self.connection().await {
-                Ok(_) => self.lost.notified().await,
-                Err(_) => tokio::time::sleep(self.until_due()).await,
-            }
-        }
-    }
-
-    fn until_due(&self) -> Duration {
-        let due = lock(&self.inner).failed.as_ref().map(|failed| failed.due);
-        // Never nothing, so that whoever waits for it does let others run.
-        due.unwrap_or_default()
-            .saturating_sub(self.clock.monotonic())
-            .max(Duration::from_millis(1))
-    }
 }
 
 impl Inner {
@@ -337,16 +333,16 @@ impl Inner {
         self.last_number += 1;
         Up {
             number: self.last_number,
-            wire: made.wire,
-            target: made.target,
+            wire: made.dialed.wire,
+            server: made.dialed.server,
             answered: Arc::default(),
             mark: made.mark,
         }
     }
 
     fn put(&mut self, up: Up, moved: &Notify) {
-        let before = std::mem::replace(&mut self.last_target, up.target.clone());
-        if before.is_some() && before != up.target {
+        let before = std::mem::replace(&mut self.last_target, up.target().cloned());
+        if before.is_some() && before.as_ref() != up.target() {
             moved.notify_one();
         }
         self.up = Some(up);
@@ -354,6 +350,11 @@ impl Inner {
 }
 
 impl Up {
+    /// The one server that it is to; `None` for a cluster's.
+    fn target(&self) -> Option<&Target> {
+        self.server.as_ref().map(|(target, _)| target)
+    }
+
     fn was_answered(&self) {
         self.answered.fetch_add(1, Ordering::Relaxed);
     }
@@ -361,16 +362,16 @@ impl Up {
 
 /// A connection that has no number yet.
 struct MadeConnection {
-    wire: Wire,
-    target: Option<Target>,
+    dialed: Dialed,
     mark: blake3::Hash,
 }
 
 async fn dial(dialer: &Dialer) -> Result<MadeConnection, Reason> {
     let material = dialer.files().load().await?;
-    let (wire, target) = dialer.commands(&material).await?;
-    let mark = material.mark;
-    Ok(MadeConnection { wire, target, mark })
+    Ok(MadeConnection {
+        dialed: dialer.commands(&material).await?,
+        mark: material.mark,
+    })
 }
 
 fn lock(inner: &Mutex<Inner>) -> MutexGuard<'_, Inner> {

@@ -27,6 +27,20 @@ pub struct RedisSettings {
     pub prefix: String,
     /// All the time that one lookup may take.
     pub timeout: Duration,
+    /// Whether it pushes changes.
+    pub push: PushMode,
+}
+
+/// Whether the server is to push changes, and what is done where it refuses to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PushMode {
+    /// It is asked to; where it refuses, what was learnt serves for the cache's `ttl`.
+    #[default]
+    Auto,
+    /// It is asked to; where it refuses, each key is looked up at each use.
+    Require,
+    /// It is never asked to; what was learnt serves for the cache's `ttl`.
+    Off,
 }
 
 /// Where Redis is.

@@ -8,22 +8,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::IntCounter;
+use redis::Value;
 use redis::aio::MultiplexedConnection;
 
 use super::super::push::{Pushes, Standing, Trust};
 use super::super::source::contract::{keeps_the_contract, records};
 use super::super::tls::ClientTlsFiles;
+use super::read::invalid;
 use super::*;
 use crate::authz::clock::SystemClock;
-use crate::authz::key::KeyRecord;
 use crate::authz::key::tests::digest_of;
+use crate::authz::key::{KeyId, KeyRecord};
 
 mod amend;
+mod belief;
 mod cluster;
 mod failing;
 mod following;
 mod login;
 mod lookups;
+mod refusing;
 mod secured;
 mod sentinel;
 mod server;
@@ -47,6 +51,7 @@ fn settings_for(servers: RedisServers) -> RedisSettings {
         tls: ClientTlsFiles::default(),
         prefix: "keyward:".to_owned(),
         timeout: Duration::from_secs(5),
+        push: PushMode::Auto,
     }
 }
 
@@ -169,4 +174,19 @@ async fn failure(source: &RedisSource) -> String {
         Err(error) => error.to_string(),
         Ok(answer) => panic!("{answer:?}"),
     }
+}
+
+/// How often a command was sent, whatever came of it.
+async fn sent(client: &mut MultiplexedConnection, command: &str) -> u32 {
+    let info = run(client, &["INFO", "commandstats"]).await;
+    let info: String = redis::from_redis_value(info).unwrap();
+    let line = info
+        .lines()
+        .find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:")));
+    let counts = line.unwrap_or_default().split(',').filter_map(|field| {
+        let (name, count) = field.split_once('=')?;
+        let is_count = matches!(name, "calls" | "rejected_calls");
+        is_count.then(|| count.parse::<u32>().unwrap())
+    });
+    counts.sum()
 }

@@ -172,8 +172,8 @@ impl KeySource for ScriptedSource {
         "http"
     }
 
-    fn is_pushing(&self) -> bool {
-        self.pushes
+    fn push(&self) -> Push {
+        if self.pushes { Push::Asked } else { Push::None }
     }
 
     fn lookup<'a>(&'a self, digest: &'a KeyDigest) -> LookupFuture<'a> {

@@ -111,6 +111,7 @@ pub(super) struct SourceVectors {
     lookups: IntCounterVec,
     durations: HistogramVec,
     up: IntGaugeVec,
+    push_up: IntGaugeVec,
 }
 
 impl SourceVectors {
@@ -132,7 +133,16 @@ impl SourceVectors {
                 "1 while the source answers (a file: while what lies there is loaded), else 0.",
                 &["source"],
             )?,
+            push_up: register.gauges(
+                "keyward_source_push_up",
+                "1 while the source pushes every change of keys, else 0; absent where it has no way to.",
+                &["source"],
+            )?,
         })
+    }
+
+    pub(super) fn push_up(&self, source: &'static str) -> Result<IntGauge, Error> {
+        self.push_up.get_metric_with_label_values(&[source])
     }
 
     pub(super) fn of(&self, source: &'static str) -> Result<SourceMetrics, Error> {

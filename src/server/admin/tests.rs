@@ -109,12 +109,30 @@ fn a_remote_source_shows_whether_it_answers_and_why_not() {
         pushes,
     };
     for (health, state, pushes) in [
-        (health(None, false, Some(true)), "answering", json!("armed")),
+        (
+            health(None, false, Some(Hearing::Armed)),
+            "answering",
+            json!("armed"),
+        ),
         (health(None, false, None), "answering", json!(null)),
-        (health(None, false, Some(false)), "failing", json!("lost")),
+        (
+            health(None, false, Some(Hearing::Lost)),
+            "failing",
+            json!("lost"),
+        ),
+        (
+            health(None, false, Some(Hearing::Refused)),
+            "answering",
+            json!("refused"),
+        ),
+        (
+            health(None, false, Some(Hearing::Off)),
+            "answering",
+            json!("off"),
+        ),
         (health(Some("refused"), false, None), "failing", json!(null)),
         (
-            health(Some("refused"), true, Some(false)),
+            health(Some("refused"), true, Some(Hearing::Lost)),
             "down",
             json!("lost"),
         ),

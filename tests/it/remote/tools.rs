@@ -79,7 +79,8 @@ async fn check_config_says_when_changes_would_not_be_heard() {
     server.tell(&rule).await;
     let desk = Desk::empty();
     let not_there = super::with_events(service.address).replace("/events", "/elsewhere");
-    for config in [of("redis", &server.url()), not_there] {
+    let required = of("redis", &server.url()).replace("timeout: 5s", "timeout: 5s, push: require");
+    for config in [required, not_there] {
         desk.write("keyward.yaml", config);
         let complaint = desk.run(&["check-config"]).complaint(1);
         assert!(complaint.contains("would not be heard"), "{complaint}");

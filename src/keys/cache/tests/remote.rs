@@ -35,6 +35,7 @@ impl Scene {
             max_in_flight: 4,
             metrics: Some(metrics.source("http").unwrap()),
             heard: Some(metrics.invalidations.push.clone()),
+            push_up: None,
         };
         let cache = KeyCache::for_source(remote, prepare).counted_by(metrics.cache.clone());
         Self {

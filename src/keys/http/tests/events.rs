@@ -24,7 +24,7 @@ impl Scene {
             // Nobody is asked for keys there.
             ..settings("http://127.0.0.1:1")
         });
-        assert!(source.is_pushing());
+        assert_eq!(source.push(), Push::Asked);
         Self {
             service,
             source,
@@ -59,7 +59,7 @@ impl Scene {
 
 #[tokio::test]
 async fn without_a_url_nothing_is_pushed() {
-    assert!(!source(settings("http://127.0.0.1:1")).is_pushing());
+    assert_eq!(source(settings("http://127.0.0.1:1")).push(), Push::None);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Which servers there are: the masters of a cluster, or the master that sentinels know.
 //!
-//! Takes the settings and asks nodes and sentinels, all at once. A master that sentinels name is asked for its role before anything
-//! else, for they may tell of a master that is none any more.
+//! Takes the settings and asks nodes and sentinels, all at once. They may tell of a master that is none any more: its own role is asked
+//! for by whoever connects to it.
 //!
 //! Sentinels are first asked without a user. One that wants a password gets the user and password of the source, which are the
 //! only ones in the configuration; with `rediss` sentinels, TLS and certificates are those of the source too, for sentinels as
@@ -12,18 +12,15 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
-use redis::{Cmd, RedisError, RedisResult, Value};
+use redis::Value;
 
-use super::super::fault::{Reason, told};
+use super::super::fault::{NoPushes, Reason, told};
 use super::super::files::Material;
 use super::super::settings::{RedisServers, RedisUrl};
-use super::{CONNECT_TIMEOUT, Connection, Dialer, Greeting, Target};
+use super::{Connection, Dialer, Greeting, Target, in_time};
 
 /// How long a sentinel may take in all: a silent one is not worth more of the time in which a failover should be over.
 const SENTINEL_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// The reply of a server that is a master begins with this (`ROLE`).
-const MASTER: &[u8] = b"master";
 
 impl Dialer {
     /// All masters, in an order of their own: one, but for a cluster.
@@ -35,8 +32,8 @@ impl Dialer {
             RedisServers::One(url) => Ok(vec![Target::of(url)]),
             RedisServers::Cluster(nodes) => self.slots(nodes, material).await,
             RedisServers::Sentinel { .. } => {
-                let (target, _) = self.master(material).await?;
-                Ok(vec![target])
+                let master = self.named_master(material).await?;
+                Ok(vec![master])
             }
         }
     }
@@ -61,14 +58,6 @@ impl Dialer {
             }
         }
         Err(failures.join(", ").into())
-    }
-
-    /// The master that the sentinels name, and a connection to it.
-    pub(super) async fn master(&self, material: &Material) -> Result<(Target, Connection), Reason> {
-        let target = self.named_master(material).await?;
-        let mut connection = self.login(&target, material).await?;
-        check_role(&mut connection, &target).await?;
-        Ok((target, connection))
     }
 
     /// The master that most of the sentinels that answer name, all asked at once: one that is cut off from the others may go on
@@ -118,7 +107,10 @@ impl Dialer {
     ) -> Result<Target, Reason> {
         let failed = |text: &str| Reason::from(format!("sentinel {sentinel}: {text}"));
         let opened = self.open(sentinel, material, Greeting::Nothing).await;
-        let mut connection = opened.map_err(|reason| Reason::from(format!("sentinel {reason}")))?;
+        let mut connection = opened.map_err(|error: NoPushes| {
+            let reason = error.into_reason();
+            Reason::from(format!("sentinel {reason}"))
+        })?;
         let mut ask = redis::cmd("SENTINEL");
         ask.arg("get-master-addr-by-name").arg(master);
         let mut answer = ask.query_async::<Value>(&mut connection).await;
@@ -138,23 +130,6 @@ impl Dialer {
             .map(|(host, port)| sentinel.beside(&host, port))
             .ok_or_else(|| failed("its answer is not an address"))
     }
-}
-
-/// Fails unless the server is a master.
-pub(in super::super) async fn check_role(
-    connection: &mut Connection,
-    target: &Target,
-) -> Result<(), Reason> {
-    let answer = in_time(&redis::cmd("ROLE"), connection).await;
-    let answer = answer.map_err(|error| Reason::from(format!("{target}: {}", told(&error))))?;
-    is_master(&answer)
-        .then_some(())
-        .ok_or_else(|| Reason::from(format!("{target}: it is not a master")))
-}
-
-/// Whether that answer to `ROLE` is a master's.
-pub(in super::super) fn is_master(answer: &Value) -> bool {
-    items(answer).first().and_then(bytes) == Some(MASTER)
 }
 
 /// The masters that have slots, by the server at the other end, in the order of their addresses.
@@ -202,17 +177,8 @@ fn address_in(answer: &Value) -> Option<(String, u16)> {
     Some((text(host)?.to_owned(), text(port)?.parse().ok()?))
 }
 
-async fn in_time(command: &Cmd, connection: &mut Connection) -> RedisResult<Value> {
-    let asking = command.query_async(connection);
-    let asked = tokio::time::timeout(CONNECT_TIMEOUT, asking).await;
-    asked.unwrap_or_else(|_| {
-        Err(RedisError::from(std::io::Error::from(
-            std::io::ErrorKind::TimedOut,
-        )))
-    })
-}
-
-fn items(value: &Value) -> &[Value] {
+/// The items of a list; none of anything else.
+pub(in super::super) fn items(value: &Value) -> &[Value] {
     if let Value::Array(items) = value {
         items
     } else {

@@ -85,7 +85,11 @@ async fn connecting_is_not_bound_to_the_lookup_that_began_it() {
         stream.write_all(b"+OK\r\n").await.unwrap();
         loop {
             let count = stream.read(&mut buffer).await.unwrap();
-            let gets = buffer[..count].windows(3).filter(|word| word == b"GET");
+            let sent = &buffer[..count];
+            if sent.windows(4).any(|word| word == b"ROLE") {
+                stream.write_all(b"*1\r\n$6\r\nmaster\r\n").await.unwrap();
+            }
+            let gets = sent.windows(3).filter(|word| word == b"GET");
             stream
                 .write_all(&b"$-1\r\n".repeat(gets.count()))
                 .await
@@ -191,14 +195,9 @@ async fn a_server_that_repeats_what_it_was_sent_shows_no_password() {
 /// Why pushes are not armed.
 async fn arming_fails(source: &RedisSource) -> String {
     let trust = Arc::new(Trust::new(true, Arc::new(SystemClock::new())));
-    let listener = Listener {
-        dialer: &source.dialer,
-        link: &source.link,
-        layout: &source.layout,
-        clock: &*source.clock,
-        pushes: Pushes::new(trust, "redis", None),
-    };
-    listener.arm().await.err().unwrap().to_string()
+    let listener = source.listener(Pushes::new(trust, "redis", None));
+    let why = listener.arm().await.err().unwrap();
+    why.into_reason().to_string()
 }
 
 #[tokio::test]

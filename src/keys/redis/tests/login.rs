@@ -4,7 +4,7 @@ use super::super::link::Glimpse;
 use super::server::write_secret;
 use super::*;
 
-const USER: [&str; 9] = [
+const USER: [&str; 10] = [
     "ACL",
     "SETUSER",
     "keyward",
@@ -14,6 +14,7 @@ const USER: [&str; 9] = [
     "+get",
     "+client",
     "+ping",
+    "+role",
 ];
 
 /// A server with the user `keyward` of password `canary1`, and nobody else but ourselves.
@@ -33,7 +34,7 @@ async fn server_with_user() -> (Server, RedisSettings) {
 async fn a_user_with_a_password_file_keeps_the_contract_and_hears_of_changes() {
     let (server, settings) = server_with_user().await;
     let source = RedisSource::new(settings, clock()).unwrap();
-    assert_eq!(source.try_once().await, Ok(()));
+    assert_eq!(source.try_once().await, Ok(Vec::new()));
     keeps_the_contract(&source).await;
     let mut client = server.client().await;
     followed(&source, async |trust| {

@@ -142,6 +142,10 @@ async fn a_connection_that_is_not_wanted_any_more_ends_whatever_was_not_sent() {
         let mut stream = accept(&listener, &authority).await;
         _ = stream.read(&mut buffer).await.unwrap();
         stream.write_all(b"+PONG\r\n").await.unwrap();
+        // It is asked for its role next.
+        _ = stream.read(&mut buffer).await.unwrap();
+        let master = b"*1\r\n$6\r\nmaster\r\n";
+        stream.write_all(master).await.unwrap();
         stream
     };
     let (mut stream, connected) = tokio::join!(letting_in, source.connect());

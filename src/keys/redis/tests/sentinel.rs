@@ -118,6 +118,30 @@ async fn a_master_that_is_none_any_more_is_not_believed() {
 }
 
 #[tokio::test]
+async fn a_master_that_is_none_any_more_is_not_asked_either() {
+    let trio = Trio::start(&[]).await;
+    let mut master = trio.master.client().await;
+    fill(&mut master).await;
+    let source = RedisSource::new(trio.settings("m"), clock()).unwrap();
+    trio.is_ready().await;
+    followed(&source, async |trust| {
+        until_armed(&trust).await;
+        assert!(finds_a(&source).await);
+        // The sentinel goes on naming it for a while.
+        run(&mut master, &["REPLICAOF", "127.0.0.1", "1"]).await;
+        until("nothing is looked up there", async || {
+            !finds_a(&source).await
+        })
+        .await;
+        let failed = failure(&source).await;
+        let want = format!("127.0.0.1:{}: it is not a master", trio.master.port);
+        assert!(failed.ends_with(&want), "{failed}");
+        assert!(!trust.is_armed());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_master_that_the_sentinels_have_left_is_not_believed_although_it_is_one() {
     let trio = Trio::start(&[]).await;
     fill(&mut trio.master.client().await).await;

@@ -49,8 +49,8 @@ async fn keys_in_redis_open_the_gate() {
         "~keyward:*",
         "+get",
         "+getrange",
+        "+role",
         "+client|tracking",
-        "+ping",
     ]);
     server.tell(&user).await;
     server

@@ -1,0 +1,145 @@
+//! Servers that do not push: too old, look-alikes, or with a user that may not track. And servers that remove what they hold.
+
+use super::*;
+use crate::keys::push::Hearing;
+
+/// Servers that refuse to push, and how they are told of.
+async fn refusing() -> Vec<(Server, &'static str)> {
+    let without = async |program, command| {
+        let options = ["--rename-command", command, ""];
+        let server = Server::start(program, &options).await;
+        fill(&mut server.client().await).await;
+        server
+    };
+    let of_user = Server::redis().await;
+    let mut client = of_user.client().await;
+    fill(&mut client).await;
+    run(
+        &mut client,
+        &["ACL", "SETUSER", "default", "-client|tracking"],
+    )
+    .await;
+    vec![
+        (without(Program::Redis, "HELLO").await, "RESP3"),
+        (without(Program::Redis, "CLIENT").await, "CLIENT TRACKING"),
+        (without(Program::Valkey, "CLIENT").await, "CLIENT TRACKING"),
+        (of_user, "(NOPERM)"),
+    ]
+}
+
+fn with(server: &Server, push: PushMode) -> RedisSource {
+    let mut settings = settings(&server.url());
+    settings.push = push;
+    RedisSource::new(settings, clock()).unwrap()
+}
+
+async fn connections(server: &Server) -> u32 {
+    let info = run(&mut server.client().await, &["INFO", "stats"]).await;
+    let info: String = redis::from_redis_value(info).unwrap();
+    let line = info
+        .lines()
+        .find_map(|line| line.strip_prefix("total_connections_received:"));
+    line.unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_to_push_is_believed_for_ttl_unless_pushes_are_required() {
+    for (server, why) in refusing().await {
+        let source = with(&server, PushMode::Auto);
+        let told = source.try_once().await.unwrap();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(
+            told[0].contains(why) && told[0].contains("cache.ttl"),
+            "{told:?}"
+        );
+        followed(&source, async |trust| {
+            until(why, async || trust.hearing() == Hearing::Refused).await;
+            keeps_the_contract(&source).await;
+            let stamp = trust.stamp();
+            assert_eq!(standing_of_a(&trust, stamp), Standing::Current);
+        })
+        .await;
+
+        let source = with(&server, PushMode::Require);
+        let told = source.try_once().await.unwrap_err().to_string();
+        assert!(
+            told.contains(why) && told.contains("would not be heard"),
+            "{told}"
+        );
+        followed(&source, async |trust| {
+            trust.lost().await;
+            assert_eq!(trust.hearing(), Hearing::Lost);
+            keeps_the_contract(&source).await;
+            assert_eq!(standing_of_a(&trust, trust.stamp()), Standing::Doubtful);
+            // Asked once a minute and not twice a second.
+            let mut client = server.client().await;
+            let (before, asked) = (connections(&server).await, sent(&mut client, "role").await);
+            until("seconds have passed", async || {
+                sent(&mut client, "role").await > asked + 2
+            })
+            .await;
+            let now = connections(&server).await;
+            assert!(now <= before + 1, "{before} {now}: only ours");
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_refused_to_push_is_asked_again() {
+    for push in [PushMode::Auto, PushMode::Require] {
+        let server = Server::redis().await;
+        let mut client = server.client().await;
+        let tracking = ["ACL", "SETUSER", "default", "-client|tracking"];
+        run(&mut client, &tracking).await;
+        let mut source = with(&server, push);
+        source.ask_again_every = Duration::from_millis(20);
+        followed(&source, async |trust| {
+            trust.lost().await;
+            assert!(!trust.is_armed());
+            run(
+                &mut client,
+                &["ACL", "SETUSER", "default", "+client|tracking"],
+            )
+            .await;
+            until_armed(&trust).await;
+            is_heard("a change", &trust, async || {
+                put(&mut client, &records()[0]).await;
+            })
+            .await;
+            // Refused from the next connection on.
+            run(&mut client, &tracking).await;
+            run(
+                &mut client,
+                &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"],
+            )
+            .await;
+            let want = match push {
+                PushMode::Auto => Hearing::Refused,
+                PushMode::Require | PushMode::Off => Hearing::Lost,
+            };
+            until("it refuses", async || trust.hearing() == want).await;
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_is_not_asked_to_push_that_is_not_to() {
+    let server = Server::redis().await;
+    let mut client = server.client().await;
+    fill(&mut client).await;
+    let source = with(&server, PushMode::Off);
+    assert_eq!(source.push(), Push::Off);
+    assert_eq!(source.try_once().await, Ok(Vec::new()));
+    followed(&source, async |_| {
+        keeps_the_contract(&source).await;
+        let info = run(&mut client, &["INFO", "commandstats"]).await;
+        let info: String = redis::from_redis_value(info).unwrap();
+        assert!(
+            !info.contains("tracking") && !info.contains("hello"),
+            "{info}"
+        );
+    })
+    .await;
+}
