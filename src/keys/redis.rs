@@ -17,6 +17,7 @@ use crate::authz::clock::Clock;
 use crate::authz::digest::KeyDigest;
 
 mod dial;
+mod eviction;
 mod fault;
 mod files;
 mod layout;
@@ -112,6 +113,7 @@ impl RedisSource {
         if self.dialer.is_role_refused() {
             warnings.push(format!("source.redis: {ROLE_IS_REFUSED}"));
         }
+        warnings.extend(self.dialer.evictions().await);
         Ok(warnings)
     }
 

@@ -129,6 +129,12 @@ pub(super) fn is_unknown_command(error: &RedisError) -> bool {
     error.code() == Some("ERR") && detail.starts_with("unknown ")
 }
 
+/// Whether the server's memory is full. Before version 7 a script's error has no code of its own.
+pub(super) fn is_out_of_memory(error: &RedisError) -> bool {
+    let detail = error.detail().unwrap_or_default();
+    error.code() == Some("OOM") || detail.contains("-OOM command not allowed")
+}
+
 /// A connection's failure. Nothing in it comes from the server's side of the protocol: the client wraps nothing but errors of the
 /// operating system and of TLS, and keeps other details elsewhere.
 fn told_cause(error: &RedisError) -> String {

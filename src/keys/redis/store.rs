@@ -13,7 +13,7 @@ use redis::{Cmd, Value};
 
 use super::super::record::{self, KeySpec};
 use super::dial::Dialer;
-use super::fault::{Reason, told};
+use super::fault::{Reason, is_out_of_memory, told};
 use super::files::{Files, RedisSourceError};
 use super::layout::{Layout, Named};
 use super::link::{Link, LinkError};
@@ -210,6 +210,9 @@ async fn in_time(
     match tokio::time::timeout(COMMAND_TIMEOUT, asking).await {
         Ok(answer) => answer.map_err(|error| match &error {
             LinkError::Down(reason) => RedisKeysError::Failed(Arc::clone(reason)),
+            LinkError::Failed(failure) if is_out_of_memory(failure) => {
+                RedisKeysError::Full(told(&error.reason()))
+            }
             LinkError::Failed(failure) if failure.code().is_some() => {
                 RedisKeysError::Failed(told(&error.reason()))
             }

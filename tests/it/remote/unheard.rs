@@ -209,3 +209,34 @@ async fn a_server_that_does_not_track_is_served_from_for_ttl() {
         is_told(&asked, "answering", "off", 1.0, 0.0).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_config_warns_of_a_server_that_evicts_keys_in_use() {
+    for kind in KINDS {
+        let server = Server::start_with(kind, &["--maxmemory-policy", "allkeys-lru"]).await;
+        let checked = check_config(&of("redis", &server.url()));
+        assert_eq!(checked.code, Some(0), "{checked:?}");
+        let warned = checked.stderr.contains("warning: ") && checked.stderr.contains("allkeys-lru");
+        assert!(warned, "{checked:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_server_that_refuses_to_revoke_is_told_how_it_works() {
+    for kind in KINDS {
+        let server = Server::start(kind).await;
+        server.put("k", "k", json!({})).await;
+        let asked = Asked::start(&of("redis", &server.url())).await;
+        asked.becomes("k", "allowed").await;
+        server
+            .tell(cmd("CONFIG").arg(&["SET", "maxmemory", "1"]))
+            .await;
+        let desk = Desk::empty();
+        let complaint = desk
+            .run(&["keys", "revoke", "k", "--redis", &server.url()])
+            .complaint(1);
+        assert!(complaint.contains("`DEL keyward:key:k`"), "{complaint}");
+        server.tell(cmd("DEL").arg("keyward:key:k")).await;
+        asked.becomes("k", "unknown_key").await;
+    }
+}

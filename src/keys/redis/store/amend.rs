@@ -28,7 +28,8 @@ impl RedisKeys {
             members.insert("enabled".to_owned(), false.into());
             Ok(())
         })
-        .await?;
+        .await
+        .map_err(|error| error.while_revoking(&self.layout.key(id)))?;
         Ok(since)
     }
 

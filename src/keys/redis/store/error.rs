@@ -48,12 +48,25 @@ pub enum RedisKeysError {
     /// Redis cannot be reached, or answers with an error; nothing was written.
     #[error("{0}")]
     Failed(Arc<str>),
+    /// Redis has no memory left for a write; nothing was written.
+    #[error("{0}")]
+    Full(Arc<str>),
     /// The answer to a command that writes was lost, and what came of it could not be read.
     #[error("{0}; whether it was written is not known: look at the key before you try again")]
     Unanswered(Arc<str>),
 }
 
 impl RedisKeysError {
+    /// The same with what to do about it, where a key was to be revoked whose record is that Redis key.
+    pub(super) fn while_revoking(self, name: &str) -> Self {
+        if let Self::Full(why) = self {
+            let help = "revokes it too, and works when the memory is full";
+            Self::Full(format!("{why}; the key is not revoked: `DEL {name}` {help}").into())
+        } else {
+            self
+        }
+    }
+
     /// The same, where it has turned out that nothing was written.
     pub(super) fn nothing_written(self) -> Self {
         if let Self::Unanswered(why) = self {

@@ -148,3 +148,20 @@ async fn a_lost_answer_is_made_up_for_by_looking() {
     let read = keys(&server.url()).read(&id("a")).await.unwrap().unwrap();
     assert_eq!(read.spec().unwrap().scopes, ["x"]);
 }
+
+#[tokio::test]
+async fn a_server_without_memory_refuses_to_revoke_and_del_does_it() {
+    for program in [Program::Redis, Program::Valkey] {
+        let server = Server::start(program, &[]).await;
+        let mut client = server.client().await;
+        let keys = keys(&server.url());
+        keys.create(&spec("a", &["a"]), None).await.unwrap();
+        run(&mut client, &["CONFIG", "SET", "maxmemory", "1"]).await;
+        let revoked = keys.revoke(&id("a"), Timestamp::UNIX_EPOCH).await;
+        let want = "EVAL keyward:key:a: the server's memory is full (OOM); the key is not revoked: `DEL keyward:key:a` revokes it too, and works when the memory is full";
+        assert_eq!(revoked.unwrap_err().to_string(), want);
+        run(&mut client, &["DEL", "keyward:key:a"]).await;
+        let answer = found(&source(&server.url()), "a").await;
+        assert_eq!(answer, Ok(SourceAnswer::NotFound));
+    }
+}

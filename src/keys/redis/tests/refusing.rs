@@ -143,3 +143,37 @@ async fn a_server_is_not_asked_to_push_that_is_not_to() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_server_that_evicts_keys_in_use_is_warned_of_where_that_can_be_read() {
+    for program in [Program::Redis, Program::Valkey] {
+        let server = Server::start(program, &[]).await;
+        let mut client = server.client().await;
+        let mut tests = server.client().await;
+        run(
+            &mut client,
+            &["ACL", "SETUSER", "tests", "on", "nopass", "~*", "+@all"],
+        )
+        .await;
+        run(&mut tests, &["AUTH", "tests", "x"]).await;
+        for (policy, rules, is_told) in [
+            ("noeviction", &["+@all"][..], false),
+            ("volatile-lru", &["+@all"], false),
+            ("allkeys-lru", &["+@all"], true),
+            ("allkeys-lfu", &["+@all", "-info"], true),
+            ("allkeys-random", &["+@all", "-config"], true),
+            ("allkeys-lru", &["+@all", "-config", "-info"], false),
+        ] {
+            let set = ["CONFIG", "SET", "maxmemory-policy", policy];
+            run(&mut tests, &set).await;
+            run(
+                &mut tests,
+                &[&["ACL", "SETUSER", "default"], rules].concat(),
+            )
+            .await;
+            let told = source(&server.url()).try_once().await.unwrap();
+            assert_eq!(told.len(), usize::from(is_told), "{rules:?}: {told:?}");
+            assert!(told.iter().all(|text| text.contains(policy)), "{told:?}");
+        }
+    }
+}

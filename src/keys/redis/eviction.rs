@@ -1,0 +1,88 @@
+//! Whether a server removes keys when its memory is full.
+//!
+//! A record that was evicted is a key that nobody has: its callers are refused, and nothing tells why. The server's policy is read
+//! where the user may; where not, nothing is said of it.
+
+use redis::Value;
+
+use super::dial::topology::{bytes, items};
+use super::dial::{Connection, Dialer, Target, in_time};
+
+/// What the policies that remove any key begin with; those of the other kind remove only keys with an expiry, which records have none of.
+const OF_ALL_KEYS: &str = "allkeys-";
+
+impl Dialer {
+    /// A warning for each master that may evict records.
+    pub(super) async fn evictions(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let Ok(material) = self.files().load().await else {
+            return warnings;
+        };
+        for master in self.masters(&material).await.unwrap_or_default() {
+            if let Ok(mut connection) = self.login(&master, &material).await
+                && let Some(policy) = policy_of(&mut connection).await
+                && policy.starts_with(OF_ALL_KEYS)
+            {
+                warnings.push(warning(&master, &policy));
+            }
+        }
+        warnings
+    }
+}
+
+fn warning(server: &Target, policy: &str) -> String {
+    format!(
+        "source.redis: {server}: maxmemory-policy is {policy}: when its memory is full the server removes keys that are in use, and their callers are refused as `unknown_key`; set it to noeviction"
+    )
+}
+
+/// The server's `maxmemory-policy`, where it may be read. Managed servers often allow `INFO` alone.
+async fn policy_of(connection: &mut Connection) -> Option<String> {
+    let info = redis::cmd("INFO").arg("memory").to_owned();
+    if let Ok(answer) = in_time(&info, connection).await
+        && let Some(policy) = bytes(&answer).and_then(policy_in)
+    {
+        return Some(policy);
+    }
+    let config = redis::cmd("CONFIG")
+        .arg("GET")
+        .arg("maxmemory-policy")
+        .to_owned();
+    let answer: Value = in_time(&config, connection).await.ok()?;
+    let policy = items(&answer).get(1).and_then(bytes)?;
+    word(policy)
+}
+
+/// The policy that `INFO` tells.
+fn policy_in(info: &[u8]) -> Option<String> {
+    let mut lines = info.split(|byte| *byte == b'\n');
+    word(lines.find_map(|line| line.strip_prefix(b"maxmemory_policy:"))?)
+}
+
+/// A policy's name. What else a server may say is not repeated.
+fn word(text: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(text).ok()?.trim();
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    (!text.is_empty() && text.len() <= 32 && text.chars().all(is_word)).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_is_a_word_or_nothing() {
+        for (info, want) in [
+            (
+                "# Memory\r\nmaxmemory:0\r\nmaxmemory_policy:allkeys-lru\r\n",
+                Some("allkeys-lru"),
+            ),
+            ("maxmemory_policy:noeviction", Some("noeviction")),
+            ("maxmemory:0\r\n", None),
+            ("maxmemory_policy:can ary\r\n", None),
+            ("", None),
+        ] {
+            assert_eq!(policy_in(info.as_bytes()).as_deref(), want, "{info:?}");
+        }
+    }
+}
