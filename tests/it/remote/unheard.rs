@@ -104,8 +104,8 @@ async fn a_user_that_may_track_and_not_read_is_told_before_anybody_asks() {
         let complaint = check_config(&config).complaint(1);
         assert!(complaint.contains("NOPERM"), "{complaint}");
         let asked = Asked::start(&config).await;
-        is_told(&asked, "down", "lost", 0.0, 0.0).await;
-        assert!(asked.ask("k").await.is_source_unavailable());
+        is_told(&asked, "failing", "lost", 0.0, 0.0).await;
+        assert!(!asked.ask("k").await.allowed());
     }
     // The index may be read, and records may not.
     let server = Server::start(Kind::Redis).await;
@@ -117,7 +117,7 @@ async fn a_user_that_may_track_and_not_read_is_told_before_anybody_asks() {
     let complaint = check_config(&config).complaint(1);
     assert!(complaint.contains("keyward:key:"), "{complaint}");
     let asked = Asked::start(&config).await;
-    is_told(&asked, "down", "lost", 0.0, 0.0).await;
+    is_told(&asked, "failing", "lost", 0.0, 0.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
