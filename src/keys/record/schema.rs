@@ -58,7 +58,7 @@ pub fn method() -> Value {
     let any_case = |name: &str| -> String {
         let letters = name.chars();
         letters
-            .map(|letter| format!("[{letter}{}]", letter.to_ascii_lowercase()))
+            .flat_map(|letter| ['[', letter, letter.to_ascii_lowercase(), ']'])
             .collect()
     };
     let spellings: Vec<String> = METHODS.iter().map(|name| any_case(name)).collect();

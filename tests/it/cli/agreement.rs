@@ -203,7 +203,7 @@ const BAD_KEYS: &[&str] = &[
     "id: a, S, metadata: 5",
 ];
 
-fn validator(schema: schemars::Schema) -> Validator {
+fn validator(schema: &schemars::Schema) -> Validator {
     jsonschema::validator_for(schema.as_value()).expect("the schema is one")
 }
 
@@ -234,7 +234,7 @@ fn judge(
 
 #[test]
 fn the_schema_of_configurations_and_the_loader_agree() {
-    let validator = validator(keyward::config::schema());
+    let validator = validator(&keyward::config::schema());
     let load = |text: &str| {
         let loaded = Config::parse(Path::new("keyward.yaml"), text, &|_| None);
         loaded.map(drop).map_err(|problems| problems.to_string())
@@ -246,7 +246,7 @@ fn the_schema_of_configurations_and_the_loader_agree() {
 
 #[test]
 fn the_schema_of_keys_and_the_loader_agree() {
-    let validator = validator(keyward::keys::record::schema::schema());
+    let validator = validator(&keyward::keys::record::schema::schema());
     let load = |text: &str| {
         let check = |spec: keyward::keys::record::KeysSpec, top: &Place<'_>| {
             let keys = top.field("keys");
