@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use super::{path, yaml};
 use crate::support::check;
 use crate::support::http1::Wire;
-use crate::support::keyfile::{KeyFile, replace_by_rename};
+use crate::support::keyfile::{KeyFile, digest, replace_by_rename};
 use crate::support::keyward::{Home, Keyward, lay_over};
 use crate::support::metrics::sample;
 use crate::support::port::Port;
@@ -117,7 +117,11 @@ fn in_three_days() -> Timestamp {
 fn keys() -> KeyFile {
     let soon = in_three_days();
     KeyFile::new()
-        .key("lasting", "lasting", &["client: acme"])
+        .secrets(
+            "lasting",
+            &[&format!("id: first, digest: {}", digest("lasting"))],
+            &["client: acme"],
+        )
         .key("soon", "soon", &[&format!("expires_at: {soon}")])
         .key("past", "past", &["expires_at: 2020-01-01T00:00:00Z"])
 }
