@@ -93,6 +93,8 @@ pub struct Source<'t> {
     file: Arc<Path>,
     text: &'t str,
     tree: OnceLock<Option<Tree<'t>>>,
+    /// Whether an integer in the text may be written otherwise than in decimal.
+    other_integers: OnceLock<bool>,
 }
 
 /// A file that could not be read as text.
@@ -257,6 +259,7 @@ impl<'t> Source<'t> {
             file: Arc::from(file),
             text: text.strip_prefix('\u{feff}').unwrap_or(text),
             tree: OnceLock::new(),
+            other_integers: OnceLock::new(),
         }
     }
 
@@ -284,6 +287,15 @@ impl<'t> Source<'t> {
     fn written(&self, path: &YamlPath) -> Option<&str> {
         // A document with references was read as a tree; for no other it is worth making one.
         self.tree.get()?.as_ref()?.written(path)
+    }
+
+    /// Whether the integer at `path` is written just like that. The tree is read only for a text in which any may not be.
+    fn has_integer_as(&self, path: impl FnOnce() -> YamlPath, decimal: &str) -> bool {
+        let may_differ = self
+            .other_integers
+            .get_or_init(|| scalar::may_hold_other_integers(self.text));
+        let text = || self.tree()?.scalar(&path());
+        !may_differ || text() == Some(decimal)
     }
 
     /// The document with positions, unless its syntax is wrong.

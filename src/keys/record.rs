@@ -19,6 +19,7 @@ use crate::yaml::{self, Free, Members, TimeSpec};
 
 mod check;
 mod fit;
+mod number;
 pub mod schema;
 mod text;
 
@@ -111,7 +112,8 @@ pub struct KeySpec {
     /// What the key may do in MCP; not supported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mcp: Option<Free>,
-    /// What its operator wants to know of the key; scalars can go into identity headers.
+    /// What its operator wants to know of the key; scalars can go into identity headers. Numbers other than plain decimal integers
+    /// are quoted, so that they arrive as written.
     #[serde(default, skip_serializing_if = "Members::is_empty")]
     pub metadata: Members<Free>,
 }
@@ -247,7 +249,8 @@ fn read_json<T>(
     let id: Option<KeyId> = value.get("id").and_then(|id| id.as_str()?.parse().ok());
     let read = match serde_json::from_str::<Free>(json) {
         // YAML knows no surrogate pairs, which JSON writers are free to use: the text is written anew without them.
-        Ok(whole) => read_alone(&whole.0.to_string(), conversion),
+        Ok(whole) => number::refuse_changed(&whole.0)
+            .and_then(|()| read_alone(&whole.0.to_string(), conversion)),
         // It is JSON all the same, with members that are there twice; the text itself tells which.
         Err(_) => read_alone(json, conversion)
             .and(Err(InvalidRecord::new("a member is there more than once"))),

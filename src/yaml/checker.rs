@@ -49,6 +49,7 @@ trait Sink {
     fn put(&self, found: Found);
     fn warn(&self, found: Found);
     fn written(&self, path: &YamlPath) -> Option<String>;
+    fn has_integer_as(&self, place: &Place<'_>, decimal: &str) -> bool;
     fn count(&self) -> usize;
     fn is_known(&self, place: &Place<'_>) -> bool;
 }
@@ -130,6 +131,10 @@ impl Sink for Checker<'_, '_> {
         self.source.written(path).map(str::to_owned)
     }
 
+    fn has_integer_as(&self, place: &Place<'_>, decimal: &str) -> bool {
+        self.source.has_integer_as(|| place.path(), decimal)
+    }
+
     fn count(&self) -> usize {
         self.found.borrow().len() + self.omitted.get() + self.unfounded.get()
     }
@@ -201,6 +206,12 @@ impl Place<'_> {
     /// What the file has here, where the value came from the environment, so that it is not to be told.
     pub fn written(&self) -> Option<String> {
         self.sink.written(&self.path())
+    }
+
+    /// Whether the integer that is here is written just like that, in decimal. What was read tells its value alone, which `0x1F`
+    /// and `+31` have too.
+    pub fn has_integer_as(&self, decimal: &str) -> bool {
+        self.sink.has_integer_as(self, decimal)
     }
 
     /// The value of a conversion, or `None` with its error noted here.

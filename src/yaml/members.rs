@@ -171,7 +171,7 @@ impl<'de> Deserialize<'de> for Free {
             fn visit_f64<E: de::Error>(self, value: f64) -> Result<Free, E> {
                 serde_json::Number::from_f64(value)
                     .map(|number| Free(number.into()))
-                    .ok_or_else(|| E::custom("not a number that JSON has; put it in quotes"))
+                    .ok_or_else(|| E::custom("not a number that JSON has; quote it"))
             }
 
             fn visit_str<E>(self, value: &str) -> Result<Free, E> {
@@ -225,7 +225,8 @@ impl JsonSchema for Free {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!(true)
+        // Numbers other than integers are refused, for their text is lost.
+        json_schema!({"type": ["string", "boolean", "integer", "null", "array", "object"]})
     }
 }
 

@@ -84,6 +84,23 @@ fn read_number<'s>(text: &str) -> Option<Scalar<'s>> {
     float.is_finite().then_some(Scalar::Float(float))
 }
 
+/// Whether an integer may be in the text that is written otherwise than in decimal: `+5`, `-0`, `0x1F`, `0o17`, `0b11`. It may
+/// be a false alarm; a digest is none, though it may hold `0b`.
+pub(super) fn may_hold_other_integers(text: &str) -> bool {
+    // A colon belongs to a word, such as `blake3:0b1e`, unless a quote is in front of it, as in `{"a":0x1F}`.
+    let is_inside = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-:".contains(byte);
+    let mut words = text.as_bytes().split(|byte| !is_inside(byte));
+    words.any(|word| {
+        let word = word.strip_prefix(b":").unwrap_or(word);
+        match word {
+            b"-0" | [b'+', b'0'..=b'9', ..] => true,
+            [b'-', number @ ..] | number => {
+                matches!(number, [b'0', b'x' | b'o' | b'b', ..])
+            }
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,5 +165,38 @@ mod tests {
             assert_eq!(got, want, "{text:?}");
         }
         assert_eq!(Scalar::read("1", false), Scalar::Text("1"));
+    }
+
+    #[test]
+    fn a_text_may_hold_an_integer_that_is_not_in_decimal_only_if_one_is_there() {
+        for written in ["+5", "-0", "+0", "0x1F", "-0x1F", "+0x1F", "0o17", "0b11"] {
+            let value = Scalar::read(written, true);
+            assert!(
+                matches!(value, Scalar::Unsigned(_) | Scalar::Signed(_)),
+                "{written}"
+            );
+            for text in [
+                written.to_owned(),
+                format!("a: {written}"),
+                format!("a:\t{written}\r\n"),
+                format!("a:\n  {written} # b"),
+                format!("{{\"a\":{written},'b': 1}}"),
+                format!("{{'a':{written}}}"),
+                format!("[1,{written}]"),
+                format!("[{written},1]"),
+                format!("- -\u{85}{written}\u{2028}"),
+                format!("a: !!int {written}"),
+                format!("a: &b {written}"),
+            ] {
+                assert!(may_hold_other_integers(&text), "{text}");
+            }
+        }
+        for text in [
+            "{id: a-0, digest: blake3:0b1e, at: 2026-11-01T00:00:00+01:00}",
+            "{digest: \"blake3-keyed:0b1e\", client: user-0x, n: [1, -1, 10, 0]}",
+            "paths: ['/a-0b/**', \"2001:db8::/32\", 10.0.0.0/8] # c++",
+        ] {
+            assert!(!may_hold_other_integers(text), "{text}");
+        }
     }
 }

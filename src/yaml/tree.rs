@@ -144,6 +144,17 @@ impl<'t> Tree<'t> {
         }
     }
 
+    /// The text of the scalar at `path`.
+    pub(super) fn scalar(&self, path: &YamlPath) -> Option<&str> {
+        match self.nearest(path) {
+            (node, _, 0) => match &node.content {
+                Content::Scalar { text, .. } => Some(text),
+                Content::List(_) | Content::Mapping(_) => None,
+            },
+            _ => None,
+        }
+    }
+
     /// The node at `path` or the nearest one around it, the place of its name if it is a member, and how many steps are left.
     fn nearest(&self, path: &YamlPath) -> (&Node<'t>, Option<Position>, usize) {
         let mut node = &self.root;

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 
 use super::fit::{NO_SUCH_PLAN, accepts, has_plan};
-use super::{KeySpec, SecretSpec};
+use super::{KeySpec, SecretSpec, number};
 use crate::authz::digest::KeyDigest;
 use crate::authz::identity::{IdentityField, InvalidIdentity};
 use crate::authz::key::{
@@ -49,6 +49,10 @@ impl KeySpec {
         if self.mcp.is_some() {
             at.field("mcp")
                 .problem_with_help("not supported yet", "leave `mcp` out");
+        }
+        let metadata = at.field("metadata");
+        for (name, value) in self.metadata.iter() {
+            number::check(&value.0, &metadata.field(name));
         }
         let record = KeyRecord {
             id: id?,

@@ -12,6 +12,7 @@ use crate::authz::snapshot::tests::policy;
 
 mod ids;
 mod large;
+mod numbers;
 mod times;
 
 /// The digest of `text`, as it is written.

@@ -65,9 +65,9 @@ async fn lookup(
     (looked_up, asked.load(Ordering::SeqCst))
 }
 
-/// A body that is too long is an answer, and not a good one.
+/// A body that is too long, or says what can't be used, is an answer, and not a good one.
 #[tokio::test]
-async fn a_body_that_is_too_long_is_a_record_that_is_not_valid() {
+async fn a_body_that_is_too_long_or_no_record_is_a_record_that_is_not_valid() {
     let huge = "x".repeat(10_000_000);
     let no_length = format!("HTTP/1.1 200 OK\r\n\r\n{huge}").into_bytes();
     let nested = |depth: usize| {
@@ -75,6 +75,7 @@ async fn a_body_that_is_too_long_is_a_record_that_is_not_valid() {
         record().replacen('{', &format!("{{\"metadata\":{{\"deep\":{metadata}}},"), 1)
     };
     let twice = record().replacen("\"secrets\":[", &format!("\"secrets\":[{},", secret()), 1);
+    let number = record().replacen('{', "{\"metadata\":{\"version\":1.10},", 1);
     let too_long = "it is longer than 262144 bytes";
     for (name, bytes, want) in [
         ("10 MB", answer("200 OK", &huge), too_long),
@@ -82,6 +83,11 @@ async fn a_body_that_is_too_long_is_a_record_that_is_not_valid() {
         ("130 deep", answer("200 OK", &nested(130)), "not JSON"),
         ("10000 deep", answer("200 OK", &nested(10_000)), "not JSON"),
         ("a digest twice", answer("200 OK", &twice), "digest twice"),
+        (
+            "a number that would change",
+            answer("200 OK", &number),
+            "metadata.version: a number that would not arrive as written; quote it",
+        ),
     ] {
         let (answered, asked) = lookup(&bytes, Then::Close, PATIENCE).await;
         let Ok(SourceAnswer::Invalid(invalid)) = answered.map(|reply| reply.answer) else {

@@ -3,8 +3,13 @@
 //! Changes single members of the record and leaves alone whatever else stands in it, right or wrong: no flaw of a record, and nothing
 //! in it that this version does not know, may keep a key from being revoked.
 
+use std::borrow::Cow;
+use std::fmt;
+
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::super::super::source::InvalidRecord;
 use super::update::{TRIES, pause};
@@ -21,11 +26,11 @@ impl RedisKeys {
     pub async fn revoke(&self, id: &KeyId, now: Timestamp) -> Result<Timestamp, RedisKeysError> {
         let mut since = now;
         self.amend(id, |members| {
-            let before = members.get("revoked_at").and_then(Value::as_str);
-            let before = before.and_then(|text| text.parse::<TimeSpec>().ok());
+            let before = members.get("revoked_at");
+            let before = before.and_then(|value| value.as_str()?.parse::<TimeSpec>().ok());
             since = before.map_or(now, |before| before.0.min(now));
-            members.insert("revoked_at".to_owned(), since.to_string().into());
-            members.insert("enabled".to_owned(), false.into());
+            members.set("revoked_at", &since.to_string().into());
+            members.set("enabled", &false.into());
             Ok(())
         })
         .await
@@ -51,7 +56,7 @@ impl RedisKeys {
                 }
                 Some(_) | None => {}
             }
-            members.insert("enabled".to_owned(), on.into());
+            members.set("enabled", &on.into());
             Ok(())
         })
         .await
@@ -61,7 +66,7 @@ impl RedisKeys {
     async fn amend(
         &self,
         id: &KeyId,
-        mut change: impl FnMut(&mut Map<String, Value>) -> Result<(), RedisKeysError>,
+        mut change: impl FnMut(&mut Members<'_>) -> Result<(), RedisKeysError>,
     ) -> Result<(), RedisKeysError> {
         for tries in 1..=TRIES {
             let stored = self.read(id).await?;
@@ -71,10 +76,7 @@ impl RedisKeys {
                 source,
             })?;
             change(&mut members)?;
-            if self
-                .replace(&stored, &Value::Object(members).to_string())
-                .await?
-            {
+            if self.replace(&stored, &members.text()).await? {
                 return Ok(());
             }
             pause(tries).await;
@@ -83,15 +85,70 @@ impl RedisKeys {
     }
 }
 
+/// The members of a record, each with the text of its value: a number that is read and written anew may be another one.
+struct Members<'t>(Vec<(String, Cow<'t, str>)>);
+
 /// The members of a record.
-fn members(stored: &StoredKey) -> Result<Map<String, Value>, InvalidRecord> {
+fn members(stored: &StoredKey) -> Result<Members<'_>, InvalidRecord> {
     // The error's own text may repeat what it found.
-    match serde_json::from_str(stored.text()?) {
-        Ok(Value::Object(members)) => {
-            let is_its = members.get("id").and_then(Value::as_str) == Some(stored.id.as_str());
-            let members = is_its.then_some(members);
-            members.ok_or_else(|| InvalidRecord::new("it is not the record of this key"))
+    let members: Members<'_> = serde_json::from_str(stored.text()?)
+        .map_err(|_| InvalidRecord::new("it is not a JSON object"))?;
+    let id = members.get("id");
+    if id.as_ref().and_then(Value::as_str) == Some(stored.id.as_str()) {
+        Ok(members)
+    } else {
+        Err(InvalidRecord::new("it is not the record of this key"))
+    }
+}
+
+impl Members<'_> {
+    /// The value of that name; the last, where it is there more than once.
+    fn get(&self, name: &str) -> Option<Value> {
+        let mut members = self.0.iter().rev();
+        let (_, text) = members.find(|(member, _)| member == name)?;
+        // What cannot be read, such as 1e400, is there all the same.
+        Some(serde_json::from_str(text).unwrap_or(Value::Bool(true)))
+    }
+
+    /// Gives the one member of that name this value.
+    fn set(&mut self, name: &str, value: &Value) {
+        let place = self.0.iter().position(|(member, _)| member == name);
+        self.0.retain(|(member, _)| member != name);
+        let place = place.unwrap_or(self.0.len());
+        self.0
+            .insert(place, (name.to_owned(), value.to_string().into()));
+    }
+
+    /// The record's text.
+    fn text(&self) -> String {
+        let member = |(name, value): &(String, Cow<'_, str>)| {
+            format!("{}:{value}", Value::from(name.as_str()))
+        };
+        let members: Vec<_> = self.0.iter().map(member).collect();
+        format!("{{{}}}", members.join(","))
+    }
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Texts;
+
+        impl<'de> Visitor<'de> for Texts {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Vec::new();
+                while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+                    members.push((name, value.get().into()));
+                }
+                Ok(Members(members))
+            }
         }
-        Ok(_) | Err(_) => Err(InvalidRecord::new("it is not a JSON object")),
+
+        deserializer.deserialize_map(Texts)
     }
 }

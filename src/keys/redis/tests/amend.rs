@@ -59,6 +59,25 @@ async fn nothing_in_a_record_keeps_its_key_from_being_revoked() {
             "{name}"
         );
     }
+    for (record, want) in [
+        (
+            r#"{"id":"a","enabled":true,"x":1,"enabled":true}"#,
+            r#"{"id":"a","enabled":false,"x":1,"revoked_at":"2023-11-14T22:13:20Z"}"#,
+        ),
+        (
+            r#"{"id":"a","revoked_at":1e400}"#,
+            r#"{"id":"a","revoked_at":"2023-11-14T22:13:20Z","enabled":false}"#,
+        ),
+    ] {
+        run(&mut client, &["SET", "keyward:key:a", record]).await;
+        if record.contains("revoked_at") {
+            let error = keys.switch(&id("a"), true).await.unwrap_err();
+            assert!(matches!(error, RedisKeysError::Revoked { .. }), "{error}");
+        }
+        keys.revoke(&id("a"), now).await.unwrap();
+        let there = run(&mut client, &["GET", "keyward:key:a"]).await;
+        assert_eq!(redis::from_redis_value::<String>(there).unwrap(), want);
+    }
     for (content, why) in [
         ("[]", "it is not a JSON object"),
         (r#"{"id":"b"}"#, "it is not the record of this key"),
@@ -66,6 +85,39 @@ async fn nothing_in_a_record_keeps_its_key_from_being_revoked() {
         run(&mut client, &["SET", "keyward:key:a", content]).await;
         let error = keys.revoke(&id("a"), now).await.unwrap_err().to_string();
         assert!(error.ends_with(why), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn no_number_in_a_record_is_written_in_another_way() {
+    let server = Server::redis().await;
+    let mut client = server.client().await;
+    let keys = keys(&server.url());
+    let digest = digest_of("a").to_string();
+    let mut setter = server.client().await;
+    let mut stored = async || {
+        let there = run(&mut client, &["GET", "keyward:key:a"]).await;
+        redis::from_redis_value::<String>(there).unwrap()
+    };
+    for numbers in ["1.10", "[1, 1e3,-0]", "1e400"] {
+        let text = |enabled: &str| {
+            format!(
+                r#"{{"id":"a","secrets":[{{"digest":"{digest}"}}],"metadata":{{"v": {numbers}}}{enabled}}}"#
+            )
+        };
+        run(&mut setter, &["SET", "keyward:key:a", &text("")]).await;
+        // No lookup takes it for a record, and nothing but its switch changes.
+        let error = updated(&keys, "a", |_| ()).await.unwrap_err();
+        assert!(matches!(error, RedisKeysError::Stored { .. }), "{error}");
+        assert_eq!(stored().await, text(""));
+        keys.switch(&id("a"), false).await.unwrap();
+        assert_eq!(stored().await, text(",\"enabled\":false"));
+        keys.switch(&id("a"), true).await.unwrap();
+        assert_eq!(stored().await, text(",\"enabled\":true"));
+        let now = Timestamp::from_second(1_700_000_000).unwrap();
+        keys.revoke(&id("a"), now).await.unwrap();
+        let revoked = format!(",\"enabled\":false,\"revoked_at\":\"{now}\"");
+        assert_eq!(stored().await, text(&revoked));
     }
 }
 
