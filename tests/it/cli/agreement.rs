@@ -201,6 +201,7 @@ const BAD_KEYS: &[&str] = &[
     "id: a, S, limits: [{name: a, rate: 1/s}]",
     "id: a, S, mcp: {}",
     "id: a, S, metadata: 5",
+    "id: a, S, metadata: {version: 1.10}",
 ];
 
 fn validator(schema: &schemars::Schema) -> Validator {
