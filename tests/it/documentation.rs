@@ -29,10 +29,10 @@ fn blocks<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
         .collect()
 }
 
-/// The part of a page under that heading, up to the next heading of any level.
+/// The part of a page under that heading, up to the next heading of the second level.
 fn section<'t>(text: &'t str, heading: &str) -> &'t str {
     let (_, rest) = text
         .split_once(&format!("\n{heading}\n"))
         .unwrap_or_else(|| panic!("no heading {heading}"));
-    rest.split("\n#").next().unwrap()
+    rest.split("\n## ").next().unwrap()
 }

@@ -14,31 +14,9 @@ use crate::support::envoy;
 use crate::support::port::Port;
 use crate::support::redis::{Kind, Server};
 
-/// The lines of console blocks that a reader types: those after a `$ `, with their here-documents.
-fn typed(blocks: &[&str]) -> String {
-    let mut script = String::new();
-    let mut until: Option<&str> = None;
-    for line in blocks.iter().flat_map(|block| block.lines()) {
-        let command = match until {
-            Some(end) => {
-                if line == end {
-                    until = None;
-                }
-                line
-            }
-            None => match line.strip_prefix("$ ") {
-                Some(command) => command,
-                // What is printed.
-                None => continue,
-            },
-        };
-        if let Some((_, end)) = command.split_once("<<'") {
-            until = end.strip_suffix('\'');
-        }
-        script.push_str(command);
-        script.push('\n');
-    }
-    script
+/// The commands of a page or a section, one block after the other.
+fn commands(text: &str) -> String {
+    blocks(text, "sh").concat()
 }
 
 /// Runs a script in that directory, with keyward on the `PATH`. Its background processes end with
@@ -95,14 +73,11 @@ fn the_readmes_way_to_a_key_of_ones_own_works() {
     let directory = TempDir::new().unwrap();
     lay_out_deploy(directory.path(), &ports);
     let readme = page("README.md");
-    let commands = typed(&blocks(
-        section(&readme, "## Make a key of your own"),
-        "console",
-    ));
-    // A reader waits until everything is up before sending requests.
+    let script = commands(section(&readme, "## Make a key of your own"));
+    // As the README says, a reader waits until Envoy is up.
     let ready = "for i in $(seq 200); do \
          [ \"$(curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:10000/public/up)\" = 200 ] && break; sleep 0.05; done\n";
-    let (before, requests) = commands.split_at(commands.find("curl").unwrap());
+    let (before, requests) = script.split_at(script.find("curl").unwrap());
     let script = format!("{before}{ready}{requests}");
     let run = run(directory.path(), &with_ports(&script, &ports));
     assert_eq!(run.code, Some(0), "{run:?}");
@@ -122,10 +97,7 @@ fn the_readmes_way_to_a_key_of_ones_own_works() {
 #[test]
 fn the_commands_on_key_files_work() {
     let directory = TempDir::new().unwrap();
-    let run = run(
-        directory.path(),
-        &typed(&blocks(&page("docs/keys.md"), "console")),
-    );
+    let run = run(directory.path(), &commands(&page("docs/keys.md")));
     assert_eq!(run.code, Some(0), "{run:?}");
     let keys = fs::read_to_string(directory.path().join("keys.yaml")).unwrap();
     assert!(keys.contains("reports-bot"), "{keys}");
@@ -134,11 +106,11 @@ fn the_commands_on_key_files_work() {
 #[tokio::test]
 async fn the_commands_on_redis_work() {
     let server = Server::start(Kind::Redis).await;
-    let commands = typed(&blocks(&page("docs/sources.md"), "console"));
-    assert!(commands.contains("redis://127.0.0.1:6379"), "{commands}");
-    let commands = commands.replace("redis://127.0.0.1:6379", &server.url());
+    let script = commands(&page("docs/sources.md"));
+    assert!(script.contains("redis://127.0.0.1:6379"), "{script}");
+    let script = script.replace("redis://127.0.0.1:6379", &server.url());
     let directory = TempDir::new().unwrap();
-    let run = run(directory.path(), &commands);
+    let run = run(directory.path(), &script);
     assert_eq!(run.code, Some(0), "{run:?}");
     assert!(run.stdout.contains("invoices-bot  acme"), "{run:?}");
     assert!(run.stdout.contains("is revoked since"), "{run:?}");
