@@ -333,8 +333,10 @@ impl<'t> Source<'t> {
         let mut tree = Tree::read(self.text, env).map_err(|mut flaw| {
             let line = self.text.lines().nth(flaw.position.line - 1);
             if env.is_some() && line.is_some_and(|line| line.contains("${")) {
-                let help = || "within brackets put ${NAME} in quotes".to_owned();
-                flaw.help.get_or_insert_with(help);
+                // The brace of a reference without quotes is taken for one that opens a mapping.
+                if flaw.help.is_none() || flaw.message.contains("bracket") {
+                    flaw.help = Some("within brackets put ${NAME} in quotes".to_owned());
+                }
             }
             Problems::from(self.problem(flaw))
         })?;

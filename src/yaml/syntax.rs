@@ -23,7 +23,45 @@ pub(super) fn explain(message: &str, position: Position, text: &str) -> Explaine
         let help = Some("YAML is indented with spaces: replace the tab");
         return at(position, "a tab in the indentation", help);
     }
+    if let Some((position, help)) = line_without_name(message, position, text) {
+        return at(position, "no `: ` follows a name in this line", Some(help));
+    }
+    if message == "while parsing a node, did not find expected node content" {
+        let (known, help) = missing_entry(mark_at(position, text));
+        return at(position, known, Some(help));
+    }
     let (known, help) = match message {
+        "while parsing a flow mapping, did not find expected ',' or '}'" => (
+            "a mapping in brackets neither ends here nor goes on with a comma",
+            "close it with `}`, or put a comma between the members",
+        ),
+        "while parsing a flow sequence, expected ',' or ']'" => (
+            "a list in brackets neither ends here nor goes on with a comma",
+            "close it with `]`, or put a comma between the entries",
+        ),
+        // Outside of brackets the parser has other words for a line that is not far enough right.
+        "invalid indentation"
+        | "invalid indentation in flow construct"
+        | "illegal placement of ':' indicator" => (
+            "a list or mapping in brackets is not closed before this line",
+            "close the bracket, or put a comma before the line and indent it",
+        ),
+        "invalid indentation for anchor" => (
+            "an anchor stands too far left",
+            "move the line further right than what it belongs to",
+        ),
+        "misplaced bracket" => (
+            "this bracket closes none that is open",
+            "take it away, or put text that holds brackets in quotes",
+        ),
+        "while parsing a block collection, did not find expected '-' indicator" => (
+            "the line is in a list and does not begin with `- `",
+            "write `- ` before the entry, or indent the line as the members that it belongs to",
+        ),
+        "while scanning a block scalar, did not find expected comment or line break" => (
+            "something follows the `|` or `>` that begins text of several lines",
+            "begin the text in the next line; put text that begins with `|` or `>` in quotes",
+        ),
         "invalid indentation in quoted scalar" => (
             "the text in quotes that begins here does not end in its line",
             "close the quote, or indent the lines that the text goes on in",
@@ -96,4 +134,80 @@ fn tab_in_indentation(message: &str, position: Position, text: &str) -> Option<P
             column: column + 1,
         })
     })
+}
+
+/// The line that should be a member and has no `: `, and what to write; the parser stumbles over what comes after it.
+fn line_without_name(
+    message: &str,
+    position: Position,
+    text: &str,
+) -> Option<(Position, &'static str)> {
+    let may_be_first = match message {
+        "simple key expect ':'" | "simple key expected" => false,
+        "mapping values are not allowed in this context" => true,
+        _ => return None,
+    };
+    let before = position.line.checked_sub(1)?;
+    let lines: Vec<&str> = text.lines().take(position.line).collect();
+    let (index, line) =
+        lines.iter().enumerate().take(before).rfind(|(_, line)| {
+            !line.trim_start().is_empty() && !line.trim_start().starts_with('#')
+        })?;
+    let column = line.chars().take_while(|c| matches!(c, ' ')).count();
+    let mut rest = line.trim_start();
+    let mut dashes = 0;
+    while let Some(entry) = rest.strip_prefix("- ") {
+        dashes += rest.len() - entry.trim_start().len();
+        rest = entry.trim_start();
+    }
+    if may_be_first {
+        // The line before is at fault where it has no name, and the line at hand has one alone.
+        let at_hand: String = lines.get(before)?.chars().take(position.column).collect();
+        let at_hand = at_hand.trim_end_matches(':');
+        if has_name(rest) || has_name(at_hand) {
+            return None;
+        }
+    }
+    let position = Position {
+        line: index + 1,
+        column: column + dashes + 1,
+    };
+    let help = if rest.starts_with('-') {
+        "write an entry of a list as `- entry`, with a space after the `-`"
+    } else {
+        "write `name: value`, with a space after the colon"
+    };
+    Some((position, help))
+}
+
+/// Whether a name and its `:` stand in the line.
+fn has_name(line: &str) -> bool {
+    line.contains(": ") || line.trim_end().ends_with(':')
+}
+
+/// What is wrong where an entry of a list or mapping in brackets should be, and that mark is.
+fn missing_entry(mark: Option<char>) -> (&'static str, &'static str) {
+    match mark {
+        Some(',') => (
+            "an entry is missing before this comma",
+            "write the entry, or take the comma away",
+        ),
+        Some(']' | '}') => (
+            "this bracket does not fit the one that is open",
+            "close `[` with `]` and `{` with `}`",
+        ),
+        None => (
+            "a list or mapping in brackets is not closed",
+            "close it with the bracket that fits",
+        ),
+        Some(_) => (
+            "a list or mapping in brackets is not closed, or an entry is missing",
+            "close the bracket, or write the entry",
+        ),
+    }
+}
+
+fn mark_at(position: Position, text: &str) -> Option<char> {
+    let line = text.lines().nth(position.line.checked_sub(1)?)?;
+    line.chars().nth(position.column.checked_sub(1)?)
 }

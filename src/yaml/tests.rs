@@ -129,7 +129,7 @@ fn a_value_from_the_environment_may_become_a_number_and_shows_where_it_came_from
     assert_eq!(
         lines("server: {port: ${PORT}}\n"),
         [
-            "f.yaml:1:17: while parsing a flow mapping, did not find expected ',' or '}'; within brackets put ${NAME} in quotes"
+            "f.yaml:1:17: a mapping in brackets neither ends here nor goes on with a comma; within brackets put ${NAME} in quotes"
         ]
     );
     assert_eq!(

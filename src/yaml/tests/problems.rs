@@ -94,7 +94,9 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
     (
         "a syntax error is told alone",
         "server: {port: 1\nkeys: [\n",
-        &["f.yaml:2:5: while parsing a flow mapping, did not find expected ',' or '}'"],
+        &[
+            "f.yaml:2:5: a mapping in brackets neither ends here nor goes on with a comma; close it with `}`, or put a comma between the members",
+        ],
     ),
     (
         "a tab is a syntax error",
@@ -153,6 +155,97 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         "keys:\n- id: a\n secrets: []\n",
         &[
             "f.yaml:3:2: the line is neither on a level with the members before it nor within one of them; indent it as the members that it belongs to",
+        ],
+    ),
+    (
+        "a colon without a space after it is told in its line",
+        "server: {}\nplans: {}\nmode:observe\n",
+        &[
+            "f.yaml:3:1: no `: ` follows a name in this line; write `name: value`, with a space after the colon",
+        ],
+    ),
+    (
+        "a name alone is told in its line, past empty ones",
+        "server:\n  port: 1\n  drain\n\n# plans\nplans: {}\n",
+        &[
+            "f.yaml:3:3: no `: ` follows a name in this line; write `name: value`, with a space after the colon",
+        ],
+    ),
+    (
+        "a first line without a name is told in its line",
+        "mode:observe\nserver: {}\n",
+        &[
+            "f.yaml:1:1: no `: ` follows a name in this line; write `name: value`, with a space after the colon",
+        ],
+    ),
+    (
+        "an entry whose first line has no name is told in that line",
+        "keys:\n- id:a\n  enabled: true\n",
+        &[
+            "f.yaml:2:3: no `: ` follows a name in this line; write `name: value`, with a space after the colon",
+        ],
+    ),
+    (
+        "a dash without a space after it is told",
+        "keys:\n- id: a\n-id: b\nserver\nplans: {}\n",
+        &[
+            "f.yaml:4:1: no `: ` follows a name in this line; write `name: value`, with a space after the colon",
+        ],
+    ),
+    (
+        "a dash without a space after it is told in its line",
+        "keys:\n- id: a\n-b\nplans: {}\n",
+        &[
+            "f.yaml:3:1: no `: ` follows a name in this line; write an entry of a list as `- entry`, with a space after the `-`",
+        ],
+    ),
+    (
+        "a bracket that is never closed is told",
+        "server: {}\nkeys: [\n",
+        &[
+            "f.yaml:3:1: a list or mapping in brackets is not closed; close it with the bracket that fits",
+        ],
+    ),
+    (
+        "a bracket that is not closed before the next member is told",
+        "plans: {a: {scopes: [b]}\nserver: {}\n",
+        &[
+            "f.yaml:2:1: a list or mapping in brackets is not closed before this line; close the bracket, or put a comma before the line and indent it",
+        ],
+    ),
+    (
+        "a bracket that does not fit is told",
+        "keys: [}\n",
+        &[
+            "f.yaml:1:8: this bracket does not fit the one that is open; close `[` with `]` and `{` with `}`",
+        ],
+    ),
+    (
+        "an entry that is missing is told",
+        "plans: {a: {scopes: [b, , c]}}\n",
+        &[
+            "f.yaml:1:25: an entry is missing before this comma; write the entry, or take the comma away",
+        ],
+    ),
+    (
+        "a comma that is missing in a list is told",
+        "keys: [{id: a} {id: b}]\n",
+        &[
+            "f.yaml:1:16: a list in brackets neither ends here nor goes on with a comma; close it with `]`, or put a comma between the entries",
+        ],
+    ),
+    (
+        "a bracket too many is told",
+        "plans: {a: {}}}\n",
+        &[
+            "f.yaml:1:15: this bracket closes none that is open; take it away, or put text that holds brackets in quotes",
+        ],
+    ),
+    (
+        "a member on the level of a list is told",
+        "keys:\n  - id: a\n  server: {}\n",
+        &[
+            "f.yaml:3:3: the line is in a list and does not begin with `- `; write `- ` before the entry, or indent the line as the members that it belongs to",
         ],
     ),
     (

@@ -94,7 +94,7 @@ pub(super) fn read_lenient<'t>(
             }
         }
     }
-    Err(flaw.help("move the line further right than what it belongs to"))
+    Err(flaw)
 }
 
 fn into_owned<'t>(event: Event<'_>) -> Event<'t> {
