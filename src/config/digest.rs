@@ -48,7 +48,14 @@ pub(super) fn check(spec: &DigestSpec, at: &Place<'_>, base: &Path) -> Option<(D
             .map(|(pepper, hash)| (Some(pepper), Some(hash))),
         None => Some((None, None)),
     };
-    let kinds: Vec<_> = accepted(spec)
+    let accepted = accepted(spec);
+    let asked = accepted.len();
+    let help = if accepted.iter().all(|kind| *kind == DigestKindSpec::Sha256) {
+        "leave `accept` out"
+    } else {
+        "leave `sha256` out"
+    };
+    let kinds: Vec<_> = accepted
         .into_iter()
         .enumerate()
         .filter_map(|(index, kind)| match kind {
@@ -57,12 +64,14 @@ pub(super) fn check(spec: &DigestSpec, at: &Place<'_>, base: &Path) -> Option<(D
             DigestKindSpec::Sha256 => {
                 at.field("accept")
                     .index(index)
-                    .problem_with_help(NOT_SUPPORTED_YET, "leave `sha256` out");
+                    .problem_with_help(NOT_SUPPORTED_YET, help);
                 None
             }
         })
         .collect();
-    if !at.field("accept").is_known() {
+    // What is not supported is told above; a list of nothing else is not empty, as its writer sees it.
+    let is_told = kinds.is_empty() && asked > 0;
+    if is_told || !at.field("accept").is_known() {
         return None;
     }
     let Some((pepper, hash)) = pepper.filter(|_| at.field("pepper_file").is_known()) else {

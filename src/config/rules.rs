@@ -155,7 +155,7 @@ struct Method(Box<str>);
 enum InvalidMethod {
     #[error("not a method; write a name such as GET")]
     NotAToken,
-    #[error("methods are compared to the letter; write `{0}`")]
+    #[error("this method is written in capitals; write `{0}`")]
     LowerCase(&'static str),
 }
 

@@ -106,6 +106,18 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         &["etc/keyward.yaml:1:18: digest.accept: `blake3` is named twice; name each kind once"],
     ),
     (
+        "digest kinds of later versions alone, which are told once",
+        "digest: {accept: [sha256]}",
+        &["etc/keyward.yaml:1:19: digest.accept[0]: not supported yet; leave `accept` out"],
+    ),
+    (
+        "a method in small letters where case is ignored",
+        "rules: [{name: a, match: {methods: [post]}, allow: nobody}]",
+        &[
+            "etc/keyward.yaml:1:37: rules[0].match.methods[0]: this method is written in capitals; write `POST`",
+        ],
+    ),
+    (
         "no source",
         "source: {}",
         &[
@@ -185,7 +197,7 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
             "etc/keyward.yaml:3:18: rules[0].match.hosts: the list is empty; leave it out for any",
             "etc/keyward.yaml:3:30: rules[0].match.paths[0]: a path pattern begins with `/`",
             "etc/keyward.yaml:3:33: rules[0].match.paths[1]: `[` has no meaning in a path pattern; there are `*`, within a segment, and `**`, for any number of segments",
-            "etc/keyward.yaml:3:53: rules[0].match.methods[0]: methods are compared to the letter; write `GET`",
+            "etc/keyward.yaml:3:53: rules[0].match.methods[0]: this method is written in capitals; write `GET`",
             "etc/keyward.yaml:3:58: rules[0].match.methods[1]: not a method; write a name such as GET",
             "etc/keyward.yaml:4:22: rules[0].require.scopes[0]: a scope is one or more visible ASCII characters other than `\"` and `\\` (RFC 6749 section 3.3)",
             "etc/keyward.yaml:4:40: rules[0].require.clients[0]: a client has 1 to 128 characters of `A-Za-z0-9._:@/-` and does not begin with `_`",

@@ -299,7 +299,7 @@ fn check_method(text: &str, at: &Place<'_>) -> Option<Box<str>> {
         .find(|name| **name != text && name.eq_ignore_ascii_case(text))
     {
         at.problem_with_help(
-            "methods are compared to the letter",
+            "this method is written in capitals",
             format!("write `{meant}`"),
         );
         return None;

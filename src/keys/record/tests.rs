@@ -170,7 +170,7 @@ fn what_is_wrong_is_said_with_its_place_and_what_would_be_right() {
         ),
         (
             "allow_methods: [get]",
-            "allow_methods[0]: methods are compared to the letter; write `GET`",
+            "allow_methods[0]: this method is written in capitals; write `GET`",
         ),
         ("allow_methods: ['a b']", "allow_methods[0]: not a method"),
         (
