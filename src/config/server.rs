@@ -4,7 +4,7 @@
 //! them follows their rotation.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::spec::{GrpcSpec, ServerSpec, TlsServerSpec};
@@ -52,7 +52,7 @@ pub enum ListenAddress {
     /// A Unix socket.
     Unix {
         /// Its path.
-        path: PathBuf,
+        path: NamedFile,
         /// Its permission bits.
         mode: u32,
     },
@@ -142,16 +142,17 @@ fn check_address(spec: &GrpcSpec, at: &Place<'_>, base: &Path) -> Option<ListenA
     } else {
         None
     };
-    match problem {
-        Some(problem) => {
-            at.field("address").problem_with_help(
-                problem,
-                "write unix: and a path, such as unix:/run/keyward.sock",
-            );
-            None
-        }
-        None => mode.map(|mode| ListenAddress::Unix { path: joined, mode }),
+    if let Some(problem) = problem {
+        at.field("address").problem_with_help(
+            problem,
+            "write unix: and a path, such as unix:/run/keyward.sock",
+        );
+        return None;
     }
+    let written = at.field("address").written();
+    let written = written.map(|text| text.strip_prefix("unix:").unwrap_or(&text).to_owned());
+    let path = NamedFile::new(joined, written);
+    mode.map(|mode| ListenAddress::Unix { path, mode })
 }
 
 fn check_mode(text: &str, at: &Place<'_>) -> Option<u32> {

@@ -3,13 +3,14 @@
 //! Exactly one source is named. What asks for a shared backend of limits is refused, so that nobody believes in what is not
 //! done.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::remote::{check_http, check_redis};
 use super::server::file;
 use super::spec::{CacheSpec, SourceSpec};
 use crate::keys::http::HttpSettings;
+use crate::keys::named_file::NamedFile;
 use crate::keys::redis::RedisSettings;
 use crate::yaml::Place;
 
@@ -19,7 +20,7 @@ pub enum SourceConfig {
     /// A file, or a directory of files.
     File {
         /// Its path: the configuration's directory joined with what was written.
-        path: PathBuf,
+        path: NamedFile,
     },
     /// An HTTP service.
     Http(Box<HttpSettings>),
@@ -38,7 +39,7 @@ impl SourceConfig {
     }
 
     /// Where the keys' file or directory is; `None` for a remote source.
-    pub fn path(&self) -> Option<&Path> {
+    pub fn path(&self) -> Option<&NamedFile> {
         match self {
             Self::File { path } => Some(path),
             Self::Http(_) | Self::Redis(_) => None,
@@ -89,9 +90,7 @@ pub(super) fn check(spec: &SourceSpec, at: &Place<'_>, base: &Path) -> Option<So
     }
     let path = &spec.file.as_ref()?.path;
     let path = file(path, &at.field("file").field("path"), base)?;
-    Some(SourceConfig::File {
-        path: path.as_path_buf().clone(),
-    })
+    Some(SourceConfig::File { path })
 }
 
 /// The checked form.

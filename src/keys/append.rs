@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::file::chunks::plain_list;
 use super::file::{list, read_text, records_of};
+use super::named_file::NamedFile;
 use super::record::KeySpec;
 use super::rewrite::{Original, Owner, Place, Replaced, parent_of};
 use super::source::InvalidRecord;
@@ -83,6 +84,15 @@ pub enum AppendError {
 }
 
 impl AppendError {
+    /// Of a file that the configuration names: one that the file system refuses is told as the configuration has it.
+    #[must_use]
+    pub fn of(mut self, named: &NamedFile) -> Self {
+        if let Self::Io { file, .. } = &mut self {
+            named.as_told().clone_into(file);
+        }
+        self
+    }
+
     /// Whether what is in the file is to blame: exit code 3.
     pub fn is_bad_file(&self) -> bool {
         matches!(self, Self::Problems(_) | Self::Layout { .. })

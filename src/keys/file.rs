@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::named_file::NamedFile;
 use super::source::{KeySource, LookupFuture, SourceAnswer};
 use super::stillness::FollowedFile;
 use crate::authz::digest::KeyDigest;
@@ -57,7 +58,7 @@ struct Text {
 ///
 /// # Errors
 /// Everything that is wrong in any of the files; no file is an error too.
-pub fn load(path: &Path, policy: &Policy) -> Result<KeyMap, LoadError> {
+pub fn load(path: &NamedFile, policy: &Policy) -> Result<KeyMap, LoadError> {
     Ok(read(path)?.checked(Some(policy))?.0)
 }
 
@@ -65,7 +66,7 @@ pub fn load(path: &Path, policy: &Policy) -> Result<KeyMap, LoadError> {
 ///
 /// # Errors
 /// When one cannot be read or is no text, or when they change meanwhile.
-pub fn read(path: &Path) -> Result<Texts, LoadError> {
+pub fn read(path: &NamedFile) -> Result<Texts, LoadError> {
     let mut files = Vec::new();
     let mut problems: Option<Problems> = None;
     for file in files_in(path)? {

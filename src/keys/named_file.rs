@@ -39,6 +39,11 @@ impl NamedFile {
         &self.0.path
     }
 
+    /// The path under which problems with the file are told.
+    pub fn as_told(&self) -> &Path {
+        self.0.told.as_deref().map_or(&self.0.path, Path::new)
+    }
+
     /// The name as it is told; in place of that of `Path`, which would tell the path.
     pub fn display(&self) -> impl fmt::Display {
         self
@@ -108,7 +113,12 @@ mod tests {
             assert!(!told.contains("hunter2"), "{told}");
         }
         assert_eq!(from_environment.to_string(), "${TOKEN}");
+        assert_eq!(from_environment.as_told(), Path::new("${TOKEN}"));
         assert_eq!(from_environment.as_path_buf(), Path::new("/etc/hunter2"));
-        assert_eq!(NamedFile::from("etc/pepper").to_string(), "etc/pepper");
+        let other = NamedFile::from("etc/pepper");
+        assert_eq!(
+            (&*other.to_string(), other.as_told()),
+            ("etc/pepper", Path::new("etc/pepper"))
+        );
     }
 }

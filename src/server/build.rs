@@ -3,7 +3,6 @@
 //! The order is the point: bind, so that a bad address is known at once and nobody else takes it; answer probes; load;
 //! and only then answer checks. What connects meanwhile waits in the listener's queue.
 
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -36,6 +35,7 @@ use crate::config::{Config, ListenAddress};
 use crate::envoy::proto::FILE_DESCRIPTOR_SET;
 use crate::envoy::service::AuthorizationService;
 use crate::keys::cache::{KeyCache, Prepare};
+use crate::keys::named_file::NamedFile;
 use crate::keys::stillness::Followed;
 use crate::observe::Observer;
 use crate::observe::log::Log;
@@ -298,15 +298,15 @@ pub(super) fn teller(
 
 /// Loads the keys on a thread that serves nobody; `None` if an order to stop came first.
 async fn load_keys(
-    path: &Path,
+    path: &NamedFile,
     config: &Config,
     clock: &Arc<dyn Clock>,
     tasks: &mut Tasks,
     orders: &mut Orders,
 ) -> Result<Option<KeyFiles>, ServeError> {
-    let (path, policy) = (path.to_owned(), Arc::clone(&config.policy));
+    let (path, policy) = (path.clone(), Arc::clone(&config.policy));
     let now = clock.monotonic();
-    let loading = tokio::task::spawn_blocking(move || KeyFiles::load(&path, &policy, now));
+    let loading = tokio::task::spawn_blocking(move || KeyFiles::load(path, &policy, now));
     let loaded = tokio::select! {
         loaded = loading => loaded,
         ended = tasks.next_end() => return drain::failed(ended).map(|()| None),

@@ -11,12 +11,13 @@ use std::time::Duration;
 use crate::authz::key_map::KeyMap;
 use crate::authz::snapshot::Policy;
 use crate::keys::file::{self, Change, Judged, LoadError, LoadedKeys};
+use crate::keys::named_file::NamedFile;
 use crate::keys::stillness::{Advice, FollowedFile, RETRY_AFTER, STILL_FOR};
 
 /// The files of a source, and what they have in force.
 #[derive(Debug)]
 pub(crate) struct KeyFiles {
-    path: PathBuf,
+    path: NamedFile,
     files: BTreeMap<PathBuf, KeyFile>,
     loaded: LoadedKeys,
     /// Where there is no file at all.
@@ -76,8 +77,8 @@ pub(super) enum Judgement {
 
 impl KeyFiles {
     /// Reads all files at start, and follows them. Blocks.
-    pub(crate) fn load(path: &Path, policy: &Policy, now: Duration) -> Result<Self, LoadError> {
-        let texts = file::read(path)?;
+    pub(crate) fn load(path: NamedFile, policy: &Policy, now: Duration) -> Result<Self, LoadError> {
+        let texts = file::read(&path)?;
         let mut files = BTreeMap::new();
         for (mut followed, hash) in texts.followed() {
             followed.was_read(true, now);
@@ -85,7 +86,7 @@ impl KeyFiles {
             files.insert(path, KeyFile::new(followed, Some(hash)));
         }
         Ok(Self {
-            path: path.to_owned(),
+            path,
             files,
             loaded: texts.keys(policy)?,
             absence: None,
@@ -107,7 +108,7 @@ impl KeyFiles {
 
     /// The directories whose events tell of changes.
     pub(super) fn directories(&self) -> impl Iterator<Item = PathBuf> {
-        let absolute = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
+        let absolute = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.to_path_buf());
         let parent = absolute.parent().map(Path::to_owned);
         let itself = absolute.is_dir().then_some(absolute);
         itself.into_iter().chain(parent)

@@ -35,7 +35,8 @@ pub(super) fn run(arguments: &NewKey, out: &mut impl Write) -> Result<Outcome, E
     let (member, place, help) = match place {
         Place::File(file) => {
             let source = config.as_ref().and_then(|config| config.source.path());
-            let written = append_record(&file, &record, policy, source)?;
+            let written = append_record(&file, &record, policy, source.map(AsRef::as_ref))
+                .map_err(|error| error.of(&file))?;
             let help = "take the key out of the file and make another";
             ("file", written.display().to_string(), help)
         }

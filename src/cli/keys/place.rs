@@ -4,7 +4,7 @@
 //! configuration with a pepper and plans: one that names the very place is used even where it was not asked for, for a
 //! key made without its pepper would be refused.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::super::command::KeysPlace;
@@ -12,6 +12,7 @@ use super::super::{Error, load_config, named_config, note};
 use crate::authz::clock::SystemClock;
 use crate::config::{Config, SourceConfig, defaults};
 use crate::keys::append::{resolved, written_to};
+use crate::keys::named_file::NamedFile;
 use crate::keys::redis::{PushMode, RedisKeys, RedisServers, RedisSettings, RedisUrl};
 use crate::keys::tls::ClientTlsFiles;
 use crate::server::SourceFilesError;
@@ -19,7 +20,7 @@ use crate::server::SourceFilesError;
 /// Where keys are.
 pub(super) enum Place {
     /// A file or directory.
-    File(PathBuf),
+    File(NamedFile),
     /// Redis, and what it is called in messages.
     Redis(Box<RedisKeys>, String),
 }
@@ -41,7 +42,7 @@ impl Place {
                 let source = config.source.path();
                 source.is_some_and(|source| is_among(file, source))
             })?;
-            return Ok((Self::File(file.clone()), config));
+            return Ok((Self::File(file.clone().into()), config));
         }
         let config = load_config(&arguments.config)?;
         let place = match &config.source {

@@ -31,7 +31,7 @@ fn append(path: &Path, spec: &KeySpec) -> Result<PathBuf, String> {
 }
 
 fn ids(path: &Path) -> Vec<String> {
-    let keys = file::load(path, &policy_with_plans()).unwrap();
+    let keys = file::load(&path.to_owned().into(), &policy_with_plans()).unwrap();
     keys.iter().map(|key| key.id.to_string()).collect()
 }
 

@@ -6,6 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::super::named_file::NamedFile;
 use crate::yaml::Problems;
 
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
@@ -14,12 +15,13 @@ const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 ///
 /// # Errors
 /// When the path or its list cannot be read, or the directory has no such file: a directory that is not filled yet looks like that.
-pub fn files_in(path: &Path) -> Result<Vec<PathBuf>, Problems> {
-    let failed = |error| Problems::one(path, None, format!("cannot be read: {error}"), None);
+pub fn files_in(path: &NamedFile) -> Result<Vec<PathBuf>, Problems> {
+    let told = path.as_told();
+    let failed = |error| Problems::one(told, None, format!("cannot be read: {error}"), None);
     let files = list(path).map_err(failed)?;
     if files.is_empty() {
         return Err(Problems::one(
-            path,
+            told,
             None,
             "no keys file in this directory",
             Some("put a *.yaml, *.yml or *.json there, with `keys: []` for no keys"),

@@ -36,7 +36,7 @@ fn in_dir(files: &[(&str, &str)]) -> tempfile::TempDir {
 /// The ids that are loaded, or what is wrong, without the directory's name.
 fn loaded(dir: &Path, name: &str) -> Result<Vec<String>, String> {
     let prefix = format!("{}/", dir.display());
-    let map = load(&dir.join(name), &policy_with_plans())
+    let map = load(&dir.join(name).into(), &policy_with_plans())
         .map_err(|error| error.to_string().replace(&prefix, ""))?;
     Ok(map.iter().map(|record| record.id.to_string()).collect())
 }

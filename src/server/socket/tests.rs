@@ -8,10 +8,19 @@ use tempfile::TempDir;
 use tokio::net::UnixStream;
 
 use super::*;
+use crate::keys::named_file::NamedFile;
 
 fn unix(path: &Path) -> ListenAddress {
     ListenAddress::Unix {
-        path: path.to_owned(),
+        path: path.to_owned().into(),
+        mode: 0o660,
+    }
+}
+
+/// At that path, which the configuration has in other words.
+fn told(path: &Path, written: &str) -> ListenAddress {
+    ListenAddress::Unix {
+        path: NamedFile::new(path.to_owned(), Some(written.to_owned())),
         mode: 0o660,
     }
 }
@@ -92,6 +101,18 @@ async fn an_address_that_cannot_be_had_is_named_with_what_would_be_right() {
         ),
         (unix(&dir.path().join("none/s")), "none does not exist"),
         (
+            told(&dir.path().join("none/s"), "${SOCKET}"),
+            "${SOCKET} does not exist",
+        ),
+        (
+            told(&dir.path().join("none/s"), "${RUN}/s"),
+            "${RUN} does not exist",
+        ),
+        (
+            told(&file, "${SOCKET}"),
+            "${SOCKET} is there and is not a socket",
+        ),
+        (
             ListenAddress::Tcp(taken_address),
             "is in use by another process",
         ),
@@ -102,6 +123,8 @@ async fn an_address_that_cannot_be_had_is_named_with_what_would_be_right() {
     ] {
         let error = Listener::bind(&address).await.unwrap_err().to_string();
         assert!(error.contains(said), "{address}: {error}");
+        let dir = dir.path().to_string_lossy();
+        assert!(!said.contains('$') || !error.contains(&*dir), "{error}");
     }
     assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
 }

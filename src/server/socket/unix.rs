@@ -16,6 +16,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::BindError;
 use crate::config::ListenAddress;
+use crate::keys::named_file::NamedFile;
 
 /// A socket file of ours; dropping it removes the file, unless another one took its place.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ impl Drop for Placed {
 /// Binds a Unix socket.
 pub(super) async fn bind(
     endpoint: &ListenAddress,
-    path: &Path,
+    path: &NamedFile,
     mode: u32,
 ) -> Result<(UnixListener, Placed), BindError> {
     let failed = |cause| BindError::of(endpoint, cause);
@@ -56,8 +57,10 @@ pub(super) async fn bind(
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     if !directory.is_dir() {
+        let told = path.as_told();
+        let directory = told.parent().filter(|told| !told.as_os_str().is_empty());
         return Err(BindError::NoDirectory {
-            directory: directory.to_owned(),
+            directory: directory.unwrap_or(told).to_owned(),
         });
     }
     make_sure_that_nobody_answers(endpoint, path).await?;
@@ -71,7 +74,7 @@ pub(super) async fn bind(
     Ok((
         listener,
         Placed {
-            path: path.to_owned(),
+            path: path.to_path_buf(),
             device: there.dev(),
             inode: there.ino(),
         },
@@ -80,7 +83,7 @@ pub(super) async fn bind(
 
 async fn make_sure_that_nobody_answers(
     endpoint: &ListenAddress,
-    path: &Path,
+    path: &NamedFile,
 ) -> Result<(), BindError> {
     let there = match fs::symlink_metadata(path) {
         Ok(there) => there,
@@ -89,7 +92,7 @@ async fn make_sure_that_nobody_answers(
     };
     if !there.file_type().is_socket() {
         return Err(BindError::NotASocket {
-            path: path.to_owned(),
+            path: path.as_told().to_owned(),
         });
     }
     match UnixStream::connect(path).await {
