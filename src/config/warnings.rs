@@ -120,7 +120,7 @@ fn note_redis(settings: &RedisSettings, at: &Place<'_>) {
 fn note_openness(spec: &ConfigSpec, source: &SourceConfig, top: &Place<'_>) {
     if spec.mode == ModeSpec::Observe {
         top.field("mode").warning(
-            "mode is `observe`: every request goes on, whatever the decision",
+            "every request goes on, whatever the decision",
             "write `enforce` to have refusals take effect",
         );
     }
