@@ -79,7 +79,7 @@ fn check(arguments: &CheckConfig) -> Result<Checked, Error> {
 /// Reads what a remote source needs and, unless `offline`, asks it. Gives what an operator should know of it.
 fn check_source(config: &Config, offline: bool) -> Result<Vec<String>, Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let Some(remote) = Remote::of(config, &clock)?.filter(|_| !offline) else {
+    let Some(remote) = Remote::of(config, &clock, None)?.filter(|_| !offline) else {
         return Ok(Vec::new());
     };
     let asked = runtime()?.block_on(remote.try_once());

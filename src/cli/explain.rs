@@ -69,7 +69,7 @@ pub(super) fn run(arguments: &Explain, out: &mut impl Write) -> Result<Outcome, 
     let config = load_config(&arguments.config)?;
     let keys = load_keys(&config)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let remote = Remote::of(&config, &clock)?;
+    let remote = Remote::of(&config, &clock, None)?;
     let cache = match &remote {
         Some(remote) => remote
             .cache(&config, &clock, None, Box::new(|_, _| ()))

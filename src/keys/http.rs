@@ -20,8 +20,10 @@ use super::source::{
     probe_digest,
 };
 use super::stillness::Followed;
+use super::tls::{CertificateState, CertificateStatus};
 use crate::authz::clock::Clock;
 use crate::authz::digest::KeyDigest;
+use crate::observe::metrics::CertificateMetrics;
 use client::Clients;
 use failure::Failure;
 use timing::{RETRY_WITHIN, Timing};
@@ -56,6 +58,8 @@ pub struct HttpSource {
     clients: ArcSwap<Clients>,
     token_file: Followed,
     tls_files: Followed,
+    /// What is told of the files of TLS; `None` where there are none.
+    certificates: Option<CertificateStatus>,
     /// A lookup was not answered in time, and the connection that it may have begun to make has gone with it.
     cold: Notify,
 }
@@ -82,6 +86,7 @@ impl HttpSource {
         let mut tls_files = Followed::polled(settings.tls.paths());
         let (token, token_mark) = token::read(&settings)?;
         let (clients, tls_mark) = Clients::new(&settings)?;
+        let certificates = CertificateStatus::new(client::TLS, &settings.tls, clients.certificates);
         token_file.was_read(Some(token_mark), clock.monotonic());
         tls_files.was_read(Some(tls_mark), clock.monotonic());
         Ok(Self {
@@ -92,8 +97,16 @@ impl HttpSource {
             clients: ArcSwap::from_pointee(clients),
             token_file,
             tls_files,
+            certificates,
             cold: Notify::new(),
         })
+    }
+
+    /// Has the certificates shown in metrics, if there are some.
+    pub fn count_certificates_by(&mut self, metrics: CertificateMetrics) {
+        if let Some(certificates) = &mut self.certificates {
+            certificates.count_by(metrics, self.clock.now());
+        }
     }
 
     /// Connects, in its own time, by asking for what nobody has. Whoever needs an answer asks again.
@@ -195,6 +208,10 @@ impl KeySource for HttpSource {
             Some(_) => Push::Asked,
             None => Push::None,
         }
+    }
+
+    fn certificates(&self) -> Option<Arc<CertificateState>> {
+        self.certificates.as_ref().map(CertificateStatus::state)
     }
 
     fn follow(&self, pushes: Pushes) -> FollowFuture<'_> {

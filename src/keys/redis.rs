@@ -13,8 +13,10 @@ use super::source::{
     FollowFuture, KeySource, LookupFuture, Push, SourceAnswer, SourceError, probe_digest,
 };
 use super::stillness::{Followed, News, STILL_FOR};
+use super::tls::{CertificateState, CertificateStatus};
 use crate::authz::clock::Clock;
 use crate::authz::digest::KeyDigest;
+use crate::observe::metrics::CertificateMetrics;
 
 mod dial;
 mod eviction;
@@ -59,6 +61,8 @@ pub struct RedisSource {
     ask_again_every: Duration,
     clock: Arc<dyn Clock>,
     files: Followed,
+    /// What is told of the files of TLS; `None` where there are none.
+    certificates: Option<CertificateStatus>,
 }
 
 impl RedisSource {
@@ -69,7 +73,7 @@ impl RedisSource {
     pub fn new(settings: RedisSettings, clock: Arc<dyn Clock>) -> Result<Self, RedisSourceError> {
         // Looked at before they are read, so that a change while they are is seen later.
         let followed = Followed::polled(files::paths(&settings));
-        let files = Files::prove(&settings)?;
+        let (files, certificates) = Files::prove(&settings)?;
         let (layout, timeout) = (Layout::new(&settings.prefix), settings.timeout);
         let push = settings.push;
         let dialer = Arc::new(Dialer::new(settings, files));
@@ -82,7 +86,15 @@ impl RedisSource {
             ask_again_every: ASK_AGAIN_EVERY,
             clock,
             files: followed,
+            certificates,
         })
+    }
+
+    /// Has the certificates shown in metrics, if there are some.
+    pub fn count_certificates_by(&mut self, metrics: CertificateMetrics) {
+        if let Some(certificates) = &mut self.certificates {
+            certificates.count_by(metrics, self.clock.now());
+        }
     }
 
     /// Tries the source once: connects, in its own time, looks up what nobody has, and has changes pushed for a moment. Gives what an
@@ -164,7 +176,7 @@ impl RedisSource {
         let mut files = self.files.clone();
         loop {
             files.due(STILL_FOR, &*self.clock).await;
-            let loaded = self.dialer.files().load().await;
+            let loaded = self.dialer.files().load_anew().await;
             let now = self.clock.monotonic();
             let mark = loaded.as_ref().ok().map(|material| material.mark);
             // What the server makes of it is no reason to read it again, nor to offer a wrong password every second.
@@ -173,14 +185,23 @@ impl RedisSource {
             }
             let material = match loaded {
                 Ok(material) => material,
-                Err(why) => {
-                    if files.is_untold(&why, now) {
-                        refused(&why);
+                Err(unusable) => {
+                    if files.is_untold(&unusable.why, now) {
+                        refused(&unusable.why);
+                        if let Some(certificates) = &self.certificates
+                            && unusable.of_certificates
+                        {
+                            certificates.is_refused(&unusable.why);
+                        }
                     }
                     continue;
                 }
             };
             files.is_well();
+            // New connections are made with them from now on, whatever becomes of the one that there is.
+            if let Some(certificates) = &self.certificates {
+                certificates.is_used(material.certificates, self.clock.now());
+            }
             match self.use_material(&material).await {
                 Ok(true) => tracing::info!(
                     source = "redis",
@@ -223,6 +244,10 @@ impl KeySource for RedisSource {
             PushMode::Auto | PushMode::Require => Push::Asked,
             PushMode::Off => Push::Off,
         }
+    }
+
+    fn certificates(&self) -> Option<Arc<CertificateState>> {
+        self.certificates.as_ref().map(CertificateStatus::state)
     }
 
     fn follow(&self, pushes: Pushes) -> FollowFuture<'_> {

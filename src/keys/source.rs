@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::push::Pushes;
+use super::tls::CertificateState;
 use crate::authz::digest::{DigestKind, KeyDigest};
 use crate::authz::key::KeyRecord;
 
@@ -116,6 +117,11 @@ pub trait KeySource: Send + Sync {
     /// Whether changes are pushed.
     fn push(&self) -> Push {
         Push::None
+    }
+
+    /// The state of the certificates that it is reached with; `None` where the configuration names none.
+    fn certificates(&self) -> Option<Arc<CertificateState>> {
+        None
     }
 
     /// What the source does by itself while it is served from: hears of changes, keeps connections, follows its files. Never

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::named_file::NamedFile;
 
 mod error;
+mod status;
 pub(super) mod system;
 pub mod validity;
 
@@ -23,6 +24,8 @@ pub mod validity;
 pub(super) mod tests;
 
 pub use error::TlsFilesError;
+pub use status::CertificateState;
+pub(super) use status::{CertificateStatus, Contents};
 
 /// The members that name files.
 const CA: &str = "ca_file";
@@ -55,8 +58,8 @@ pub(super) struct ClientTls {
     pub(super) ca: Option<Vec<u8>>,
     /// Our certificate chain and its private key, as PEM.
     pub(super) identity: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
-    /// Differs where any content of the files does.
-    pub(super) mark: blake3::Hash,
+    /// What is told of it.
+    pub(super) contents: Contents,
 }
 
 impl ClientTlsFiles {
@@ -107,7 +110,10 @@ impl ClientTlsFiles {
         let Some(ClientIdentityFiles { cert, key }) = &self.identity else {
             return Ok(ClientTls {
                 config: builder.with_no_client_auth(),
-                mark: mark([ca.as_deref(), None, None]),
+                contents: Contents {
+                    mark: mark([ca.as_deref(), None, None]),
+                    expires_at: None,
+                },
                 ca,
                 identity: None,
             });
@@ -116,6 +122,7 @@ impl ClientTlsFiles {
         let cert_pem = cert_file.read()?;
         let key_pem = Zeroizing::new(key_file.read()?);
         let chain = cert_file.certificates(&cert_pem)?;
+        let expires_at = validity::earliest_end(&chain);
         let private = builder.with_client_auth_cert(chain, key_file.private_key(&key_pem)?);
         Ok(ClientTls {
             config: private.map_err(|cause| TlsFilesError::Pair {
@@ -124,7 +131,10 @@ impl ClientTlsFiles {
                 key: key.clone(),
                 cause: Box::new(cause),
             })?,
-            mark: mark([ca.as_deref(), Some(&cert_pem), Some(&key_pem)]),
+            contents: Contents {
+                mark: mark([ca.as_deref(), Some(&cert_pem), Some(&key_pem)]),
+                expires_at,
+            },
             ca,
             identity: Some((cert_pem, key_pem)),
         })

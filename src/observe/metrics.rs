@@ -96,6 +96,7 @@ impl Metrics {
             .get_metric_with_label_values(&[env!("CARGO_PKG_VERSION"), revision()])?
             .set(1);
 
+        let reloads = ReloadMetrics::new(&register)?;
         Ok(Self {
             checks: Reason::ALL.iter().map(check).collect::<Result<_, _>>()?,
             allowed: duration(Verdict::Allow)?,
@@ -113,8 +114,8 @@ impl Metrics {
             sources: handles::SourceVectors::new(&register)?,
             connections: handles::ConnectionVectors::new(&register)?,
             cache: CacheMetrics::new(&register)?,
-            reloads: ReloadMetrics::new(&register)?,
-            certificates: CertificateMetrics::new(&register)?,
+            certificates: CertificateMetrics::new(&register, reloads.clone())?,
+            reloads,
             invalidations: InvalidationMetrics::new(&register)?,
             registry,
         })

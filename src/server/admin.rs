@@ -18,7 +18,6 @@ use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use jiff::Timestamp;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -29,6 +28,7 @@ use super::scrape::Scrapes;
 use super::socket::Listener;
 use crate::keys::cache::SourceHealth;
 use crate::keys::push::Hearing;
+use crate::keys::tls::CertificateState;
 use crate::observe::metrics;
 
 /// Connections at once: some scrapers, a probe, a person.
@@ -62,7 +62,7 @@ pub(crate) struct Admin {
     pub(crate) source: &'static str,
     /// The state of a file.
     pub(crate) file: ArcSwap<FileState>,
-    /// The state of the certificates; `None` without TLS.
+    /// The state of the listener's certificates; `None` without TLS.
     pub(crate) certificates: ArcSwapOption<CertificateState>,
     /// Tells the state of a remote source; `None` where keys are in a file, and before there is one.
     pub(crate) remote: Box<dyn Fn() -> Option<SourceHealth> + Send + Sync>,
@@ -74,15 +74,6 @@ pub(crate) struct FileState {
     /// How many keys are loaded.
     pub(crate) keys: usize,
     /// What the last reload failed for; `None` if it did not.
-    pub(crate) failure: Option<String>,
-}
-
-/// What is known of the certificates.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CertificateState {
-    /// When the first of the chain in use expires, where that can be told.
-    pub(crate) expires_at: Option<Timestamp>,
-    /// What keeps the files as they are now from being used; `None` if they are.
     pub(crate) failure: Option<String>,
 }
 
@@ -193,13 +184,7 @@ impl Admin {
             "reason": unready,
             "source": source,
         });
-        if let (Some(state), Some(members)) = (&*self.certificates.load(), body.as_object_mut()) {
-            let state = json!({
-                "expires_at": state.expires_at.map(|at| at.to_string()),
-                "failure": state.failure,
-            });
-            members.insert("certificates".to_owned(), state);
-        }
+        tell_certificates(self.certificates.load().as_deref(), &mut body);
         let status = if unready.is_some() {
             StatusCode::SERVICE_UNAVAILABLE
         } else {
@@ -234,12 +219,25 @@ fn remote_source(health: &SourceHealth) -> serde_json::Value {
     } else {
         "answering"
     };
-    json!({
+    let mut told = json!({
         "kind": health.source,
         "state": state,
         "pushes": health.pushes.map(Hearing::as_str),
         "failure": health.failure.as_deref().map(without_digests),
-    })
+    });
+    tell_certificates(health.certificates.as_deref(), &mut told);
+    told
+}
+
+/// Adds the state of certificates, where there are some.
+fn tell_certificates(state: Option<&CertificateState>, told: &mut serde_json::Value) {
+    if let (Some(state), Some(members)) = (state, told.as_object_mut()) {
+        let state = json!({
+            "expires_at": state.expires_at.map(|at| at.to_string()),
+            "failure": state.failure,
+        });
+        members.insert("certificates".to_owned(), state);
+    }
 }
 
 /// A failure's text without the digests that it may name, as that of a file with a key twice does: who may know digests may

@@ -61,6 +61,7 @@ pub(crate) struct Bound {
     launch: Launch,
     /// The certificates, and their files as they were looked at before.
     tls: Option<(Arc<Tls>, Followed)>,
+    metrics: Arc<Metrics>,
     remote: Option<Remote>,
     grpc: Listener,
     admin: Listener,
@@ -80,12 +81,14 @@ impl Bound {
                 Some((Arc::new(Tls::load(files.clone())?), followed))
             }
         };
-        let remote = Remote::of(config, &launch.clock)?;
+        let metrics = Arc::new(Metrics::new(config.metrics_max_keys)?);
+        let remote = Remote::of(config, &launch.clock, Some(&metrics))?;
         let grpc = Listener::bind(&config.server.grpc.address).await?;
         let admin = Listener::bind(&ListenAddress::Tcp(config.server.admin)).await?;
         let bound = Self {
             launch,
             tls,
+            metrics,
             remote,
             grpc,
             admin,
@@ -111,11 +114,11 @@ impl Bound {
                     clock,
                 },
             tls,
+            metrics,
             remote,
             grpc,
             admin,
         } = self;
-        let metrics = Arc::new(Metrics::new(config.metrics_max_keys)?);
         metrics.set_observing(config.policy.mode == Mode::Observe);
         let source = metrics.source(config.source.kind())?;
         let (reporter, health) = tonic_health::server::health_reporter();
@@ -258,7 +261,7 @@ fn rotating(
     let Some((tls, followed)) = tls else {
         return (None, None);
     };
-    let (metrics, admin) = (Arc::clone(metrics), Arc::clone(admin));
+    let (metrics, admin) = (metrics.certificates.clone(), Arc::clone(admin));
     let rotation = Rotation::new(Arc::clone(&tls), followed, metrics, admin, clock);
     (Some(tls), Some(rotation))
 }

@@ -6,18 +6,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::admin::{Admin, CertificateState};
+use super::admin::Admin;
 use super::tls::{MEMBER, Tls};
 use crate::authz::clock::Clock;
 use crate::keys::chain::chain;
 use crate::keys::stillness::{Advice, Followed, News, STILL_FOR};
-use crate::observe::metrics::{Metrics, What};
+use crate::keys::tls::CertificateState;
+use crate::observe::metrics::CertificateMetrics;
 
 /// Follows the files of TLS.
 pub(crate) struct Rotation {
     tls: Arc<Tls>,
     pub(super) followed: Followed,
-    metrics: Arc<Metrics>,
+    metrics: CertificateMetrics,
     admin: Arc<Admin>,
 }
 
@@ -26,12 +27,12 @@ impl Rotation {
     pub(crate) fn new(
         tls: Arc<Tls>,
         mut followed: Followed,
-        metrics: Arc<Metrics>,
+        metrics: CertificateMetrics,
         admin: Arc<Admin>,
         clock: &dyn Clock,
     ) -> Self {
         followed.was_read(Some(tls.mark()), clock.monotonic());
-        metrics.reloads.loaded(What::Certificates, clock.now());
+        metrics.loaded(MEMBER, tls.expires_at(), clock.now());
         let rotation = Self {
             tls,
             followed,
@@ -44,11 +45,9 @@ impl Rotation {
 
     /// Shows what is in use, and what keeps the files as they are now from it.
     fn show(&self) {
-        let expires_at = self.tls.expires_at();
-        self.metrics.certificates.expires(MEMBER, expires_at);
         let failure = self.followed.problem().map(str::to_owned);
         let state = CertificateState {
-            expires_at,
+            expires_at: self.tls.expires_at(),
             failure,
         };
         self.admin.certificates.store(Some(Arc::new(state)));
@@ -67,20 +66,20 @@ impl Rotation {
         let read = self.tls.read();
         let mark = read.as_ref().ok().map(|(_, mark)| *mark);
         let news = self.followed.was_read(mark, clock.monotonic());
-        let reloads = &self.metrics.reloads;
         match read {
             _ if news == News::Changing => return Some(super::reload::RETRY),
             Ok(_) if news == News::Same && !ordered => {}
             Ok((current, _)) => {
                 self.tls.put(current);
                 self.followed.is_well();
-                reloads.succeeded(What::Certificates, clock.now());
+                self.metrics
+                    .reloaded(MEMBER, self.tls.expires_at(), clock.now());
                 tracing::info!("certificates reloaded");
             }
             Err(error) => {
                 let problems = chain(&error);
                 if self.followed.is_untold(&problems, clock.monotonic()) || ordered {
-                    reloads.failed(What::Certificates);
+                    self.metrics.refused();
                     tracing::error!(problems, "certificates not reloaded; those in force stay");
                 }
             }

@@ -34,19 +34,31 @@ pub enum Remote {
 }
 
 impl Remote {
-    /// The remote source of that configuration; `None` where its keys are in a file. Reads files and connects to nobody.
+    /// The remote source of that configuration; `None` where its keys are in a file. Reads files and connects to nobody. Without metrics
+    /// its certificates are not shown in any.
     ///
     /// # Errors
     /// When a file that it needs cannot be used.
-    pub fn of(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<Self>, SourceFilesError> {
+    pub fn of(
+        config: &Config,
+        clock: &Arc<dyn Clock>,
+        metrics: Option<&Metrics>,
+    ) -> Result<Option<Self>, SourceFilesError> {
+        let certificates = metrics.map(|metrics| metrics.certificates.clone());
         Ok(match &config.source {
             SourceConfig::File { .. } => None,
             SourceConfig::Http(settings) => {
-                let source = HttpSource::new((**settings).clone(), Arc::clone(clock))?;
+                let mut source = HttpSource::new((**settings).clone(), Arc::clone(clock))?;
+                if let Some(metrics) = certificates {
+                    source.count_certificates_by(metrics);
+                }
                 Some(Self::Http(Arc::new(source), settings.max_in_flight))
             }
             SourceConfig::Redis(settings) => {
-                let source = RedisSource::new((**settings).clone(), Arc::clone(clock))?;
+                let mut source = RedisSource::new((**settings).clone(), Arc::clone(clock))?;
+                if let Some(metrics) = certificates {
+                    source.count_certificates_by(metrics);
+                }
                 Some(Self::Redis(Arc::new(source)))
             }
         })

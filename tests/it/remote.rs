@@ -12,6 +12,7 @@ use crate::support::message::Reply;
 use crate::support::metrics::sample;
 use crate::support::wait;
 
+mod certificates;
 mod configs;
 mod files;
 mod flood;

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use super::super::push::{Hearing, Trust};
 use super::super::source::{KeySource, SourceAnswer, SourceError, SourceReply, probe_digest};
+use super::super::tls::CertificateState;
 use super::shelf::KNOWN_LATELY;
 use crate::authz::clock::Clock;
 use crate::authz::digest::KeyDigest;
@@ -46,6 +47,8 @@ pub struct SourceHealth {
     pub given_up: bool,
     /// Whether changes are heard of; `None` where the source has no way to push.
     pub pushes: Option<Hearing>,
+    /// The certificates that it is reached with; `None` where the configuration names none.
+    pub certificates: Option<Arc<CertificateState>>,
 }
 
 #[derive(Debug, Default)]
@@ -190,6 +193,7 @@ impl Breaker {
             failure: state.failure.as_ref().map(told),
             given_up: state.is_open,
             pushes: None,
+            certificates: self.source.certificates(),
         }
     }
 

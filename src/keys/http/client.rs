@@ -7,6 +7,7 @@ use reqwest::Client;
 use reqwest::redirect::Policy;
 use rustls::ClientConfig;
 
+use super::super::tls::Contents;
 use super::error::HttpSourceError;
 use super::settings::{EventsUrl, HttpSettings};
 use super::timing::{PROBE_EVERY, PROBES, Timing};
@@ -15,7 +16,7 @@ use super::timing::{PROBE_EVERY, PROBES, Timing};
 const USER_AGENT: &str = concat!("keyward/", env!("CARGO_PKG_VERSION"));
 
 /// Where the files of TLS are named.
-const TLS: &str = "source.http.tls";
+pub(super) const TLS: &str = "source.http.tls";
 
 /// What is spoken inside TLS, the best first.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -25,12 +26,14 @@ const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 pub(super) struct Clients {
     pub(super) lookups: Client,
     pub(super) events: Client,
+    /// What is told of the files of TLS.
+    pub(super) certificates: Contents,
 }
 
 impl Clients {
     /// Reads the files of TLS, and gives a hash of them beside. Blocks.
     pub(super) fn new(settings: &HttpSettings) -> Result<(Self, blake3::Hash), HttpSourceError> {
-        let (tls, mark) = tls(settings)?;
+        let (tls, certificates) = tls(settings)?;
         let build = |idle: usize| {
             let builder = Client::builder()
                 .tls_backend_preconfigured(tls.clone())
@@ -56,17 +59,18 @@ impl Clients {
         let clients = Self {
             lookups: build(settings.max_in_flight)?,
             events: build(1)?,
+            certificates,
         };
-        Ok((clients, mark))
+        Ok((clients, certificates.mark))
     }
 }
 
-fn tls(settings: &HttpSettings) -> Result<(ClientConfig, blake3::Hash), HttpSourceError> {
+fn tls(settings: &HttpSettings) -> Result<(ClientConfig, Contents), HttpSourceError> {
     let events = settings.events_url.as_ref();
     let is_spoken = settings.url.is_https() || events.is_some_and(EventsUrl::is_https);
     let authorities = settings.tls.default_authorities(TLS, is_spoken)?;
     let tls = settings.tls.read(TLS, &authorities)?;
     let mut config = tls.config;
     config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
-    Ok((config, tls.mark))
+    Ok((config, tls.contents))
 }

@@ -15,11 +15,36 @@ use super::{HttpSource, token};
 /// Follows the files of a source for ever.
 pub(super) async fn follow(source: &HttpSource) {
     let put_token = |token| source.token.store(Arc::new(token));
-    let put_clients = |clients| source.clients.store(Arc::new(clients));
+    let put_clients = |clients: Clients| {
+        let contents = clients.certificates;
+        source.clients.store(Arc::new(clients));
+        if let Some(certificates) = &source.certificates {
+            certificates.is_used(contents, source.clock.now());
+        }
+    };
+    let refuse = |why: &str| {
+        if let Some(certificates) = &source.certificates {
+            certificates.is_refused(why);
+        }
+    };
     let (token_file, tls_files) = (&source.token_file, &source.tls_files);
     tokio::join!(
-        renew(source, "bearer token", token_file, token::read, put_token),
-        renew(source, "certificates", tls_files, Clients::new, put_clients),
+        renew(
+            source,
+            "bearer token",
+            token_file,
+            token::read,
+            put_token,
+            |_| {}
+        ),
+        renew(
+            source,
+            "certificates",
+            tls_files,
+            Clients::new,
+            put_clients,
+            refuse
+        ),
     );
 }
 
@@ -30,6 +55,7 @@ async fn renew<T: Send + 'static>(
     files: &Followed,
     read: fn(&HttpSettings) -> Result<(T, blake3::Hash), HttpSourceError>,
     put: impl Fn(T),
+    refuse: impl Fn(&str),
 ) {
     let mut files = files.clone();
     loop {
@@ -57,6 +83,7 @@ async fn renew<T: Send + 'static>(
             Err(error) => {
                 let problems = chain(&error);
                 if files.is_untold(&problems, now) {
+                    refuse(&problems);
                     tracing::error!(
                         source = "http",
                         what,

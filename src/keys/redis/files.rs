@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::super::chain::chain;
 use super::super::named_file::NamedFile;
 use super::super::secret_file::{self, NoSecret};
-use super::super::tls::{ClientTlsFiles, TlsFilesError, mark, system};
+use super::super::tls::{CertificateStatus, ClientTlsFiles, Contents, TlsFilesError, mark, system};
 use super::fault::Reason;
 use super::settings::{RedisServers, RedisSettings, RedisUrl};
 
@@ -61,8 +61,18 @@ pub(super) struct Material {
     pub(super) tls: Arc<ClientConfig>,
     /// The same as PEM, for the client of clusters.
     pub(super) certs: TlsCertificates,
+    /// What is told of the files of TLS.
+    pub(super) certificates: Contents,
     /// Differs where any content does.
     pub(super) mark: blake3::Hash,
+}
+
+/// Why there is no [`Material`].
+pub(super) struct Unusable {
+    /// Told in full.
+    pub(super) why: Reason,
+    /// Whether it is the files of TLS that cannot be used.
+    pub(super) of_certificates: bool,
 }
 
 /// The files that the settings name.
@@ -72,8 +82,11 @@ pub(super) fn paths(settings: &RedisSettings) -> impl Iterator<Item = &PathBuf> 
 }
 
 impl Files {
-    /// Names the files of the settings, and proves that all that is needed can be used. Blocks.
-    pub(super) fn prove(settings: &RedisSettings) -> Result<Self, RedisSourceError> {
+    /// Names the files of the settings, and proves that all that is needed can be used. Gives what is told of the certificates beside,
+    /// where some are named. Blocks.
+    pub(super) fn prove(
+        settings: &RedisSettings,
+    ) -> Result<(Self, Option<CertificateStatus>), RedisSourceError> {
         let is_spoken = settings.servers.urls().iter().any(RedisUrl::is_tls);
         if is_spoken && matches!(settings.servers, RedisServers::Cluster(_)) {
             system::prove_all(TLS)?;
@@ -83,8 +96,9 @@ impl Files {
             tls: settings.tls.clone(),
             authorities: settings.tls.default_authorities(TLS, is_spoken)?,
         };
-        files.read()?;
-        Ok(files)
+        let read = files.read()?.certificates;
+        let certificates = CertificateStatus::new(TLS, &files.tls, read);
+        Ok((files, certificates))
     }
 
     /// Reads all of them. Blocks.
@@ -92,7 +106,7 @@ impl Files {
         let password = self.password.as_ref().map(read_password).transpose()?;
         let tls = self.tls.read(TLS, &self.authorities)?;
         let password_bytes = password.as_ref().map(|password| password.as_bytes());
-        let mark = mark([password_bytes, Some(tls.mark.as_bytes())]);
+        let mark = mark([password_bytes, Some(tls.contents.mark.as_bytes())]);
         let (cert, key) = tls.identity.unzip();
         let client_tls = cert.zip(key).map(|(cert, key)| ClientTlsConfig {
             client_cert: cert,
@@ -105,17 +119,29 @@ impl Files {
                 client_tls,
                 root_cert: tls.ca,
             },
+            certificates: tls.contents,
             mark,
         })
     }
 
     /// Reads all of them on a thread that may block.
     pub(super) async fn load(&self) -> Result<Material, Reason> {
+        self.load_anew().await.map_err(|unusable| unusable.why)
+    }
+
+    /// As [`Self::load`], for whoever follows the files.
+    pub(super) async fn load_anew(&self) -> Result<Material, Unusable> {
         let files = self.clone();
         match tokio::task::spawn_blocking(move || files.read()).await {
             Ok(Ok(material)) => Ok(material),
-            Ok(Err(error)) => Err(chain(&error).into()),
-            Err(_) => Err("reading the password and certificates was stopped".into()),
+            Ok(Err(error)) => Err(Unusable {
+                why: chain(&error).into(),
+                of_certificates: matches!(error, RedisSourceError::Tls(_)),
+            }),
+            Err(_) => Err(Unusable {
+                why: "reading the password and certificates was stopped".into(),
+                of_certificates: false,
+            }),
         }
     }
 }

@@ -53,7 +53,7 @@ impl RedisKeys {
     /// # Errors
     /// When a file that the settings name cannot be used.
     pub fn new(settings: RedisSettings, clock: Arc<dyn Clock>) -> Result<Self, RedisSourceError> {
-        let files = Files::prove(&settings)?;
+        let (files, _) = Files::prove(&settings)?;
         let layout = Layout::new(&settings.prefix);
         let dialer = Arc::new(Dialer::new(settings, files));
         Ok(Self {

@@ -165,7 +165,7 @@ pub enum What {
     Config,
     /// The keys.
     Keys,
-    /// The certificates that the server shows.
+    /// Certificates, of the server and of a remote source.
     Certificates,
 }
 
@@ -285,26 +285,48 @@ impl ConnectionMetrics {
 #[derive(Debug, Clone)]
 pub struct CertificateMetrics {
     expiry: IntGaugeVec,
+    reloads: ReloadMetrics,
 }
 
 impl CertificateMetrics {
-    pub(super) fn new(register: &Register<'_>) -> Result<Self, Error> {
+    pub(super) fn new(register: &Register<'_>, reloads: ReloadMetrics) -> Result<Self, Error> {
         Ok(Self {
             expiry: register.gauges(
                 "keyward_certificate_expiry_timestamp_seconds",
                 "Unix time at which the first certificate of the chain in use expires, in seconds.",
                 &["member"],
             )?,
+            reloads,
         })
     }
 
+    /// Tells of certificates that a member of the configuration names, and that were loaded at start.
+    pub fn loaded(&self, member: &'static str, expires_at: Option<Timestamp>, now: Timestamp) {
+        self.expires(member, expires_at);
+        self.reloads.loaded(What::Certificates, now);
+    }
+
+    /// Counts a rotation that took effect.
+    pub fn reloaded(&self, member: &'static str, expires_at: Option<Timestamp>, now: Timestamp) {
+        self.expires(member, expires_at);
+        self.reloads.succeeded(What::Certificates, now);
+    }
+
+    /// Counts files that cannot be used, so that those in use stay.
+    pub fn refused(&self) {
+        self.reloads.failed(What::Certificates);
+    }
+
     /// Tells when the certificates expire that a member of the configuration names.
-    pub fn expires(&self, member: &'static str, at: Option<Timestamp>) {
-        let (Some(at), Ok(gauge)) = (at, self.expiry.get_metric_with_label_values(&[member]))
-        else {
+    fn expires(&self, member: &'static str, at: Option<Timestamp>) {
+        let Some(at) = at else {
+            // An end of 0 would be long past. Fails where there is none, which is as good.
+            _ = self.expiry.remove_label_values(&[member]);
             return;
         };
-        gauge.set(at.as_second());
+        if let Ok(gauge) = self.expiry.get_metric_with_label_values(&[member]) {
+            gauge.set(at.as_second());
+        }
     }
 }
 

@@ -107,6 +107,7 @@ fn a_remote_source_shows_whether_it_answers_and_why_not() {
         failure: failure.map(Into::into),
         given_up,
         pushes,
+        certificates: None,
     };
     for (health, state, pushes) in [
         (
@@ -182,6 +183,7 @@ async fn a_failure_is_told_without_the_digests_that_it_names() {
             failure: Some(failure.into()),
             given_up: false,
             pushes: None,
+            certificates: None,
         };
         assert!(!remote_source(&health).to_string().contains(&digest));
     }

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -34,8 +36,14 @@ impl Authority {
 
     /// A certificate for `name`.
     pub fn issue(&self, name: &str) -> Identity {
+        self.issue_until(name, 4096)
+    }
+
+    /// A certificate for `name` that expires when that year begins.
+    pub fn issue_until(&self, name: &str, year: i32) -> Identity {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_after = date_time_ymd(year, 1, 1);
         named(&mut params, name);
         let cert = params.signed_by(&key, &self.0).unwrap();
         Identity {
