@@ -121,9 +121,9 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
         })
     }
 
-    /// The answer where Envoy sent no HTTP attributes, or no message that could be read, and so nothing that could be decided.
-    pub fn decide_without_request(snapshot: &Snapshot, reason: Reason) -> Decision<'_, Known<P>> {
-        let refusal = Refusal::new(reason);
+    /// The answer where Envoy sent no HTTP attributes, and so nothing that could be decided, or would have to be stripped.
+    pub fn decide_without_request(snapshot: &Snapshot) -> Decision<'_, Known<P>> {
+        let refusal = Refusal::new(Reason::BadRequest);
         match snapshot.policy.mode {
             Mode::Enforce => Decision::refuse(refusal),
             Mode::Observe => Decision::Allow(Grant {

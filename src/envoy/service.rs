@@ -8,7 +8,7 @@
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -37,6 +37,9 @@ use crate::authz::snapshot::Policy;
 pub const SERVICE_NAME: &str = "envoy.service.auth.v3.Authorization";
 /// The path of its one method.
 const CHECK_PATH: &str = "/envoy.service.auth.v3.Authorization/Check";
+
+/// How often the log tells of checks that cannot be read, of each kind; of others at `debug`.
+const TELL_INTERVAL: Duration = Duration::from_mins(1);
 
 /// One check, decided and answered.
 #[derive(Debug)]
@@ -71,10 +74,30 @@ struct Checks<P> {
     clock: Arc<dyn Clock>,
     /// Bytes of a check. A caller may bring about a larger one, by a body that Envoy sends along.
     max_message: usize,
-    has_told_too_large: AtomicBool,
+    told_too_large: LastTold,
+    told_malformed: LastTold,
+    told_failed: LastTold,
     ids: DecisionIds,
     /// The answer to a check that panicked: ready, so that nothing is left that could panic again. No policy changes it.
     fault: FaultAnswer,
+}
+
+/// When the log last told of checks of one kind, which callers can bring about in any number.
+#[derive(Default)]
+struct LastTold(AtomicU64);
+
+impl LastTold {
+    /// Whether it is time to tell again.
+    fn is_due(&self, now: Duration) -> bool {
+        // One more, for 0 is never.
+        let now = now.as_secs().saturating_add(1);
+        let last = self.0.load(Ordering::Relaxed);
+        (last == 0 || now.saturating_sub(last) >= TELL_INTERVAL.as_secs())
+            && self
+                .0
+                .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
 }
 
 /// When a check came, by both clocks, and what its decision is called.
@@ -127,7 +150,9 @@ impl<P: Keyed + Send + Sync + 'static> AuthorizationService<P> {
                 observe,
                 clock,
                 max_message,
-                has_told_too_large: AtomicBool::new(false),
+                told_too_large: LastTold::default(),
+                told_malformed: LastTold::default(),
+                told_failed: LastTold::default(),
                 ids: DecisionIds::default(),
                 fault,
             }),
@@ -151,7 +176,7 @@ impl<P: Keyed + Send + Sync + 'static> Checks<P> {
             Ok(message) => Ok(&**message),
             Err(Unreadable::Compressed(status)) => return (**status).clone().into_http(),
             Err(unreadable) => {
-                self.tell_unreadable(unreadable);
+                self.tell_unreadable(unreadable, begun);
                 Err(unreadable.reason())
             }
         };
@@ -159,14 +184,21 @@ impl<P: Keyed + Send + Sync + 'static> Checks<P> {
         message::respond(&self.answer(message, begun).await)
     }
 
-    /// Tells of the first check of a kind that could not be received, for callers can bring about any number of them.
-    fn tell_unreadable(&self, unreadable: &Unreadable) {
-        if matches!(unreadable, Unreadable::TooLarge { .. })
-            && !self.has_told_too_large.swap(true, Ordering::Relaxed)
-        {
-            tracing::warn!(error = %unreadable, "refused a check; further ones that are too large are told of at `debug`");
+    /// Tells of a check that could not be received.
+    fn tell_unreadable(&self, unreadable: &Unreadable, now: Duration) {
+        let told = match unreadable {
+            Unreadable::TooLarge { .. } => &self.told_too_large,
+            Unreadable::Failed(_) => &self.told_failed,
+            Unreadable::Truncated | Unreadable::Compressed(_) => &self.told_malformed,
+        };
+        Self::tell_refused(unreadable, told, now);
+    }
+
+    fn tell_refused(error: &dyn std::error::Error, told: &LastTold, now: Duration) {
+        if told.is_due(now) {
+            tracing::warn!(error = %error, "refused a check that cannot be read; for a minute further ones are told of at `debug`");
         } else {
-            tracing::debug!(error = %unreadable, "refused a check that did not come whole");
+            tracing::debug!(error = %error, "refused a check that cannot be read");
         }
     }
 
@@ -193,22 +225,23 @@ impl<P: Keyed + Send + Sync + 'static> Checks<P> {
 
     /// Answers the bytes of a `CheckRequest` with those of a `CheckResponse`.
     async fn check(&self, message: Result<&[u8], Reason>, begun: Begun<'_>) -> Bytes {
-        let request = message.ok().and_then(|message| {
-            view::read(message).unwrap_or_else(|malformed| {
-                tracing::warn!(error = %malformed, "refused a check that is not a CheckRequest");
-                None
+        let request = message.and_then(|message| {
+            view::read(message).map_err(|malformed| {
+                Self::tell_refused(&malformed, &self.told_malformed, begun.at);
+                Reason::BadRequest
             })
         });
         let snapshot = self.authorizer.snapshot();
-        let decision = match (&request, message) {
-            (Some(request), _) => {
+        let decision = match &request {
+            Ok(Some(request)) => {
                 self.authorizer
                     .decide(request, &snapshot, &mut Untraced)
                     .await
             }
-            (None, Ok(_)) => Authorizer::decide_without_request(&snapshot, Reason::BadRequest),
-            (None, Err(reason)) => Authorizer::decide_without_request(&snapshot, reason),
+            Ok(None) => Authorizer::decide_without_request(&snapshot),
+            Err(reason) => unread(*reason),
         };
+        let request = request.ok().flatten();
         let answer = convert::encode(
             &decision,
             &snapshot.policy,
@@ -241,10 +274,15 @@ impl<P: Keyed + Send + Sync + 'static> Checks<P> {
     }
 }
 
-/// The decision on a request at which keyward panicked. In observe mode too it is refused: what of the request an allow
-/// would have to strip is not known, and a caller's secret must not go upstream.
+/// The decision on a request at which keyward panicked.
 fn fault<'r, P>() -> Decision<'r, Known<P>> {
-    Decision::refuse(Refusal::new(Reason::InternalError))
+    unread(Reason::InternalError)
+}
+
+/// The decision on a request that keyward did not read, or not to its end. In observe mode too it is refused: what of it an
+/// allow would have to strip is not known, and a caller's secret must not go upstream.
+fn unread<'r, P>(reason: Reason) -> Decision<'r, Known<P>> {
+    Decision::refuse(Refusal::new(reason))
 }
 
 impl<P> Clone for AuthorizationService<P> {

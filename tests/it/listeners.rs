@@ -110,6 +110,28 @@ async fn a_check_that_is_too_large_does_not_open_an_envoy_that_fails_open() {
     }
 }
 
+#[tokio::test]
+async fn a_check_that_is_too_large_takes_no_secret_upstream_in_observe_mode() {
+    let config = "{mode: observe, server: {grpc: {max_message: 1MiB}}}";
+    let keyward = Keyward::start(config, &keys_without_plans()).await;
+    let upstream = Upstream::start().await;
+    let bootstrap = Bootstrap::new(&keyward.grpc, upstream.address).listener("bodies", |l| {
+        l.ext_authz()["with_request_body"] = yaml("{max_request_bytes: 8388608}");
+    });
+    let envoy = Envoy::start(&bootstrap).await;
+    let bearer = format!("Bearer {}", secret("bare"));
+    let post = |bytes| {
+        let ask = Ask::new("POST", "/v1/orders").header("authorization", &bearer);
+        ask.body(vec![b'x'; bytes])
+    };
+    let reply = http1::send(envoy.at("bodies"), &post(5)).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert!(upstream.take_one().all("authorization").is_empty());
+    let reply = http1::send(envoy.at("bodies"), &post(2 * 1024 * 1024)).await;
+    assert_eq!(reply.status, 400, "{reply:?}");
+    assert!(upstream.take().is_empty());
+}
+
 /// A keyward on a Unix socket.
 async fn on_socket() -> (Keyward, String) {
     let home = Home::new("{default: allow-anyone}", &keys_without_plans());

@@ -238,7 +238,7 @@ fn a_request_without_http_attributes_is_denied_as_bad_and_goes_on_under_observe_
     for observe in [false, true] {
         world.observe = observe;
         let snapshot = world.snapshot(1);
-        let decision = Authorizer::<u64>::decide_without_request(&snapshot, Reason::BadRequest);
+        let decision = Authorizer::<u64>::decide_without_request(&snapshot);
         let told = told(&decision, &snapshot);
         assert_eq!(
             (told.reason, told.verdict, told.allowed),

@@ -186,8 +186,8 @@ async fn a_check_without_http_attributes_is_a_bad_request() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_check_are_a_bad_request() {
-    for (mode, code) in [(Mode::Enforce, 3), (Mode::Observe, 0)] {
+async fn bytes_that_are_no_check_are_a_bad_request_in_observe_mode_too() {
+    for mode in [Mode::Enforce, Mode::Observe] {
         let (service, seen) = service(mode);
         for message in [
             &b"\xff"[..],
@@ -199,7 +199,7 @@ async fn bytes_that_are_no_check_are_a_bad_request() {
             let body = framed(message);
             let asked = ask_body(&service, CHECK_PATH, &body, None);
             let response = asked.await.unwrap();
-            assert_eq!(response.status.unwrap().code, code, "{mode:?} {message:?}");
+            assert_eq!(response.status.unwrap().code, 3, "{mode:?} {message:?}");
         }
         let seen = seen.lock().unwrap();
         assert_eq!(seen.len(), 5);
@@ -276,8 +276,7 @@ async fn a_check_of_as_many_bytes_as_allowed_is_read_and_one_of_more_is_refused_
 }
 
 #[tokio::test]
-async fn a_check_that_does_not_come_whole_is_refused_in_an_answer() {
-    let (service, seen) = service(Mode::Enforce);
+async fn a_check_that_does_not_come_whole_is_refused_in_an_answer_in_observe_mode_too() {
     let announced = u32::try_from(MAX_MESSAGE + 1).unwrap().to_be_bytes();
     let bodies = [
         ("too large", [&[0], &announced[..], b"x"].concat()),
@@ -286,16 +285,66 @@ async fn a_check_that_does_not_come_whole_is_refused_in_an_answer() {
         ("truncated prefix", vec![0, 0]),
         ("nothing", Vec::new()),
     ];
-    for (name, body) in &bodies {
-        let response = ask_body(&service, CHECK_PATH, body, None).await.unwrap();
-        assert_eq!(response.status.unwrap().code, 3, "{name}");
+    for mode in [Mode::Enforce, Mode::Observe] {
+        let (service, seen) = service(mode);
+        for (name, body) in &bodies {
+            let response = ask_body(&service, CHECK_PATH, body, None).await.unwrap();
+            // What it carries could not be stripped.
+            assert_eq!(response.status.unwrap().code, 3, "{mode:?} {name}");
+            let denied = matches!(
+                response.http_response,
+                Some(HttpResponse::DeniedResponse(_))
+            );
+            assert!(denied, "{mode:?} {name}");
+        }
+        let seen = seen.lock().unwrap();
+        assert_eq!(seen.len(), bodies.len());
+        assert!(
+            seen.iter()
+                .all(|(reason, ..)| *reason == Reason::BadRequest)
+        );
     }
-    let seen = seen.lock().unwrap();
-    assert_eq!(seen.len(), bodies.len());
-    assert!(
-        seen.iter()
-            .all(|(reason, ..)| *reason == Reason::BadRequest)
-    );
+}
+
+/// A body that breaks off, as one does that is late or finds no room.
+struct Failing;
+
+impl hyper::body::Body for Failing {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, std::io::Error>>> {
+        Poll::Ready(Some(Err(std::io::Error::other("no room"))))
+    }
+}
+
+#[tokio::test]
+async fn a_check_that_is_late_or_finds_no_room_is_refused_in_observe_mode_too() {
+    for mode in [Mode::Enforce, Mode::Observe] {
+        let (service, seen) = service(mode);
+        let mut request = http::Request::new(Failing);
+        *request.uri_mut() = CHECK_PATH.parse().unwrap();
+        let answer = service.clone().call(request).await.unwrap();
+        let answer = answer.into_body().collect().await.unwrap().to_bytes();
+        let answer = CheckResponse::decode(answer.slice(5..)).unwrap();
+        let Some(HttpResponse::DeniedResponse(denied)) = answer.http_response else {
+            panic!("{mode:?}: let through with all its secrets")
+        };
+        assert_eq!(denied.status.unwrap().code, 503, "{mode:?}");
+        assert_eq!(seen.lock().unwrap()[0].0, Reason::Overloaded);
+    }
+}
+
+#[test]
+fn the_log_tells_of_checks_that_cannot_be_read_once_in_a_while() {
+    let told = LastTold::default();
+    let due = |seconds| told.is_due(Duration::from_secs(seconds));
+    let seconds = [0, 0, 1, 59, 60, 61, 119, 120];
+    let expected = [true, false, false, false, true, false, false, true];
+    assert_eq!(seconds.map(due), expected);
 }
 
 #[tokio::test]
