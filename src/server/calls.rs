@@ -13,7 +13,7 @@ use bytes::{Buf as _, Bytes};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Sleep, sleep};
 
-use super::connections::{Deciding, Held, Peer, Waiting};
+use super::connections::{Arrival, Deciding, Held, Peer, Untaken};
 
 /// A message's time to arrive. Envoy sends a check in one go and gives up on it after 200 ms by default.
 const ARRIVAL_TIME: Duration = Duration::from_secs(10);
@@ -26,8 +26,8 @@ pub(crate) enum ArrivalError {
     /// It took too long.
     #[error("the message took longer than {} s to arrive", ARRIVAL_TIME.as_secs())]
     Late,
-    /// Other messages take all the memory that there is for them.
-    #[error("too many large messages are arriving")]
+    /// Others take all the memory that there is for calls.
+    #[error("calls hold too much memory")]
     NoRoom,
     /// The connection or the stream failed.
     #[error(transparent)]
@@ -40,10 +40,12 @@ pub(crate) struct Arriving {
     peer: Arc<Peer>,
     message: Message,
     /// While a message is incomplete.
-    waiting: Option<Waiting>,
+    arrival: Option<Arrival>,
     /// From then on.
     deciding: Option<Deciding>,
     held: Held,
+    /// Whether there was room for the call; without, its message is waited for no moment.
+    has_room: bool,
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
@@ -57,7 +59,7 @@ pub(crate) struct Answering {
 pub(crate) struct Answered {
     _held: Held,
     /// Of an answer that the peer is to take soon.
-    _waiting: Option<Waiting>,
+    _untaken: Option<Untaken>,
     /// Of one that may be streamed for as long as both like.
     _other: Option<OtherCall>,
 }
@@ -81,7 +83,7 @@ impl Answered {
     pub(crate) fn new(peer: &Arc<Peer>, other: Option<OtherCall>) -> Self {
         Self {
             _held: peer.hold(),
-            _waiting: other.is_none().then(|| peer.wait()),
+            _untaken: other.is_none().then(|| peer.answer()),
             _other: other,
         }
     }
@@ -125,31 +127,34 @@ impl Message {
 impl Arriving {
     /// The body of a call that begins.
     pub(crate) fn new(body: Incoming, peer: &Arc<Peer>) -> Self {
+        let held = peer.hold();
         Self {
             body,
             peer: Arc::clone(peer),
             message: Message::default(),
-            waiting: Some(peer.wait()),
+            arrival: Some(peer.arrive()),
             deciding: None,
-            held: peer.hold(),
+            has_room: held.call_fits(),
+            held,
             deadline: None,
         }
     }
 
     fn came(&mut self, data: &Bytes) -> Result<(), ArrivalError> {
-        if self.waiting.is_none() {
+        if self.arrival.is_none() {
             self.held.message_went();
         }
+        self.peer.bytes_came();
         let has_room = self.held.message_grows(data.len());
         if self.message.advance(data) {
-            self.waiting = None;
+            self.arrival = None;
             self.deadline = None;
             self.deciding.get_or_insert_with(|| self.peer.decide());
             self.peer.message_came();
             // What is here is decided: refusing it would save nothing any more.
             return Ok(());
         }
-        self.waiting.get_or_insert_with(|| self.peer.wait());
+        self.arrival.get_or_insert_with(|| self.peer.arrive());
         if has_room {
             Ok(())
         } else {
@@ -173,11 +178,12 @@ impl Body for Arriving {
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
             Poll::Ready(None) => {
-                self.waiting = None;
+                self.arrival = None;
                 Poll::Ready(None)
             }
             // Between two messages of a stream there is no hurry.
-            Poll::Pending if self.waiting.is_none() => Poll::Pending,
+            Poll::Pending if self.arrival.is_none() => Poll::Pending,
+            Poll::Pending if !self.has_room => Poll::Ready(Some(Err(ArrivalError::NoRoom))),
             Poll::Pending => {
                 let deadline = self
                     .deadline

@@ -3,8 +3,9 @@
 //! A listener always accepts: where no place is left, the idlest connection is closed, so that nobody keeps others out
 //! by connecting first. Idle is judged by whole messages, never by bytes or pings, for those cost a peer nothing.
 //! Connections that have not sent a message yet go first; a connection of which a check is being decided never goes.
-//! The same list bounds what calls hold in memory: when that is used up, the connection whose call has waited longest
-//! for its peer is closed.
+//! The same list bounds what calls hold in memory. When that is used up, connections that stalled are closed, and calls are
+//! refused in answers. A connection that is in use is never closed for it: it is an Envoy's, every check on it would be
+//! an error to that Envoy, and one that fails open (`failure_mode_allow`) lets those through.
 
 mod peer;
 
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub(crate) use self::peer::{Deciding, Held, Leaving, Peer, Waiting};
+pub(crate) use self::peer::{Arrival, Deciding, Held, Leaving, Peer, Untaken};
 use super::accept::accept;
 use super::socket::{Listener, Socket};
 use crate::authz::clock::Clock;
@@ -28,9 +29,18 @@ pub(crate) const FIRST_WORDS_TIME: Duration = Duration::from_secs(2);
 const ANSWER_SECONDS: u64 = 12;
 /// Connections beyond the places that may be open while they say goodbye.
 const LEAVING_MAX: usize = 32;
-/// What calls that wait for their peers may hold, in bytes: a quarter of the memory limit that deploy/ ships, and twice
-/// the largest message.
+/// What calls may hold, in bytes: a quarter of the memory limit that deploy/ ships.
 const HELD_MAX_BYTES: usize = 64 * 1024 * 1024;
+/// Beyond it no message grows that is not whole, so that large ones leave room for thousands of calls with small ones; more
+/// than the largest message.
+const MESSAGES_MAX_BYTES: usize = HELD_MAX_BYTES / 4 * 3;
+/// A connection stalled when it sent nothing of a message that it owes for so long. An Envoy sends them in one go.
+const STALLED_TIME: Duration = Duration::from_secs(2);
+/// Nor is it closed for memory within this time of a whole message.
+const IN_USE_TIME: Duration = Duration::from_secs(5);
+/// A connection stalled, too, when it did not take an answer for so long. Whole seconds that are counted by the clock's:
+/// two or more have passed.
+const UNTAKEN_SECONDS: u64 = 3;
 /// How often the log tells of connections that were closed to make room.
 const TELL_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -147,7 +157,7 @@ impl Connections {
     pub(crate) fn close_stalled(&self) {
         let now = self.shared.clock.monotonic().as_secs();
         for peer in &self.shared.list().peers {
-            if peer.longest_wait(now) > Some(ANSWER_SECONDS) {
+            if peer.longest_untaken(now) > Some(ANSWER_SECONDS) {
                 tracing::debug!("a connection is closed: its peer does not take its answers");
                 peer.leave(Leaving::AtOnce);
             }
@@ -212,28 +222,29 @@ impl Shared {
         }
     }
 
-    /// Closes connections whose calls have waited for their peers for so many seconds until what the others' calls hold is
-    /// within its bound. Returns whether it is.
-    fn make_room(&self, seconds: u64) -> bool {
+    /// Whether calls hold at most so much, for which connections that stalled are closed, the one of the longest time first.
+    fn make_room(&self, max_bytes: usize) -> bool {
+        if self.held.load(Ordering::Relaxed) <= max_bytes {
+            return true;
+        }
         let list = self.list();
-        let now = self.clock.monotonic().as_secs();
+        let now = self.clock.monotonic();
         loop {
             let leaving = list.peers.iter().filter(|peer| peer.is_leaving());
             let going: usize = leaving.map(|peer| peer.held()).sum();
-            if self.held.load(Ordering::Relaxed).saturating_sub(going) <= HELD_MAX_BYTES {
+            if self.held.load(Ordering::Relaxed).saturating_sub(going) <= max_bytes {
                 return true;
             }
             let staying = list.peers.iter().filter(|peer| !peer.is_leaving());
-            let waiting = staying.filter(|peer| peer.longest_wait(now) >= Some(seconds));
-            let longest = waiting.max_by_key(|peer| (peer.longest_wait(now), peer.waiting_calls()));
-            let Some(victim) = longest else {
+            let stalled = staying.filter_map(|peer| Some((peer.stalled_for(now)?, peer)));
+            let longest = stalled.max_by_key(|(time, peer)| (*time, peer.held()));
+            let Some((_, victim)) = longest else {
                 return false;
             };
             tracing::warn!(
                 listener = self.listener,
-                calls = victim.waiting_calls(),
                 held_bytes = victim.held(),
-                "calls that wait for their peers hold too much memory: the connection that waits longest is closed"
+                "calls hold too much memory: the connection that stalled longest is closed"
             );
             victim.leave(Leaving::AtOnce);
         }

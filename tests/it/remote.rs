@@ -17,6 +17,7 @@ mod configs;
 mod files;
 mod flood;
 mod http;
+mod large_bodies;
 mod made_up;
 mod outage;
 mod parts;

@@ -1,7 +1,9 @@
 //! What is known of one connection: when its last message came, and what its calls wait for and hold.
 //!
-//! Counters only, for every check touches them. Waiting calls are counted by the second in which their wait began, in a
-//! ring that is longer than any wait may last, so that the longest wait is known without a list.
+//! Counters only, for every check touches them. Answers that were not taken are counted by the second in which they were
+//! given, in a ring that is longer than any may wait, so that the longest wait is known without a list. How long calls
+//! have waited for the rest of their messages tells nothing: an Envoy begins many calls at once and sends their messages
+//! one after the other. So there it counts when the peer last sent anything.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -10,9 +12,11 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{HELD_MAX_BYTES, Shared};
+use super::{
+    HELD_MAX_BYTES, IN_USE_TIME, MESSAGES_MAX_BYTES, STALLED_TIME, Shared, UNTAKEN_SECONDS,
+};
 
-/// Seconds that are told apart: more than a call may wait.
+/// Seconds that are told apart: more than an answer may wait.
 const RING: usize = 16;
 /// What a call holds besides its message: its stream, its task and its answer.
 const CALL_BYTES: usize = 4096;
@@ -30,17 +34,23 @@ pub(crate) enum Leaving {
 pub(crate) struct Peer {
     shared: Arc<Shared>,
     since: Duration,
-    /// Milliseconds, and one more; 0 is never.
+    /// Milliseconds, and one more: 0 is never.
     last_message: AtomicU64,
+    /// Milliseconds: when it last sent bytes of a message, or came to owe some.
+    last_bytes: AtomicU64,
     deciding: AtomicUsize,
-    waiting: [AtomicUsize; RING],
+    arriving: AtomicUsize,
+    untaken: [AtomicUsize; RING],
     held: AtomicUsize,
     leaving: OnceLock<Leaving>,
     left: CancellationToken,
 }
 
-/// A call that waits for its peer: for the rest of its message, or for its answer to be taken.
-pub(crate) struct Waiting {
+/// A call that waits for the rest of its message.
+pub(crate) struct Arrival(Arc<Peer>);
+
+/// A call that waits for its answer to be taken.
+pub(crate) struct Untaken {
     peer: Arc<Peer>,
     second: u64,
 }
@@ -60,8 +70,10 @@ impl Peer {
             shared,
             since,
             last_message: AtomicU64::new(0),
+            last_bytes: AtomicU64::new(0),
             deciding: AtomicUsize::new(0),
-            waiting: std::array::from_fn(|_| AtomicUsize::new(0)),
+            arriving: AtomicUsize::new(0),
+            untaken: std::array::from_fn(|_| AtomicUsize::new(0)),
             held: AtomicUsize::new(0),
             leaving: OnceLock::new(),
             left: CancellationToken::new(),
@@ -76,9 +88,9 @@ impl Peer {
         self.since
     }
 
+    /// When its last whole message came, in milliseconds.
     pub(super) fn last_message(&self) -> Option<u64> {
-        let last = self.last_message.load(Ordering::Relaxed);
-        (last > 0).then_some(last)
+        self.last_message.load(Ordering::Relaxed).checked_sub(1)
     }
 
     pub(super) fn is_deciding(&self) -> bool {
@@ -93,25 +105,39 @@ impl Peer {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// For how many seconds its longest waiting call has waited; `None` without one.
-    pub(super) fn longest_wait(&self, now: u64) -> Option<u64> {
+    /// For how many seconds an answer has not been taken; `None` without one.
+    pub(super) fn longest_untaken(&self, now: u64) -> Option<u64> {
         let ring = u64::try_from(RING).unwrap_or(u64::MAX);
         (0..ring).rev().find(|age| {
             now.checked_sub(*age)
-                .and_then(|second| self.waiting_since(second))
+                .and_then(|second| self.untaken_since(second))
                 .is_some_and(|count| count.load(Ordering::Relaxed) > 0)
         })
     }
 
-    /// How many of its calls wait.
-    pub(super) fn waiting_calls(&self) -> usize {
-        let counts = self.waiting.iter();
-        counts.map(|count| count.load(Ordering::Relaxed)).sum()
+    fn untaken_since(&self, second: u64) -> Option<&AtomicUsize> {
+        let ring = u64::try_from(RING).unwrap_or(u64::MAX);
+        self.untaken.get(usize::try_from(second % ring).ok()?)
     }
 
-    fn waiting_since(&self, second: u64) -> Option<&AtomicUsize> {
-        let ring = u64::try_from(RING).unwrap_or(u64::MAX);
-        self.waiting.get(usize::try_from(second % ring).ok()?)
+    /// For how long its calls have waited for a peer that does nothing about it; `None` where it is in use.
+    pub(super) fn stalled_for(&self, now: Duration) -> Option<Duration> {
+        if self.is_deciding() {
+            return None;
+        }
+        let untaken = self
+            .longest_untaken(now.as_secs())
+            .filter(|seconds| *seconds >= UNTAKEN_SECONDS)
+            .map(Duration::from_secs);
+        let since = |at: u64| now.saturating_sub(Duration::from_millis(at));
+        let is_in_use = self
+            .last_message()
+            .is_some_and(|last| since(last) < IN_USE_TIME);
+        let is_owing = self.arriving.load(Ordering::Relaxed) > 0 && !is_in_use;
+        let silent = is_owing
+            .then(|| since(self.last_bytes.load(Ordering::Relaxed)))
+            .filter(|silent| *silent >= STALLED_TIME);
+        silent.max(untaken)
     }
 
     pub(super) fn leave(&self, how: Leaving) {
@@ -127,10 +153,18 @@ impl Peer {
 
     /// A whole message has come.
     pub(crate) fn message_came(&self) {
-        let now = self.shared.clock.monotonic().as_millis();
-        let now = u64::try_from(now).unwrap_or(u64::MAX);
         self.last_message
-            .store(now.saturating_add(1), Ordering::Relaxed);
+            .store(self.now().saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// Part of a message has come.
+    pub(crate) fn bytes_came(&self) {
+        self.last_bytes.store(self.now(), Ordering::Relaxed);
+    }
+
+    fn now(&self) -> u64 {
+        let now = self.shared.clock.monotonic().as_millis();
+        u64::try_from(now).unwrap_or(u64::MAX)
     }
 
     /// Whether a whole message has come ever.
@@ -138,28 +172,34 @@ impl Peer {
         self.last_message().is_some()
     }
 
-    /// A call begins to wait for this peer.
-    pub(crate) fn wait(self: &Arc<Self>) -> Waiting {
+    /// A call begins to wait for the rest of its message.
+    pub(crate) fn arrive(self: &Arc<Self>) -> Arrival {
+        if self.arriving.fetch_add(1, Ordering::Relaxed) == 0 {
+            // It was silent because it had nothing to send.
+            self.bytes_came();
+        }
+        Arrival(Arc::clone(self))
+    }
+
+    /// A call begins to wait for its answer to be taken.
+    pub(crate) fn answer(self: &Arc<Self>) -> Untaken {
         let second = self.shared.clock.monotonic().as_secs();
-        if let Some(count) = self.waiting_since(second) {
+        if let Some(count) = self.untaken_since(second) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        Waiting {
+        Untaken {
             peer: Arc::clone(self),
             second,
         }
     }
 
-    /// What a call holds from its beginning to its end. Where that is too much, the connection whose calls wait longest
-    /// is closed, and of several the one with most of them: an Envoy sends its messages whole and takes its answers.
+    /// What a call holds from its beginning to its end.
     pub(crate) fn hold(self: &Arc<Self>) -> Held {
         let mut held = Held {
             peer: Arc::clone(self),
             bytes: 0,
         };
-        if !held.grow(CALL_BYTES) {
-            self.shared.make_room(0);
-        }
+        held.grow(CALL_BYTES);
         held
     }
 
@@ -171,17 +211,22 @@ impl Peer {
 }
 
 impl Held {
-    /// Holds so many bytes of a message more, for which connections whose calls have waited for a second or more are
-    /// closed. Returns false where there is no room even so; they are held nevertheless.
-    pub(crate) fn message_grows(&mut self, bytes: usize) -> bool {
-        self.grow(bytes) || self.peer.shared.make_room(1)
+    /// Whether there is room for the call, for which connections that stalled are closed.
+    pub(crate) fn call_fits(&self) -> bool {
+        self.peer.shared.make_room(HELD_MAX_BYTES)
     }
 
-    fn grow(&mut self, bytes: usize) -> bool {
+    /// Holds so many bytes of a message more, for which connections that stalled are closed. Returns false where there is
+    /// no room even so; they are held nevertheless.
+    pub(crate) fn message_grows(&mut self, bytes: usize) -> bool {
+        self.grow(bytes);
+        self.peer.shared.make_room(MESSAGES_MAX_BYTES)
+    }
+
+    fn grow(&mut self, bytes: usize) {
         self.bytes += bytes;
         self.peer.held.fetch_add(bytes, Ordering::Relaxed);
-        let before = self.peer.shared.held.fetch_add(bytes, Ordering::Relaxed);
-        before.saturating_add(bytes) <= HELD_MAX_BYTES
+        self.peer.shared.held.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// The message is no longer needed.
@@ -202,9 +247,15 @@ impl Drop for Held {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for Arrival {
     fn drop(&mut self) {
-        if let Some(count) = self.peer.waiting_since(self.second) {
+        self.0.arriving.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Untaken {
+    fn drop(&mut self) {
+        if let Some(count) = self.peer.untaken_since(self.second) {
             count.fetch_sub(1, Ordering::Relaxed);
         }
     }

@@ -1,0 +1,73 @@
+//! Large bodies that Envoy sends along: callers without a key, many at once, open no Envoy that fails open.
+
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::{Asked, keys_url};
+use crate::support::bootstrap::{Bootstrap, yaml};
+use crate::support::envoy::Envoy;
+use crate::support::http1;
+use crate::support::key_service::{Answer, KeyService};
+use crate::support::message::Ask;
+use crate::support::upstream::Upstream;
+
+/// Their bodies are more than twice what keyward holds of messages.
+const CALLERS: usize = 40;
+const BODY_BYTES: usize = 4_180_000;
+const BURSTS: usize = 4;
+
+/// Posts such a body under so many made-up keys at once: how often each status came.
+async fn burst(envoy: &Envoy, burst: usize) -> std::collections::BTreeMap<u16, usize> {
+    let mut callers = JoinSet::new();
+    for number in 0..CALLERS {
+        let ask = Ask::new("POST", "/v1/orders")
+            .key(&format!("made-up-{burst}-{number}"))
+            .body(vec![b'x'; BODY_BYTES]);
+        let to = envoy.at("open");
+        callers.spawn(async move { http1::send(to, &ask).await.status });
+    }
+    let mut statuses = std::collections::BTreeMap::new();
+    while let Some(status) = callers.join_next().await {
+        *statuses.entry(status.unwrap()).or_insert(0) += 1;
+    }
+    statuses
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_large_bodies_at_a_slow_source_open_no_envoy_that_fails_open() {
+    let service = KeyService::start().await;
+    service.put("in-use", "in-use", json!({}));
+    service.answer_for("in-use", Answer::Record);
+    // What else is looked up is waited for until the lookup's time is over.
+    service.answer(Answer::Held);
+    let url = keys_url(service.address);
+    let asked = Asked::start(&format!(
+        "source: {{http: {{url: \"{url}\", timeout: 800ms}}}}\n"
+    ))
+    .await;
+    asked.becomes("in-use", "allowed").await;
+    let upstream = Upstream::start().await;
+    let bootstrap = Bootstrap::new(&asked.keyward.grpc, upstream.address).listener("open", |l| {
+        let ext_authz = l.ext_authz();
+        ext_authz["failure_mode_allow"] = true.into();
+        ext_authz["with_request_body"] = yaml("{max_request_bytes: 4190000, pack_as_bytes: true}");
+        // On a machine that is busy with other things, Envoy's own patience is not what is tested.
+        ext_authz["grpc_service"]["timeout"] = "30s".into();
+        let service = ext_authz["grpc_service"].as_mapping_mut().unwrap();
+        service.remove("retry_policy");
+    });
+    let envoy = Envoy::start(&bootstrap).await;
+    for number in 0..BURSTS {
+        let statuses = burst(&envoy, number).await;
+        println!("burst {number}: {statuses:?}");
+        let let_in = upstream.take().len();
+        assert_eq!(let_in, 0, "of {CALLERS} in burst {number}: {statuses:?}");
+    }
+    // What they held was given back.
+    let honest = Ask::new("POST", "/v1/orders")
+        .key("in-use")
+        .body(vec![b'x'; BODY_BYTES]);
+    let reply = http1::send(envoy.at("open"), &honest).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(upstream.take_one().all("x-keyward-key-id"), ["in-use"]);
+}
