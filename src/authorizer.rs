@@ -223,9 +223,11 @@ fn present<'r>(
         .find(request)
         .and_then(|found| found.ok_or(Reason::MissingKey));
     match &found {
-        Ok(_) => trace.passed(Step::Credential, || wording::presented(Ok(()), policy)),
+        Ok(_) => trace.passed(Step::Credential, || {
+            wording::presented(Ok(()), request, policy)
+        }),
         Err(reason) => trace.failed(Step::Credential, || {
-            wording::presented(Err(*reason), policy)
+            wording::presented(Err(*reason), request, policy)
         }),
     }
     found

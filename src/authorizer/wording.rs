@@ -120,13 +120,17 @@ fn wanted(access: &Access) -> String {
 }
 
 /// How the search for a secret ended.
-pub(super) fn presented(outcome: Result<(), Reason>, policy: &Policy) -> String {
+pub(super) fn presented(
+    outcome: Result<(), Reason>,
+    request: &RequestAttributes<'_>,
+    policy: &Policy,
+) -> String {
     let found = match outcome {
         Ok(()) => "one secret is presented",
         Err(Reason::MissingKey) => "no secret is presented",
         Err(Reason::AmbiguousKey) => {
-            "more than one secret is presented: a place is filled twice, a comma in a header counting as two, or two \
-             places differ"
+            let told = policy.credentials.ambiguity(request);
+            return format!("more than one secret is presented: {told}");
         }
         Err(Reason::MalformedKey) => {
             "what is presented cannot be a secret: it is longer than 512 bytes or holds a space, a line break or \

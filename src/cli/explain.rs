@@ -100,7 +100,10 @@ pub(super) fn run(arguments: &Explain, out: &mut impl Write) -> Result<Outcome, 
     let mut text = Vec::new();
     let written = match arguments.output.output {
         Format::Text => write_text(&mut text, &steps, &decision, &policy),
-        Format::Json => write_json(&mut text, &steps, &decision, &policy),
+        Format::Json => {
+            let places = policy.credentials.filled(&attributes);
+            write_json(&mut text, &steps, &decision, &policy, &places)
+        }
     };
     written.map_err(|source| Error::Io {
         what: "write the explanation".to_owned(),
@@ -185,6 +188,7 @@ fn write_json(
     steps: &Steps,
     decision: &Decision<'_, Known<()>>,
     policy: &Policy,
+    places: &[String],
 ) -> std::io::Result<()> {
     let told = |told: &Told| json!({"step": told.step.to_string(), "outcome": told.outcome, "seen": told.seen});
     let (key, reason) = (decision.key(), decision.reason());
@@ -198,6 +202,7 @@ fn write_json(
         "plan": key.and_then(|key| key.record.plan.as_ref()).map(PlanName::as_str),
         "secret": key.and_then(Known::secret_id),
         "rule": decision.rule().map(|rule| &*rule.name),
+        "places": places,
         "identity": identity(decision, policy).into_iter().collect::<BTreeMap<_, _>>(),
         "steps": steps.0.iter().map(told).collect::<Vec<_>>(),
     });

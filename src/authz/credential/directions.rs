@@ -52,6 +52,31 @@ impl CredentialPlaces {
         filled
     }
 
+    /// Which places make a request ambiguous, as they are filled; nothing of what stands there.
+    pub fn ambiguity(&self, request: &RequestAttributes<'_>) -> String {
+        let twice = self
+            .iter()
+            .find(|place| matches!(place.look(request), Found::Twice));
+        if let Some(place) = twice {
+            let comma = match place.location {
+                Location::Header { .. } | Location::Scheme { .. } => {
+                    ", a comma in a header counting as two"
+                }
+                Location::Query { .. } | Location::Cookie { .. } => "",
+            };
+            return format!("{} is filled twice{comma}", place.handle());
+        }
+        match &*self.filled(request) {
+            [] => String::new(),
+            [place] => format!("{place} is filled twice"),
+            [one, other] => format!("{one} and {other} are both filled, and differ"),
+            [others @ .., last] => {
+                let others = others.join(", ");
+                format!("{others} and {last} are all filled, and differ")
+            }
+        }
+    }
+
     /// What an operator should know of how a key was presented that was refused for that reason; `None` where nothing
     /// stands out.
     pub fn hint(&self, request: &RequestAttributes<'_>, reason: Reason) -> Option<String> {

@@ -275,6 +275,7 @@ fn json_has_the_decision_and_its_steps() {
         assert_eq!(allowed[member], value, "{member}");
     }
     assert_eq!(allowed["status"], 200);
+    assert_eq!(allowed["places"], serde_json::json!(["x-api-key"]));
     assert_eq!(allowed["enforced"], true);
     assert_eq!(allowed["identity"]["x-org-id"], "42");
     assert_eq!(
