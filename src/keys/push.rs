@@ -6,7 +6,6 @@
 //! found or removed in the cache, and no answer that was under way can undo what was heard meanwhile. Where two keys share a slot,
 //! a change of one has the other looked up: a key is never believed for it, and seldom refused, while lookups fail.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -28,8 +27,6 @@ pub use hearing::Hearing;
 /// Slots that ids and digests share, as many as a `u16` tells apart; half a MiB of numbers. Of 100 000 keys in the cache, a change
 /// of one has three others looked up.
 const SLOTS: usize = 1 << 16;
-/// How many armings and losses of pushes are remembered.
-const TURNS: usize = 64;
 
 /// The number that stood when the source was asked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,31 +66,15 @@ pub struct Trust {
     hasher: RandomState,
 }
 
-/// When pushes were armed and lost, by turns.
+/// When pushes were armed last, and what became of them since.
 #[derive(Debug, Default)]
 struct Turns {
-    /// The oldest first.
-    recent: VecDeque<Turn>,
-    /// The number of the last one that is not remembered.
-    forgotten: u64,
-}
-
-#[derive(Debug)]
-struct Turn {
-    number: u64,
-    /// When they were lost, on the monotonic clock; `None` if they were armed.
+    /// The number of the last arming.
+    armed: u64,
+    /// The number of the first refusal since.
+    refused: Option<u64>,
+    /// When they were lost since, on the monotonic clock.
     lost_at: Option<Duration>,
-}
-
-impl Turns {
-    fn note(&mut self, number: u64, lost_at: Option<Duration>) {
-        self.recent.push_back(Turn { number, lost_at });
-        if self.recent.len() > TURNS
-            && let Some(oldest) = self.recent.pop_front()
-        {
-            self.forgotten = oldest.number;
-        }
-    }
 }
 
 /// Where changes of an id or a digest are noted.
@@ -103,10 +84,14 @@ pub struct Slot(u16);
 impl Trust {
     /// Nothing heard yet. Where the source pushes, nothing is believed before it has armed.
     pub fn new(source_pushes: bool, clock: Arc<dyn Clock>) -> Self {
-        let hearing = if source_pushes {
-            Hearing::Lost
+        let (hearing, lost_at) = if source_pushes {
+            (Hearing::Lost, Some(clock.monotonic()))
         } else {
-            Hearing::Off
+            (Hearing::Off, None)
+        };
+        let turns = Turns {
+            lost_at,
+            ..Turns::default()
         };
         Self {
             clock,
@@ -114,7 +99,7 @@ impl Trust {
             all: AtomicU64::new(0),
             any: AtomicU64::new(0),
             doubt: AtomicU64::new(0),
-            turns: Mutex::default(),
+            turns: Mutex::new(turns),
             slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
             hearing: AtomicU8::new(hearing.code()),
             ever_lost: AtomicBool::new(false),
@@ -189,19 +174,21 @@ impl Trust {
         self.note(&[&self.doubt]);
     }
 
-    /// Since when a change may not have been heard, for what was learnt at that moment with that stamp, on the monotonic clock;
-    /// `None` if every change was heard.
-    pub fn unheard_since(&self, stamp: Stamp, learnt_at: Duration) -> Option<Duration> {
+    /// The moment from which on what was learnt with that stamp may differ from what the source has, on the monotonic clock: when
+    /// pushes were lost, or when its time was over. `None` if pushes were armed since: it must be looked up.
+    pub fn stale_since(
+        &self,
+        stamp: Stamp,
+        learnt_at: Duration,
+        stale_at: Duration,
+    ) -> Option<Duration> {
         let turns = self.turns();
-        if turns.forgotten > stamp.0 {
-            return Some(learnt_at);
+        if turns.armed > stamp.0 {
+            return None;
         }
-        match turns.recent.iter().find(|turn| turn.number > stamp.0) {
-            None if self.believes() => None,
-            // Where an arming is the next, nothing was heard before it.
-            None => Some(learnt_at),
-            Some(turn) => Some(turn.lost_at.unwrap_or(learnt_at)),
-        }
+        let is_pushed = turns.refused.is_none_or(|refused| refused > stamp.0);
+        let lost_at = turns.lost_at.filter(|_| is_pushed);
+        Some(lost_at.map_or(stale_at, |lost_at| lost_at.max(learnt_at).min(stale_at)))
     }
 
     /// Notes that what is learnt is believed from now on, after what was learnt before has become doubtful: whoever sees the one must
@@ -209,7 +196,14 @@ impl Trust {
     fn believe(&self, hearing: Hearing) {
         let mut turns = self.turns();
         let number = self.note(&[&self.doubt]);
-        turns.note(number, None);
+        if hearing == Hearing::Armed {
+            *turns = Turns {
+                armed: number,
+                ..Turns::default()
+            };
+        } else {
+            turns.refused.get_or_insert(number);
+        }
         self.hearing.store(hearing.code(), Ordering::SeqCst);
     }
 
@@ -219,9 +213,11 @@ impl Trust {
         let before = self.hearing();
         if before != Hearing::Lost {
             self.hearing.store(Hearing::Lost.code(), Ordering::SeqCst);
-            let now = self.clock.monotonic();
-            let number = self.note(&[&self.doubt]);
-            turns.note(number, Some(now));
+            self.note(&[&self.doubt]);
+        }
+        // A server that refuses to push has no pushes to lose.
+        if before == Hearing::Armed {
+            turns.lost_at = Some(self.clock.monotonic());
         }
         before
     }

@@ -134,7 +134,8 @@ impl Remote {
     }
 
     /// Whether a known key may serve although the source failed just now: until `stale_if_error` after the moment from which on it
-    /// was not to be believed any more, be it for its age or because changes were not heard.
+    /// was not to be believed any more, be it for its age or because changes were not heard. Never where pushes were armed again
+    /// since it was looked up: what changed before that was not heard, and nothing tells whether it was this key.
     pub(super) fn may_stand_in<P>(&self, learnt: &Learnt<KnownKey<P>>) -> bool {
         let Asking {
             settings, trust, ..
@@ -142,11 +143,11 @@ impl Remote {
         if trust.standing(learnt.stamp, learnt.what.slots) == Standing::Outdated {
             return false;
         }
-        let stale_at = learnt.stale_at();
-        let stale_since = trust
-            .unheard_since(learnt.stamp, learnt.at)
-            .map_or(stale_at, |since| since.clamp(learnt.at, stale_at));
-        settings.clock.monotonic() < stale_since.saturating_add(settings.stale_if_error)
+        trust
+            .stale_since(learnt.stamp, learnt.at, learnt.stale_at())
+            .is_some_and(|since| {
+                settings.clock.monotonic() < since.saturating_add(settings.stale_if_error)
+            })
     }
 
     /// The key as it is kept on the shelf.

@@ -132,7 +132,9 @@ fn what_is_learnt_while_the_source_refuses_to_push_is_believed_for_its_time() {
     for _ in 0..2 {
         assert_eq!(trust.hearing(), Hearing::Refused);
         assert_eq!(standing(&trust, learnt, "a"), Standing::Current);
-        assert_eq!(trust.unheard_since(learnt, Duration::ZERO), None);
+        let stale_at = Duration::from_mins(1);
+        let since = trust.stale_since(learnt, Duration::ZERO, stale_at);
+        assert_eq!(since, Some(stale_at));
         // Asked again, with the same answer.
         pushes.refused("no");
     }

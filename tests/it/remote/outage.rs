@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{Asked, keys_url};
+use super::{Asked, keys_url, with_events};
 use crate::support::check::Answer as Told;
 use crate::support::fault_proxy::{FaultProxy, Mode};
 use crate::support::key_service::{Answer, KeyService};
@@ -281,6 +281,42 @@ async fn past_its_bounds_a_cached_key_is_no_longer_allowed() {
     service.put("k", "k", json!({"revoked_at": "2020-01-01T00:00:00Z"}));
     service.answer(Answer::Record);
     asked.becomes("k", "key_revoked").await;
+}
+
+#[tokio::test]
+async fn a_key_that_was_revoked_unheard_does_not_stand_in_once_pushes_are_armed_again() {
+    let service = KeyService::start().await;
+    service.put("k", "k", json!({}));
+    service.put("other", "other", json!({}));
+    let bounds = "cache: {ttl: 1h, negative_ttl: 1h";
+    let config =
+        with_events(service.address).replace(bounds, &format!("{bounds}, stale_if_error: 1h"));
+    let asked = Asked::start(&config).await;
+    let pushes_are = async |up: f64| {
+        wait::until("the metric tells of the stream", async || {
+            let is = asked.metric("keyward_source_push_up", &[]).await;
+            is.to_bits() == up.to_bits()
+        })
+        .await;
+    };
+    pushes_are(1.0).await;
+    for key in ["k", "other"] {
+        asked.answers_from_memory(key).await;
+    }
+    service.end_streams(false);
+    pushes_are(0.0).await;
+    service.put("k", "k", json!({"revoked_at": "2020-01-01T00:00:00Z"}));
+    service.answer(Answer::reply("500 Internal Server Error", "", ""));
+    assert_eq!(asked.said("other").await, "allowed", "nothing is armed yet");
+    service.serve_streams();
+    pushes_are(1.0).await;
+    for key in ["k", "other"] {
+        let answer = asked.ask(key).await;
+        assert!(answer.is_source_unavailable(), "{key}: {answer:?}");
+    }
+    service.answer(Answer::Record);
+    asked.becomes("k", "key_revoked").await;
+    asked.becomes("other", "allowed").await;
 }
 
 #[tokio::test]

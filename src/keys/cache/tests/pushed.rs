@@ -163,49 +163,81 @@ async fn once_pushes_are_lost_a_key_stands_in_for_its_bound_and_no_longer_for_it
 }
 
 #[tokio::test]
-async fn a_loss_after_a_loss_begins_no_bound_anew() {
-    let scene = forgiving(30);
+async fn a_key_not_looked_up_since_pushes_were_armed_again_never_stands_in() {
+    let want = "the source failed: down";
+    let scene = pushing();
     assert_eq!(scene.find("a").await, "a");
     scene.source.answer(digest_of("a"), down());
-    scene.clock.forward(5);
     scene.pushes().lost("cut");
-    for _ in 0..100 {
-        scene.pushes().armed();
-        scene.pushes().lost("cut again");
-    }
-    scene.clock.forward(28);
+    // It may be revoked now, and nothing tells of it.
+    assert_eq!(scene.find("a").await, "a", "while pushes are lost");
     scene.pushes().armed();
-    scene.clock.forward(1);
-    scene.pushes().lost("cut again");
-    let want = "the source failed: down";
-    assert_eq!(
-        scene.find("a").await,
-        want,
-        "too many losses to remember all"
-    );
-    // What is learnt while nothing is heard is to be doubted from then on.
-    assert_eq!(scene.find("b").await, "b");
-    scene.source.answer(digest_of("b"), down());
-    for (forward, told) in [(29, "b"), (1, want)] {
-        scene.clock.forward(forward);
-        scene.pushes().armed();
+    assert_eq!(scene.find("a").await, want);
+    scene.cache.doubt_all();
+    assert_eq!(scene.find("a").await, want, "after an order to doubt");
+    for _ in 0..100 {
         scene.pushes().lost("cut again");
-        assert_eq!(scene.find("b").await, told);
+        assert_eq!(scene.find("a").await, want);
+        scene.pushes().armed();
     }
+    let found = Ok(SourceAnswer::Found(Arc::new(record("a"))));
+    scene.source.answer(digest_of("a"), found);
+    assert_eq!(scene.find("a").await, "a");
+    scene.source.answer(digest_of("a"), down());
+    scene.pushes().lost("cut again");
+    assert_eq!(scene.find("a").await, "a", "looked up since");
 }
 
 #[tokio::test]
-async fn the_first_loss_that_concerns_a_key_begins_its_bound() {
+async fn a_lookup_under_way_while_pushes_are_armed_makes_no_key_that_stands_in() {
+    let scene = pushing();
+    scene.pushes().lost("cut");
+    scene.source.hold();
+    let mut waiting = Box::pin(scene.find("a"));
+    assert_eq!((&mut waiting).now_or_never(), None);
+    scene.pushes().armed();
+    scene.source.let_pass();
+    assert_eq!(waiting.await, "a");
+    scene.source.answer(digest_of("a"), down());
+    assert_eq!(scene.find("a").await, "the source failed: down");
+}
+
+#[tokio::test]
+async fn a_key_that_is_learnt_while_pushes_are_lost_stands_in_from_its_lookup_on() {
     let scene = forgiving(30);
+    scene.pushes().lost("cut");
+    scene.clock.forward(20);
+    assert_eq!(scene.find("b").await, "b");
+    scene.source.answer(digest_of("b"), down());
+    scene.clock.forward(29);
+    assert_eq!(scene.find("b").await, "b");
+    scene.clock.forward(1);
+    assert_eq!(scene.find("b").await, "the source failed: down");
+}
+
+#[tokio::test]
+async fn where_the_server_refuses_to_push_a_key_stands_in_from_the_end_of_its_time_on() {
+    let scene = pushing();
+    assert_eq!(scene.find("b").await, "b");
+    scene.source.answer(digest_of("b"), down());
+    scene.pushes().lost("cut");
+    // Another server, that pushes nothing.
+    scene.pushes().refused("no");
     assert_eq!(scene.find("a").await, "a");
     scene.source.answer(digest_of("a"), down());
-    scene.clock.forward(5);
-    scene.pushes().lost("cut");
-    for (forward, told) in [(28, "a"), (1, "a"), (1, "the source failed: down")] {
+    scene.pushes().lost("gone");
+    scene.pushes().refused("no");
+    scene.pushes().lost("gone");
+    // `ttl` and `stale_if_error` for the one; from the loss of pushes on for the other.
+    for (forward, of_a, of_b) in [
+        (599, "a", "b"),
+        (1, "a", "the source failed: down"),
+        (59, "a", "the source failed: down"),
+        (1, "the source failed: down", "the source failed: down"),
+    ] {
         scene.clock.forward(forward);
-        assert_eq!(scene.find("a").await, told);
-        scene.pushes().armed();
-        scene.pushes().lost("cut again");
+        assert_eq!(scene.find("a").await, of_a);
+        assert_eq!(scene.find("b").await, of_b);
     }
 }
 
@@ -243,6 +275,16 @@ async fn an_order_to_doubt_takes_nothing_from_a_key_whose_source_fails() {
     scene.source.answer(digest_of("a"), down());
     scene.cache.doubt_all();
     scene.clock.forward(59);
+    assert_eq!(scene.find("a").await, "a");
+    scene.clock.forward(1);
+    assert_eq!(scene.find("a").await, "the source failed: down");
+
+    // Nor where every change is heard: the bound begins at the end of its time.
+    let scene = forgiving(30);
+    assert_eq!(scene.find("a").await, "a");
+    scene.source.answer(digest_of("a"), down());
+    scene.cache.doubt_all();
+    scene.clock.forward(89);
     assert_eq!(scene.find("a").await, "a");
     scene.clock.forward(1);
     assert_eq!(scene.find("a").await, "the source failed: down");
