@@ -13,7 +13,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, Mode, OFlags, RenameFlags, linkat, openat, renameat, renameat_with, unlinkat,
+    AtFlags, Mode, OFlags, RenameFlags, linkat, openat, renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -187,17 +187,19 @@ impl Place {
             }
             Err(error) => return Err(error.into()),
         }
-        let taken_out = self.content(&draft.name)?;
-        if taken_out.is_some_and(|taken_out| taken_out.is_as(before)) {
+        // It may be what cannot be read: a link, or a file that its owner alone may read.
+        let taken_out = self.content(&draft.name);
+        if matches!(&taken_out, Ok(Some(content)) if content.is_as(before)) {
+            // Nobody could do more about it if this fails.
+            let _ = self.remove(&draft.name);
             return Ok(Replaced::Done);
         }
         exchange()?;
-        let is_ours = |content: &Content| content.identity == draft.identity;
-        if !self.content(&draft.name)?.as_ref().is_some_and(is_ours) {
+        if !draft.is_there()? {
             // Somebody put yet another file in place of ours: it is the newest.
             exchange()?;
         }
-        Ok(Replaced::Changed)
+        taken_out.map(|_| Replaced::Changed)
     }
 
     /// Puts the draft where no file is.
@@ -268,17 +270,31 @@ impl Place {
     }
 }
 
-/// A file that is removed again, whatever became of it: after an exchange it is the old one.
+/// A new file that is removed again, wherever it was not put in place. What an exchange left under its name is another's.
 struct Draft<'p> {
     place: &'p Place,
     name: OsString,
     identity: (u64, u64),
 }
 
+impl Draft<'_> {
+    /// Whether its name is still its own.
+    fn is_there(&self) -> io::Result<bool> {
+        let found = statat(&self.place.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW);
+        match found {
+            Ok(found) => Ok((found.st_dev, found.st_ino) == self.identity),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
 impl Drop for Draft<'_> {
     fn drop(&mut self) {
-        // Nobody could do more about it.
-        let _ = self.place.remove(&self.name);
+        if let Ok(true) = self.is_there() {
+            // Nobody could do more about it.
+            let _ = self.place.remove(&self.name);
+        }
     }
 }
 

@@ -33,6 +33,16 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().mode() & 0o7777
 }
 
+/// A draft that says `ours`.
+fn draft_of(place: &Place) -> Draft<'_> {
+    let owner = Owner {
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+        mode: 0o600,
+    };
+    place.draft(b"ours", owner).unwrap()
+}
+
 /// Somebody who writes a file, given its path and one beside it.
 type Writer = fn(&Path, &Path);
 
@@ -71,15 +81,7 @@ fn what_changed_since_it_was_read_is_left_as_it_is() {
         let original = place.read().unwrap();
         writer(&path, &directory.path().join("beside"));
         let theirs = fs::read_to_string(&path).ok();
-        let draft = place.draft(
-            b"ours",
-            Owner::of_file(directory.path()).unwrap_or(Owner {
-                uid: rustix::process::geteuid().as_raw(),
-                gid: rustix::process::getegid().as_raw(),
-                mode: 0o600,
-            }),
-        );
-        let draft = draft.unwrap();
+        let draft = draft_of(&place);
         // Past the look that would have noticed it: at the rename itself.
         let replaced = match &original.content {
             Some(before) => place.exchange(&draft, before).unwrap(),
@@ -94,6 +96,55 @@ fn what_changed_since_it_was_read_is_left_as_it_is() {
             assert_eq!(replaced, Replaced::Changed, "{name}, before the rename");
         }
     }
+}
+
+#[test]
+fn what_cannot_be_read_at_the_rename_is_put_back() {
+    let written: [(&str, Writer); 3] = [
+        ("a link", |path, beside| {
+            fs::write(path.with_file_name("v2.yaml"), "theirs").unwrap();
+            symlink("v2.yaml", beside).unwrap();
+            fs::rename(beside, path).unwrap();
+        }),
+        ("a link to nothing", |path, beside| {
+            symlink("nowhere", beside).unwrap();
+            fs::rename(beside, path).unwrap();
+        }),
+        ("a socket", |path, beside| {
+            std::os::unix::net::UnixListener::bind(beside).unwrap();
+            fs::rename(beside, path).unwrap();
+        }),
+    ];
+    for (name, writer) in written {
+        let (directory, path) = home();
+        fs::write(&path, "old").unwrap();
+        let place = Place::lock(&path).unwrap();
+        let original = place.read().unwrap();
+        let draft = draft_of(&place);
+        writer(&path, &directory.path().join("beside"));
+        let theirs = fs::symlink_metadata(&path).unwrap().ino();
+        let before = original.content.as_ref().unwrap();
+        assert!(place.exchange(&draft, before).is_err(), "{name}");
+        drop(draft);
+        let now = fs::symlink_metadata(&path).map(|data| data.ino());
+        assert_eq!(now.ok(), Some(theirs), "{name}");
+        let mut names = names(directory.path());
+        names.retain(|name| name != "v2.yaml");
+        assert_eq!(names, ["keys.yaml"], "{name}: left over");
+    }
+}
+
+#[test]
+fn another_file_under_the_name_of_a_draft_is_not_removed() {
+    let (directory, path) = home();
+    let place = Place::lock(&path).unwrap();
+    let draft = draft_of(&place);
+    let at = directory.path().join(&draft.name);
+    fs::rename(&at, &path).unwrap();
+    symlink("nowhere", &at).unwrap();
+    drop(draft);
+    assert!(fs::symlink_metadata(&at).is_ok_and(|data| data.is_symlink()));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "ours");
 }
 
 #[test]
