@@ -169,19 +169,31 @@ pub enum What {
     Certificates,
 }
 
+impl What {
+    /// The value of the label.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Keys => "keys",
+            Self::Certificates => "certificates",
+        }
+    }
+}
+
 /// What is counted of loading anew.
 #[derive(Debug, Clone)]
 pub struct ReloadMetrics {
     config: ReloadSeries,
     keys: ReloadSeries,
     certificates: ReloadSeries,
+    /// Only what was loaded has a series: one that stays 0 would be taken for a load that never succeeds.
+    last_success: IntGaugeVec,
 }
 
 #[derive(Debug, Clone)]
 struct ReloadSeries {
     success: IntCounter,
     failure: IntCounter,
-    last_success: IntGauge,
 }
 
 impl ReloadMetrics {
@@ -191,28 +203,34 @@ impl ReloadMetrics {
             "Reloads of configuration, keys and certificates; the load at start is none.",
             &["what", "result"],
         )?;
-        let last = register.gauges(
+        let last_success = register.gauges(
             "keyward_last_reload_success_timestamp_seconds",
-            "Unix time of the last load that succeeded, that at start included, in seconds.",
+            "Unix time of the last load that succeeded, that at start included, in seconds; absent for what is never loaded.",
             &["what"],
         )?;
-        let series = |what: &str| -> Result<ReloadSeries, Error> {
+        let series = |what: What| -> Result<ReloadSeries, Error> {
+            let what = what.as_str();
             Ok(ReloadSeries {
                 success: total.get_metric_with_label_values(&[what, "success"])?,
                 failure: total.get_metric_with_label_values(&[what, "failure"])?,
-                last_success: last.get_metric_with_label_values(&[what])?,
             })
         };
         Ok(Self {
-            config: series("config")?,
-            keys: series("keys")?,
-            certificates: series("certificates")?,
+            config: series(What::Config)?,
+            keys: series(What::Keys)?,
+            certificates: series(What::Certificates)?,
+            last_success,
         })
     }
 
     /// Tells that it was loaded at start.
     pub fn loaded(&self, what: What, now: Timestamp) {
-        self.of(what).last_success.set(now.as_second());
+        let last_success = self
+            .last_success
+            .get_metric_with_label_values(&[what.as_str()]);
+        if let Ok(last_success) = last_success {
+            last_success.set(now.as_second());
+        }
     }
 
     /// Counts a reload that took effect.

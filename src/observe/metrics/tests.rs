@@ -112,6 +112,29 @@ fn handles_record_under_their_labels() {
 }
 
 #[test]
+fn what_was_never_loaded_has_no_time_of_its_last_load() {
+    let metrics = Metrics::new(0).unwrap();
+    let family = "keyward_last_reload_success_timestamp_seconds";
+    assert_eq!(samples(&metrics, family), [""; 0]);
+    metrics.certificates.refused();
+    metrics.reloads.loaded(What::Config, at(5));
+    assert_eq!(samples(&metrics, family), ["{what=\"config\"} 5"]);
+}
+
+#[test]
+fn an_expiry_that_cannot_be_told_takes_away_that_of_the_certificate_before() {
+    let metrics = Metrics::new(0).unwrap();
+    let family = "keyward_certificate_expiry_timestamp_seconds";
+    let (member, now) = ("server.grpc.tls", at(1));
+    metrics.certificates.loaded(member, None, now);
+    assert_eq!(samples(&metrics, family), [""; 0]);
+    metrics.certificates.reloaded(member, Some(at(5)), now);
+    metrics.certificates.loaded("another", Some(at(6)), now);
+    metrics.certificates.reloaded(member, None, now);
+    assert_eq!(samples(&metrics, family), ["{member=\"another\"} 6"]);
+}
+
+#[test]
 fn a_family_is_written_once_with_its_help() {
     let metrics = Metrics::new(2).unwrap();
     for id in ["a", "b", "c"] {
