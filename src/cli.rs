@@ -27,10 +27,10 @@ use crate::authz::key_map::KeyMap;
 use crate::config::{Config, ConfigError};
 use crate::keys::append::AppendError;
 use crate::keys::file::LoadError;
-use crate::keys::redis::RedisKeysError;
+use crate::keys::redis::{RedisKeysError, RedisSourceError};
 use crate::keys::source::SourceError;
 use crate::observe::log::LogFormat;
-use crate::server::{self, ServeError, SourceFilesError, TlsError};
+use crate::server::{self, ServeError};
 
 /// The environment variable that names the configuration where no argument does; empty is as good as unset.
 const CONFIG_VARIABLE: &str = "KEYWARD_CONFIG";
@@ -71,8 +71,6 @@ enum Error {
     Append(#[from] AppendError),
     #[error(transparent)]
     Serve(#[from] ServeError),
-    #[error(transparent)]
-    Certificates(#[from] TlsError),
     /// Told as lines of a JSON log.
     #[error("{0}")]
     AsLog(Box<Error>),
@@ -80,7 +78,7 @@ enum Error {
     #[error("{} things are wrong", .0.len())]
     Several(Vec<Error>),
     #[error(transparent)]
-    SourceFiles(#[from] SourceFilesError),
+    SourceFiles(#[from] RedisSourceError),
     #[error("source.{kind}")]
     Source {
         kind: &'static str,
@@ -120,11 +118,7 @@ impl Error {
             | Self::RedisKeys(_)
             | Self::Failed(_)
             | Self::Io { .. } => 1,
-            Self::NoConfig
-            | Self::Config(_)
-            | Self::Keys(_)
-            | Self::SourceFiles(_)
-            | Self::Certificates(_) => 3,
+            Self::NoConfig | Self::Config(_) | Self::Keys(_) | Self::SourceFiles(_) => 3,
             Self::Several(errors) => errors.iter().map(Self::exit_code).max().unwrap_or(1),
             Self::AsLog(error) => error.exit_code(),
             Self::Append(error) => bad_file(error.is_bad_file()),

@@ -14,9 +14,12 @@ use std::sync::Arc;
 use schemars::Schema;
 
 use crate::authz::snapshot::Policy;
+use crate::keys::chain::chain;
 use crate::keys::named_file::NamedFile;
 use crate::observe::log::LogSettings;
-use crate::yaml::{self, Environment, Place, Problem, Problems, ReadError};
+use crate::yaml::{
+    self, Environment, Place, Problem, Problems, ReadError, Segment, Source, YamlPath,
+};
 
 pub mod defaults;
 pub mod spec;
@@ -66,6 +69,8 @@ pub struct Config {
     pepper: digest::Pepper,
     effective: serde_json::Value,
     source_place: String,
+    file: PathBuf,
+    text: Box<str>,
 }
 
 /// Shows what is effective, in which no value is from the environment.
@@ -173,6 +178,8 @@ impl Config {
             effective,
             spec: parts.spec,
             pepper: parts.pepper,
+            file: file.to_owned(),
+            text: text.into(),
         })
     }
 
@@ -197,6 +204,24 @@ impl Config {
     /// which it has the names, and a value that came from the environment is shown as the file has it, `${NAME}`.
     pub fn effective(&self) -> &serde_json::Value {
         &self.effective
+    }
+
+    /// The error that a file cannot be used which `member` names, such as `source.http.tls.cert_file`: told where it is named. Its
+    /// message may begin with the member.
+    pub fn unusable_file(&self, member: &str, error: &dyn std::error::Error) -> ConfigError {
+        let told = chain(error);
+        let message = told.strip_prefix(member).unwrap_or(&told);
+        let message = message.strip_prefix(": ").unwrap_or(message).to_owned();
+        let names = member.split('.').map(str::to_owned);
+        let path = YamlPath(names.map(Segment::Field).collect());
+        let problem = Problem {
+            file: Arc::from(self.file.as_path()),
+            position: Source::new(&self.file, &self.text).locate(&path),
+            path,
+            message,
+            help: None,
+        };
+        ConfigError::Invalid(problem.into())
     }
 
     /// Where keys come from, as it may be told: what came from the environment as the file has it, and URLs without their query.

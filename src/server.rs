@@ -38,15 +38,14 @@ use anstream::{AutoStream, ColorChoice};
 pub use self::error::ServeError;
 pub use self::files::Environment;
 pub use self::socket::BindError;
-pub use self::source::{Remote, SourceFilesError};
-pub use self::tls::TlsError;
+pub use self::source::Remote;
 
 use self::build::{Bound, Launch};
 use self::files::ConfigFile;
 use self::orders::Orders;
 use self::tls::Tls;
 use crate::authz::clock::{Clock, SystemClock};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::observe::log::{Console, Log, LogFormat};
 
 /// Threads that serve, at most: a sidecar's share of a machine. Beyond a few, checks cost more for being spread than they
@@ -59,13 +58,8 @@ const MAX_BLOCKING_THREADS: usize = 4;
 ///
 /// # Errors
 /// What is wrong with them.
-pub fn check_certificates(config: &Config) -> Result<(), TlsError> {
-    config
-        .server
-        .grpc
-        .tls
-        .clone()
-        .map_or(Ok(()), |files| Tls::load(files).map(drop))
+pub fn check_certificates(config: &Config) -> Result<(), ConfigError> {
+    Tls::of(config).map(drop)
 }
 
 /// Serves as the configuration in that file says until a signal stops it.

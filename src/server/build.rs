@@ -77,8 +77,9 @@ impl Bound {
         let tls = match &config.server.grpc.tls {
             None => None,
             Some(files) => {
+                // Looked at before they are read, so that a change while they are is seen later.
                 let followed = Followed::new(files.paths());
-                Some((Arc::new(Tls::load(files.clone())?), followed))
+                Tls::of(config)?.map(|tls| (Arc::new(tls), followed))
             }
         };
         let metrics = Arc::new(Metrics::new(config.metrics_max_keys)?);

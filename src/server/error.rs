@@ -6,26 +6,18 @@
 use std::io;
 
 use super::socket::BindError;
-use super::source::SourceFilesError;
-use super::tls::TlsError;
 use crate::config::ConfigError;
 use crate::keys::file::LoadError;
 
 /// Serving failed, at start or later.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The configuration cannot be used.
+    /// The configuration cannot be used, or a file that it names.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The keys cannot be used.
     #[error(transparent)]
     Keys(#[from] LoadError),
-    /// The files of a remote source cannot be used.
-    #[error(transparent)]
-    Source(#[from] SourceFilesError),
-    /// The certificates cannot be used.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
     /// An address cannot be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -58,7 +50,7 @@ impl ServeError {
     /// Whether what the operator wrote is to blame: configuration, keys or certificates.
     pub fn is_bad_configuration(&self) -> bool {
         match self {
-            Self::Config(_) | Self::Keys(_) | Self::Source(_) | Self::Tls(_) => true,
+            Self::Config(_) | Self::Keys(_) => true,
             Self::Bind(_)
             | Self::Start(_)
             | Self::LogTaken

@@ -6,23 +6,12 @@
 use std::sync::Arc;
 
 use crate::authz::clock::Clock;
-use crate::config::{Config, SourceConfig, defaults};
+use crate::config::{Config, ConfigError, SourceConfig, defaults};
 use crate::keys::cache::{KeyCache, Prepare, RemoteSettings};
-use crate::keys::http::{HttpSource, HttpSourceError};
-use crate::keys::redis::{RedisSource, RedisSourceError};
+use crate::keys::http::HttpSource;
+use crate::keys::redis::RedisSource;
 use crate::keys::source::{KeySource, Push, SourceError};
 use crate::observe::metrics::Metrics;
-
-/// A source cannot be made from its settings.
-#[derive(Debug, thiserror::Error)]
-pub enum SourceFilesError {
-    /// Of an HTTP service.
-    #[error(transparent)]
-    Http(#[from] HttpSourceError),
-    /// Of Redis.
-    #[error(transparent)]
-    Redis(#[from] RedisSourceError),
-}
 
 /// A remote source.
 #[derive(Clone)]
@@ -43,19 +32,21 @@ impl Remote {
         config: &Config,
         clock: &Arc<dyn Clock>,
         metrics: Option<&Metrics>,
-    ) -> Result<Option<Self>, SourceFilesError> {
+    ) -> Result<Option<Self>, ConfigError> {
         let certificates = metrics.map(|metrics| metrics.certificates.clone());
         Ok(match &config.source {
             SourceConfig::File { .. } => None,
             SourceConfig::Http(settings) => {
-                let mut source = HttpSource::new((**settings).clone(), Arc::clone(clock))?;
+                let mut source = HttpSource::new((**settings).clone(), Arc::clone(clock))
+                    .map_err(|error| config.unusable_file(&error.member(), &error))?;
                 if let Some(metrics) = certificates {
                     source.count_certificates_by(metrics);
                 }
                 Some(Self::Http(Arc::new(source), settings.max_in_flight))
             }
             SourceConfig::Redis(settings) => {
-                let mut source = RedisSource::new((**settings).clone(), Arc::clone(clock))?;
+                let mut source = RedisSource::new((**settings).clone(), Arc::clone(clock))
+                    .map_err(|error| config.unusable_file(&error.member(), &error))?;
                 if let Some(metrics) = certificates {
                     source.count_certificates_by(metrics);
                 }

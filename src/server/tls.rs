@@ -16,7 +16,7 @@ use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 use zeroize::Zeroizing;
 
-use crate::config::TlsFiles;
+use crate::config::{Config, ConfigError, TlsFiles};
 use crate::keys::named_file::NamedFile;
 use crate::keys::tls::{mark, validity};
 
@@ -33,7 +33,7 @@ const CLIENT_CA: &str = "client_ca_file";
 
 /// The files of TLS could not be used.
 #[derive(Debug, thiserror::Error)]
-pub enum TlsError {
+pub(crate) enum TlsError {
     /// A file cannot be read.
     #[error("server.grpc.tls.{member}: {} cannot be read", path.display())]
     Read {
@@ -77,6 +77,18 @@ pub enum TlsError {
     },
 }
 
+impl TlsError {
+    /// The member of the configuration that is to blame.
+    fn member(&self) -> String {
+        let name = match self {
+            Self::Read { member, .. } | Self::Pem { member, .. } => member,
+            Self::Pair { .. } => KEY,
+            Self::ClientCa { .. } => CLIENT_CA,
+        };
+        format!("{MEMBER}.{name}")
+    }
+}
+
 /// TLS as its files have it.
 #[derive(Debug)]
 pub(crate) struct Tls {
@@ -95,8 +107,15 @@ pub(super) struct Current {
 }
 
 impl Tls {
+    /// Reads the files of a configuration; `None` where it names none.
+    pub(crate) fn of(config: &Config) -> Result<Option<Self>, ConfigError> {
+        let files = config.server.grpc.tls.clone();
+        let tls = files.map(Self::load).transpose();
+        tls.map_err(|error| config.unusable_file(&error.member(), &error))
+    }
+
     /// Reads the files.
-    pub(crate) fn load(files: TlsFiles) -> Result<Self, TlsError> {
+    fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let current = ArcSwap::from_pointee(read(&files)?);
         Ok(Self { files, current })
     }

@@ -15,7 +15,6 @@ use crate::keys::append::{resolved, written_to};
 use crate::keys::named_file::NamedFile;
 use crate::keys::redis::{PushMode, RedisKeys, RedisServers, RedisSettings, RedisUrl};
 use crate::keys::tls::ClientTlsFiles;
-use crate::server::SourceFilesError;
 
 /// Where keys are.
 pub(super) enum Place {
@@ -97,8 +96,7 @@ impl Place {
     }
 
     fn redis(settings: RedisSettings, name: String) -> Result<Self, Error> {
-        let keys = RedisKeys::new(settings, Arc::new(SystemClock::new()))
-            .map_err(SourceFilesError::from)?;
+        let keys = RedisKeys::new(settings, Arc::new(SystemClock::new()))?;
         Ok(Self::Redis(Box::new(keys), name))
     }
 }

@@ -32,3 +32,14 @@ pub enum HttpSourceError {
     #[error("source.http: the HTTP client cannot be set up")]
     Client(#[source] reqwest::Error),
 }
+
+impl HttpSourceError {
+    /// The member of the configuration that is to blame.
+    pub fn member(&self) -> String {
+        match self {
+            Self::Read { .. } | Self::Token { .. } => "source.http.bearer_token_file".to_owned(),
+            Self::Tls(error) => error.member(),
+            Self::Client(_) => "source.http".to_owned(),
+        }
+    }
+}

@@ -42,6 +42,16 @@ pub enum RedisSourceError {
     Tls(#[from] TlsFilesError),
 }
 
+impl RedisSourceError {
+    /// The member of the configuration that is to blame.
+    pub fn member(&self) -> String {
+        match self {
+            Self::Read { .. } | Self::Password { .. } => "source.redis.password_file".to_owned(),
+            Self::Tls(error) => error.member(),
+        }
+    }
+}
+
 /// Where the files of TLS are named.
 const TLS: &str = "source.redis.tls";
 

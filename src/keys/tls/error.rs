@@ -89,3 +89,17 @@ pub enum TlsFilesError {
         cause: Box<rustls::Error>,
     },
 }
+
+impl TlsFilesError {
+    /// The member of the configuration that is to blame.
+    pub fn member(&self) -> String {
+        match self {
+            Self::Read { at, member, .. }
+            | Self::Pem { at, member, .. }
+            | Self::Certificate { at, member, .. } => format!("{at}.{member}"),
+            Self::Pair { at, .. } => format!("{at}.key_file"),
+            Self::NoAuthorities { at, .. } => format!("{at}.ca_file"),
+            Self::System { at, .. } | Self::Library { at, .. } => (*at).to_owned(),
+        }
+    }
+}

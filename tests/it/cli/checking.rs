@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Desk, Run};
+use crate::support::certs::Authority;
 use crate::support::keyward::Home;
 use crate::support::{check, metrics, scene, wait};
 
@@ -39,6 +40,37 @@ fn problems_are_json_where_json_is_asked_for() {
     assert_eq!(told.code, Some(3));
     let message = told.json()["problems"][0]["message"].clone();
     assert!(message.as_str().unwrap().contains("KEYWARD_CONFIG"));
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_told_where_it_is_named() {
+    let http = "source:\n  http:\n    url: http://127.0.0.1:1/{digest}\n";
+    let redis = "source:\n  redis:\n    url: rediss://127.0.0.1:1\n";
+    let token = format!("{http}    bearer_token_file: nosuch\n");
+    let password = format!("{redis}    password_file: nosuch\n    tls: {{ca_file: ca.pem}}\n");
+    let authorities = format!("{redis}    tls: {{ca_file: nosuch}}\n");
+    let cert = "server:\n  grpc:\n    tls:\n      cert_file: nosuch\n      key_file: nosuch\n";
+    for (config, column, path) in [
+        (&*token, 24, "source.http.bearer_token_file"),
+        (&*password, 20, "source.redis.password_file"),
+        (&*authorities, 20, "source.redis.tls.ca_file"),
+        (cert, 18, "server.grpc.tls.cert_file"),
+    ] {
+        let desk = Desk::new(config, "keys: []\n");
+        desk.write("ca.pem", Authority::new().pem());
+        let check = ["check-config", "--offline", "--output", "json"];
+        let run = desk.run(&check);
+        let message = "./nosuch cannot be read: No such file or directory (os error 2)";
+        let problem = json!({"file": "./keyward.yaml", "line": 4, "column": column, "path": path,
+                             "message": message, "help": null});
+        assert_eq!(run.json()["problems"], json!([problem]), "{config}");
+        assert_eq!(run.code, Some(3), "{config}");
+        let told = format!("./keyward.yaml:4:{column}: {path}: {message}");
+        for arguments in [&check[..2], &["serve"]] {
+            let complaint = desk.run(arguments).complaint(3);
+            assert!(complaint.contains(&told), "{arguments:?}: {complaint}");
+        }
+    }
 }
 
 #[test]
