@@ -115,8 +115,8 @@ pub(super) struct Explain {
     #[arg(long, value_name = "H", default_value = "", hide_default_value = true)]
     pub(super) host: String,
     /// The request's scheme, where no x-forwarded-proto is given
-    #[arg(long, value_name = "S", default_value = "https")]
-    pub(super) scheme: String,
+    #[arg(long, value_enum, value_name = "S", default_value_t = Scheme::Https)]
+    pub(super) scheme: Scheme,
     /// A file that holds the secret to present at a credential place (`x-api-key=F`, `authorization=F`,
     /// `query:api_key=F`, `cookie:api_key=F`; by default the first), or - for standard input; may be given more than once
     #[arg(long = "key-file", value_name = "[PLACE=]F")]
@@ -135,6 +135,25 @@ pub(super) struct Explain {
     pub(super) body: Option<PathBuf>,
     #[command(flatten)]
     pub(super) output: Output,
+}
+
+/// How a request came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Scheme {
+    /// In plain text.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As Envoy tells it.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
 }
 
 /// Arguments of `health`.

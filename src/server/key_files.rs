@@ -106,6 +106,11 @@ impl KeyFiles {
         self.are_changing
     }
 
+    /// Whether some of the files are right, whatever is wrong with others.
+    pub(super) fn are_partly_right(&self) -> bool {
+        self.absence.is_none() && self.files.values().any(|file| file.fault.is_none())
+    }
+
     /// The directories whose events tell of changes.
     pub(super) fn directories(&self) -> impl Iterator<Item = PathBuf> {
         let absolute = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.to_path_buf());
@@ -298,16 +303,9 @@ impl KeyFiles {
             self.are_changing = true;
             return None;
         }
-        Some(match text {
-            Ok(text) => Read {
-                hash: Some(blake3::hash(text.as_bytes())),
-                text: Ok(text),
-            },
-            Err(problems) => Read {
-                hash: None,
-                text: Err(problems),
-            },
-        })
+        let hash = text.as_ref().ok();
+        let hash = hash.map(|text| blake3::hash(text.as_bytes()));
+        Some(Read { hash, text })
     }
 
     /// Notes that a file was read. Whether it holds anything else than before, or was touched.

@@ -320,7 +320,15 @@ impl Reloader {
                     );
                 }
                 if self.told_of_keys != failure || ordered {
-                    tracing::error!(problems, "keys not reloaded; those in force stay");
+                    let files = self.key_files.as_ref();
+                    if files.is_some_and(KeyFiles::are_partly_right) {
+                        tracing::error!(
+                            problems,
+                            "keys not reloaded of the files at fault, which keep their last ones"
+                        );
+                    } else {
+                        tracing::error!(problems, "keys not reloaded; those in force stay");
+                    }
                 }
             }
         }

@@ -286,6 +286,13 @@ async fn a_directory_of_key_files_is_one_source() {
     fs::remove_file(dir.join("a.yaml")).unwrap();
     wait::until("the first file is gone", async || !allows("a").await).await;
     assert!(allows("b").await);
+    keyfile::replace_by_rename(&dir.join("c.yaml"), "keys: [");
+    let told = "keys not reloaded of the files at fault, which keep their last ones";
+    wait::until("the bad file is told", async || {
+        keyward.log().iter().any(|line| line["msg"] == told)
+    })
+    .await;
+    assert!(allows("b").await);
 }
 
 #[tokio::test]

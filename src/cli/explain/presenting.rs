@@ -54,7 +54,7 @@ impl Request {
                     "--key-file takes - once: there is one standard input".to_owned(),
                 ));
             }
-            let secret = read_secret(file)?;
+            let secret = read_secret(file, place)?;
             request.flaws.extend(flaw(&secret, place, policy));
             request.present(place, &secret);
         }
@@ -92,7 +92,7 @@ impl Request {
             method: arguments.method.as_bytes(),
             host: arguments.host.as_bytes(),
             target: &self.target,
-            scheme: arguments.scheme.as_bytes(),
+            scheme: arguments.scheme.as_str().as_bytes(),
             headers: lines.collect::<Headers<'_>>(),
             peer: arguments.source_ip,
             rule: arguments.rule.as_deref().map(str::as_bytes),
@@ -113,7 +113,7 @@ fn header(line: &str) -> Result<(&str, &str), Error> {
 
 /// Reads a secret from a file or, for `-`, from standard input; line breaks at its end are not part of it. What is too long for a
 /// secret is not read to its end.
-fn read_secret(file: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
+fn read_secret(file: &Path, place: &Place) -> Result<Zeroizing<Vec<u8>>, Error> {
     let room = SECRET_MAX_BYTES.saturating_mul(2);
     let limit = u64::try_from(room).unwrap_or(u64::MAX);
     // All of it is there from the start, or growing would leave copies behind.
@@ -125,7 +125,7 @@ fn read_secret(file: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
     };
     read.map_err(|source| Error::Io {
         // Nothing of its name: whoever gives the secret itself for it must not find it in a log.
-        what: "read the file that --key-file names".to_owned(),
+        what: format!("read the file that --key-file gives for {}", place.handle()),
         source,
     })?;
     while matches!(secret.last(), Some(b'\r' | b'\n')) {

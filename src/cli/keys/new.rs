@@ -8,13 +8,14 @@ use std::io::Write;
 use serde_json::json;
 
 use super::super::command::NewKey;
-use super::super::{Error, Outcome, runtime};
+use super::super::{Error, Outcome, note, runtime};
 use super::place::Place;
 use super::{Made, digest, end_of_lifetime, print_secret, refuse_secret, time};
+use crate::authz::clock::{Clock as _, SystemClock};
 use crate::keys::append::append_record;
 use crate::keys::record::{KeySpec, SecretSpec};
 use crate::keys::secret::NewSecret;
-use crate::yaml::Free;
+use crate::yaml::{Free, TimeSpec};
 
 /// Makes a key.
 pub(super) fn run(arguments: &NewKey, out: &mut impl Write) -> Result<Outcome, Error> {
@@ -57,6 +58,12 @@ pub(super) fn run(arguments: &NewKey, out: &mut impl Write) -> Result<Outcome, E
         place,
         help,
     };
+    if record
+        .expires_at
+        .is_some_and(|TimeSpec(end)| end <= SystemClock::new().now())
+    {
+        note("--expires-at is in the past: the key never works");
+    }
     print_secret(made, &arguments.output, out)
 }
 

@@ -68,6 +68,23 @@ fn a_new_key_works_at_once_and_its_secret_is_printed_once() {
 }
 
 #[test]
+fn a_key_that_has_expired_already_is_noted() {
+    let desk = Desk::new(CONFIG, "keys: []\n");
+    for (id, end, told) in [
+        (
+            "a",
+            "2020-01-01T00:00:00Z",
+            "note: --expires-at is in the past: the key never works\n",
+        ),
+        ("b", "2099-01-01T00:00:00Z", ""),
+    ] {
+        let run = desk.run(&["keys", "new", "--id", id, "--expires-at", end]);
+        assert_eq!((run.code, &*run.stderr), (Some(0), told), "{run:?}");
+        assert!(run.stdout.starts_with("kw_"));
+    }
+}
+
+#[test]
 fn json_has_id_secret_and_digest() {
     let desk = Desk::new(CONFIG, "keys: []\n");
     let made: serde_json::Value = serde_json::from_str(
@@ -94,7 +111,7 @@ fn a_key_may_be_made_that_has_expired() {
             "--expires-at",
             "2020-01-01T00:00:00Z",
         ])
-        .data();
+        .stdout;
     assert_eq!(explained(&desk, &secret).1["reason"], "key_expired");
 }
 

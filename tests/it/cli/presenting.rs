@@ -102,7 +102,8 @@ fn odd_key_files_are_told_apart() {
         ];
         let complaint = desk.run(&arguments).complaint(1);
         assert!(
-            complaint.contains("read the file that --key-file names") && !complaint.contains(file),
+            complaint.contains("read the file that --key-file gives for x-api-key")
+                && !complaint.contains(file),
             "{complaint}"
         );
     }
@@ -256,6 +257,8 @@ fn https_is_assumed_and_a_scheme_can_be_said() {
     assert_eq!(plain.code, Some(4), "{plain:?}");
     let step = "failed transport    no x-forwarded-proto came, and the scheme is http: require_https asks for https";
     assert!(plain.stdout.contains(step), "{plain:?}");
+    let odd = get(&desk, &[&key[..], &["--scheme", "ftp"]].concat());
+    assert!(odd.complaint(2).contains("[possible values: http, https]"));
     let forwarded = get(
         &desk,
         &[&key[..], &["--header", "x-forwarded-proto: http"]].concat(),
