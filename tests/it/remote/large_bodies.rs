@@ -47,20 +47,47 @@ async fn many_large_bodies_at_a_slow_source_open_no_envoy_that_fails_open() {
     .await;
     asked.becomes("in-use", "allowed").await;
     let upstream = Upstream::start().await;
-    let bootstrap = Bootstrap::new(&asked.keyward.grpc, upstream.address).listener("open", |l| {
-        let ext_authz = l.ext_authz();
-        ext_authz["failure_mode_allow"] = true.into();
-        ext_authz["with_request_body"] = yaml("{max_request_bytes: 4190000, pack_as_bytes: true}");
-        // On a machine that is busy with other things, Envoy's own patience is not what is tested.
-        ext_authz["grpc_service"]["timeout"] = "30s".into();
-        let service = ext_authz["grpc_service"].as_mapping_mut().unwrap();
-        service.remove("retry_policy");
-    });
+    let keyward = std::slice::from_ref(&asked.keyward.grpc);
+    let bootstrap = Bootstrap::new(&asked.keyward.grpc, upstream.address)
+        // On a machine that is busy with other things, Envoy's own patience is not what is tested: neither with an answer
+        // nor with a ping, for which the shipped one gives up a connection after 0.3 s.
+        .authz("patient", keyward, |cluster| {
+            let cluster = cluster.as_mapping_mut().unwrap();
+            cluster.remove("health_checks");
+            let options = cluster.get_mut("typed_extension_protocol_options").unwrap();
+            let options = options
+                .as_mapping_mut()
+                .unwrap()
+                .iter_mut()
+                .next()
+                .unwrap()
+                .1;
+            let http2 = &mut options["explicit_http_config"]["http2_protocol_options"];
+            let removed = http2
+                .as_mapping_mut()
+                .unwrap()
+                .remove("connection_keepalive");
+            assert!(removed.is_some());
+        })
+        .listener("open", |l| {
+            l.asks("patient");
+            let ext_authz = l.ext_authz();
+            ext_authz["failure_mode_allow"] = true.into();
+            ext_authz["with_request_body"] =
+                yaml("{max_request_bytes: 4190000, pack_as_bytes: true}");
+            ext_authz["grpc_service"]["timeout"] = "30s".into();
+            let service = ext_authz["grpc_service"].as_mapping_mut().unwrap();
+            service.remove("retry_policy");
+        });
     let envoy = Envoy::start(&bootstrap).await;
     for number in 0..BURSTS {
         let statuses = burst(&envoy, number).await;
         println!("burst {number}: {statuses:?}");
         let let_in = upstream.take().len();
+        let gave_up = envoy
+            .stat("^cluster.patient.http2.keepalive_timeout$")
+            .await;
+        assert_eq!(gave_up, 0, "Envoy waits");
         assert_eq!(let_in, 0, "of {CALLERS} in burst {number}: {statuses:?}");
     }
     // What they held was given back.
