@@ -161,6 +161,11 @@ async fn a_redis_suffers(kind: Kind) {
             "refusing" => Told::is_source_unavailable,
             _ => Told::is_undecided,
         };
+        // A key that was looked up before changes were heard would not stand in.
+        wait::until("changes are heard", async || {
+            asked.metric("keyward_source_push_up", &["source="]).await > 0.5
+        })
+        .await;
         suffer(&asked, name, is_told, begin, || proxy.set(&Mode::Pass)).await;
     }
     assert!(asked.lookups("timeout").await >= 1.0);
