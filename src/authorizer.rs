@@ -15,7 +15,6 @@ use arc_swap::{ArcSwap, Guard};
 
 use self::route::{Route, RouteAccess, judge_key, judge_route};
 use self::trace::{Step, Trace};
-use crate::authz::clock::Clock;
 use crate::authz::credential::Credential;
 use crate::authz::decision::{Basis, Decision, Grant, Refusal};
 use crate::authz::digest::KeyDigest;
@@ -26,6 +25,7 @@ use crate::authz::reason::Reason;
 use crate::authz::request::RequestAttributes;
 use crate::authz::rule::Rule;
 use crate::authz::snapshot::{Mode, Policy, Snapshot};
+use crate::clock::Clock;
 use crate::keys::cache::{CachedKey, KeyCache, Lookup, LookupError};
 
 /// A known key, with what was prepared for it, and which of its secrets was presented.

@@ -4,7 +4,6 @@
 //! rule of the gate can be read and tested as a function of its inputs. The pipeline that puts the parts in
 //! order is `crate::authorizer`.
 
-pub mod clock;
 pub mod credential;
 pub mod decision;
 pub mod decision_id;

@@ -25,10 +25,10 @@ use self::command::{Arguments, Command, ConfigFile};
 use self::report::{note, report};
 use crate::authz::key_map::KeyMap;
 use crate::config::{Config, ConfigError};
-use crate::keys::append::AppendError;
 use crate::keys::file::LoadError;
 use crate::keys::redis::{RedisKeysError, RedisSourceError};
 use crate::keys::source::SourceError;
+use crate::manage::append::AppendError;
 use crate::observe::log::LogFormat;
 use crate::server::{self, ServeError};
 
@@ -175,7 +175,7 @@ fn without_secrets(error: &mut clap::Error) -> &clap::Error {
         // The names of our own arguments begin with one of these.
         let is_name = kind == ContextKind::InvalidArg && text.starts_with(['-', '<']);
         let is_mistyped = kind != ContextKind::InvalidArg && text.len() <= MISTYPED_MAX_BYTES;
-        if text.contains(crate::keys::secret::PREFIX) || !(is_name || is_mistyped) {
+        if text.contains(crate::secret_format::PREFIX) || !(is_name || is_mistyped) {
             let hidden = "(not shown: a secret is never an argument)".to_owned();
             error.insert(kind, ContextValue::String(hidden));
         }

@@ -14,9 +14,9 @@ use std::sync::Arc;
 use schemars::Schema;
 
 use crate::authz::snapshot::Policy;
-use crate::keys::chain::chain;
-use crate::keys::named_file::NamedFile;
+use crate::error_chain::chain;
 use crate::observe::log::LogSettings;
+use crate::watch::named_file::NamedFile;
 use crate::yaml::{
     self, Environment, Place, Problem, Problems, ReadError, Segment, Source, YamlPath,
 };

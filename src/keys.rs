@@ -3,20 +3,10 @@
 //! Takes a digest and gives the record of the key that has it, with what was prepared for it. Knows neither metrics of
 //! requests nor wire formats: what is prepared is the server's affair.
 
-pub mod append;
-mod backoff;
 pub mod cache;
-pub mod chain;
 pub mod file;
 pub mod http;
-pub mod named_file;
 pub mod push;
 pub mod record;
 pub mod redis;
-mod rewrite;
-pub mod secret;
-pub mod secret_file;
 pub mod source;
-pub mod stillness;
-mod this_machine;
-pub mod tls;

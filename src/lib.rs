@@ -14,15 +14,19 @@
 //! - [`authorizer`]: the pipeline, one function in the order of a decision.
 //! - [`authz`]: its parts, pure: credentials, digests, keys, rules, paths, hosts, reasons.
 //! - [`keys`]: where keys come from: a file, an HTTP service or Redis behind one seam, and what hears of changes; moka in front.
+//! - [`manage`]: what changes keys: new secrets and writes, for the command line alone.
 //! - [`observe`]: what is left behind: metrics, the decision log, the log.
-//! - [`yaml`]: text to typed shapes, or everything that is wrong with it, and where.
+//! - [`watch`], [`tls`], [`yaml`]: mechanisms, each once: files that are followed; certificates that rotate; text to typed
+//!   shapes, or everything that is wrong with it, and where.
+//! - [`backoff`], [`clock`], [`error_chain`], [`secret_format`]: leaves, which import nothing.
 //! - [`config`]: `keyward.yaml`, as written and as checked.
 //! - [`server`]: builds everything, binds, follows the files, drains. The only place that constructs.
 //! - [`cli`]: the command line.
 //!
-//! Imports go one way: `cli` -> `server` -> everything; `config` -> `authz`, `keys`, `observe`, `yaml`; `envoy` ->
-//! `authorizer`, `authz`, `keys`, `observe`; `authorizer` -> `authz`, `keys`; `keys` -> `authz`, `observe`, `yaml`;
-//! `observe` -> `authz`; `authz` and `yaml` -> nothing of ours. A test reads the `use` lines and holds the code to it.
+//! Imports go one way: `cli` -> `server` -> everything; `config` -> `authz`, `keys`, `observe`, `tls`, `watch`, `yaml`;
+//! `envoy` -> `authorizer`, `authz`, `keys`, `observe`; `authorizer` -> `authz`, `keys`; `manage` -> `authz`, `keys`, `watch`,
+//! `yaml`; `keys` -> `authz`, `observe`, `tls`, `watch`, `yaml`; `tls` -> `observe`, `watch`; `observe` -> `authz`; `authz`,
+//! `watch` and `yaml` -> nothing but leaves. A test reads the `use` lines and holds the code to it.
 //!
 //! How it fails: a denial is a value, not an error. An error means that we could not do our job, and ends as
 //! `Unavailable`, never as an allow. Every answer but an allow carries a non-zero status, because an empty one would be an
@@ -30,10 +34,17 @@
 
 pub mod authorizer;
 pub mod authz;
+pub mod backoff;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod envoy;
+pub mod error_chain;
 pub mod keys;
+pub mod manage;
 pub mod observe;
+pub mod secret_format;
 pub mod server;
+pub mod tls;
+pub mod watch;
 pub mod yaml;

@@ -44,7 +44,7 @@ use self::build::{Bound, Launch};
 use self::files::ConfigFile;
 use self::orders::Orders;
 use self::tls::Tls;
-use crate::authz::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigError};
 use crate::observe::log::{Console, Log, LogFormat};
 

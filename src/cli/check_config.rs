@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use super::command::{CheckConfig, Format};
 use super::report::{problem, problems, warn, without_place};
 use super::{Error, Outcome, find_config, load_keys, print, runtime};
-use crate::authz::clock::{Clock, SystemClock};
 use crate::authz::key_map::KeyMap;
+use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::server::{self, Remote};
 

@@ -13,12 +13,12 @@ use super::command::{Explain, Format};
 use super::{Error, Outcome, load_config, load_keys, print, runtime};
 use crate::authorizer::trace::{Step, Trace};
 use crate::authorizer::{Authorizer, Known};
-use crate::authz::clock::{Clock, SystemClock};
 use crate::authz::decision::{Basis, Decision, Grant};
 use crate::authz::key::PlanName;
 use crate::authz::reason::Reason;
 use crate::authz::request::RequestAttributes;
 use crate::authz::snapshot::{Generation, Mode, Policy, Snapshot};
+use crate::clock::{Clock, SystemClock};
 use crate::keys::cache::KeyCache;
 use crate::server::Remote;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::command::Health;
 use super::{Error, Outcome, load_config};
-use crate::authz::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock};
 
 /// All the time that asking may take: longer than any healthy answer, shorter than Kubernetes' default probe timeout of one
 /// second.

@@ -15,10 +15,11 @@ use zeroize::Zeroizing;
 
 use super::command::{Format, KeysCommand, Output};
 use super::{Error, Outcome};
-use crate::authz::clock::{Clock, SystemClock};
 use crate::authz::digest::{DigestKind, Digester, KeyDigest};
+use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::keys::secret::{NewSecret, looks_like_one};
+use crate::manage::secret::NewSecret;
+use crate::secret_format::looks_like_one;
 use crate::yaml::{DurationSpec, TimeSpec};
 
 /// Does what the subcommand says.

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use tracing::Level;
 
 use super::Error;
-use crate::authz::clock::{Clock as _, SystemClock};
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::ConfigError;
-use crate::keys::chain::chain;
+use crate::error_chain::chain;
 use crate::keys::file::LoadError;
 use crate::observe::log::json_line;
 use crate::yaml::{Problem, Problems};

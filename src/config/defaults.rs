@@ -50,7 +50,7 @@ pub const CACHE_STALE_IF_ERROR: DurationSpec = DurationSpec(Duration::ZERO);
 pub const METRICS_MAX_KEYS: usize = 10_000;
 
 /// What new secrets begin with.
-pub const KEY_PREFIX: &str = crate::keys::secret::PREFIX;
+pub const KEY_PREFIX: &str = crate::secret_format::PREFIX;
 
 /// The HTTP status of a refused JSON-RPC request: clients lose their session at 4xx.
 pub const MCP_DENIAL_STATUS: u16 = 200;

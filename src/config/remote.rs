@@ -10,9 +10,9 @@ use std::time::Duration;
 use super::server::file;
 use super::spec::{HttpSpec, PushSpec, RedisSpec, SentinelSpec, TlsClientSpec};
 use crate::keys::http::{EventsUrl, HttpSettings, InvalidUrl, UrlTemplate};
-use crate::keys::named_file::NamedFile;
 use crate::keys::redis::{InvalidRedisUrl, PushMode, RedisServers, RedisSettings, RedisUrl};
-use crate::keys::tls::{ClientIdentityFiles, ClientTlsFiles};
+use crate::tls::{ClientIdentityFiles, ClientTlsFiles};
+use crate::watch::named_file::NamedFile;
 use crate::yaml::{DurationSpec, Place};
 
 /// The checked form of an HTTP source; paths are relative to `base`.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::spec::{GrpcSpec, ServerSpec, TlsServerSpec};
-use crate::keys::named_file::NamedFile;
+use crate::watch::named_file::NamedFile;
 use crate::yaml::{Place, SizeSpec};
 
 /// Longest path of a Unix socket in bytes: `sun_path` has 108 on Linux, one of them a final zero.

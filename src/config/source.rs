@@ -10,8 +10,8 @@ use super::remote::{check_http, check_redis};
 use super::server::file;
 use super::spec::{CacheSpec, SourceSpec};
 use crate::keys::http::HttpSettings;
-use crate::keys::named_file::NamedFile;
 use crate::keys::redis::RedisSettings;
+use crate::watch::named_file::NamedFile;
 use crate::yaml::Place;
 
 /// Where keys come from.

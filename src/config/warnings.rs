@@ -15,7 +15,7 @@ use super::spec::{ConfigSpec, DefaultSpec, ModeSpec, RuleSpec};
 use super::{NamedFile, Parts};
 use crate::keys::http::{EventsUrl, HttpSettings};
 use crate::keys::redis::{RedisServers, RedisSettings, RedisUrl};
-use crate::keys::secret_file::oddity;
+use crate::watch::secret_file::oddity;
 use crate::yaml::Place;
 
 /// Notes all that a configuration should be told of. Reads the files of passwords and tokens. Blocks.

@@ -26,12 +26,12 @@ use super::message::{self, Unreadable};
 use super::view;
 use crate::authorizer::trace::Untraced;
 use crate::authorizer::{Authorizer, Known};
-use crate::authz::clock::Clock;
 use crate::authz::decision::{Decision, Refusal};
 use crate::authz::decision_id::DecisionIds;
 use crate::authz::reason::Reason;
 use crate::authz::request::RequestAttributes;
 use crate::authz::snapshot::Policy;
+use crate::clock::Clock;
 
 /// The service's name in gRPC, for health and for reflection too.
 pub const SERVICE_NAME: &str = "envoy.service.auth.v3.Authorization";

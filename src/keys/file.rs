@@ -7,16 +7,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::named_file::NamedFile;
 use super::source::{KeySource, LookupFuture, SourceAnswer};
-use super::stillness::FollowedFile;
 use crate::authz::digest::KeyDigest;
 use crate::authz::key::KeyRecord;
 use crate::authz::key_map::{KeyMap, Repeated};
 use crate::authz::snapshot::Policy;
+use crate::watch::FollowedFile;
+use crate::watch::named_file::NamedFile;
 use crate::yaml::{self, Problems, ReadError};
 
-pub(super) mod chunks;
+pub(crate) mod chunks;
 mod listing;
 mod loaded;
 mod parse;
@@ -106,7 +106,7 @@ pub fn read_text(path: &Path) -> Result<String, Problems> {
 }
 
 /// The records of a file's text.
-pub(super) fn records_of(
+pub(crate) fn records_of(
     path: &Path,
     text: &str,
     policy: Option<&Policy>,

@@ -12,18 +12,18 @@ use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderValue};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use tokio::sync::Notify;
 
-use super::backoff::part_of;
-use super::named_file::NamedFile;
 use super::push::Pushes;
 use super::source::{
     FollowFuture, KeySource, LookupFuture, Push, SourceAnswer, SourceError, SourceReply,
     probe_digest,
 };
-use super::stillness::Followed;
-use super::tls::{CertificateState, CertificateStatus};
-use crate::authz::clock::Clock;
 use crate::authz::digest::KeyDigest;
+use crate::backoff::part_of;
+use crate::clock::Clock;
 use crate::observe::metrics::CertificateMetrics;
+use crate::tls::{CertificateState, CertificateStatus};
+use crate::watch::Followed;
+use crate::watch::named_file::NamedFile;
 use client::Clients;
 use failure::Failure;
 use timing::{RETRY_WITHIN, Timing};

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::authz::clock::Clock;
 use crate::authz::digest::KeyDigest;
+use crate::clock::Clock;
 
 mod hearing;
 

@@ -265,7 +265,7 @@ fn read_json<T>(
 ///
 /// # Errors
 /// When it is not valid; without a policy what only it can tell is not checked.
-pub(super) fn prove(
+pub(crate) fn prove(
     spec: &KeySpec,
     policy: Option<&Policy>,
 ) -> Result<Arc<KeyRecord>, InvalidRecord> {

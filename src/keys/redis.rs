@@ -12,11 +12,11 @@ use super::push::{Pushes, Trust};
 use super::source::{
     FollowFuture, KeySource, LookupFuture, Push, SourceAnswer, SourceError, probe_digest,
 };
-use super::stillness::{Followed, News, STILL_FOR};
-use super::tls::{CertificateState, CertificateStatus};
-use crate::authz::clock::Clock;
 use crate::authz::digest::KeyDigest;
+use crate::clock::Clock;
 use crate::observe::metrics::CertificateMetrics;
+use crate::tls::{CertificateState, CertificateStatus};
+use crate::watch::{Followed, News, STILL_FOR};
 
 mod dial;
 mod eviction;

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::push::Pushes;
-use super::tls::CertificateState;
 use crate::authz::digest::{DigestKind, KeyDigest};
 use crate::authz::key::KeyRecord;
+use crate::tls::CertificateState;
 
 #[cfg(test)]
 pub(crate) mod contract;

@@ -27,7 +27,7 @@ use self::flood::Floods;
 use self::line::LineFormat;
 use super::CheckRecord;
 use super::decision_log::{self, Decisions};
-use crate::authz::clock::Clock;
+use crate::clock::Clock;
 
 mod authority;
 mod flood;

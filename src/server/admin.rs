@@ -28,8 +28,8 @@ use super::scrape::Scrapes;
 use super::socket::Listener;
 use crate::keys::cache::SourceHealth;
 use crate::keys::push::Hearing;
-use crate::keys::tls::CertificateState;
 use crate::observe::metrics;
+use crate::tls::CertificateState;
 
 /// Connections at once: some scrapers, a probe, a person.
 pub(super) const BOUNDS: Bounds = Bounds {

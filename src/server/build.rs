@@ -29,17 +29,17 @@ use super::source::Remote;
 use super::tasks::{ADMIN, GRPC, LOG, RELOAD, SOURCE, Tasks};
 use super::tls::Tls;
 use crate::authorizer::Authorizer;
-use crate::authz::clock::Clock;
 use crate::authz::snapshot::{Generation, Mode, Snapshot};
+use crate::clock::Clock;
 use crate::config::{Config, ListenAddress};
 use crate::envoy::proto::FILE_DESCRIPTOR_SET;
 use crate::envoy::service::AuthorizationService;
 use crate::keys::cache::{KeyCache, Prepare};
-use crate::keys::named_file::NamedFile;
-use crate::keys::stillness::Followed;
 use crate::observe::Observer;
 use crate::observe::log::Log;
 use crate::observe::metrics::{Metrics, What};
+use crate::watch::Followed;
+use crate::watch::named_file::NamedFile;
 
 /// What a server is started with.
 pub(crate) struct Launch {

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 pub(crate) use self::peer::{Arrival, Deciding, Held, Leaving, Peer, Untaken};
 use super::accept::accept;
 use super::socket::{Listener, Socket};
-use crate::authz::clock::Clock;
+use crate::clock::Clock;
 use crate::observe::metrics::ConnectionMetrics;
 
 /// A peer's time for its first words: TLS and HTTP/2's preface, or the head of an HTTP/1 request. Several round trips to

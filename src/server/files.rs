@@ -5,9 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::authz::clock::Clock;
+use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
-use crate::keys::stillness::{Followed, Look, News};
+use crate::watch::{Followed, Look, News};
 use crate::yaml;
 
 /// Gives the value of an environment variable.

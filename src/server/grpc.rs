@@ -28,7 +28,7 @@ use super::connections::{Accepted, Bounds, Connections, FIRST_WORDS_TIME, Leavin
 use super::phase::{Phase, PhaseWatch};
 use super::socket::{Greeted, Listener, Socket, Stream, Turn};
 use super::tls::Tls;
-use crate::authz::clock::Clock;
+use crate::clock::Clock;
 use crate::observe::metrics::ConnectionMetrics;
 
 /// Connections at once, and newcomers among them. An Envoy opens one connection for each worker thread, so this is a large

@@ -11,8 +11,8 @@ use std::time::Duration;
 use crate::authz::key_map::KeyMap;
 use crate::authz::snapshot::Policy;
 use crate::keys::file::{self, Change, Judged, LoadError, LoadedKeys};
-use crate::keys::named_file::NamedFile;
-use crate::keys::stillness::{Advice, FollowedFile, RETRY_AFTER, STILL_FOR};
+use crate::watch::named_file::NamedFile;
+use crate::watch::{Advice, FollowedFile, RETRY_AFTER, STILL_FOR};
 
 /// The files of a source, and what they have in force.
 #[derive(Debug)]

@@ -21,11 +21,11 @@ use super::key_files::{Judgement, KeyFiles};
 use super::phase::{Phase, PhaseWatch};
 use super::rotation::Rotation;
 use super::watch::{Happened, Watch};
-use crate::authz::clock::Clock;
 use crate::authz::snapshot::Generation;
+use crate::clock::Clock;
 use crate::config::Config;
-use crate::keys::stillness::{Advice, News, STILL_FOR};
 use crate::observe::metrics::What;
+use crate::watch::{Advice, News, STILL_FOR};
 
 /// How often everything is looked at where no event tells: subPath mounts and network file systems never do.
 const POLL: Duration = Duration::from_secs(5);

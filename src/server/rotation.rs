@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use super::admin::Admin;
 use super::tls::{MEMBER, Tls};
-use crate::authz::clock::Clock;
-use crate::keys::chain::chain;
-use crate::keys::stillness::{Advice, Followed, News, STILL_FOR};
-use crate::keys::tls::CertificateState;
+use crate::clock::Clock;
+use crate::error_chain::chain;
 use crate::observe::metrics::CertificateMetrics;
+use crate::tls::CertificateState;
+use crate::watch::{Advice, Followed, News, STILL_FOR};
 
 /// Follows the files of TLS.
 pub(crate) struct Rotation {

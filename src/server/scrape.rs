@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Mutex;
 
-use crate::authz::clock::Clock;
+use crate::clock::Clock;
 
 /// How long a rendering serves. Nobody scrapes more often.
 const LIFETIME: Duration = Duration::from_secs(1);

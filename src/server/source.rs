@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::authz::clock::Clock;
+use crate::clock::Clock;
 use crate::config::{Config, ConfigError, SourceConfig, defaults};
 use crate::keys::cache::{KeyCache, Prepare, RemoteSettings};
 use crate::keys::http::HttpSource;

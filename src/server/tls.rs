@@ -17,8 +17,8 @@ use tokio_rustls::TlsAcceptor;
 use zeroize::Zeroizing;
 
 use crate::config::{Config, ConfigError, TlsFiles};
-use crate::keys::named_file::NamedFile;
-use crate::keys::tls::{mark, validity};
+use crate::tls::{mark, validity};
+use crate::watch::named_file::NamedFile;
 
 /// What is spoken inside: gRPC is HTTP/2.
 const ALPN: &[u8] = b"h2";

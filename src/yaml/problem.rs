@@ -9,6 +9,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::secret_format::may_hold_secret;
+
 /// How many problems of one file are kept; the others are counted. A file with more has one cause, and it shows in the first few.
 pub const MAX_PROBLEMS: usize = 100;
 
@@ -17,9 +19,6 @@ const MAX_NAME_BYTES: usize = 20;
 
 /// Longest member name that is shown if it is made of lower-case words, as names are and random secrets are not.
 const MAX_WORDS_BYTES: usize = 64;
-
-/// What every secret made by keyward begins with.
-const SECRET_PREFIX: &str = "kw_";
 
 /// A step from a mapping or list to what it holds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -91,12 +90,7 @@ pub(super) fn is_showable(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     let is_short = (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(is_plain);
     let is_words = (1..=MAX_WORDS_BYTES).contains(&name.len()) && name.bytes().all(is_word);
-    (is_short || is_words) && !is_like_secret(name)
-}
-
-/// Whether the text may be a secret that keyward made.
-pub(super) fn is_like_secret(text: &str) -> bool {
-    text.to_ascii_lowercase().contains(SECRET_PREFIX)
+    (is_short || is_words) && !may_hold_secret(name)
 }
 
 // === impl Problem ===

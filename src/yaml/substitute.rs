@@ -3,7 +3,8 @@
 //! Values come from a function, not from the process, so that tests give their own. What is put in is not
 //! read again, and it cannot add structure: it stays within its string. A `$` without `{` is itself.
 
-use super::problem::{is_like_secret, is_showable};
+use super::problem::is_showable;
+use crate::secret_format::may_hold_secret;
 
 /// The environment: the value of a name, if set.
 pub type Environment<'e> = dyn Fn(&str) -> Option<String> + 'e;
@@ -66,7 +67,7 @@ pub(super) fn substitute(
 /// Variables have names in upper case as a rule; any other may be a secret in the wrong place.
 fn unset(name: &str) -> InvalidReference {
     let is_upper = !name.bytes().any(|byte| byte.is_ascii_lowercase());
-    if is_showable(name) || (is_upper && !is_like_secret(name)) {
+    if is_showable(name) || (is_upper && !may_hold_secret(name)) {
         InvalidReference::Unset(name.to_owned())
     } else {
         InvalidReference::UnsetAndUnnamed

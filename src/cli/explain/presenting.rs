@@ -15,7 +15,7 @@ use crate::authz::credential::{Location, Place, SECRET_MAX_BYTES};
 use crate::authz::request::{Headers, RequestAttributes};
 use crate::authz::snapshot::Policy;
 use crate::authz::token::is_token;
-use crate::keys::secret::{PREFIX, is_intact};
+use crate::secret_format::{PREFIX, is_intact};
 
 /// The request's lines, owned, so that the attributes can borrow them.
 pub(super) struct Request {

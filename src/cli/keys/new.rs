@@ -11,10 +11,10 @@ use super::super::command::NewKey;
 use super::super::{Error, Outcome, note, runtime};
 use super::place::Place;
 use super::{Made, digest, end_of_lifetime, print_secret, refuse_secret, time};
-use crate::authz::clock::{Clock as _, SystemClock};
-use crate::keys::append::append_record;
+use crate::clock::{Clock as _, SystemClock};
 use crate::keys::record::{KeySpec, SecretSpec};
-use crate::keys::secret::NewSecret;
+use crate::manage::append::append_record;
+use crate::manage::secret::NewSecret;
 use crate::yaml::{Free, TimeSpec};
 
 /// Makes a key.

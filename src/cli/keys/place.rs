@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use super::super::command::KeysPlace;
 use super::super::{Error, load_config, named_config, note};
-use crate::authz::clock::SystemClock;
+use crate::clock::SystemClock;
 use crate::config::{Config, SourceConfig, defaults};
-use crate::keys::append::{resolved, written_to};
-use crate::keys::named_file::NamedFile;
 use crate::keys::redis::{PushMode, RedisKeys, RedisServers, RedisSettings, RedisUrl};
-use crate::keys::tls::ClientTlsFiles;
+use crate::manage::append::{resolved, written_to};
+use crate::tls::ClientTlsFiles;
+use crate::watch::named_file::NamedFile;
 
 /// Where keys are.
 pub(super) enum Place {

@@ -12,14 +12,14 @@ use super::super::command::{AllKeys, Format, KeyState, KeysPlace, NamedKey, Outp
 use super::super::{Error, Outcome, print, runtime};
 use super::place::Place;
 use super::{Made, after_now, digest, duration, print_secret, refuse_secret, whole_seconds};
-use crate::authz::clock::{Clock, SystemClock};
 use crate::authz::digest::{DigestKind, KeyDigest};
 use crate::authz::key::{KeyId, KeyRecord};
 use crate::authz::snapshot::Policy;
+use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::keys::record::{KeySpec, SecretSpec};
 use crate::keys::redis::{RedisKeys, RedisKeysError, StoredKey};
-use crate::keys::secret::NewSecret;
+use crate::manage::secret::NewSecret;
 
 /// Keys in Redis, their name in messages, and the configuration that they are managed by.
 struct Stored {

@@ -16,11 +16,11 @@ use tokio::sync::Notify;
 
 use super::super::push::{Hearing, Trust};
 use super::super::source::{KeySource, SourceAnswer, SourceError, SourceReply, probe_digest};
-use super::super::tls::CertificateState;
 use super::shelf::KNOWN_LATELY;
-use crate::authz::clock::Clock;
 use crate::authz::digest::KeyDigest;
+use crate::clock::Clock;
 use crate::observe::metrics::SourceMetrics;
+use crate::tls::CertificateState;
 
 /// Failures in a row after which the source itself is tried at once: enough that a hiccup does not count.
 const SUSPICIOUS: u32 = 3;

@@ -14,9 +14,9 @@ use super::breaker::{Breaker, SourceHealth, ask};
 use super::flight::{Flights, Landed};
 use super::places::Places;
 use super::shelf::{Kept, KnownKey, Learnt, NotKnown, Shelf};
-use crate::authz::clock::Clock;
 use crate::authz::digest::KeyDigest;
 use crate::authz::key::KeyRecord;
+use crate::clock::Clock;
 use crate::observe::metrics::{SourceMetrics, SourceResult};
 
 /// A source, and how long and how much of it is kept.

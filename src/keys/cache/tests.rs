@@ -10,10 +10,10 @@ use jiff::Timestamp;
 use super::super::source::contract::{ScriptedSource, keeps_the_contract, records};
 use super::super::source::{KeySource, LookupFuture};
 use super::*;
-use crate::authz::clock::Clock;
 use crate::authz::key::tests::{digest_of, record};
 use crate::authz::key_map::KeyMap;
 use crate::authz::snapshot::tests::policy;
+use crate::clock::Clock;
 use crate::observe::metrics::Metrics;
 
 mod breaker;

@@ -7,7 +7,7 @@
 
 /// A piece of the text: items of the list, whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::keys) struct Chunk<'t> {
+pub(crate) struct Chunk<'t> {
     /// The items, each beginning with its dash.
     pub text: &'t str,
     /// The number of lines in front of it.
@@ -20,7 +20,7 @@ pub(in crate::keys) struct Chunk<'t> {
 
 /// The list of a text in the plain layout.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::keys) struct PlainList<'t> {
+pub(crate) struct PlainList<'t> {
     /// The column of the dashes, from 0.
     pub indent: usize,
     /// Its items, in chunks.
@@ -59,7 +59,7 @@ fn opens_list(line: &str) -> bool {
 }
 
 /// The list of `text` in chunks of about `target` bytes; `None` if the layout is another one.
-pub(in crate::keys) fn plain_list(text: &str, target: usize) -> Option<PlainList<'_>> {
+pub(crate) fn plain_list(text: &str, target: usize) -> Option<PlainList<'_>> {
     let mut lines = text.split_inclusive('\n').scan(0, |offset, line| {
         let start = *offset;
         *offset += line.len();

@@ -6,7 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::super::named_file::NamedFile;
+use crate::watch::named_file::NamedFile;
 use crate::yaml::Problems;
 
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];

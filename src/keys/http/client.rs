@@ -7,10 +7,10 @@ use reqwest::Client;
 use reqwest::redirect::Policy;
 use rustls::ClientConfig;
 
-use super::super::tls::Contents;
 use super::error::HttpSourceError;
 use super::settings::{EventsUrl, HttpSettings};
 use super::timing::{PROBE_EVERY, PROBES, Timing};
+use crate::tls::Contents;
 
 /// Who asks, in the logs of whoever answers.
 const USER_AGENT: &str = concat!("keyward/", env!("CARGO_PKG_VERSION"));

@@ -4,8 +4,8 @@
 
 use std::io;
 
-use super::super::named_file::NamedFile;
-use super::super::tls::TlsFilesError;
+use crate::tls::TlsFilesError;
+use crate::watch::named_file::NamedFile;
 
 /// An HTTP source cannot be made, or not made anew from changed files.
 #[derive(Debug, thiserror::Error)]

@@ -9,7 +9,6 @@ use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 
-use super::super::backoff::Backoff;
 use super::super::push::Pushes;
 use super::HttpSource;
 use super::encoding;
@@ -17,6 +16,7 @@ use super::event_stream::{EventStream, Item};
 use super::failure::Failure;
 use super::settings::EventsUrl;
 use crate::authz::key::KeyId;
+use crate::backoff::Backoff;
 
 /// Comments closer to one another than this are one sign of life: a server may greet with several.
 const SAME_HEARTBEAT: Duration = Duration::from_millis(100);

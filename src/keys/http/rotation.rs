@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use super::super::chain::chain;
-use super::super::stillness::{Followed, News};
 use super::client::Clients;
 use super::error::HttpSourceError;
 use super::settings::HttpSettings;
 use super::{HttpSource, token};
+use crate::error_chain::chain;
+use crate::watch::{Followed, News};
 
 /// Follows the files of a source for ever.
 pub(super) async fn follow(source: &HttpSource) {

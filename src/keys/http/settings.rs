@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::super::named_file::NamedFile;
-use super::super::this_machine::is_this_machine;
-use super::super::tls::ClientTlsFiles;
 use crate::authz::digest::KeyDigest;
+use crate::tls::ClientTlsFiles;
+use crate::tls::loopback::is_this_machine;
+use crate::watch::named_file::NamedFile;
 
 /// Stands for the 64 hex digits of a digest.
 const DIGEST: &str = "{digest}";

@@ -9,10 +9,10 @@ use hyper::body::Incoming;
 
 use self::server::{Reply, Server, reply};
 use super::super::source::contract::{keeps_the_contract, records};
-use super::super::tls::ClientTlsFiles;
 use super::*;
-use crate::authz::clock::SystemClock;
 use crate::authz::key::tests::digest_of;
+use crate::clock::SystemClock;
+use crate::tls::ClientTlsFiles;
 
 mod events;
 mod files;

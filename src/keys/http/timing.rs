@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::super::stillness::STILL_FOR;
+use crate::watch::STILL_FOR;
 
 /// The longest pause before a lookup is tried again: enough for a server that is being replaced, little of the time that it has.
 pub(super) const RETRY_WITHIN: Duration = Duration::from_millis(8);

@@ -5,10 +5,10 @@
 use reqwest::header::HeaderValue;
 use zeroize::Zeroizing;
 
-use super::super::secret_file::{self, NoSecret};
-use super::super::tls::mark;
 use super::error::HttpSourceError;
 use super::settings::HttpSettings;
+use crate::tls::mark;
+use crate::watch::secret_file::{self, NoSecret};
 
 /// The header's value, of the scheme that the token is for.
 const SCHEME: &[u8] = b"Bearer ";

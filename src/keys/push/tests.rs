@@ -1,8 +1,8 @@
 //! What stamped answers are worth after what was heard.
 
 use super::*;
-use crate::authz::clock::SystemClock;
 use crate::authz::key::tests::digest_of;
+use crate::clock::SystemClock;
 
 fn trust(source_pushes: bool) -> (Arc<Trust>, Pushes) {
     let trust = Arc::new(Trust::new(source_pushes, Arc::new(SystemClock::new())));

@@ -12,12 +12,12 @@ use redis::{ClientTlsConfig, TlsCertificates};
 use rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
-use super::super::chain::chain;
-use super::super::named_file::NamedFile;
-use super::super::secret_file::{self, NoSecret};
-use super::super::tls::{CertificateStatus, ClientTlsFiles, Contents, TlsFilesError, mark, system};
 use super::fault::Reason;
 use super::settings::{RedisServers, RedisSettings, RedisUrl};
+use crate::error_chain::chain;
+use crate::tls::{CertificateStatus, ClientTlsFiles, Contents, TlsFilesError, mark, system};
+use crate::watch::named_file::NamedFile;
+use crate::watch::secret_file::{self, NoSecret};
 
 /// A file that a Redis source needs cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -16,11 +16,11 @@ use futures_util::future::Shared;
 use redis::{Cmd, ErrorKind, RedisError, Value};
 use tokio::sync::{Notify, watch};
 
-use super::super::backoff::Backoff;
 use super::dial::{Dialed, Dialer, Target, Wire};
 use super::fault::{Reason, told};
 use super::role::{Heartbeat, is_refusal};
-use crate::authz::clock::Clock;
+use crate::backoff::Backoff;
+use crate::clock::Clock;
 
 mod belief;
 

@@ -16,7 +16,6 @@ use redis::{PushInfo, PushKind, RedisError, Value};
 use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::super::backoff::Backoff;
 use super::super::push::Pushes;
 use super::dial::topology::{bytes, masters_by};
 use super::dial::{CONNECT_TIMEOUT, Connection, Dialer, Target};
@@ -26,7 +25,8 @@ use super::link::{BACKOFF_MAX, BACKOFF_MIN, Link};
 use super::read::Reader;
 use super::role::{BEAT_EVERY, Heartbeat, NoBeat};
 use super::settings::PushMode;
-use crate::authz::clock::Clock;
+use crate::backoff::Backoff;
+use crate::clock::Clock;
 
 /// A connection on which so many heartbeats are unanswered is not believed in any more.
 const BEATS_UNANSWERED: u32 = 3;

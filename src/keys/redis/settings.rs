@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
-use super::super::named_file::NamedFile;
-use super::super::this_machine::is_this_machine;
-use super::super::tls::ClientTlsFiles;
+use crate::tls::ClientTlsFiles;
+use crate::tls::loopback::is_this_machine;
+use crate::watch::named_file::NamedFile;
 
 /// A Redis source, as its operator wants it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,9 +18,9 @@ use super::files::{Files, RedisSourceError};
 use super::layout::{Layout, Named};
 use super::link::{Link, LinkError};
 use super::settings::RedisSettings;
-use crate::authz::clock::Clock;
 use crate::authz::key::{KeyId, KeyRecord};
 use crate::authz::snapshot::Policy;
+use crate::clock::Clock;
 
 mod amend;
 mod error;

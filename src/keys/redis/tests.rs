@@ -13,12 +13,12 @@ use redis::aio::MultiplexedConnection;
 
 use super::super::push::{Pushes, Standing, Trust};
 use super::super::source::contract::{keeps_the_contract, records};
-use super::super::tls::ClientTlsFiles;
 use super::read::invalid;
 use super::*;
-use crate::authz::clock::SystemClock;
 use crate::authz::key::tests::digest_of;
 use crate::authz::key::{KeyId, KeyRecord};
+use crate::clock::SystemClock;
+use crate::tls::ClientTlsFiles;
 
 mod amend;
 mod belief;

@@ -24,7 +24,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::{LogSettings, authority};
-use crate::authz::clock::Clock;
+use crate::clock::Clock;
 use crate::observe::decision_log;
 
 /// The field in which `tracing` keeps an event's message.

@@ -3,7 +3,7 @@
 use http_body_util::BodyExt;
 
 use super::*;
-use crate::authz::clock::SystemClock;
+use crate::clock::SystemClock;
 use crate::server::phase::Lifecycle;
 
 async fn admin() -> (Lifecycle, Admin) {

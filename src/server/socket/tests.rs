@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio::net::UnixStream;
 
 use super::*;
-use crate::keys::named_file::NamedFile;
+use crate::watch::named_file::NamedFile;
 
 fn unix(path: &Path) -> ListenAddress {
     ListenAddress::Unix {

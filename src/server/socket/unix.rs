@@ -16,7 +16,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::BindError;
 use crate::config::ListenAddress;
-use crate::keys::named_file::NamedFile;
+use crate::watch::named_file::NamedFile;
 
 /// A socket file of ours; dropping it removes the file, unless another one took its place.
 #[derive(Debug)]

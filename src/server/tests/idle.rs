@@ -7,10 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::running::Home;
 use crate::authorizer::Authorizer;
-use crate::authz::clock::Clock;
 use crate::authz::key::tests::record;
 use crate::authz::reason::Reason;
 use crate::authz::snapshot::{Generation, Snapshot};
+use crate::clock::Clock;
 use crate::observe::metrics::Metrics;
 use crate::server::Remote;
 use crate::server::build::{cache, teller};

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use rcgen::{CertificateParams, KeyPair};
 
 use super::running::{Home, Running, allows, keys, until};
-use crate::authz::clock::{Clock as _, SystemClock};
-use crate::keys::stillness::STILL_FOR;
+use crate::clock::{Clock as _, SystemClock};
 use crate::server::orders::Order;
+use crate::watch::STILL_FOR;
 
 async fn reloads(server: &Running, what: &str, result: &str) -> f64 {
     server

@@ -21,8 +21,8 @@ use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::authz::clock::SystemClock;
 use crate::authz::key::tests::digest_of;
+use crate::clock::SystemClock;
 use crate::observe::log::{Console, Flush, Log};
 use crate::server::build::{Bound, Launch};
 use crate::server::error::ServeError;

@@ -5,7 +5,7 @@
 use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
 
-use super::super::problem::{is_like_secret, is_showable};
+use super::super::problem::is_showable;
 use super::super::scalar::Scalar;
 use super::super::tree::{Content, Flaw, Member, Node, Origin};
 use super::access::{ListAccess, MappingAccess};
@@ -177,7 +177,8 @@ impl<'s> Reader<'s> {
                 continue;
             }
             let name = &member.name;
-            let meant = nearest(name, fields).filter(|_| !is_like_secret(name));
+            let meant =
+                nearest(name, fields).filter(|_| !crate::secret_format::may_hold_secret(name));
             // A name that is no typo may be anything, and even a secret.
             let message = if meant.is_some() || is_showable(name) {
                 format!("unknown field `{}`", name.escape_debug())

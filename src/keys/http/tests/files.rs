@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::path::Path;
 
-use super::super::super::tls::tests::{Authority, good_files};
 use super::*;
+use crate::tls::tests::{Authority, good_files};
 
 fn new(settings: HttpSettings) -> Result<HttpSource, HttpSourceError> {
     HttpSource::new(settings, Arc::new(SystemClock::new()))

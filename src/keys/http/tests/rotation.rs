@@ -134,7 +134,7 @@ async fn new_authorities_are_trusted_and_half_a_rotation_changes_nothing() {
     old.issue("us").put(&path("cert"), &path("key"));
     let old_server = Server::start_tls(old.server(true, &[b"h2"]), serve).await;
     let new_server = Server::start_tls(new.server(true, &[b"h2"]), serve).await;
-    let identity = super::super::super::tls::ClientIdentityFiles {
+    let identity = crate::tls::ClientIdentityFiles {
         cert: path("cert").into(),
         key: path("key").into(),
     };

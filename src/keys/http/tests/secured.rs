@@ -1,8 +1,8 @@
 //! TLS: whom the source trusts, what it shows, and what is spoken inside.
 
-use super::super::super::tls::ClientIdentityFiles;
-pub(super) use super::super::super::tls::tests::Authority;
 use super::*;
+use crate::tls::ClientIdentityFiles;
+pub(super) use crate::tls::tests::Authority;
 
 #[tokio::test]
 async fn http_2_is_spoken_within_tls_where_the_server_can() {

@@ -7,13 +7,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::super::backoff::part_of;
 use super::super::super::record::{self, KeySpec};
 use super::super::super::source::InvalidRecord;
 use super::{RedisKeys, RedisKeysError, StoredKey, text_of};
 use crate::authz::digest::KeyDigest;
 use crate::authz::key::{KeyId, KeyRecord};
 use crate::authz::snapshot::Policy;
+use crate::backoff::part_of;
 
 /// How often a change is made anew because the record changed meanwhile. Of those who write at once one always gets through.
 pub(super) const TRIES: u32 = 100;

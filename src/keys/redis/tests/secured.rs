@@ -7,9 +7,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::super::super::tls::ClientIdentityFiles;
-use super::super::super::tls::tests::{Authority, good_files};
 use super::*;
+use crate::tls::ClientIdentityFiles;
+use crate::tls::tests::{Authority, good_files};
 
 /// A server that is `localhost` and wants a certificate by the same authority, whose files are in its directory. Its URL.
 async fn server(authority: &Authority) -> (Server, String) {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::authz::clock::Clock as _;
+use crate::clock::Clock as _;
 
 /// A file with that inode and size, modified and changed at those seconds.
 fn file(inode: u64, size: u64, modified: i64, changed: i64) -> Sighting {
@@ -385,7 +385,7 @@ fn what_is_written_in_place_while_it_is_read_is_not_known() {
 #[tokio::test]
 async fn files_are_looked_at_until_they_are_due_and_where_there_are_none_for_ever() {
     let (_directory, paths, mut files) = followed(&["token"]);
-    let clock = crate::authz::clock::SystemClock::new();
+    let clock = crate::clock::SystemClock::new();
     let mut none = Followed::polled([].iter());
     let every = Duration::from_millis(1);
     fs::write(&paths[0], "new!").unwrap();

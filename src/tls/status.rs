@@ -22,16 +22,16 @@ pub struct CertificateState {
 
 /// What is told of the content of files of TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) struct Contents {
+pub(crate) struct Contents {
     /// Differs where any content of the files does.
-    pub(in super::super) mark: blake3::Hash,
+    pub(crate) mark: blake3::Hash,
     /// When the first certificate of our chain expires.
-    pub(in super::super) expires_at: Option<Timestamp>,
+    pub(crate) expires_at: Option<Timestamp>,
 }
 
 /// The certificates of one member of the configuration.
 #[derive(Debug)]
-pub(in super::super) struct CertificateStatus {
+pub(crate) struct CertificateStatus {
     member: &'static str,
     metrics: Option<CertificateMetrics>,
     in_use: ArcSwap<blake3::Hash>,
@@ -40,7 +40,7 @@ pub(in super::super) struct CertificateStatus {
 
 impl CertificateStatus {
     /// Of the files of `member`, that were read just now; `None` where it names none. Not counted.
-    pub(in super::super) fn new(
+    pub(crate) fn new(
         member: &'static str,
         files: &ClientTlsFiles,
         read: Contents,
@@ -58,13 +58,13 @@ impl CertificateStatus {
     }
 
     /// Has them shown in metrics from now on.
-    pub(in super::super) fn count_by(&mut self, metrics: CertificateMetrics, now: Timestamp) {
+    pub(crate) fn count_by(&mut self, metrics: CertificateMetrics, now: Timestamp) {
         metrics.loaded(self.member, self.state.load().expires_at, now);
         self.metrics = Some(metrics);
     }
 
     /// What was read is used from now on. It is a reload unless it was in use all the time.
-    pub(in super::super) fn is_used(&self, read: Contents, now: Timestamp) {
+    pub(crate) fn is_used(&self, read: Contents, now: Timestamp) {
         let Contents { mark, expires_at } = read;
         let before = self.state.load();
         if before.failure.is_none() && **self.in_use.load() == mark {
@@ -81,7 +81,7 @@ impl CertificateStatus {
     }
 
     /// The files cannot be used for that reason, and what was in use stays.
-    pub(in super::super) fn is_refused(&self, why: &str) {
+    pub(crate) fn is_refused(&self, why: &str) {
         let before = self.state.load();
         self.state.store(Arc::new(CertificateState {
             expires_at: before.expires_at,
@@ -93,7 +93,7 @@ impl CertificateStatus {
     }
 
     /// The state.
-    pub(in super::super) fn state(&self) -> Arc<CertificateState> {
+    pub(crate) fn state(&self) -> Arc<CertificateState> {
         self.state.load_full()
     }
 }

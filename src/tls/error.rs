@@ -4,7 +4,7 @@
 
 use std::io;
 
-use super::super::named_file::NamedFile;
+use crate::watch::named_file::NamedFile;
 
 /// A file of TLS cannot be used, or one is lacking. `at` is where the configuration names the files, such as `source.http.tls`.
 #[derive(Debug, thiserror::Error)]

@@ -11,14 +11,14 @@ use rustls_native_certs::{CertificateResult, load_native_certs};
 use super::TlsFilesError;
 
 /// Those that can be used. A system may hold some that cannot be read or are of no use to us. Blocks.
-pub(super) fn authorities(at: &'static str) -> Result<Arc<RootCertStore>, TlsFilesError> {
+pub(crate) fn authorities(at: &'static str) -> Result<Arc<RootCertStore>, TlsFilesError> {
     usable(load_native_certs(), at)
 }
 
 /// Proves that redis-rs's client of clusters can use them all. It makes its own connections, and for each it reads the system's
 /// authorities, even where it is given others, and fails on any flaw in them: an `SSL_CERT_FILE` that is missing would fail every
 /// connection, without a word of it. Blocks.
-pub(in super::super) fn prove_all(at: &'static str) -> Result<(), TlsFilesError> {
+pub(crate) fn prove_all(at: &'static str) -> Result<(), TlsFilesError> {
     all_usable(load_native_certs(), at)
 }
 

@@ -15,16 +15,16 @@ use super::*;
 const CANARY: &str = "canary-d41d8cd9";
 
 /// A certificate authority of one test.
-pub(in super::super) struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its private key, PEM.
-pub(in super::super) struct Identity {
-    pub(in super::super) cert: String,
-    pub(in super::super) key: String,
+pub(crate) struct Identity {
+    pub(crate) cert: String,
+    pub(crate) key: String,
 }
 
 impl Authority {
-    pub(in super::super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let name = &mut params.distinguished_name;
@@ -33,15 +33,15 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, key).unwrap())
     }
 
-    pub(in super::super) fn der(&self) -> CertificateDer<'static> {
+    pub(crate) fn der(&self) -> CertificateDer<'static> {
         self.0.der().clone()
     }
 
-    pub(in super::super) fn put(&self, path: &Path) {
+    pub(crate) fn put(&self, path: &Path) {
         std::fs::write(path, self.0.pem()).unwrap();
     }
 
-    pub(in super::super) fn issue(&self, name: &str) -> Identity {
+    pub(crate) fn issue(&self, name: &str) -> Identity {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -52,11 +52,7 @@ impl Authority {
     }
 
     /// A server with a certificate by this authority, which demands one by it too if told so.
-    pub(in super::super) fn server(
-        &self,
-        asks_for_certificate: bool,
-        protocols: &[&[u8]],
-    ) -> ServerConfig {
+    pub(crate) fn server(&self, asks_for_certificate: bool, protocols: &[&[u8]]) -> ServerConfig {
         let identity = self.issue("localhost");
         let provider = Arc::new(ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -80,14 +76,14 @@ impl Authority {
 }
 
 impl Identity {
-    pub(in super::super) fn put(&self, cert: &Path, key: &Path) {
+    pub(crate) fn put(&self, cert: &Path, key: &Path) {
         std::fs::write(cert, &self.cert).unwrap();
         std::fs::write(key, &self.key).unwrap();
     }
 }
 
 /// All the files, which are good, in a directory.
-pub(in super::super) fn good_files(directory: &Path) -> ClientTlsFiles {
+pub(crate) fn good_files(directory: &Path) -> ClientTlsFiles {
     let path = |name: &str| directory.join(name);
     let authority = Authority::new();
     authority.put(&path("ca"));

@@ -8,7 +8,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::secret::PREFIX;
+use crate::secret_format::may_hold_secret;
 
 /// What is told of a name that may be a secret, and that the configuration has to the letter.
 const HIDDEN: &str = "(a name that looks like a secret)";
@@ -26,7 +26,7 @@ struct Name {
 impl NamedFile {
     /// The file at `path`; `written` is what the configuration has in its place, where it came from the environment.
     pub fn new(path: PathBuf, written: Option<String>) -> Self {
-        let is_like_secret = path.to_string_lossy().contains(PREFIX);
+        let is_like_secret = may_hold_secret(&path.to_string_lossy());
         let told = written.or_else(|| is_like_secret.then(|| HIDDEN.to_owned()));
         Self(Arc::new(Name {
             path,

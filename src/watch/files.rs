@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Advice, FollowedFile, Look, STILL_FOR};
-use crate::authz::clock::Clock;
+use crate::clock::Clock;
 
 /// Files that are read together, and again when one of them changes.
 #[derive(Debug, Clone)]
@@ -45,7 +45,7 @@ impl Followed {
     }
 
     /// Follows files that are about to be read, and that are only looked at. Blocks.
-    pub(in super::super) fn polled<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Self {
+    pub(crate) fn polled<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Self {
         Self::of(paths.map(|path| FollowedFile::new(path).polled()).collect())
     }
 
@@ -135,7 +135,7 @@ impl Followed {
 
     /// Comes back when they are to be read, looking at them that often off the threads that serve; never where there are none. Two looks
     /// in a row must see the same.
-    pub(in super::super) async fn due(&mut self, look_every: Duration, clock: &dyn Clock) {
+    pub(crate) async fn due(&mut self, look_every: Duration, clock: &dyn Clock) {
         if self.files.is_empty() {
             return std::future::pending().await;
         }

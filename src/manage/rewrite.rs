@@ -29,10 +29,10 @@ const GROUP_READS: u32 = 0o040;
 const MAX_LINKS: usize = 40;
 
 /// What was tried in vain, and why.
-pub(super) type Failure = (&'static str, io::Error);
+pub(crate) type Failure = (&'static str, io::Error);
 
 /// A file's place, locked against other writers of keyward until it is dropped.
-pub(super) struct Place {
+pub(crate) struct Place {
     path: PathBuf,
     directory: File,
     name: OsString,
@@ -40,7 +40,7 @@ pub(super) struct Place {
 }
 
 /// What a place held when it was read.
-pub(super) struct Original {
+pub(crate) struct Original {
     /// `None` where there is no file.
     content: Option<Content>,
 }
@@ -53,7 +53,7 @@ struct Content {
 
 /// Whose a file is, and who may do what with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Owner {
+pub(crate) struct Owner {
     uid: u32,
     gid: u32,
     mode: u32,
@@ -61,7 +61,7 @@ pub(super) struct Owner {
 
 /// What became of putting a new content in place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Replaced {
+pub(crate) enum Replaced {
     /// It is in place, and outlasts a loss of power.
     Done,
     /// The file was not what was read: it is as somebody else left it, and must be read anew.
@@ -70,7 +70,7 @@ pub(super) enum Replaced {
 
 impl Place {
     /// Locks the place of the file of that name, and the directories in which a symlink to it lies.
-    pub(super) fn lock(named: &Path) -> Result<Self, Failure> {
+    pub(crate) fn lock(named: &Path) -> Result<Self, Failure> {
         let opening = |error| ("opening its directory", error);
         let mut path = named.to_owned();
         let mut directories = Vec::new();
@@ -96,12 +96,12 @@ impl Place {
     }
 
     /// The file itself, without symlinks.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Reads what is there.
-    pub(super) fn read(&self) -> Result<Original, Failure> {
+    pub(crate) fn read(&self) -> Result<Original, Failure> {
         let content = self
             .content(&self.name)
             .map_err(|error| ("reading it", error))?;
@@ -109,7 +109,7 @@ impl Place {
     }
 
     /// Puts the new content in place of the original. A new file is `like` another, else its directory's.
-    pub(super) fn replace(
+    pub(crate) fn replace(
         &self,
         original: &Original,
         new: &[u8],
@@ -303,13 +303,13 @@ impl Original {
     ///
     /// # Errors
     /// The place of the first byte that is not UTF-8.
-    pub(super) fn text(&self) -> Result<Option<&str>, std::str::Utf8Error> {
+    pub(crate) fn text(&self) -> Result<Option<&str>, std::str::Utf8Error> {
         let bytes = self.content.as_ref().map(|content| &*content.bytes);
         bytes.map(std::str::from_utf8).transpose()
     }
 
     /// Whether there is no file.
-    pub(super) fn is_missing(&self) -> bool {
+    pub(crate) fn is_missing(&self) -> bool {
         self.content.is_none()
     }
 
@@ -330,7 +330,7 @@ impl Content {
 
 impl Owner {
     /// Of the file of that name, where there is one.
-    pub(super) fn of_file(path: &Path) -> Option<Self> {
+    pub(crate) fn of_file(path: &Path) -> Option<Self> {
         let data = std::fs::metadata(path).ok()?;
         data.is_file().then(|| Self::of(&data))
     }
@@ -356,7 +356,7 @@ impl Owner {
 }
 
 /// The directory of a path; that of a bare name is the one that we are in.
-pub(super) fn parent_of(path: &Path) -> &Path {
+pub(crate) fn parent_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         Some(_) | None => Path::new("."),

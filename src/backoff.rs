@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// Pauses that double, each somewhat shortened at random.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     first: Duration,
     longest: Duration,
     next: Duration,
@@ -15,7 +15,7 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// Pauses from `first` up to `longest`.
-    pub(super) fn new(first: Duration, longest: Duration) -> Self {
+    pub(crate) fn new(first: Duration, longest: Duration) -> Self {
         Self {
             first,
             longest,
@@ -24,20 +24,20 @@ impl Backoff {
     }
 
     /// The next pause: between three quarters of its length and all of it.
-    pub(super) fn pause(&mut self) -> Duration {
+    pub(crate) fn pause(&mut self) -> Duration {
         let whole = self.next;
         self.next = (whole * 2).min(self.longest);
         whole.saturating_sub(part_of(whole / 4))
     }
 
     /// All went well: the next pause is the first again.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.next = self.first;
     }
 }
 
 /// A random part of a time.
-pub(super) fn part_of(whole: Duration) -> Duration {
+pub(crate) fn part_of(whole: Duration) -> Duration {
     // Where there is no randomness, everybody takes half of it.
     let random = getrandom::u32().unwrap_or(u32::MAX / 2);
     whole.mul_f64(f64::from(random) / f64::from(u32::MAX))

@@ -9,14 +9,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::file::chunks::plain_list;
-use super::file::{list, read_text, records_of};
-use super::named_file::NamedFile;
-use super::record::KeySpec;
 use super::rewrite::{Original, Owner, Place, Replaced, parent_of};
-use super::source::InvalidRecord;
 use crate::authz::key::KeyRecord;
 use crate::authz::snapshot::Policy;
+use crate::keys::file::chunks::plain_list;
+use crate::keys::file::{list, read_text, records_of};
+use crate::keys::record::KeySpec;
+use crate::keys::source::InvalidRecord;
+use crate::watch::named_file::NamedFile;
 use crate::yaml::Problems;
 
 #[cfg(test)]
@@ -120,7 +120,7 @@ pub fn append_record(
     policy: Option<&Policy>,
     source: Option<&Path>,
 ) -> Result<PathBuf, AppendError> {
-    let record = super::record::prove(spec, policy)?;
+    let record = crate::keys::record::prove(spec, policy)?;
     let named = written_to(path);
     let served = if path.is_dir() { Some(path) } else { source };
     for _ in 0..MAX_TRIES {

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 mod file;
 mod files;
+pub mod named_file;
+pub mod secret_file;
 mod sighting;
 
 #[cfg(test)]

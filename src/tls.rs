@@ -13,19 +13,20 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
-use super::named_file::NamedFile;
+use crate::watch::named_file::NamedFile;
 
 mod error;
+pub(crate) mod loopback;
 mod status;
-pub(super) mod system;
+pub(crate) mod system;
 pub mod validity;
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;
 
 pub use error::TlsFilesError;
 pub use status::CertificateState;
-pub(super) use status::{CertificateStatus, Contents};
+pub(crate) use status::{CertificateStatus, Contents};
 
 /// The members that name files.
 const CA: &str = "ca_file";
@@ -51,15 +52,15 @@ pub struct ClientIdentityFiles {
 }
 
 /// The files' content, proved.
-pub(super) struct ClientTls {
+pub(crate) struct ClientTls {
     /// What handshakes are made with.
-    pub(super) config: ClientConfig,
+    pub(crate) config: ClientConfig,
     /// The authorities that are named, as PEM.
-    pub(super) ca: Option<Vec<u8>>,
+    pub(crate) ca: Option<Vec<u8>>,
     /// Our certificate chain and its private key, as PEM.
-    pub(super) identity: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
+    pub(crate) identity: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
     /// What is told of it.
-    pub(super) contents: Contents,
+    pub(crate) contents: Contents,
 }
 
 impl ClientTlsFiles {
@@ -71,7 +72,7 @@ impl ClientTlsFiles {
     }
 
     /// Whom to trust where no file says so: the system's authorities, or nobody where TLS is not spoken. Blocks.
-    pub(super) fn default_authorities(
+    pub(crate) fn default_authorities(
         &self,
         at: &'static str,
         is_spoken: bool,
@@ -85,7 +86,7 @@ impl ClientTlsFiles {
 
     /// Reads the files and proves that they can be used. `authorities` are trusted where no file of them is named, and `at` is where
     /// the configuration names the files. Blocks.
-    pub(super) fn read(
+    pub(crate) fn read(
         &self,
         at: &'static str,
         authorities: &Arc<RootCertStore>,

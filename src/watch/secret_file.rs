@@ -13,7 +13,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Why a file gives no secret.
 #[derive(Debug)]
-pub(super) enum NoSecret {
+pub(crate) enum NoSecret {
     /// It cannot be read.
     Read(io::Error),
     /// It is empty, longer than a line or not UTF-8.
@@ -21,7 +21,7 @@ pub(super) enum NoSecret {
 }
 
 /// Reads the secret of a file. Blocks.
-pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, NoSecret> {
+pub(crate) fn read(path: &Path) -> Result<Zeroizing<String>, NoSecret> {
     let content = std::fs::read(path).map_err(NoSecret::Read)?;
     secret_in(&Zeroizing::new(content)).ok_or(NoSecret::Content)
 }

@@ -9,17 +9,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use crate::authz::digest::{Digester, KeyDigest};
-
-/// What every new secret begins with.
-pub const PREFIX: &str = "kw_";
-
-/// Random characters: 62³² is 190 bits, beyond any guessing.
-const RANDOM_CHARS: usize = 32;
-
-/// Characters that hold 32 bits of checksum in base 62.
-const CHECKSUM_CHARS: usize = 6;
-
-const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+use crate::secret_format::{CHECKSUM_CHARS, PREFIX, RANDOM_CHARS, checksum, digit};
 
 /// A secret that nobody has seen yet. It is wiped from memory when it is dropped.
 pub struct NewSecret(Zeroizing<String>);
@@ -73,51 +63,13 @@ impl fmt::Debug for NewSecret {
     }
 }
 
-/// Whether the text may be one of our secrets, or most of one, in the place of something else.
-pub fn looks_like_one(text: &str) -> bool {
-    let rest = text.strip_prefix(PREFIX);
-    rest.is_some_and(|rest| {
-        rest.len() >= RANDOM_CHARS / 2 && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
-    })
-}
-
-/// Whether the text has the form of our secrets and its checksum is right.
-pub fn is_intact(text: &str) -> bool {
-    let checked = text
-        .len()
-        .checked_sub(CHECKSUM_CHARS)
-        .and_then(|at| text.split_at_checked(at));
-    checked.is_some_and(|(before, sum)| {
-        before
-            .strip_prefix(PREFIX)
-            .is_some_and(|random| random.len() == RANDOM_CHARS)
-            && sum.chars().eq(checksum(before))
-    })
-}
-
-/// The digit in base 62 for the last place of a number.
-fn digit(number: u32) -> char {
-    let place = usize::try_from(number % 62).unwrap_or_default();
-    BASE62.get(place).copied().map_or('0', char::from)
-}
-
-/// The CRC-32 of `text` in base 62, the last place first.
-fn checksum(text: &str) -> impl Iterator<Item = char> + use<> {
-    let mut rest = crc32fast::hash(text.as_bytes());
-    std::iter::repeat_with(move || {
-        let digit = digit(rest);
-        rest /= 62;
-        digit
-    })
-    .take(CHECKSUM_CHARS)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
     use super::*;
     use crate::authz::digest::DigestKind;
+    use crate::secret_format::is_intact;
 
     #[test]
     fn new_secrets_are_visible_ascii_with_their_own_checksum_and_differ() {

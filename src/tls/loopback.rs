@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 /// Whether the host of a URL is a loopback address, or a name of one (RFC 6761 section 6.3).
-pub(super) fn is_this_machine(host: &str) -> bool {
+pub(crate) fn is_this_machine(host: &str) -> bool {
     let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     let address = name
         .strip_prefix('[')

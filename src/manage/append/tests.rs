@@ -3,10 +3,10 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-use super::super::file;
-use super::super::record::SecretSpec;
-use super::super::record::tests::{digest, policy_with_plans};
 use super::*;
+use crate::keys::file;
+use crate::keys::record::SecretSpec;
+use crate::keys::record::tests::{digest, policy_with_plans};
 
 fn key(id: &str) -> KeySpec {
     let mut spec = KeySpec::new(id);
