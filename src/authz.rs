@@ -13,6 +13,7 @@ pub mod host;
 pub mod identity;
 pub mod key;
 pub mod key_map;
+pub mod method;
 pub mod moment;
 pub mod path;
 pub mod reason;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::authz::digest::KeyDigest;
 use crate::authz::key::{ClientName, KeyRecord, NotValid, Restrictions, Secret, Validity};
+use crate::authz::method::Method;
 use crate::authz::path::{PathPattern, PlainPath};
 use crate::authz::reason::Reason;
 use crate::authz::request::RequestAttributes;
@@ -261,7 +262,7 @@ pub(super) fn address(
 ) -> String {
     let source = match from {
         ClientAddress::Peer => "Envoy's peer",
-        ClientAddress::ExternalAddress => "the header x-envoy-external-address",
+        ClientAddress::XEnvoyExternalAddress => "the header x-envoy-external-address",
     };
     let seen = match from.of(request) {
         Some(address) => format!("the client's address, by {source}, is {address}"),
@@ -325,7 +326,7 @@ const PATH_CASE: &str = ": it differs in case alone, and paths are compared to t
 const METHOD_CASE: &str =
     ": it differs in case alone, and what lets in compares methods to the letter";
 
-fn is_method_but_for_case(methods: Option<&[Box<str>]>, sent: &[u8]) -> bool {
+fn is_method_but_for_case(methods: Option<&[Method]>, sent: &[u8]) -> bool {
     let mut methods = methods.unwrap_or_default().iter();
     methods.any(|method| method.as_bytes().eq_ignore_ascii_case(sent))
 }

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use super::digest::KeyDigest;
 use super::host::HostPattern;
+use super::method::Method;
 use super::moment::Moment;
 use super::path::PathPattern;
 use super::reason::Reason;
@@ -128,7 +129,7 @@ pub struct Restrictions {
     /// Paths; the request's must be plain where this is given.
     pub paths: Option<Box<[PathPattern]>>,
     /// Methods, compared to the letter (RFC 9110 section 9.1).
-    pub methods: Option<Box<[Box<str>]>>,
+    pub methods: Option<Box<[Method]>>,
 }
 
 impl Restrictions {

@@ -3,8 +3,12 @@
 //! Hosts and methods are looked at first and paths only if those match, so that an odd path is refused only where the
 //! decision depends on it. What lets in compares hosts and methods strictly, what restricts compares them broadly.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::host::HostPattern;
 use super::key::ClientName;
+use super::method::Method;
 use super::path::{NotPlain, PathPattern, RequestPath};
 use super::request::RequestAttributes;
 use super::scope::Scope;
@@ -37,7 +41,7 @@ pub struct RequestMatch {
     /// Paths.
     pub paths: Option<Box<[PathPattern]>>,
     /// Methods; what lets in compares them to the letter, what restricts without regard to case.
-    pub methods: Option<Box<[Box<str>]>>,
+    pub methods: Option<Box<[Method]>>,
 }
 
 /// One rule.
@@ -52,9 +56,10 @@ pub struct Rule {
 }
 
 /// What holds for a request that no rule matches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum DefaultAccess {
-    /// Any valid key.
+    /// Any valid key passes.
     #[default]
     RequireKey,
     /// No key is asked for.
@@ -143,7 +148,7 @@ impl Rule {
         }
         // Methods are case-sensitive (RFC 9110 section 9.1), but HTTP/2 lets Envoy pass `post` on, and not every upstream tells
         // it from `POST`.
-        let method_fits = |method: &str| match self.access {
+        let method_fits = |method: &Method| match self.access {
             Access::Anyone => method.as_bytes() == request.method,
             Access::Nobody | Access::Key(_) => {
                 method.as_bytes().eq_ignore_ascii_case(request.method)
@@ -151,7 +156,7 @@ impl Rule {
         };
         methods
             .as_deref()
-            .is_some_and(|methods| !methods.iter().any(|method| method_fits(method)))
+            .is_some_and(|methods| !methods.iter().any(method_fits))
             .then_some(Mismatch::Method)
     }
 }
@@ -168,7 +173,7 @@ mod tests {
         let matches = RequestMatch {
             hosts: list(hosts, |host| host.parse().unwrap()),
             paths: list(paths, |path| path.parse().unwrap()),
-            methods: list(methods, |method| method.into()),
+            methods: list(methods, |method| method.parse().unwrap()),
         };
         Rule {
             name: name.into(),

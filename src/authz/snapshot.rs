@@ -7,6 +7,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::credential::{CredentialPlaces, Location, Place};
 use super::digest::Digester;
 use super::identity::{IdentityHeaders, IdentityName};
@@ -32,25 +35,28 @@ pub struct Snapshot {
     pub keys: Option<Arc<KeyMap>>,
 }
 
-/// Whether a refusal keeps a request from going on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Whether refusals are enforced, or only told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum Mode {
-    /// It does.
+    /// Enforced.
     #[default]
     Enforce,
-    /// It is told and the request goes on.
+    /// Told in metrics, log and metadata, while every request goes on.
     Observe,
 }
 
 /// Where the client's address is taken from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum ClientAddress {
     /// Envoy's direct peer.
     #[default]
     Peer,
-    /// The `x-envoy-external-address` header, which Envoy sets to the trusted client behind a load balancer where it has
-    /// `use_remote_address` and does not take the caller for internal. Else it is what the caller wrote.
-    ExternalAddress,
+    /// The header `x-envoy-external-address`, which Envoy sets to the trusted client. Only with
+    /// `use_remote_address: true` and callers that are outside `internal_address_config`: otherwise
+    /// Envoy passes on what a caller wrote there, and `allow_ips` can be forged.
+    XEnvoyExternalAddress,
 }
 
 impl ClientAddress {
@@ -58,7 +64,7 @@ impl ClientAddress {
     pub fn of(self, request: &RequestAttributes<'_>) -> Option<IpAddr> {
         match self {
             Self::Peer => request.peer.map(|address| address.to_canonical()),
-            Self::ExternalAddress => {
+            Self::XEnvoyExternalAddress => {
                 let value = request.headers.single("x-envoy-external-address")?;
                 let address: IpAddr = std::str::from_utf8(value).ok()?.parse().ok()?;
                 Some(address.to_canonical())

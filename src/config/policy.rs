@@ -34,7 +34,7 @@ pub(super) fn check(spec: &ConfigSpec, at: &Place<'_>, base: &Path) -> Option<(P
         realm: realm?,
         client_address: match spec.client_address {
             ClientAddressSpec::Peer => ClientAddress::Peer,
-            ClientAddressSpec::XEnvoyExternalAddress => ClientAddress::ExternalAddress,
+            ClientAddressSpec::XEnvoyExternalAddress => ClientAddress::XEnvoyExternalAddress,
         },
         mode: match spec.mode {
             ModeSpec::Enforce => Mode::Enforce,

@@ -12,16 +12,10 @@ use crate::authz::key::PlanName;
 use crate::authz::rule::{Access, RequestMatch, Requirement, Rule};
 use crate::authz::scope::Scope;
 use crate::authz::snapshot::Plan;
-use crate::authz::token::is_token;
 use crate::yaml::{Members, Place};
 
 /// Longest name of a rule in bytes: it stands in every decision's log line.
 const MAX_NAME_BYTES: usize = 128;
-
-/// The methods of RFC 9110 and PATCH, which are told from their lower-case spellings.
-const METHODS: [&str; 9] = [
-    "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
-];
 
 /// The plans by name.
 pub(super) fn check_plans(
@@ -136,45 +130,16 @@ fn check_require(spec: &RequireSpec, at: &Place<'_>) -> Result<Requirement, Note
 fn check_match(spec: &MatchSpec, at: &Place<'_>) -> Result<RequestMatch, Noted> {
     let hosts = optional_list(spec.hosts.as_deref(), &at.field("hosts"));
     let paths = optional_list(spec.paths.as_deref(), &at.field("paths"));
-    let methods = optional_list::<Method>(spec.methods.as_deref(), &at.field("methods"));
-    let methods = methods?.map(|methods| methods.into_iter().map(|Method(name)| name).collect());
+    let methods = optional_list(spec.methods.as_deref(), &at.field("methods"));
     Ok(RequestMatch {
         hosts: hosts?,
         paths: paths?,
-        methods,
+        methods: methods?,
     })
 }
 
 /// What was wrong is noted where it stands.
 struct Noted;
-
-/// A method's name.
-struct Method(Box<str>);
-
-#[derive(Debug, thiserror::Error)]
-enum InvalidMethod {
-    #[error("not a method; write a name such as GET")]
-    NotAToken,
-    #[error("this method is written in capitals; write `{0}`")]
-    LowerCase(&'static str),
-}
-
-impl FromStr for Method {
-    type Err = InvalidMethod;
-
-    fn from_str(text: &str) -> Result<Self, InvalidMethod> {
-        if !is_token(text) {
-            return Err(InvalidMethod::NotAToken);
-        }
-        match METHODS
-            .iter()
-            .find(|method| method.eq_ignore_ascii_case(text))
-        {
-            Some(method) if *method != text => Err(InvalidMethod::LowerCase(method)),
-            Some(_) | None => Ok(Self(text.into())),
-        }
-    }
-}
 
 /// A list whose absence means any and that is never empty.
 fn optional_list<T>(texts: Option<&[String]>, at: &Place<'_>) -> Result<Option<Box<[T]>>, Noted>

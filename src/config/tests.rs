@@ -174,7 +174,7 @@ fn every_member_is_taken() {
     assert_eq!(policy.plans.0.len(), 2);
     assert_eq!(
         (policy.client_address, policy.mode),
-        (ClientAddress::ExternalAddress, Mode::Observe)
+        (ClientAddress::XEnvoyExternalAddress, Mode::Observe)
     );
     assert!(!policy.strip_credentials);
     assert!(policy.require_https);

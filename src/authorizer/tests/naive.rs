@@ -13,6 +13,7 @@ use crate::authz::digest::{DigestKind, Digester, Pepper};
 use crate::authz::identity::IdentityHeaders;
 use crate::authz::key::{KeyRecord, MetadataValue, Restrictions, Secret, Validity};
 use crate::authz::key_map::KeyMap;
+use crate::authz::method::Method;
 use crate::authz::request::{Headers, RequestAttributes};
 use crate::authz::rule::{Access, DefaultAccess, RequestMatch, Requirement, Rule, Rules};
 use crate::authz::snapshot::{ClientAddress, Generation, Mode, Plan, Plans, Policy, Snapshot};
@@ -186,7 +187,7 @@ fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(list: &Texts) -> Box<[T]> 
     list.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-fn boxed(list: &Texts) -> Box<[Box<str>]> {
+fn methods(list: &Texts) -> Box<[Method]> {
     list.iter().map(|text| text.as_str().into()).collect()
 }
 
@@ -233,7 +234,7 @@ impl NaiveRule {
             matches: RequestMatch {
                 hosts: self.hosts.as_ref().map(parsed),
                 paths: self.paths.as_ref().map(parsed),
-                methods: self.methods.as_ref().map(boxed),
+                methods: self.methods.as_ref().map(methods),
             },
             access: match &self.access {
                 NaiveAccess::Anyone => Access::Anyone,
@@ -253,7 +254,7 @@ impl NaiveKey {
             ips: self.ips.as_ref().map(parsed),
             hosts: self.hosts.as_ref().map(parsed),
             paths: self.paths.as_ref().map(parsed),
-            methods: self.methods.as_ref().map(boxed),
+            methods: self.methods.as_ref().map(methods),
         };
         let secrets = self.secrets.iter().map(|secret| Secret {
             id: None,
@@ -327,7 +328,7 @@ impl World {
             strip_credentials: self.strip,
             require_https: self.https,
             client_address: if self.external_address {
-                ClientAddress::ExternalAddress
+                ClientAddress::XEnvoyExternalAddress
             } else {
                 ClientAddress::Peer
             },

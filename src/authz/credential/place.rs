@@ -6,6 +6,9 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::Credential;
 use crate::authz::request::RequestAttributes;
 
@@ -48,12 +51,13 @@ pub enum Location {
 }
 
 /// How a query parameter is removed from what goes upstream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum QueryStrip {
-    /// Envoy removes it by name, and sorts and writes anew what is left of the query.
+    /// Envoy removes it, and sorts and writes anew what is left of the query.
     #[default]
     Parameter,
-    /// `:path` is set without it; every other byte of the query stays.
+    /// keyward sets `:path` without it; every other byte stays. Envoy's `decoder_header_mutation_rules` have to allow it.
     Path,
 }
 

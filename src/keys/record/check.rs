@@ -19,7 +19,6 @@ use crate::authz::key::{
 };
 use crate::authz::scope::Scope;
 use crate::authz::snapshot::Policy;
-use crate::authz::token::is_token;
 use crate::yaml::{Place, TimeSpec};
 
 impl KeySpec {
@@ -138,7 +137,7 @@ impl KeySpec {
             methods: check_list(
                 self.allow_methods.as_deref(),
                 &at.field("allow_methods"),
-                check_method,
+                note_parsed,
             ),
         };
         (restrictions != Restrictions::default()).then(|| Box::new(restrictions))
@@ -288,27 +287,6 @@ fn check_network(text: &str, at: &Place<'_>) -> Option<IpNet> {
         return None;
     }
     Some(net)
-}
-
-fn check_method(text: &str, at: &Place<'_>) -> Option<Box<str>> {
-    const COMMON: [&str; 9] = [
-        "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
-    ];
-    if let Some(meant) = COMMON
-        .iter()
-        .find(|name| **name != text && name.eq_ignore_ascii_case(text))
-    {
-        at.problem_with_help(
-            "this method is written in capitals",
-            format!("write `{meant}`"),
-        );
-        return None;
-    }
-    if !is_token(text) {
-        at.problem_with_help("not a method", "write a name such as GET");
-        return None;
-    }
-    Some(text.into())
 }
 
 fn metadata_value(value: &serde_json::Value) -> MetadataValue {

@@ -7,6 +7,7 @@ use schemars::Schema;
 use serde_json::{Value, json};
 
 use super::KeysSpec;
+use crate::authz::method::METHODS;
 
 /// A path pattern: `**` alone in a segment, and no segment that no path has.
 pub const PATH: &str =
@@ -25,11 +26,6 @@ const NETWORK: &str = concat!(
     r"^(((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(/(3[0-2]|[12]?[0-9]))?",
     r"|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))?)$",
 );
-
-/// The methods of RFC 9110 and PATCH: of other spellings than these the loader says which was meant.
-const METHODS: [&str; 9] = [
-    "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
-];
 
 /// The schema.
 pub fn schema() -> Schema {
