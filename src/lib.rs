@@ -2,7 +2,7 @@
 //! and the records it leaves on the other.
 //!
 //! ```text
-//! CheckRequest ─ envoy/view ─> RequestAttributes ─ authorizer ─> Decision ─ envoy/convert ─> CheckResponse
+//! CheckRequest ─ envoy/decode ─> RequestAttributes ─ authorizer ─> Decision ─ envoy/encode ─> CheckResponse
 //!                                                    │     │         └─> observe (metrics, decision log)
 //!                      authz/credential, digest ─────┘     └── authz/rule, key, path, host (pure)
 //!                           keys (cache ─> source)

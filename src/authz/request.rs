@@ -1,6 +1,6 @@
 //! What Envoy tells of a request, borrowed from the bytes that it sent.
 //!
-//! Built in `envoy/view` and in tests only; what reads it does not know in which of its two shapes Envoy sent the
+//! Built in `envoy/decode` and in tests only; what reads it does not know in which of its two shapes Envoy sent the
 //! headers. Values are bytes, for Envoy forwards what clients send, and nothing here is decoded or normalised.
 
 use std::fmt;

@@ -1,7 +1,7 @@
 //! gRPC's framing of one call with one message each way: the bytes of a check in, those of its answer out.
 //!
 //! By hand, for two reasons. tonic's own ends a call with a gRPC error where a message is too large, which would open
-//! an Envoy that fails open; and it builds and encodes messages, which is most of what a check costs, where `view`
+//! an Envoy that fails open; and it builds and encodes messages, which is most of what a check costs, where `decode`
 //! reads the request as it lies.
 
 use std::convert::Infallible;

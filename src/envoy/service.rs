@@ -1,6 +1,6 @@
 //! The service `envoy.service.auth.v3.Authorization`: the bytes of a check in, the bytes of its answer out.
 //!
-//! Written by hand in place of tonic's generated code, so that a request reaches [`view`] as it came. What a caller
+//! Written by hand in place of tonic's generated code, so that a request reaches [`decode`] as it came. What a caller
 //! could bring about is answered as a refusal, a panic included: a gRPC error would be one to Envoy, and an Envoy that
 //! fails open (`failure_mode_allow`) lets those through. A client that goes away drops the call's future, which holds
 //! nothing that would need an end.
@@ -21,9 +21,9 @@ use tonic::codegen::{self, BoxFuture, StdError, http};
 use tonic::server::NamedService;
 use uuid::Uuid;
 
-use super::convert::{self, Keyed};
+use super::decode;
+use super::encode::{self, Keyed};
 use super::message::{self, Unreadable};
-use super::view;
 use crate::authorizer::trace::Untraced;
 use crate::authorizer::{Authorizer, Known};
 use crate::authz::decision::{Decision, Refusal};
@@ -118,7 +118,7 @@ impl FaultAnswer {
     fn new<P: Keyed>(policy: &Policy) -> Self {
         let mut text = Uuid::encode_buffer();
         let placeholder = Uuid::nil().hyphenated().encode_lower(&mut text).as_bytes();
-        let answer = convert::encode(&fault::<P>(), policy, None, &Uuid::nil().to_string());
+        let answer = encode::encode(&fault::<P>(), policy, None, &Uuid::nil().to_string());
         let mut places = answer.windows(placeholder.len());
         let at = places.position(|bytes| bytes == placeholder);
         let (before, rest) = answer.split_at(at.unwrap_or(answer.len()));
@@ -226,7 +226,7 @@ impl<P: Keyed + Send + Sync + 'static> Checks<P> {
     /// Answers the bytes of a `CheckRequest` with those of a `CheckResponse`.
     async fn check(&self, message: Result<&[u8], Reason>, begun: Begun<'_>) -> Bytes {
         let request = message.and_then(|message| {
-            view::read(message).map_err(|malformed| {
+            decode::read(message).map_err(|malformed| {
                 Self::tell_refused(&malformed, &self.told_malformed, begun.at);
                 Reason::BadRequest
             })
@@ -242,7 +242,7 @@ impl<P: Keyed + Send + Sync + 'static> Checks<P> {
             Err(reason) => unread(*reason),
         };
         let request = request.ok().flatten();
-        let answer = convert::encode(
+        let answer = encode::encode(
             &decision,
             &snapshot.policy,
             request.as_ref(),

@@ -11,7 +11,7 @@ use crate::authz::key::KeyRecord;
 use crate::authz::reason::Reason;
 use crate::authz::request::RequestAttributes;
 use crate::authz::snapshot::{Policy, Snapshot};
-use crate::envoy::convert::{KeyWire, Keyed};
+use crate::envoy::encode::{KeyWire, Keyed};
 use crate::envoy::service::{Checked, Observe};
 use crate::observe::metrics::{KeySeries, Metrics};
 use crate::observe::{CheckRecord, Observer};
@@ -37,7 +37,7 @@ impl PreparedKey {
 }
 
 impl Keyed for PreparedKey {
-    fn key_wire(&self) -> &KeyWire {
+    fn encoded_key(&self) -> &KeyWire {
         &self.wire
     }
 }

@@ -20,7 +20,7 @@ use crate::authz::key_map::KeyMap;
 use crate::authz::reason::Reason;
 use crate::authz::snapshot::tests::policy;
 use crate::authz::snapshot::{Generation, Mode, Policy, Snapshot};
-use crate::envoy::convert::KeyWire;
+use crate::envoy::encode::KeyWire;
 use crate::keys::cache::KeyCache;
 
 /// A clock on which every look takes a second.

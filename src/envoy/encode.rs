@@ -5,10 +5,10 @@
 //! reasons. What an answer says of a key does not change between requests, so it comes encoded with the key
 //! ([`KeyWire`]), and an allow is the key's bytes with the request's behind them, copied once.
 
-mod edited;
-mod key_wire;
+mod denied_response;
+mod encoded_key;
 mod metadata;
-mod refused;
+mod ok_response;
 
 use std::borrow::Cow;
 
@@ -22,7 +22,7 @@ use crate::authz::request::RequestAttributes;
 use crate::authz::snapshot::Policy;
 use crate::envoy::proto::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
 
-pub use self::key_wire::{KeyWire, Keyed};
+pub use self::encoded_key::{KeyWire, Keyed};
 
 /// Who reads a refusal's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,13 +59,13 @@ pub fn encode<K: Keyed>(
     match decision {
         Decision::Allow(Grant { basis, edits, .. }) => {
             let identity = match basis {
-                Basis::Key(key) => Cow::Borrowed(key.key_wire().identity()),
+                Basis::Key(key) => Cow::Borrowed(key.encoded_key().identity()),
                 // Nobody is vouched for, so nobody's identity goes upstream: neither a caller's own copy of the headers.
                 Basis::Public | Basis::Observed(_) => {
-                    Cow::Owned(edited::nobody(policy).encode_to_vec())
+                    Cow::Owned(ok_response::nobody(policy).encode_to_vec())
                 }
             };
-            let edits = edited::by_request(edits, policy).encode_to_vec();
+            let edits = ok_response::by_request(edits, policy).encode_to_vec();
             answer(
                 &[],
                 check_response::OK_RESPONSE,
@@ -74,8 +74,9 @@ pub fn encode<K: Keyed>(
             )
         }
         Decision::Deny(refusal) | Decision::Unavailable(refusal) => {
-            let status = refused::status(refusal.reason).encode_to_vec();
-            let response = refused::response(refusal, policy, Caller::of(request)).encode_to_vec();
+            let status = denied_response::status(refusal.reason).encode_to_vec();
+            let response =
+                denied_response::response(refusal, policy, Caller::of(request)).encode_to_vec();
             answer(
                 &status,
                 response_field(refusal),

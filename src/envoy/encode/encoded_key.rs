@@ -7,7 +7,7 @@ use std::fmt;
 
 use prost::Message as _;
 
-use super::{edited, metadata};
+use super::{metadata, ok_response};
 use crate::authorizer::Known;
 use crate::authz::key::KeyRecord;
 use crate::authz::snapshot::Policy;
@@ -24,7 +24,7 @@ pub struct KeyWire {
 impl KeyWire {
     /// Encodes what this policy tells of the key.
     pub fn of(record: &KeyRecord, policy: &Policy) -> Self {
-        let mut bytes = edited::by_key(record, policy).encode_to_vec();
+        let mut bytes = ok_response::by_key(record, policy).encode_to_vec();
         let split = bytes.len();
         bytes.extend(metadata::of_key(record));
         Self {
@@ -56,17 +56,17 @@ impl fmt::Debug for KeyWire {
 /// A known key that has its part of the answers at hand.
 pub trait Keyed {
     /// The bytes, encoded under the policy by which the key was decided.
-    fn key_wire(&self) -> &KeyWire;
+    fn encoded_key(&self) -> &KeyWire;
 }
 
 impl Keyed for KeyWire {
-    fn key_wire(&self) -> &KeyWire {
+    fn encoded_key(&self) -> &KeyWire {
         self
     }
 }
 
 impl<P: Keyed> Keyed for Known<P> {
-    fn key_wire(&self) -> &KeyWire {
-        self.prepared.key_wire()
+    fn encoded_key(&self) -> &KeyWire {
+        self.prepared.encoded_key()
     }
 }

@@ -25,7 +25,9 @@ impl<'d> Metadata<'d> {
         Self {
             decision: decision.verdict().as_str(),
             reason: decision.reason().as_str(),
-            key: decision.key().map_or(&[], |key| key.key_wire().metadata()),
+            key: decision
+                .key()
+                .map_or(&[], |key| key.encoded_key().metadata()),
             rule: decision.rule().map(|rule| &*rule.name),
             decision_id,
         }

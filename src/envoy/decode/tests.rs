@@ -1,4 +1,4 @@
-//! The view against prost: the same bytes, the same schema, the same attributes.
+//! the decoder against prost: the same bytes, the same schema, the same attributes.
 
 use std::net::IpAddr;
 
@@ -29,8 +29,8 @@ struct Facts {
     rule: Option<Vec<u8>>,
 }
 
-/// What the view makes of the bytes; `listed` is how many lines come from the list.
-fn viewed(bytes: &[u8], listed: usize) -> Result<Option<Facts>, Malformed> {
+/// What the decoder makes of the bytes; `listed` is how many lines come from the list.
+fn facts_of(bytes: &[u8], listed: usize) -> Result<Option<Facts>, Malformed> {
     Ok(read(bytes)?.map(|request| {
         let mut map: Lines = request
             .headers
@@ -109,7 +109,7 @@ macro_rules! facts {
     }};
 }
 
-/// Holds the view against prost on any bytes.
+/// Holds the decoder against prost on any bytes.
 fn agrees_with_prost(bytes: &[u8]) -> Result<(), TestCaseError> {
     let decoded = our_auth::CheckRequest::decode(bytes);
     let expected = decoded
@@ -122,12 +122,14 @@ fn agrees_with_prost(bytes: &[u8]) -> Result<(), TestCaseError> {
         .map(|facts| facts.listed.len())
         .next()
         .unwrap_or(0);
-    match (viewed(bytes, listed), expected) {
+    match (facts_of(bytes, listed), expected) {
         (Ok(found), Some(expected)) => prop_assert_eq!(found, expected),
-        // Text that is not UTF-8 is prost's to refuse and the view's to pass on. And prost takes an entry of a map
+        // Text that is not UTF-8 is prost's to refuse and the decoder's to pass on. And prost takes an entry of a map
         // for bytes without a look at its wire type; the maps are fields 3 and 10.
         (_, None) | (Err(Malformed::WireType(3 | 10)), Some(_)) => {}
-        (Err(error), Some(_)) => prop_assert!(false, "the view refuses what prost reads: {error}"),
+        (Err(error), Some(_)) => {
+            prop_assert!(false, "the decoder refuses what prost reads: {error}")
+        }
     }
     Ok(())
 }
@@ -236,7 +238,7 @@ proptest! {
     fn what_envoys_own_types_encode_is_read_as_they_mean_it(request in request()) {
         let expected = facts!(request, their_core::address::Address::SocketAddress);
         let listed = expected.as_ref().map_or(0, |facts| facts.listed.len());
-        prop_assert_eq!(viewed(&request.encode_to_vec(), listed), Ok(expected));
+        prop_assert_eq!(facts_of(&request.encode_to_vec(), listed), Ok(expected));
     }
 
     #[test]

@@ -23,8 +23,8 @@ use crate::authz::scope::Scope;
 use crate::authz::snapshot::tests::policy;
 
 mod allows;
+mod denied;
 mod properties;
-mod refusals;
 
 fn rule() -> Rule {
     Rule {
