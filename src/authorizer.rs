@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 
-use self::route::{Route, RouteAccess, judge_key, judge_route};
+use self::route::{Route, RouteAccess, check_route, check_validity};
 use self::trace::{Step, Trace};
 use crate::authz::credential::Credential;
-use crate::authz::decision::{Basis, Decision, Grant, Refusal};
+use crate::authz::decision::{Decision, Grant, Grounds, Refusal};
 use crate::authz::digest::KeyDigest;
 use crate::authz::edits::Edits;
 use crate::authz::key::{Secret, SecretId};
@@ -30,19 +30,19 @@ use crate::keys::cache::{CachedKey, KeyCache, Lookup, LookupError};
 
 /// A known key, with what was prepared for it, and which of its secrets was presented.
 #[derive(Debug)]
-pub struct Known<P> {
+pub struct PresentedKey<P> {
     key: Arc<CachedKey<P>>,
     secret: Option<usize>,
 }
 
-impl<P> Known<P> {
+impl<P> PresentedKey<P> {
     fn new(key: Arc<CachedKey<P>>, digest: &KeyDigest) -> Self {
         let secret = key.record.secret_with(digest);
         Self { key, secret }
     }
 
     /// The place of the presented secret among the key's.
-    pub fn secret_place(&self) -> Option<usize> {
+    pub fn secret_index(&self) -> Option<usize> {
         self.secret
     }
 
@@ -57,7 +57,7 @@ impl<P> Known<P> {
     }
 }
 
-impl<P> Deref for Known<P> {
+impl<P> Deref for PresentedKey<P> {
     type Target = CachedKey<P>;
 
     fn deref(&self) -> &CachedKey<P> {
@@ -103,31 +103,31 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
         request: &RequestAttributes<'r>,
         snapshot: &'r Snapshot,
         trace: &mut T,
-    ) -> Decision<'r, Known<P>> {
+    ) -> Decision<'r, PresentedKey<P>> {
         let policy = &*snapshot.policy;
-        let outcome = self.find_ground(request, snapshot, trace).await;
-        let (basis, rule) = match (outcome, policy.mode) {
+        let outcome = self.evaluate(request, snapshot, trace).await;
+        let (grounds, rule) = match (outcome, policy.mode) {
             (Ok(ground), _) => ground,
             (Err(refusal), Mode::Enforce) => return Decision::refuse(refusal),
             (Err(refusal), Mode::Observe) => {
                 let rule = refusal.rule;
-                (Basis::Observed(refusal), rule)
+                (Grounds::Observed(refusal), rule)
             }
         };
         Decision::Allow(Grant {
-            basis,
+            grounds,
             rule,
             edits: Edits::of(request, policy),
         })
     }
 
     /// The answer where Envoy sent no HTTP attributes, and so nothing that could be decided, or would have to be stripped.
-    pub fn decide_without_request(snapshot: &Snapshot) -> Decision<'_, Known<P>> {
+    pub fn decide_without_request(snapshot: &Snapshot) -> Decision<'_, PresentedKey<P>> {
         let refusal = Refusal::new(Reason::BadRequest);
         match snapshot.policy.mode {
             Mode::Enforce => Decision::refuse(refusal),
             Mode::Observe => Decision::Allow(Grant {
-                basis: Basis::Observed(refusal),
+                grounds: Grounds::Observed(refusal),
                 rule: None,
                 edits: Edits::default(),
             }),
@@ -135,17 +135,18 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
     }
 
     /// The ground on which a request goes on, or the first step that fails.
-    async fn find_ground<'r, T: Trace>(
+    async fn evaluate<'r, T: Trace>(
         &self,
         request: &RequestAttributes<'r>,
         snapshot: &'r Snapshot,
         trace: &mut T,
-    ) -> Result<(Basis<'r, Known<P>>, Option<&'r Rule>), Refusal<'r, Known<P>>> {
+    ) -> Result<(Grounds<'r, PresentedKey<P>>, Option<&'r Rule>), Refusal<'r, PresentedKey<P>>>
+    {
         let policy = &*snapshot.policy;
         let mut path = RequestPath::of(request);
-        let route = Route::choose(request, &mut path, policy, trace);
+        let route = Route::select(request, &mut path, policy, trace);
         if route.access == RouteAccess::Anyone {
-            return Ok((Basis::Public, route.rule));
+            return Ok((Grounds::Public, route.rule));
         }
         let refuse = |reason| Refusal {
             rule: route.rule,
@@ -158,13 +159,13 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
             .await
             .map_err(refuse)?;
 
-        let judged = judge_key(&key.record, key.secret(), self.clock.now(), trace);
+        let judged = check_validity(&key.record, key.secret(), self.clock.now(), trace);
         let verdict = judged.and_then(|()| {
-            judge_route(&route, &key.record, request, &mut path, policy, trace)
+            check_route(&route, &key.record, request, &mut path, policy, trace)
                 .map_err(|reason| (reason, None))
         });
         match verdict {
-            Ok(()) => Ok((Basis::Key(key), route.rule)),
+            Ok(()) => Ok((Grounds::Key(key), route.rule)),
             Err((reason, moment)) => Err(Refusal {
                 reason,
                 key: Some(key),
@@ -181,11 +182,11 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
         credential: &Credential<'_>,
         snapshot: &Snapshot,
         trace: &mut T,
-    ) -> Result<Known<P>, Reason> {
+    ) -> Result<PresentedKey<P>, Reason> {
         for digest in snapshot.policy.digester.digests(credential) {
             match self.cache.find(&digest, snapshot).await {
                 Ok(Lookup::Known(key)) => {
-                    let known = Known::new(key, &digest);
+                    let known = PresentedKey::new(key, &digest);
                     trace.passed(Step::Key, || {
                         wording::known(&digest, &known.record, known.secret_id())
                     });

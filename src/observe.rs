@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use self::log::Log;
 use self::metrics::{KeySeries, Metrics};
 use crate::authz::key::KeyRecord;
-use crate::authz::reason::{Reason, Verdict};
+use crate::authz::reason::{DecisionKind, Reason};
 
 pub mod decision_log;
 pub mod log;
@@ -24,7 +24,7 @@ pub mod metrics;
 #[derive(Clone)]
 pub struct CheckRecord<'a> {
     /// Allow, deny or error; in observe mode, what it would have been.
-    pub verdict: Verdict,
+    pub decision: DecisionKind,
     /// Why.
     pub reason: Reason,
     /// The HTTP status that the caller gets, 200 where the request goes on.
@@ -82,7 +82,7 @@ impl Observer {
     /// secret among the key's.
     pub fn checked(&self, record: &CheckRecord<'_>, used: Option<(&KeySeries, Option<usize>)>) {
         self.metrics
-            .checked(record.verdict, record.reason, record.duration);
+            .checked(record.decision, record.reason, record.duration);
         if let Some((series, secret)) = used {
             series.record(record.reason, secret, record.now);
         }

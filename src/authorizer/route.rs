@@ -11,7 +11,7 @@ use crate::authz::key::{KeyRecord, Secret};
 use crate::authz::path::RequestPath;
 use crate::authz::reason::Reason;
 use crate::authz::request::RequestAttributes;
-use crate::authz::rule::{Access, Choice, DefaultAccess, Requirement, Rule};
+use crate::authz::rule::{Access, DefaultAccess, Requirement, Rule, RuleSelection};
 use crate::authz::scope::Scope;
 use crate::authz::snapshot::Policy;
 
@@ -32,27 +32,29 @@ pub(super) enum RouteAccess<'r> {
 }
 
 impl<'r> Route<'r> {
-    pub(super) fn choose(
+    pub(super) fn select(
         request: &RequestAttributes<'_>,
         path: &mut RequestPath<'_>,
         policy: &'r Policy,
         trace: &mut impl Trace,
     ) -> Self {
-        let choice = policy.rules.choose(request, path, |rule, mismatch| {
+        let selection = policy.rules.select(request, path, |rule, mismatch| {
             trace.noted(Step::Rule, || wording::passed_over(rule, mismatch, request));
         });
-        let seen = || wording::choice(choice, request);
-        match choice {
-            Choice::Rule(_) | Choice::Default(_) => trace.passed(Step::Rule, seen),
+        let seen = || wording::selection(selection, request);
+        match selection {
+            RuleSelection::Rule(_) | RuleSelection::Default(_) => trace.passed(Step::Rule, seen),
             // Not the step that refuses: the key comes first.
-            Choice::MalformedPath(_) | Choice::UnknownName => trace.noted(Step::Rule, seen),
+            RuleSelection::MalformedPath(_) | RuleSelection::UnknownName => {
+                trace.noted(Step::Rule, seen)
+            }
         }
-        Self::of(choice)
+        Self::of(selection)
     }
 
-    fn of(choice: Choice<'r>) -> Self {
-        match choice {
-            Choice::Rule(rule) => Self {
+    fn of(selection: RuleSelection<'r>) -> Self {
+        match selection {
+            RuleSelection::Rule(rule) => Self {
                 rule: Some(rule),
                 access: match &rule.access {
                     Access::Anyone => RouteAccess::Anyone,
@@ -60,7 +62,7 @@ impl<'r> Route<'r> {
                     Access::Key(requirement) => RouteAccess::Key(Some(requirement)),
                 },
             },
-            Choice::Default(default) => Self {
+            RuleSelection::Default(default) => Self {
                 rule: None,
                 access: match default {
                     DefaultAccess::RequireKey => RouteAccess::Key(None),
@@ -68,11 +70,11 @@ impl<'r> Route<'r> {
                     DefaultAccess::Deny => RouteAccess::Nobody,
                 },
             },
-            Choice::MalformedPath(rule) => Self {
+            RuleSelection::MalformedPath(rule) => Self {
                 rule: Some(rule),
                 access: RouteAccess::MalformedPath,
             },
-            Choice::UnknownName => Self {
+            RuleSelection::UnknownName => Self {
                 rule: None,
                 access: RouteAccess::Nobody,
             },
@@ -92,13 +94,13 @@ impl<'r> Route<'r> {
 }
 
 /// Whether the key counts now.
-pub(super) fn judge_key(
+pub(super) fn check_validity(
     record: &KeyRecord,
     secret: Option<&Secret>,
     now: Timestamp,
     trace: &mut impl Trace,
 ) -> Result<(), (Reason, Option<Timestamp>)> {
-    match record.judge(secret, now) {
+    match record.check(secret, now) {
         Ok(()) => {
             trace.passed(Step::Validity, || wording::valid(record, secret, now));
             Ok(())
@@ -115,7 +117,7 @@ pub(super) fn judge_key(
 /// Whether a valid key may make this request: transport, path, route, address, the key's own restrictions, client, scopes.
 ///
 /// A step that has nothing to look at is not told.
-pub(super) fn judge_route(
+pub(super) fn check_route(
     route: &Route<'_>,
     record: &KeyRecord,
     request: &RequestAttributes<'_>,

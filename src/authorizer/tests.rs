@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::trace::{Step, Untraced};
+use super::trace::{NoTrace, Step};
 use super::*;
-use crate::authz::decision::Basis;
-use crate::authz::edits::{CookieEdit, Edits};
+use crate::authz::decision::Grounds;
+use crate::authz::edits::{CookieChange, Edits};
 
 mod callers;
 mod losses;
@@ -81,17 +81,17 @@ fn outcome(world: &naive::World, request: &naive::NaiveRequest) -> Outcome {
     let snapshot = world.snapshot(1);
     let authorizer = authorizer(Arc::clone(&snapshot), Standing::at(0));
     let attributes = request.attributes();
-    let decision = ready(authorizer.decide(&attributes, &snapshot, &mut Untraced));
+    let decision = ready(authorizer.decide(&attributes, &snapshot, &mut NoTrace));
     told(&decision, &snapshot)
 }
 
-fn told(decision: &Decision<'_, Known<u64>>, snapshot: &Snapshot) -> Outcome {
+fn told(decision: &Decision<'_, PresentedKey<u64>>, snapshot: &Snapshot) -> Outcome {
     let policy = &snapshot.policy;
     let mut identity = Vec::new();
     let mut losses = None;
     if let Decision::Allow(grant) = decision {
         losses = Some(lost(&grant.edits, &snapshot.policy));
-        if let Basis::Key(key) = &grant.basis {
+        if let Grounds::Key(key) = &grant.grounds {
             for (name, value) in policy.identity.values(&key.record, &policy.plans) {
                 identity.extend(value.map(|value| (name.as_str().to_owned(), value.into_owned())));
             }
@@ -100,7 +100,7 @@ fn told(decision: &Decision<'_, Known<u64>>, snapshot: &Snapshot) -> Outcome {
     Outcome {
         allowed: matches!(decision, Decision::Allow(_)),
         reason: decision.reason().as_str(),
-        verdict: decision.verdict().as_str(),
+        verdict: decision.kind().as_str(),
         key: decision.key().map(|key| key.record.id.to_string()),
         rule: decision.rule().map(|rule| rule.name.to_string()),
         moment: decision.refusal().and_then(|refusal| refusal.moment),
@@ -127,9 +127,9 @@ fn lost(edits: &Edits<'_>, policy: &Policy) -> losses::Losses {
         headers: always.chain(found).collect(),
         query,
         cookies: match &edits.cookie {
-            CookieEdit::Keep => None,
-            CookieEdit::Remove => Some(vec![]),
-            CookieEdit::Replace(left) => {
+            CookieChange::Keep => None,
+            CookieChange::Remove => Some(vec![]),
+            CookieChange::Replace(left) => {
                 let left = String::from_utf8(left.clone()).unwrap();
                 Some(left.split("; ").map(str::to_owned).collect())
             }

@@ -64,9 +64,9 @@ pub trait Trace: Send {
 
 /// Hears nothing: for serving.
 #[derive(Debug, Clone, Copy)]
-pub struct Untraced;
+pub struct NoTrace;
 
-impl Trace for Untraced {
+impl Trace for NoTrace {
     fn passed(&mut self, _: Step, _: impl FnOnce() -> String) {}
 
     fn noted(&mut self, _: Step, _: impl FnOnce() -> String) {}

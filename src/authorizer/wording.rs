@@ -6,12 +6,12 @@
 use jiff::Timestamp;
 
 use crate::authz::digest::KeyDigest;
-use crate::authz::key::{ClientName, KeyRecord, NotValid, Restrictions, Secret, Validity};
+use crate::authz::key::{ClientName, KeyNotValid, KeyRecord, Restrictions, Secret, Validity};
 use crate::authz::method::Method;
 use crate::authz::path::{PathPattern, PlainPath};
 use crate::authz::reason::Reason;
 use crate::authz::request::RequestAttributes;
-use crate::authz::rule::{Access, Choice, DefaultAccess, Mismatch, Requirement, Rule};
+use crate::authz::rule::{Access, DefaultAccess, Mismatch, Requirement, Rule, RuleSelection};
 use crate::authz::scope::Scope;
 use crate::authz::snapshot::{ClientAddress, Policy};
 
@@ -69,9 +69,9 @@ pub(super) fn passed_over(
 }
 
 /// Which rule decides, and what it wants.
-pub(super) fn choice(choice: Choice<'_>, request: &RequestAttributes<'_>) -> String {
-    match choice {
-        Choice::Rule(rule) => {
+pub(super) fn selection(selection: RuleSelection<'_>, request: &RequestAttributes<'_>) -> String {
+    match selection {
+        RuleSelection::Rule(rule) => {
             let how = if request.rule.is_some() {
                 "is named by the Envoy route, so that its match is not looked at"
             } else {
@@ -79,7 +79,7 @@ pub(super) fn choice(choice: Choice<'_>, request: &RequestAttributes<'_>) -> Str
             };
             format!("rule {} {how}: {}", rule.name, wanted(&rule.access))
         }
-        Choice::Default(default) => {
+        RuleSelection::Default(default) => {
             let wanted = match default {
                 DefaultAccess::RequireKey => "require-key: any valid key may pass",
                 DefaultAccess::AllowAnyone => "allow-anyone: anyone may pass, no key is asked for",
@@ -87,13 +87,13 @@ pub(super) fn choice(choice: Choice<'_>, request: &RequestAttributes<'_>) -> Str
             };
             format!("no rule matches; the default decides, {wanted}")
         }
-        Choice::MalformedPath(rule) => format!(
+        RuleSelection::MalformedPath(rule) => format!(
             "rule {} has paths, and the path {} is not plain, so that no pattern may be compared with it; the request \
              is refused once its key has proved valid",
             rule.name,
             shown(request.path())
         ),
-        Choice::UnknownName => format!(
+        RuleSelection::UnknownName => format!(
             "the Envoy route names rule {}, and there is none; the request is refused once its key has proved valid",
             shown(request.rule.unwrap_or_default())
         ),
@@ -166,8 +166,8 @@ pub(super) fn valid(record: &KeyRecord, secret: Option<&Secret>, now: Timestamp)
 }
 
 /// Why a key does not count now.
-pub(super) fn not_valid(not_valid: NotValid, secret: Option<&Secret>, now: Timestamp) -> String {
-    let NotValid { reason, moment } = not_valid;
+pub(super) fn not_valid(not_valid: KeyNotValid, secret: Option<&Secret>, now: Timestamp) -> String {
+    let KeyNotValid { reason, moment } = not_valid;
     let secret = validity_of(secret);
     let whose = |of_secret: Option<Timestamp>| {
         if moment == of_secret {
@@ -333,7 +333,7 @@ fn is_method_but_for_case(methods: Option<&[Method]>, sent: &[u8]) -> bool {
 
 fn is_path_but_for_case(patterns: Option<&[PathPattern]>, sent: &[u8]) -> bool {
     let sent = sent.to_ascii_lowercase();
-    let Ok(path) = PlainPath::judge(&sent) else {
+    let Ok(path) = PlainPath::parse(&sent) else {
         return false;
     };
     let lower = |pattern: &PathPattern| pattern.to_string().to_ascii_lowercase().parse().ok();

@@ -15,7 +15,7 @@ use place::Found;
 mod directions;
 mod place;
 
-pub use place::{Location, Place, QueryStrip};
+pub use place::{CredentialLocation, CredentialPlace, QueryStrip};
 pub(super) use place::{cookie_pieces, has_scheme, query_pieces};
 
 /// A secret may have at most this many bytes; far more than any real one, and little enough to hash at leisure.
@@ -24,14 +24,14 @@ pub const SECRET_MAX_BYTES: usize = 512;
 /// The places that are looked at, in the operator's order. At least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CredentialPlaces {
-    places: Box<[Place]>,
+    places: Box<[CredentialPlace]>,
     directions: Box<str>,
     grpc_directions: Box<str>,
 }
 
 impl CredentialPlaces {
     /// These places; `None` if there is none, for then nobody could ever present a key.
-    pub fn new(places: Vec<Place>) -> Option<Self> {
+    pub fn new(places: Vec<CredentialPlace>) -> Option<Self> {
         (!places.is_empty()).then(|| Self {
             directions: directions::of_http(&places).into(),
             grpc_directions: directions::of_grpc(&places).into(),
@@ -50,14 +50,14 @@ impl CredentialPlaces {
     }
 
     /// Every place, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &Place> {
+    pub fn iter(&self) -> impl Iterator<Item = &CredentialPlace> {
         self.places.iter()
     }
 
     /// Whether one of them is a bearer token (RFC 6750 section 2.1), which decides the challenge.
     pub fn has_bearer(&self) -> bool {
         self.iter().any(|place| {
-            matches!(&place.location, Location::Scheme { name, scheme }
+            matches!(&place.location, CredentialLocation::Scheme { name, scheme }
                 if &**name == "authorization" && scheme.eq_ignore_ascii_case("bearer"))
         })
     }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 
 use super::edits::Edits;
-use super::reason::{Reason, Verdict};
+use super::reason::{DecisionKind, Reason};
 use super::rule::Rule;
 use super::scope::Scope;
 
@@ -27,7 +27,7 @@ pub enum Decision<'r, K> {
 #[derive(Debug)]
 pub struct Grant<'r, K> {
     /// The ground.
-    pub basis: Basis<'r, K>,
+    pub grounds: Grounds<'r, K>,
     /// The rule that decided; `None` where `default` did.
     pub rule: Option<&'r Rule>,
     /// What the request loses on its way upstream.
@@ -36,7 +36,7 @@ pub struct Grant<'r, K> {
 
 /// The ground on which a request goes on.
 #[derive(Debug)]
-pub enum Basis<'r, K> {
+pub enum Grounds<'r, K> {
     /// No key is asked for.
     Public,
     /// This key passed every step.
@@ -87,18 +87,18 @@ impl<K> Refusal<'_, K> {
 impl<'r, K> Decision<'r, K> {
     /// The decision that a refusal is: an error where keyward could not decide, else a denial.
     pub fn refuse(refusal: Refusal<'r, K>) -> Self {
-        match refusal.reason.verdict() {
-            Verdict::Error => Self::Unavailable(refusal),
-            Verdict::Allow | Verdict::Deny => Self::Deny(refusal),
+        match refusal.reason.kind() {
+            DecisionKind::Error => Self::Unavailable(refusal),
+            DecisionKind::Allow | DecisionKind::Deny => Self::Deny(refusal),
         }
     }
 
     /// The refusal, in observe mode too, where it did not keep the request from going on.
     pub fn refusal(&self) -> Option<&Refusal<'r, K>> {
         match self {
-            Self::Allow(grant) => match &grant.basis {
-                Basis::Observed(refusal) => Some(refusal),
-                Basis::Public | Basis::Key(_) => None,
+            Self::Allow(grant) => match &grant.grounds {
+                Grounds::Observed(refusal) => Some(refusal),
+                Grounds::Public | Grounds::Key(_) => None,
             },
             Self::Deny(refusal) | Self::Unavailable(refusal) => Some(refusal),
         }
@@ -108,15 +108,15 @@ impl<'r, K> Decision<'r, K> {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Allow(Grant {
-                basis: Basis::Public,
+                grounds: Grounds::Public,
                 ..
             }) => Reason::Public,
             Self::Allow(Grant {
-                basis: Basis::Key(_),
+                grounds: Grounds::Key(_),
                 ..
             }) => Reason::Allowed,
             Self::Allow(Grant {
-                basis: Basis::Observed(refusal),
+                grounds: Grounds::Observed(refusal),
                 ..
             })
             | Self::Deny(refusal)
@@ -125,15 +125,15 @@ impl<'r, K> Decision<'r, K> {
     }
 
     /// Allow, deny or error; in observe mode, what it would have been.
-    pub fn verdict(&self) -> Verdict {
-        self.reason().verdict()
+    pub fn kind(&self) -> DecisionKind {
+        self.reason().kind()
     }
 
     /// The key that was presented, where it is known, whether it passed or not.
     pub fn key(&self) -> Option<&K> {
         match self {
             Self::Allow(Grant {
-                basis: Basis::Key(key),
+                grounds: Grounds::Key(key),
                 ..
             }) => Some(key),
             Self::Allow(_) | Self::Deny(_) | Self::Unavailable(_) => {

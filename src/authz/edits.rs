@@ -4,7 +4,7 @@
 //! `Policy::always_removed`); what stands here is found in it: a header that begins with our scheme, a query parameter, a
 //! cookie, and headers that an upstream could take for our identity headers.
 
-use super::credential::{Location, QueryStrip, cookie_pieces, has_scheme, query_pieces};
+use super::credential::{CredentialLocation, QueryStrip, cookie_pieces, has_scheme, query_pieces};
 use super::request::RequestAttributes;
 use super::snapshot::Policy;
 
@@ -19,12 +19,12 @@ pub struct Edits<'r> {
     /// together with `remove_query`, which Envoy may apply before or after it.
     pub target: Option<Vec<u8>>,
     /// What becomes of the cookie header.
-    pub cookie: CookieEdit,
+    pub cookie: CookieChange,
 }
 
 /// What becomes of the cookie header; Envoy cannot remove one cookie.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub enum CookieEdit {
+pub enum CookieChange {
     /// It goes on as it is.
     #[default]
     Keep,
@@ -51,7 +51,7 @@ impl std::fmt::Debug for Edits<'_> {
     }
 }
 
-impl std::fmt::Debug for CookieEdit {
+impl std::fmt::Debug for CookieChange {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Keep => "Keep",
@@ -86,14 +86,17 @@ impl<'r> Edits<'r> {
         for place in policy.credentials.iter() {
             let name = match (&place.location, &place.prefix) {
                 // Removed from every request: `Policy::always_removed`.
-                (Location::Header { .. }, None)
-                | (Location::Query { .. } | Location::Cookie { .. }, _) => continue,
-                (Location::Scheme { name, scheme }, None) => {
+                (CredentialLocation::Header { .. }, None)
+                | (CredentialLocation::Query { .. } | CredentialLocation::Cookie { .. }, _) => {
+                    continue;
+                }
+                (CredentialLocation::Scheme { name, scheme }, None) => {
                     has_scheme(request, name, scheme).then_some(name)
                 }
-                (Location::Header { name } | Location::Scheme { name, .. }, Some(_)) => {
-                    place.is_filled(request).then_some(name)
-                }
+                (
+                    CredentialLocation::Header { name } | CredentialLocation::Scheme { name, .. },
+                    Some(_),
+                ) => place.is_filled(request).then_some(name),
             };
             if let Some(name) = name
                 && !self.remove_headers.contains(&name.as_bytes())
@@ -108,12 +111,13 @@ impl<'r> Edits<'r> {
     fn strip_query(&mut self, request: &RequestAttributes<'r>, policy: &'r Policy) {
         let is_ours = |piece: &[u8]| {
             let mut places = policy.credentials.iter();
-            places
-                .any(|place| matches!(place.location, Location::Query { .. }) && place.reads(piece))
+            places.any(|place| {
+                matches!(place.location, CredentialLocation::Query { .. }) && place.reads(piece)
+            })
         };
         let found = || {
             let places = policy.credentials.iter().filter_map(|place| {
-                let Location::Query { name, strip } = &place.location else {
+                let CredentialLocation::Query { name, strip } = &place.location else {
                     return None;
                 };
                 Some((place, &**name, *strip))
@@ -143,53 +147,55 @@ fn can_be_set(request: &RequestAttributes<'_>) -> bool {
     !request.path().is_empty() && request.target.iter().all(is_visible)
 }
 
-fn strip_cookies(request: &RequestAttributes<'_>, policy: &Policy) -> CookieEdit {
+fn strip_cookies(request: &RequestAttributes<'_>, policy: &Policy) -> CookieChange {
     let is_ours = |piece: &[u8]| {
         let mut places = policy.credentials.iter();
-        places.any(|place| matches!(place.location, Location::Cookie { .. }) && place.reads(piece))
+        places.any(|place| {
+            matches!(place.location, CredentialLocation::Cookie { .. }) && place.reads(piece)
+        })
     };
     if !cookie_pieces(request).any(is_ours) {
-        return CookieEdit::Keep;
+        return CookieChange::Keep;
     }
     let left: Vec<&[u8]> = cookie_pieces(request)
         .filter(|piece| !piece.is_empty() && !is_ours(piece))
         .collect();
     if left.is_empty() {
-        CookieEdit::Remove
+        CookieChange::Remove
     } else {
-        CookieEdit::Replace(left.join(&b"; "[..]))
+        CookieChange::Replace(left.join(&b"; "[..]))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::authz::credential::{CredentialPlaces, Place};
+    use crate::authz::credential::{CredentialPlace, CredentialPlaces};
     use crate::authz::request::Headers;
     use crate::authz::snapshot::tests::policy;
 
     fn places(prefix: Option<&str>, strip: QueryStrip) -> CredentialPlaces {
         let locations = [
-            Location::Header {
+            CredentialLocation::Header {
                 name: "x-api-key".into(),
             },
-            Location::Scheme {
+            CredentialLocation::Scheme {
                 name: "authorization".into(),
                 scheme: "Bearer".into(),
             },
-            Location::Query {
+            CredentialLocation::Query {
                 name: "api_key".into(),
                 strip,
             },
-            Location::Query {
+            CredentialLocation::Query {
                 name: "token".into(),
                 strip: QueryStrip::Parameter,
             },
-            Location::Cookie {
+            CredentialLocation::Cookie {
                 name: "api_key".into(),
             },
         ];
-        let places = locations.map(|location| Place {
+        let places = locations.map(|location| CredentialPlace {
             location,
             prefix: prefix.map(Into::into),
         });
@@ -201,7 +207,7 @@ mod tests {
         target: &str,
         lines: &[(&str, &str)],
         strip: bool,
-    ) -> (Vec<String>, Vec<String>, Option<String>, CookieEdit) {
+    ) -> (Vec<String>, Vec<String>, Option<String>, CookieChange) {
         let policy = Policy {
             strip_credentials: strip,
             credentials,
@@ -234,7 +240,7 @@ mod tests {
         target: &str,
         lines: &[(&str, &str)],
         strip: bool,
-    ) -> (Vec<String>, Vec<String>, CookieEdit) {
+    ) -> (Vec<String>, Vec<String>, CookieChange) {
         let places = places(None, QueryStrip::Parameter);
         let (headers, query, target, cookie) = edits_at(places, target, lines, strip);
         assert_eq!(target, None);
@@ -282,7 +288,7 @@ mod tests {
         let prefixed = |strip| places(Some("kw_"), strip);
         for strip in [QueryStrip::Parameter, QueryStrip::Path] {
             let edits = edits_at(prefixed(strip), "/?api_key=sk-1", &foreign, true);
-            assert_eq!(edits, (vec![], vec![], None, CookieEdit::Keep));
+            assert_eq!(edits, (vec![], vec![], None, CookieChange::Keep));
         }
         let ours = [
             ("x-api-key", "kw_A"),
@@ -297,7 +303,7 @@ mod tests {
         );
         assert_eq!(headers, ["x-api-key", "authorization"]);
         assert_eq!((query, target.as_deref()), (vec![], Some("/?api_key=sk-1")));
-        assert_eq!(cookie, CookieEdit::Replace(b"api_key=sk-1".to_vec()));
+        assert_eq!(cookie, CookieChange::Replace(b"api_key=sk-1".to_vec()));
         // A header that holds both goes, for it cannot be taken apart for certain.
         for value in [
             "Bearer sk-1, Bearer kw_A",
@@ -316,7 +322,7 @@ mod tests {
 
     #[test]
     fn only_what_is_there_is_removed() {
-        let none = (vec![], vec![], CookieEdit::Keep);
+        let none = (vec![], vec![], CookieChange::Keep);
         assert_eq!(
             edits(
                 "/?b=1",
@@ -335,18 +341,18 @@ mod tests {
         );
         assert_eq!(all.0, ["authorization"]);
         assert_eq!(all.1, ["api_key"]);
-        assert_eq!(all.2, CookieEdit::Replace(b"a=1; b=2".to_vec()));
+        assert_eq!(all.2, CookieChange::Replace(b"a=1; b=2".to_vec()));
     }
 
     #[test]
     fn a_cookie_header_with_nothing_left_is_removed() {
         assert_eq!(
             edits("/", &[("cookie", "api_key=K; ")], true).2,
-            CookieEdit::Remove
+            CookieChange::Remove
         );
         assert_eq!(
             edits("/", &[("cookie", "api_key")], true).2,
-            CookieEdit::Remove
+            CookieChange::Remove
         );
     }
 
@@ -363,7 +369,7 @@ mod tests {
             (
                 vec!["x_keyward-client".to_owned()],
                 vec![],
-                CookieEdit::Keep
+                CookieChange::Keep
             )
         );
     }
@@ -371,7 +377,7 @@ mod tests {
     #[test]
     fn debug_shows_no_cookie() {
         let edits = Edits {
-            cookie: CookieEdit::Replace(b"session=canary".to_vec()),
+            cookie: CookieChange::Replace(b"session=canary".to_vec()),
             target: Some(b"/?q=canary".to_vec()),
             ..Edits::default()
         };

@@ -191,7 +191,7 @@ pub struct KeyRecord {
 
 /// Why a known key does not count at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotValid {
+pub struct KeyNotValid {
     /// `key_revoked`, `key_disabled`, `key_not_yet_valid` or `key_expired`.
     pub reason: Reason,
     /// The moment that decided: of the revocation, of the beginning or of the end.
@@ -222,35 +222,35 @@ impl KeyRecord {
     ///
     /// # Errors
     /// The first reason against it, in the order of a decision (the table in docs/decisions.md).
-    pub fn judge(&self, secret: Option<&Secret>, now: Timestamp) -> Result<(), NotValid> {
+    pub fn check(&self, secret: Option<&Secret>, now: Timestamp) -> Result<(), KeyNotValid> {
         let now = Moment::from(now);
         if let Some(revoked_at) = self.revoked_at.filter(|at| *at <= now) {
-            return Err(NotValid {
+            return Err(KeyNotValid {
                 reason: Reason::KeyRevoked,
                 moment: Some(revoked_at.into()),
             });
         }
         if !self.enabled {
-            return Err(NotValid {
+            return Err(KeyNotValid {
                 reason: Reason::KeyDisabled,
                 moment: None,
             });
         }
         let Some(secret) = secret else {
-            return Err(NotValid {
+            return Err(KeyNotValid {
                 reason: Reason::UnknownKey,
                 moment: None,
             });
         };
         let validity = self.validity.and(secret.validity);
         if let Some(not_before) = validity.not_before.filter(|at| now < *at) {
-            return Err(NotValid {
+            return Err(KeyNotValid {
                 reason: Reason::KeyNotYetValid,
                 moment: Some(not_before.into()),
             });
         }
         if let Some(expires_at) = validity.expires_at.filter(|at| *at <= now) {
-            return Err(NotValid {
+            return Err(KeyNotValid {
                 reason: Reason::KeyExpired,
                 moment: Some(expires_at.into()),
             });

@@ -49,12 +49,12 @@ impl<'a> RequestPath<'a> {
     /// The path, where it is plain.
     ///
     /// # Errors
-    /// `NotPlain`, as [`PlainPath::judge`].
+    /// `NotPlain`, as [`PlainPath::parse`].
     pub fn plain(&mut self) -> Result<&PlainPath<'a>, NotPlain> {
         let target = self.target;
         let judged = self.judged.get_or_insert_with(|| {
             let (path, _) = super::request::split_target(target);
-            PlainPath::judge(path)
+            PlainPath::parse(path)
         });
         judged.as_ref().map_err(|not_plain| *not_plain)
     }
@@ -67,7 +67,7 @@ impl<'a> PlainPath<'a> {
     /// `NotPlain` unless it is empty, `*`, or begins with `/` and has no `.`, `..` or empty segment but a final one,
     /// no backslash, `;`, `#`, control or non-ASCII byte, no `%` without two hex digits, no encoded
     /// `.`, `/`, `\`, `;`, `%` or control byte, and is UTF-8 when decoded.
-    pub fn judge(path: &'a [u8]) -> Result<Self, NotPlain> {
+    pub fn parse(path: &'a [u8]) -> Result<Self, NotPlain> {
         if path.is_empty() || path == b"*" {
             return Ok(Self { segments: None });
         }

@@ -7,7 +7,7 @@ use std::fmt;
 
 /// What a reason amounts to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Verdict {
+pub enum DecisionKind {
     /// The request goes on.
     Allow,
     /// The request is refused.
@@ -16,7 +16,7 @@ pub enum Verdict {
     Error,
 }
 
-impl Verdict {
+impl DecisionKind {
     /// Every verdict, in declaration order.
     pub const ALL: [Self; 3] = [Self::Allow, Self::Deny, Self::Error];
 
@@ -30,7 +30,7 @@ impl Verdict {
     }
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for DecisionKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -64,8 +64,8 @@ macro_rules! reasons {
             }
 
             /// Whether the reason allows, denies or says that keyward could not decide.
-            pub const fn verdict(self) -> Verdict {
-                match self { $(Self::$name => Verdict::$verdict,)* }
+            pub const fn kind(self) -> DecisionKind {
+                match self { $(Self::$name => DecisionKind::$verdict,)* }
             }
 
             /// The HTTP status that the caller gets; 200 where the request goes on.
@@ -160,14 +160,14 @@ mod tests {
     #[test]
     fn only_these_statuses_are_ever_sent() {
         for reason in Reason::ALL {
-            match reason.verdict() {
-                Verdict::Allow => assert_eq!(reason.http_status(), 200, "{reason}"),
-                Verdict::Deny => assert!(
+            match reason.kind() {
+                DecisionKind::Allow => assert_eq!(reason.http_status(), 200, "{reason}"),
+                DecisionKind::Deny => assert!(
                     matches!(reason.http_status(), 400 | 401 | 403 | 429 | 500),
                     "{reason}"
                 ),
                 // What passes by itself is worth another try (503); a fault of ours is not.
-                Verdict::Error => {
+                DecisionKind::Error => {
                     let status = if *reason == Reason::InternalError {
                         500
                     } else {

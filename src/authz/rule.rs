@@ -70,7 +70,7 @@ pub enum DefaultAccess {
 
 /// The rule that decides a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Choice<'r> {
+pub enum RuleSelection<'r> {
     /// This one.
     Rule(&'r Rule),
     /// None matches.
@@ -103,15 +103,15 @@ pub struct Rules {
 
 impl Rules {
     /// The rule that decides. `path` is the request's; `passed_over` is told of each rule that does not match, and why.
-    pub fn choose(
+    pub fn select(
         &self,
         request: &RequestAttributes<'_>,
         path: &mut RequestPath<'_>,
         mut passed_over: impl FnMut(&Rule, Mismatch),
-    ) -> Choice<'_> {
+    ) -> RuleSelection<'_> {
         if let Some(name) = request.rule {
             let named = self.list.iter().find(|rule| rule.name.as_bytes() == name);
-            return named.map_or(Choice::UnknownName, Choice::Rule);
+            return named.map_or(RuleSelection::UnknownName, RuleSelection::Rule);
         }
         for rule in &self.list {
             if let Some(mismatch) = rule.mismatch_but_for_path(request) {
@@ -119,17 +119,17 @@ impl Rules {
                 continue;
             }
             let Some(patterns) = &rule.matches.paths else {
-                return Choice::Rule(rule);
+                return RuleSelection::Rule(rule);
             };
             match path.plain() {
-                Err(NotPlain) => return Choice::MalformedPath(rule),
+                Err(NotPlain) => return RuleSelection::MalformedPath(rule),
                 Ok(plain) if patterns.iter().any(|pattern| pattern.matches(plain)) => {
-                    return Choice::Rule(rule);
+                    return RuleSelection::Rule(rule);
                 }
                 Ok(_) => passed_over(rule, Mismatch::Path),
             }
         }
-        Choice::Default(self.default)
+        RuleSelection::Default(self.default)
     }
 }
 
@@ -192,11 +192,11 @@ mod tests {
             peer: None,
             rule: name.map(str::as_bytes),
         };
-        match rules.choose(&request, &mut RequestPath::of(&request), |_, _| {}) {
-            Choice::Rule(rule) => rule.name.to_string(),
-            Choice::Default(access) => format!("{access:?}"),
-            Choice::MalformedPath(rule) => format!("malformed at {}", rule.name),
-            Choice::UnknownName => "unknown".to_owned(),
+        match rules.select(&request, &mut RequestPath::of(&request), |_, _| {}) {
+            RuleSelection::Rule(rule) => rule.name.to_string(),
+            RuleSelection::Default(access) => format!("{access:?}"),
+            RuleSelection::MalformedPath(rule) => format!("malformed at {}", rule.name),
+            RuleSelection::UnknownName => "unknown".to_owned(),
         }
     }
 

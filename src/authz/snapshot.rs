@@ -10,7 +10,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::credential::{CredentialPlaces, Location, Place};
+use super::credential::{CredentialLocation, CredentialPlace, CredentialPlaces};
 use super::digest::Digester;
 use super::identity::{IdentityHeaders, IdentityName};
 use super::key::{KeyRecord, PlanName};
@@ -157,8 +157,10 @@ impl Policy {
         let places = self.credentials.iter().filter(|_| self.strip_credentials);
         let places = places.filter(|place| place.prefix.is_none());
         places.filter_map(|place| match &place.location {
-            Location::Header { name } => Some(&**name),
-            Location::Scheme { .. } | Location::Query { .. } | Location::Cookie { .. } => None,
+            CredentialLocation::Header { name } => Some(&**name),
+            CredentialLocation::Scheme { .. }
+            | CredentialLocation::Query { .. }
+            | CredentialLocation::Cookie { .. } => None,
         })
     }
 
@@ -169,7 +171,7 @@ impl Policy {
             let clashes = |header: &str| is_alias(header.as_bytes(), name.as_str().as_bytes());
             self.credentials
                 .iter()
-                .filter_map(Place::header_name)
+                .filter_map(CredentialPlace::header_name)
                 .any(clashes)
         })
     }
@@ -184,11 +186,11 @@ pub(crate) mod tests {
     pub(crate) fn policy() -> Policy {
         Policy {
             credentials: CredentialPlaces::new(vec![
-                Location::Header {
+                CredentialLocation::Header {
                     name: "x-api-key".into(),
                 }
                 .into(),
-                Location::Scheme {
+                CredentialLocation::Scheme {
                     name: "authorization".into(),
                     scheme: "Bearer".into(),
                 }

@@ -12,8 +12,8 @@ use self::presenting::Request;
 use super::command::{Explain, Format};
 use super::{Error, Outcome, load_config, load_keys, print, runtime};
 use crate::authorizer::trace::{Step, Trace};
-use crate::authorizer::{Authorizer, Known};
-use crate::authz::decision::{Basis, Decision, Grant};
+use crate::authorizer::{Authorizer, PresentedKey};
+use crate::authz::decision::{Decision, Grant, Grounds};
 use crate::authz::key::PlanName;
 use crate::authz::reason::Reason;
 use crate::authz::request::RequestAttributes;
@@ -129,18 +129,21 @@ fn note_hint(request: &RequestAttributes<'_>, policy: &Policy, steps: &mut Steps
 }
 
 /// What goes upstream of a key that passed: each identity header, and its value where the key has one.
-fn identity(decision: &Decision<'_, Known<()>>, policy: &Policy) -> Vec<(String, Option<String>)> {
-    let Decision::Allow(Grant { basis, .. }) = decision else {
+fn identity(
+    decision: &Decision<'_, PresentedKey<()>>,
+    policy: &Policy,
+) -> Vec<(String, Option<String>)> {
+    let Decision::Allow(Grant { grounds, .. }) = decision else {
         return Vec::new();
     };
-    match basis {
-        Basis::Key(key) => {
+    match grounds {
+        Grounds::Key(key) => {
             let values = policy.identity.values(&key.record, &policy.plans);
             values
                 .map(|(name, value)| (name.as_str().to_owned(), value.map(Into::into)))
                 .collect()
         }
-        Basis::Public | Basis::Observed(_) => policy
+        Grounds::Public | Grounds::Observed(_) => policy
             .identity
             .names()
             .map(|name| (name.as_str().to_owned(), None))
@@ -151,7 +154,7 @@ fn identity(decision: &Decision<'_, Known<()>>, policy: &Policy) -> Vec<(String,
 fn write_text(
     out: &mut impl Write,
     steps: &Steps,
-    decision: &Decision<'_, Known<()>>,
+    decision: &Decision<'_, PresentedKey<()>>,
     policy: &Policy,
 ) -> std::io::Result<()> {
     for told in &steps.0 {
@@ -167,7 +170,7 @@ fn write_text(
     writeln!(
         out,
         "{} {} (HTTP {})",
-        decision.verdict(),
+        decision.kind(),
         reason,
         reason.http_status()
     )?;
@@ -186,21 +189,21 @@ fn write_text(
 fn write_json(
     out: &mut impl Write,
     steps: &Steps,
-    decision: &Decision<'_, Known<()>>,
+    decision: &Decision<'_, PresentedKey<()>>,
     policy: &Policy,
     places: &[String],
 ) -> std::io::Result<()> {
     let told = |told: &Told| json!({"step": told.step.to_string(), "outcome": told.outcome, "seen": told.seen});
     let (key, reason) = (decision.key(), decision.reason());
     let answer = json!({
-        "decision": decision.verdict().as_str(),
+        "decision": decision.kind().as_str(),
         "reason": reason.as_str(),
         "status": reason.http_status(),
         "enforced": policy.mode == Mode::Enforce,
         "key_id": key.map(|key| key.record.id.as_str()),
         "client": key.map(|key| key.record.client()),
         "plan": key.and_then(|key| key.record.plan.as_ref()).map(PlanName::as_str),
-        "secret": key.and_then(Known::secret_id),
+        "secret": key.and_then(PresentedKey::secret_id),
         "rule": decision.rule().map(|rule| &*rule.name),
         "places": places,
         "identity": identity(decision, policy).into_iter().collect::<BTreeMap<_, _>>(),

@@ -4,7 +4,7 @@
 //! every request would be ambiguous.
 
 use super::spec::{CredentialSpec, StripSpec};
-use crate::authz::credential::{CredentialPlaces, Location, Place as Credential, QueryStrip};
+use crate::authz::credential::{CredentialLocation, CredentialPlace, CredentialPlaces, QueryStrip};
 use crate::authz::identity::is_reserved;
 use crate::authz::token::{is_alias, is_token};
 use crate::yaml::Place;
@@ -14,7 +14,7 @@ const PREFIX_MAX_BYTES: usize = 64;
 
 /// The checked form.
 pub(super) fn check(specs: &[CredentialSpec], at: &Place<'_>) -> Option<CredentialPlaces> {
-    let mut places: Vec<(usize, Credential)> = Vec::new();
+    let mut places: Vec<(usize, CredentialPlace)> = Vec::new();
     let before = at.problems_so_far();
     for (index, spec) in specs.iter().enumerate() {
         let here = at.index(index);
@@ -46,7 +46,7 @@ pub(super) fn check(specs: &[CredentialSpec], at: &Place<'_>) -> Option<Credenti
     places.filter(|_| at.problems_so_far() == before)
 }
 
-fn check_one(spec: &CredentialSpec, at: &Place<'_>) -> Option<Credential> {
+fn check_one(spec: &CredentialSpec, at: &Place<'_>) -> Option<CredentialPlace> {
     let before = at.problems_so_far();
     let location = check_location(spec, at);
     let prefix = spec
@@ -60,13 +60,13 @@ fn check_one(spec: &CredentialSpec, at: &Place<'_>) -> Option<Credential> {
         );
     }
     let location = location.filter(|_| at.problems_so_far() == before)?;
-    Some(Credential {
+    Some(CredentialPlace {
         location,
         prefix: prefix.map(Into::into),
     })
 }
 
-fn check_location(spec: &CredentialSpec, at: &Place<'_>) -> Option<Location> {
+fn check_location(spec: &CredentialSpec, at: &Place<'_>) -> Option<CredentialLocation> {
     match (&spec.header, &spec.query, &spec.cookie) {
         (Some(header), None, None) => check_header(header, spec.scheme.as_deref(), at),
         (None, Some(_), None) | (None, None, Some(_)) if spec.scheme.is_some() && at.is_known() => {
@@ -99,10 +99,10 @@ fn check_prefix(prefix: &str, at: &Place<'_>) -> bool {
     is_prefix
 }
 
-fn check_header(header: &str, scheme: Option<&str>, at: &Place<'_>) -> Option<Location> {
+fn check_header(header: &str, scheme: Option<&str>, at: &Place<'_>) -> Option<CredentialLocation> {
     let name = check_header_name(header, &at.field("header"));
     let Some(scheme) = scheme else {
-        return Some(Location::Header { name: name? });
+        return Some(CredentialLocation::Header { name: name? });
     };
     if !is_token(scheme) {
         at.field("scheme").problem_with_help(
@@ -111,7 +111,7 @@ fn check_header(header: &str, scheme: Option<&str>, at: &Place<'_>) -> Option<Lo
         );
         return None;
     }
-    Some(Location::Scheme {
+    Some(CredentialLocation::Scheme {
         name: name?,
         scheme: scheme.into(),
     })
@@ -145,7 +145,7 @@ fn is_not_for_secrets(name: &str) -> bool {
 }
 
 /// A name is compared undecoded with what stands between `?` or `&` and `=`.
-fn check_query(name: &str, strip: Option<StripSpec>, at: &Place<'_>) -> Option<Location> {
+fn check_query(name: &str, strip: Option<StripSpec>, at: &Place<'_>) -> Option<CredentialLocation> {
     let fits = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'&' | b'=' | b'#');
     if name.is_empty() || !name.bytes().all(fits) {
         at.problem_with_help(
@@ -154,7 +154,7 @@ fn check_query(name: &str, strip: Option<StripSpec>, at: &Place<'_>) -> Option<L
         );
         return None;
     }
-    Some(Location::Query {
+    Some(CredentialLocation::Query {
         name: name.into(),
         strip: match strip {
             None | Some(StripSpec::Parameter) => QueryStrip::Parameter,
@@ -163,7 +163,7 @@ fn check_query(name: &str, strip: Option<StripSpec>, at: &Place<'_>) -> Option<L
     })
 }
 
-fn check_cookie(name: &str, at: &Place<'_>) -> Option<Location> {
+fn check_cookie(name: &str, at: &Place<'_>) -> Option<CredentialLocation> {
     if !is_token(name) {
         at.problem_with_help(
             "not a cookie's name",
@@ -171,26 +171,31 @@ fn check_cookie(name: &str, at: &Place<'_>) -> Option<Location> {
         );
         return None;
     }
-    Some(Location::Cookie { name: name.into() })
+    Some(CredentialLocation::Cookie { name: name.into() })
 }
 
-fn is_same(one: &Location, other: &Location) -> bool {
+fn is_same(one: &CredentialLocation, other: &CredentialLocation) -> bool {
     match (one, other) {
-        (Location::Scheme { name: a, scheme: x }, Location::Scheme { name: b, scheme: y }) => {
+        (
+            CredentialLocation::Scheme { name: a, scheme: x },
+            CredentialLocation::Scheme { name: b, scheme: y },
+        ) => {
             // Names that only an upstream takes for one are two headers to us, and one may smuggle past the other.
             is_alias(a.as_bytes(), b.as_bytes()) && (a != b || x.eq_ignore_ascii_case(y))
         }
         (
-            Location::Header { name: a } | Location::Scheme { name: a, .. },
-            Location::Header { name: b } | Location::Scheme { name: b, .. },
+            CredentialLocation::Header { name: a } | CredentialLocation::Scheme { name: a, .. },
+            CredentialLocation::Header { name: b } | CredentialLocation::Scheme { name: b, .. },
         ) => is_alias(a.as_bytes(), b.as_bytes()),
-        (Location::Query { name: a, .. }, Location::Query { name: b, .. })
-        | (Location::Cookie { name: a }, Location::Cookie { name: b }) => a == b,
+        (CredentialLocation::Query { name: a, .. }, CredentialLocation::Query { name: b, .. })
+        | (CredentialLocation::Cookie { name: a }, CredentialLocation::Cookie { name: b }) => {
+            a == b
+        }
         (
-            Location::Header { .. }
-            | Location::Scheme { .. }
-            | Location::Query { .. }
-            | Location::Cookie { .. },
+            CredentialLocation::Header { .. }
+            | CredentialLocation::Scheme { .. }
+            | CredentialLocation::Query { .. }
+            | CredentialLocation::Cookie { .. },
             _,
         ) => false,
     }

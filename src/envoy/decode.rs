@@ -15,7 +15,7 @@ use self::field::{Field, Fields};
 use self::lines::Lines;
 use crate::authz::request::RequestAttributes;
 
-pub use self::field::Malformed;
+pub use self::field::DecodeError;
 
 /// The key in `context_extensions` by which an Envoy route names its rule.
 pub const RULE_EXTENSION: &str = "keyward.rule";
@@ -26,7 +26,7 @@ pub const RULE_EXTENSION: &str = "keyward.rule";
 ///
 /// # Errors
 /// The bytes are not a `CheckRequest`.
-pub fn read(check_request: &[u8]) -> Result<Option<RequestAttributes<'_>>, Malformed> {
+pub fn decode_request(check_request: &[u8]) -> Result<Option<RequestAttributes<'_>>, DecodeError> {
     let mut seen = Seen::default();
     each(check_request, |field| match field.number {
         check_request::ATTRIBUTES => seen.attributes(field.bytes()?),
@@ -50,7 +50,7 @@ struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    fn attributes(&mut self, message: &'a [u8]) -> Result<(), Malformed> {
+    fn attributes(&mut self, message: &'a [u8]) -> Result<(), DecodeError> {
         each(message, |field| match field.number {
             attribute_context::SOURCE => self.peer(field.bytes()?),
             attribute_context::REQUEST => self.request(field.bytes()?),
@@ -65,14 +65,14 @@ impl<'a> Seen<'a> {
         })
     }
 
-    fn peer(&mut self, message: &'a [u8]) -> Result<(), Malformed> {
+    fn peer(&mut self, message: &'a [u8]) -> Result<(), DecodeError> {
         each(message, |field| match field.number {
             peer::ADDRESS => self.address(field.bytes()?),
             _ => Ok(()),
         })
     }
 
-    fn address(&mut self, message: &'a [u8]) -> Result<(), Malformed> {
+    fn address(&mut self, message: &'a [u8]) -> Result<(), DecodeError> {
         each(message, |field| match field.number {
             address::SOCKET_ADDRESS => {
                 let text = self.peer.get_or_insert_default();
@@ -93,14 +93,14 @@ impl<'a> Seen<'a> {
         })
     }
 
-    fn request(&mut self, message: &'a [u8]) -> Result<(), Malformed> {
+    fn request(&mut self, message: &'a [u8]) -> Result<(), DecodeError> {
         each(message, |field| match field.number {
             request::HTTP => self.http(field.bytes()?),
             _ => Ok(()),
         })
     }
 
-    fn http(&mut self, message: &'a [u8]) -> Result<(), Malformed> {
+    fn http(&mut self, message: &'a [u8]) -> Result<(), DecodeError> {
         self.is_http = true;
         each(message, |field| {
             match field.number {
@@ -119,7 +119,7 @@ impl<'a> Seen<'a> {
         })
     }
 
-    fn header_map(&mut self, message: &'a [u8]) -> Result<(), Malformed> {
+    fn header_map(&mut self, message: &'a [u8]) -> Result<(), DecodeError> {
         each(message, |field| {
             if field.number == header_map::HEADERS {
                 let (name, value) = header_value(field.bytes()?)?;
@@ -146,8 +146,8 @@ impl<'a> Seen<'a> {
 #[inline]
 fn each<'a>(
     message: &'a [u8],
-    mut read: impl FnMut(Field<'a>) -> Result<(), Malformed>,
-) -> Result<(), Malformed> {
+    mut read: impl FnMut(Field<'a>) -> Result<(), DecodeError>,
+) -> Result<(), DecodeError> {
     let mut fields = Fields::of(message);
     while let Some(field) = fields.next()? {
         read(field)?;
@@ -157,7 +157,7 @@ fn each<'a>(
 
 /// The name and value of an entry of a map of strings; what is absent is empty.
 #[inline]
-fn entry(message: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+fn entry(message: &[u8]) -> Result<(&[u8], &[u8]), DecodeError> {
     usual_entry(message).map_or_else(|| any_entry(message), Ok)
 }
 
@@ -183,7 +183,7 @@ fn usual_entry(message: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Reads an entry in any form.
 #[cold]
-fn any_entry(message: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+fn any_entry(message: &[u8]) -> Result<(&[u8], &[u8]), DecodeError> {
     let (mut name, mut value) = (&[][..], &[][..]);
     each(message, |field| {
         match field.number {
@@ -198,7 +198,7 @@ fn any_entry(message: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
 
 /// The name and value of a `HeaderValue`: Envoy sets `raw_value` or `value`, never both.
 #[inline]
-fn header_value(message: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+fn header_value(message: &[u8]) -> Result<(&[u8], &[u8]), DecodeError> {
     let (mut name, mut text, mut raw) = (&[][..], &[][..], &[][..]);
     each(message, |field| {
         match field.number {

@@ -3,7 +3,7 @@
 //! One total function, for what Envoy does with an answer is unforgiving: an empty `CheckResponse` is an allow, and so
 //! is any whose status is zero. Every refusal gets its status here and nowhere else, and a test goes through all
 //! reasons. What an answer says of a key does not change between requests, so it comes encoded with the key
-//! ([`KeyWire`]), and an allow is the key's bytes with the request's behind them, copied once.
+//! ([`EncodedKey`]), and an allow is the key's bytes with the request's behind them, copied once.
 
 mod denied_response;
 mod encoded_key;
@@ -16,13 +16,13 @@ use bytes::Bytes;
 use prost::{Message as _, length_delimiter_len};
 
 use self::metadata::Metadata;
-use crate::authz::decision::{Basis, Decision, Grant, Refusal};
+use crate::authz::decision::{Decision, Grant, Grounds, Refusal};
 use crate::authz::reason::Reason;
 use crate::authz::request::RequestAttributes;
 use crate::authz::snapshot::Policy;
 use crate::envoy::proto::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
 
-pub use self::encoded_key::{KeyWire, Keyed};
+pub use self::encoded_key::{EncodedKey, HasEncodedKey};
 
 /// Who reads a refusal's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Caller {
 ///
 /// `policy` is the one under which the decision fell and the key's bytes were encoded; `request` is the one that was
 /// decided, where Envoy sent any HTTP attributes; `decision_id` names the decision.
-pub fn encode<K: Keyed>(
+pub fn encode_response<K: HasEncodedKey>(
     decision: &Decision<'_, K>,
     policy: &Policy,
     request: Option<&RequestAttributes<'_>>,
@@ -57,11 +57,11 @@ pub fn encode<K: Keyed>(
 ) -> Bytes {
     let metadata = Metadata::of(decision, decision_id);
     match decision {
-        Decision::Allow(Grant { basis, edits, .. }) => {
-            let identity = match basis {
-                Basis::Key(key) => Cow::Borrowed(key.encoded_key().identity()),
+        Decision::Allow(Grant { grounds, edits, .. }) => {
+            let identity = match grounds {
+                Grounds::Key(key) => Cow::Borrowed(key.encoded_key().identity()),
                 // Nobody is vouched for, so nobody's identity goes upstream: neither a caller's own copy of the headers.
-                Basis::Public | Basis::Observed(_) => {
+                Grounds::Public | Grounds::Observed(_) => {
                     Cow::Owned(ok_response::nobody(policy).encode_to_vec())
                 }
             };

@@ -25,7 +25,7 @@ const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 
 /// Why there is no message.
 #[derive(Debug, thiserror::Error)]
-pub enum Unreadable {
+pub enum ReceiveError {
     /// It has more bytes than it may have.
     #[error("it has {bytes} bytes, and `server.grpc.max_message` allows {max_bytes}")]
     TooLarge {
@@ -45,7 +45,7 @@ pub enum Unreadable {
     Compressed(Box<Status>),
 }
 
-impl Unreadable {
+impl ReceiveError {
     /// The reason for which such a check is refused.
     pub fn reason(&self) -> Reason {
         match self {
@@ -61,7 +61,7 @@ pub async fn receive<B>(
     headers: &HeaderMap,
     body: &mut B,
     max_bytes: usize,
-) -> Result<Bytes, Unreadable>
+) -> Result<Bytes, ReceiveError>
 where
     B: Body + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -91,35 +91,37 @@ fn end_of_message(
     bytes: &[u8],
     headers: &HeaderMap,
     max_bytes: usize,
-) -> Result<Option<usize>, Unreadable> {
+) -> Result<Option<usize>, ReceiveError> {
     let Some([flag, length @ ..]) = bytes.first_chunk::<PREFIX_BYTES>() else {
         return Ok(None);
     };
     if *flag != 0 {
-        return Err(Unreadable::Compressed(Box::new(compressed(*flag, headers))));
+        return Err(ReceiveError::Compressed(Box::new(compressed(
+            *flag, headers,
+        ))));
     }
     let bytes = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
     if bytes > max_bytes {
-        return Err(Unreadable::TooLarge { bytes, max_bytes });
+        return Err(ReceiveError::TooLarge { bytes, max_bytes });
     }
     Ok(Some(PREFIX_BYTES.saturating_add(bytes)))
 }
 
 /// The next part of the body that is not empty.
-async fn next<B>(body: &mut B) -> Result<Bytes, Unreadable>
+async fn next<B>(body: &mut B) -> Result<Bytes, ReceiveError>
 where
     B: Body + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Unreadable::Failed(error.into()))?;
+        let frame = frame.map_err(|error| ReceiveError::Failed(error.into()))?;
         if let Ok(mut data) = frame.into_data()
             && data.has_remaining()
         {
             return Ok(data.copy_to_bytes(data.remaining()));
         }
     }
-    Err(Unreadable::Truncated)
+    Err(ReceiveError::Truncated)
 }
 
 /// What gRPC says of a compressed message that cannot be read.

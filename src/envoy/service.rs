@@ -21,11 +21,11 @@ use tonic::codegen::{self, BoxFuture, StdError, http};
 use tonic::server::NamedService;
 use uuid::Uuid;
 
-use super::decode;
-use super::encode::{self, Keyed};
-use super::message::{self, Unreadable};
-use crate::authorizer::trace::Untraced;
-use crate::authorizer::{Authorizer, Known};
+use super::decode::decode_request;
+use super::encode::{HasEncodedKey, encode_response};
+use super::message::{self, ReceiveError};
+use crate::authorizer::trace::NoTrace;
+use crate::authorizer::{Authorizer, PresentedKey};
 use crate::authz::decision::{Decision, Refusal};
 use crate::authz::decision_id::DecisionIds;
 use crate::authz::reason::Reason;
@@ -43,11 +43,11 @@ const TELL_INTERVAL: Duration = Duration::from_mins(1);
 
 /// One check, decided and answered.
 #[derive(Debug)]
-pub struct Checked<'c, P> {
+pub struct CompletedCheck<'c, P> {
     /// What Envoy told of the request; `None` where it sent no HTTP attributes, and where the check panicked.
     pub request: Option<&'c RequestAttributes<'c>>,
     /// The decision.
-    pub decision: &'c Decision<'c, Known<P>>,
+    pub decision: &'c Decision<'c, PresentedKey<P>>,
     /// The policy by which it fell.
     pub policy: &'c Policy,
     /// The decision's name, in the answer's metadata too.
@@ -60,7 +60,7 @@ pub struct Checked<'c, P> {
 
 /// Hears of every check that was answered, for metrics and the decision log. It is called on the way of the answer, so
 /// it neither blocks nor waits.
-pub type Observe<P> = Box<dyn Fn(&Checked<'_, P>) + Send + Sync>;
+pub type CheckObserver<P> = Box<dyn Fn(&CompletedCheck<'_, P>) + Send + Sync>;
 
 /// Answers checks; clones share everything.
 pub struct AuthorizationService<P> {
@@ -70,23 +70,23 @@ pub struct AuthorizationService<P> {
 /// What every check needs.
 struct Checks<P> {
     authorizer: Arc<Authorizer<P>>,
-    observe: Observe<P>,
+    observe: CheckObserver<P>,
     clock: Arc<dyn Clock>,
     /// Bytes of a check. A caller may bring about a larger one, by a body that Envoy sends along.
     max_message: usize,
-    told_too_large: LastTold,
-    told_malformed: LastTold,
-    told_failed: LastTold,
+    told_too_large: LogThrottle,
+    told_malformed: LogThrottle,
+    told_failed: LogThrottle,
     ids: DecisionIds,
     /// The answer to a check that panicked: ready, so that nothing is left that could panic again. No policy changes it.
-    fault: FaultAnswer,
+    fault: PanicResponse,
 }
 
 /// When the log last told of checks of one kind, which callers can bring about in any number.
 #[derive(Default)]
-struct LastTold(AtomicU64);
+struct LogThrottle(AtomicU64);
 
-impl LastTold {
+impl LogThrottle {
     /// Whether it is time to tell again.
     fn is_due(&self, now: Duration) -> bool {
         // One more, for 0 is never.
@@ -102,23 +102,23 @@ impl LastTold {
 
 /// When a check came, by both clocks, and what its decision is called.
 #[derive(Clone, Copy)]
-struct Begun<'i> {
+struct CheckStart<'i> {
     at: Duration,
     now: Timestamp,
     decision_id: &'i str,
 }
 
 /// An answer that is ready but for the decision's id.
-struct FaultAnswer {
+struct PanicResponse {
     before: Box<[u8]>,
     after: Box<[u8]>,
 }
 
-impl FaultAnswer {
-    fn new<P: Keyed>(policy: &Policy) -> Self {
+impl PanicResponse {
+    fn new<P: HasEncodedKey>(policy: &Policy) -> Self {
         let mut text = Uuid::encode_buffer();
         let placeholder = Uuid::nil().hyphenated().encode_lower(&mut text).as_bytes();
-        let answer = encode::encode(&fault::<P>(), policy, None, &Uuid::nil().to_string());
+        let answer = encode_response(&fault::<P>(), policy, None, &Uuid::nil().to_string());
         let mut places = answer.windows(placeholder.len());
         let at = places.position(|bytes| bytes == placeholder);
         let (before, rest) = answer.split_at(at.unwrap_or(answer.len()));
@@ -135,24 +135,24 @@ impl FaultAnswer {
     }
 }
 
-impl<P: Keyed + Send + Sync + 'static> AuthorizationService<P> {
+impl<P: HasEncodedKey + Send + Sync + 'static> AuthorizationService<P> {
     /// A service that asks this authorizer and tells `observe`. A check of more than `max_message` bytes is a bad request.
     pub fn new(
         authorizer: Arc<Authorizer<P>>,
-        observe: Observe<P>,
+        observe: CheckObserver<P>,
         clock: Arc<dyn Clock>,
         max_message: usize,
     ) -> Self {
-        let fault = FaultAnswer::new::<P>(&authorizer.snapshot().policy);
+        let fault = PanicResponse::new::<P>(&authorizer.snapshot().policy);
         Self {
             checks: Arc::new(Checks {
                 authorizer,
                 observe,
                 clock,
                 max_message,
-                told_too_large: LastTold::default(),
-                told_malformed: LastTold::default(),
-                told_failed: LastTold::default(),
+                told_too_large: LogThrottle::default(),
+                told_malformed: LogThrottle::default(),
+                told_failed: LogThrottle::default(),
                 ids: DecisionIds::default(),
                 fault,
             }),
@@ -160,7 +160,7 @@ impl<P: Keyed + Send + Sync + 'static> AuthorizationService<P> {
     }
 }
 
-impl<P: Keyed + Send + Sync + 'static> Checks<P> {
+impl<P: HasEncodedKey + Send + Sync + 'static> Checks<P> {
     /// Receives a check and answers it, whatever comes.
     async fn serve<B>(&self, request: http::Request<B>) -> http::Response<Body>
     where
@@ -174,7 +174,7 @@ impl<P: Keyed + Send + Sync + 'static> Checks<P> {
         drop(head);
         let message = match &received {
             Ok(message) => Ok(&**message),
-            Err(Unreadable::Compressed(status)) => return (**status).clone().into_http(),
+            Err(ReceiveError::Compressed(status)) => return (**status).clone().into_http(),
             Err(unreadable) => {
                 self.tell_unreadable(unreadable, begun);
                 Err(unreadable.reason())
@@ -185,16 +185,16 @@ impl<P: Keyed + Send + Sync + 'static> Checks<P> {
     }
 
     /// Tells of a check that could not be received.
-    fn tell_unreadable(&self, unreadable: &Unreadable, now: Duration) {
+    fn tell_unreadable(&self, unreadable: &ReceiveError, now: Duration) {
         let told = match unreadable {
-            Unreadable::TooLarge { .. } => &self.told_too_large,
-            Unreadable::Failed(_) => &self.told_failed,
-            Unreadable::Truncated | Unreadable::Compressed(_) => &self.told_malformed,
+            ReceiveError::TooLarge { .. } => &self.told_too_large,
+            ReceiveError::Failed(_) => &self.told_failed,
+            ReceiveError::Truncated | ReceiveError::Compressed(_) => &self.told_malformed,
         };
         Self::tell_refused(unreadable, told, now);
     }
 
-    fn tell_refused(error: &dyn std::error::Error, told: &LastTold, now: Duration) {
+    fn tell_refused(error: &dyn std::error::Error, told: &LogThrottle, now: Duration) {
         if told.is_due(now) {
             tracing::warn!(error = %error, "refused a check that cannot be read; for a minute further ones are told of at `debug`");
         } else {
@@ -207,7 +207,7 @@ impl<P: Keyed + Send + Sync + 'static> Checks<P> {
         let now = self.clock.now();
         let mut text = Uuid::encode_buffer();
         let decision_id = &*self.ids.next(now).hyphenated().encode_lower(&mut text);
-        let begun = Begun {
+        let begun = CheckStart {
             at: begun,
             now,
             decision_id,
@@ -224,9 +224,9 @@ impl<P: Keyed + Send + Sync + 'static> Checks<P> {
     }
 
     /// Answers the bytes of a `CheckRequest` with those of a `CheckResponse`.
-    async fn check(&self, message: Result<&[u8], Reason>, begun: Begun<'_>) -> Bytes {
+    async fn check(&self, message: Result<&[u8], Reason>, begun: CheckStart<'_>) -> Bytes {
         let request = message.and_then(|message| {
-            decode::read(message).map_err(|malformed| {
+            decode_request(message).map_err(|malformed| {
                 Self::tell_refused(&malformed, &self.told_malformed, begun.at);
                 Reason::BadRequest
             })
@@ -235,21 +235,21 @@ impl<P: Keyed + Send + Sync + 'static> Checks<P> {
         let decision = match &request {
             Ok(Some(request)) => {
                 self.authorizer
-                    .decide(request, &snapshot, &mut Untraced)
+                    .decide(request, &snapshot, &mut NoTrace)
                     .await
             }
             Ok(None) => Authorizer::decide_without_request(&snapshot),
             Err(reason) => unread(*reason),
         };
         let request = request.ok().flatten();
-        let answer = encode::encode(
+        let answer = encode_response(
             &decision,
             &snapshot.policy,
             request.as_ref(),
             begun.decision_id,
         );
         let duration = self.clock.monotonic().saturating_sub(begun.at);
-        (self.observe)(&Checked {
+        (self.observe)(&CompletedCheck {
             request: request.as_ref(),
             decision: &decision,
             policy: &snapshot.policy,
@@ -261,9 +261,9 @@ impl<P: Keyed + Send + Sync + 'static> Checks<P> {
     }
 
     /// Counts a check that panicked. The panic hook has told where.
-    fn tell_fault(&self, begun: Begun<'_>) {
+    fn tell_fault(&self, begun: CheckStart<'_>) {
         let snapshot = self.authorizer.snapshot();
-        (self.observe)(&Checked {
+        (self.observe)(&CompletedCheck {
             request: None,
             decision: &fault(),
             policy: &snapshot.policy,
@@ -275,13 +275,13 @@ impl<P: Keyed + Send + Sync + 'static> Checks<P> {
 }
 
 /// The decision on a request at which keyward panicked.
-fn fault<'r, P>() -> Decision<'r, Known<P>> {
+fn fault<'r, P>() -> Decision<'r, PresentedKey<P>> {
     unread(Reason::InternalError)
 }
 
 /// The decision on a request that keyward did not read, or not to its end. In observe mode too it is refused: what of it an
 /// allow would have to strip is not known, and a caller's secret must not go upstream.
-fn unread<'r, P>(reason: Reason) -> Decision<'r, Known<P>> {
+fn unread<'r, P>(reason: Reason) -> Decision<'r, PresentedKey<P>> {
     Decision::refuse(Refusal::new(reason))
 }
 
@@ -299,7 +299,7 @@ impl<P> NamedService for AuthorizationService<P> {
 
 impl<P, B> codegen::Service<http::Request<B>> for AuthorizationService<P>
 where
-    P: Keyed + Send + Sync + 'static,
+    P: HasEncodedKey + Send + Sync + 'static,
     B: codegen::Body + Send + Unpin + 'static,
     B::Error: Into<StdError> + Send + 'static,
 {

@@ -11,7 +11,7 @@ use tracing::Level;
 
 use super::CheckRecord;
 use crate::authz::key::{KeyRecord, PlanName};
-use crate::authz::reason::{Reason, Verdict};
+use crate::authz::reason::{DecisionKind, Reason};
 
 /// The target of decisions.
 pub(super) const TARGET: &str = module_path!();
@@ -46,10 +46,10 @@ pub enum Decisions {
 
 impl Decisions {
     /// Whether a decision of that kind leaves a line.
-    pub const fn include(self, verdict: Verdict) -> bool {
+    pub const fn include(self, decision: DecisionKind) -> bool {
         match self {
             Self::All => true,
-            Self::Denied => !matches!(verdict, Verdict::Allow),
+            Self::Denied => !matches!(decision, DecisionKind::Allow),
             Self::None => false,
         }
     }
@@ -71,7 +71,7 @@ pub(super) fn tell(record: &CheckRecord<'_>) {
         ($level:expr) => {
             tracing::event!(
                 $level,
-                decision = record.verdict.as_str(),
+                decision = record.decision.as_str(),
                 reason = record.reason.as_str(),
                 status = record.status,
                 key_id = record.key.map(|key| key.id.as_str()),
@@ -95,9 +95,9 @@ pub(super) fn tell(record: &CheckRecord<'_>) {
             )
         };
     }
-    match record.verdict {
-        Verdict::Allow | Verdict::Deny => tell_at!(Level::INFO),
-        Verdict::Error => tell_at!(Level::WARN),
+    match record.decision {
+        DecisionKind::Allow | DecisionKind::Deny => tell_at!(Level::INFO),
+        DecisionKind::Error => tell_at!(Level::WARN),
     }
 }
 
@@ -105,7 +105,7 @@ pub(super) fn tell(record: &CheckRecord<'_>) {
 pub(super) fn tell_left_out(reason: Reason, left_out: u64) {
     tracing::info!(
         target: TARGET,
-        decision = reason.verdict().as_str(),
+        decision = reason.kind().as_str(),
         reason = reason.as_str(),
         left_out,
         "denied decisions left out"

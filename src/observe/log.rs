@@ -207,7 +207,7 @@ impl Log {
     /// Tells of a decision, if such decisions are to be told of.
     pub fn decision(&self, record: &CheckRecord<'_>) {
         let settings = self.settings();
-        if !settings.decisions.include(record.verdict) {
+        if !settings.decisions.include(record.decision) {
             return;
         }
         if settings.decisions == Decisions::Denied {

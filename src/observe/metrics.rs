@@ -25,7 +25,7 @@ pub use self::handles::{
 pub use self::key_series::KeySeries;
 use self::key_series::KeyTable;
 use crate::authz::key::KeyRecord;
-use crate::authz::reason::{Reason, Verdict};
+use crate::authz::reason::{DecisionKind, Reason};
 use crate::authz::snapshot::Generation;
 
 /// The media type of `Metrics::render`.
@@ -77,7 +77,7 @@ impl Metrics {
             &["decision", "reason"],
         )?;
         let check = |reason: &Reason| {
-            checks.get_metric_with_label_values(&[reason.verdict().as_str(), reason.as_str()])
+            checks.get_metric_with_label_values(&[reason.kind().as_str(), reason.as_str()])
         };
         let durations = register.histograms(
             "keyward_check_duration_seconds",
@@ -86,7 +86,7 @@ impl Metrics {
             &CHECK_BUCKETS,
         )?;
         let duration =
-            |verdict: Verdict| durations.get_metric_with_label_values(&[verdict.as_str()]);
+            |decision: DecisionKind| durations.get_metric_with_label_values(&[decision.as_str()]);
         let build = register.gauges(
             "keyward_build_info",
             "The version that runs and the revision that it was built from; always 1.",
@@ -99,9 +99,9 @@ impl Metrics {
         let reloads = ReloadMetrics::new(&register)?;
         Ok(Self {
             checks: Reason::ALL.iter().map(check).collect::<Result<_, _>>()?,
-            allowed: duration(Verdict::Allow)?,
-            denied: duration(Verdict::Deny)?,
-            failed: duration(Verdict::Error)?,
+            allowed: duration(DecisionKind::Allow)?,
+            denied: duration(DecisionKind::Deny)?,
+            failed: duration(DecisionKind::Error)?,
             keys: KeyTable::new(max_keys),
             keys_loaded: register.gauge(
                 "keyward_keys_loaded",
@@ -127,14 +127,14 @@ impl Metrics {
     }
 
     /// Counts a check. A few atomic operations.
-    pub fn checked(&self, verdict: Verdict, reason: Reason, duration: Duration) {
+    pub fn checked(&self, decision: DecisionKind, reason: Reason, duration: Duration) {
         if let Some(counter) = self.checks.get(reason.index()) {
             counter.inc();
         }
-        let histogram = match verdict {
-            Verdict::Allow => &self.allowed,
-            Verdict::Deny => &self.denied,
-            Verdict::Error => &self.failed,
+        let histogram = match decision {
+            DecisionKind::Allow => &self.allowed,
+            DecisionKind::Deny => &self.denied,
+            DecisionKind::Error => &self.failed,
         };
         histogram.observe(duration.as_secs_f64());
     }

@@ -5,14 +5,14 @@
 
 use std::sync::Arc;
 
-use crate::authorizer::Known;
+use crate::authorizer::PresentedKey;
 use crate::authz::decision::Decision;
 use crate::authz::key::KeyRecord;
 use crate::authz::reason::Reason;
 use crate::authz::request::RequestAttributes;
 use crate::authz::snapshot::{Policy, Snapshot};
-use crate::envoy::encode::{KeyWire, Keyed};
-use crate::envoy::service::{Checked, Observe};
+use crate::envoy::encode::{EncodedKey, HasEncodedKey};
+use crate::envoy::service::{CheckObserver, CompletedCheck};
 use crate::observe::metrics::{KeySeries, Metrics};
 use crate::observe::{CheckRecord, Observer};
 
@@ -22,7 +22,7 @@ const GOES_ON: u16 = 200;
 /// What is kept with a key in use: its part of the answers, and its series.
 #[derive(Debug)]
 pub(crate) struct PreparedKey {
-    wire: KeyWire,
+    wire: EncodedKey,
     series: KeySeries,
 }
 
@@ -30,22 +30,22 @@ impl PreparedKey {
     /// Prepares a key under a snapshot.
     pub(crate) fn new(record: &Arc<KeyRecord>, snapshot: &Snapshot, metrics: &Metrics) -> Self {
         Self {
-            wire: KeyWire::of(record, &snapshot.policy),
+            wire: EncodedKey::of(record, &snapshot.policy),
             series: metrics.key_series(record, snapshot.generation),
         }
     }
 }
 
-impl Keyed for PreparedKey {
-    fn encoded_key(&self) -> &KeyWire {
+impl HasEncodedKey for PreparedKey {
+    fn encoded_key(&self) -> &EncodedKey {
         &self.wire
     }
 }
 
 /// Records every check with this observer.
-pub(crate) fn observe_with(observer: Observer) -> Observe<PreparedKey> {
-    Box::new(move |checked: &Checked<'_, PreparedKey>| {
-        let Checked {
+pub(crate) fn observe_with(observer: Observer) -> CheckObserver<PreparedKey> {
+    Box::new(move |checked: &CompletedCheck<'_, PreparedKey>| {
+        let CompletedCheck {
             request,
             decision,
             policy,
@@ -63,7 +63,7 @@ pub(crate) fn observe_with(observer: Observer) -> Observe<PreparedKey> {
             .map(|request| how_presented(request, reason, policy))
             .unwrap_or_default();
         let record = CheckRecord {
-            verdict: reason.verdict(),
+            decision: reason.kind(),
             reason,
             status: if goes_on {
                 GOES_ON
@@ -72,7 +72,7 @@ pub(crate) fn observe_with(observer: Observer) -> Observe<PreparedKey> {
             },
             key: key.map(|key| &*key.record),
             rule: rule.map(|rule| &*rule.name),
-            secret: key.and_then(Known::secret_id),
+            secret: key.and_then(PresentedKey::secret_id),
             places: &places,
             hint: hint.as_deref(),
             method: request.map_or(b"", |request| request.method),
@@ -84,7 +84,7 @@ pub(crate) fn observe_with(observer: Observer) -> Observe<PreparedKey> {
             duration: *duration,
             now: *now,
         };
-        let used = key.map(|key| (&key.prepared.series, key.secret_place()));
+        let used = key.map(|key| (&key.prepared.series, key.secret_index()));
         observer.checked(&record, used);
     })
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::authz::credential::{CredentialPlaces, Location, Place, QueryStrip};
+use crate::authz::credential::{CredentialLocation, CredentialPlace, CredentialPlaces, QueryStrip};
 use crate::authz::digest::{DigestKind, Digester, Pepper};
 use crate::authz::identity::IdentityHeaders;
 use crate::authz::key::{KeyRecord, MetadataValue, Restrictions, Secret, Validity};
@@ -207,20 +207,20 @@ fn kind(keyed: bool) -> DigestKind {
 }
 
 impl NaivePlace {
-    fn build(&self, prefix: Option<&str>) -> Place {
+    fn build(&self, prefix: Option<&str>) -> CredentialPlace {
         let location = match *self {
-            Self::Header(name) => Location::Header { name: name.into() },
-            Self::Scheme(name, scheme) => Location::Scheme {
+            Self::Header(name) => CredentialLocation::Header { name: name.into() },
+            Self::Scheme(name, scheme) => CredentialLocation::Scheme {
                 name: name.into(),
                 scheme: scheme.into(),
             },
-            Self::Query(name) => Location::Query {
+            Self::Query(name) => CredentialLocation::Query {
                 name: name.into(),
                 strip: QueryStrip::Parameter,
             },
-            Self::Cookie(name) => Location::Cookie { name: name.into() },
+            Self::Cookie(name) => CredentialLocation::Cookie { name: name.into() },
         };
-        Place {
+        CredentialPlace {
             location,
             prefix: prefix.map(Into::into),
         }

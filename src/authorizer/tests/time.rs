@@ -22,7 +22,7 @@ fn a_cached_key_is_judged_by_the_clock_at_each_request() {
         (19, "allowed"),
     ] {
         clock.move_to(offset);
-        let decision = ready(authorizer.decide(&request, &snapshot, &mut Untraced));
+        let decision = ready(authorizer.decide(&request, &snapshot, &mut NoTrace));
         assert_eq!(decision.reason().as_str(), reason, "at {offset}");
     }
 }
@@ -64,7 +64,7 @@ fn a_reload_holds_from_the_next_check_on_and_a_check_under_way_keeps_its_own() {
     let attributes = request.attributes();
 
     let taken = authorizer.snapshot();
-    let mut trace = Untraced;
+    let mut trace = NoTrace;
     let under_way = authorizer.decide(&attributes, &taken, &mut trace);
     authorizer.install(second.snapshot(2));
     let decision = told(&ready(under_way), &taken);
@@ -75,7 +75,7 @@ fn a_reload_holds_from_the_next_check_on_and_a_check_under_way_keeps_its_own() {
 
     let next = authorizer.snapshot();
     let decision = told(
-        &ready(authorizer.decide(&attributes, &next, &mut Untraced)),
+        &ready(authorizer.decide(&attributes, &next, &mut NoTrace)),
         &next,
     );
     assert_eq!(
@@ -85,12 +85,12 @@ fn a_reload_holds_from_the_next_check_on_and_a_check_under_way_keeps_its_own() {
 
     // A straggler that still holds the first one is decided by it, and does not spoil what the second prepared.
     let late = told(
-        &ready(authorizer.decide(&attributes, &taken, &mut Untraced)),
+        &ready(authorizer.decide(&attributes, &taken, &mut NoTrace)),
         &taken,
     );
     assert_eq!((late.reason, late.key.as_deref()), ("allowed", Some("k1")));
     let again = told(
-        &ready(authorizer.decide(&attributes, &next, &mut Untraced)),
+        &ready(authorizer.decide(&attributes, &next, &mut NoTrace)),
         &next,
     );
     assert_eq!(
@@ -107,7 +107,7 @@ fn what_was_prepared_under_another_generation_is_not_used() {
     let attributes = request.attributes();
     for generation in [1, 2, 2, 3, 1] {
         let snapshot = world.snapshot(generation);
-        let decision = ready(authorizer.decide(&attributes, &snapshot, &mut Untraced));
+        let decision = ready(authorizer.decide(&attributes, &snapshot, &mut NoTrace));
         let prepared = decision.key().map(|key| (key.prepared, key.generation.0));
         assert_eq!(prepared, Some((generation, generation)));
     }
@@ -120,7 +120,7 @@ fn a_removed_key_and_a_removed_secret_are_unknown_after_a_reload() {
     let attributes = request.attributes();
     let reason = || {
         let snapshot = authorizer.snapshot();
-        let decision = ready(authorizer.decide(&attributes, &snapshot, &mut Untraced));
+        let decision = ready(authorizer.decide(&attributes, &snapshot, &mut NoTrace));
         decision.reason().as_str()
     };
     assert_eq!(reason(), "allowed");

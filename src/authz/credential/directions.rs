@@ -3,7 +3,7 @@
 //! All of it comes from the configuration and from fixed words; nothing repeats a byte of the request.
 
 use super::place::{Found, header_parts, strip_scheme};
-use super::{CredentialPlaces, Location, Place};
+use super::{CredentialLocation, CredentialPlace, CredentialPlaces};
 use crate::authz::reason::Reason;
 use crate::authz::request::RequestAttributes;
 
@@ -11,16 +11,16 @@ use crate::authz::request::RequestAttributes;
 const COMMON_SCHEMES: [&str; 5] = ["Bearer", "Basic", "ApiKey", "Api-Key", "Token"];
 
 /// Tells a caller where a key belongs.
-pub(super) fn of_http(places: &[Place]) -> String {
+pub(super) fn of_http(places: &[CredentialPlace]) -> String {
     format!("Send the API key as {}.", either(places.iter()))
 }
 
 /// Tells it in one sentence with what a gRPC client can do: it has metadata, which are headers, and no query of its own.
-pub(super) fn of_grpc(places: &[Place]) -> String {
-    let is_header = |place: &&Place| {
+pub(super) fn of_grpc(places: &[CredentialPlace]) -> String {
+    let is_header = |place: &&CredentialPlace| {
         matches!(
             place.location,
-            Location::Header { .. } | Location::Scheme { .. }
+            CredentialLocation::Header { .. } | CredentialLocation::Scheme { .. }
         )
     };
     if places.iter().any(|place| is_header(&place)) {
@@ -30,8 +30,8 @@ pub(super) fn of_grpc(places: &[Place]) -> String {
     }
 }
 
-fn either<'p>(places: impl Iterator<Item = &'p Place>) -> String {
-    let examples: Vec<String> = places.map(Place::example).collect();
+fn either<'p>(places: impl Iterator<Item = &'p CredentialPlace>) -> String {
+    let examples: Vec<String> = places.map(CredentialPlace::example).collect();
     match examples.split_last() {
         Some((last, [])) => last.clone(),
         Some((last, others)) => format!("{} or {last}", others.join(", ")),
@@ -40,7 +40,7 @@ fn either<'p>(places: impl Iterator<Item = &'p Place>) -> String {
 }
 
 impl CredentialPlaces {
-    /// The places at which something stands that is keyward's to judge, each once, as `Place::handle` names them.
+    /// The places at which something stands that is keyward's to judge, each once, as `CredentialPlace::handle` names them.
     pub fn filled(&self, request: &RequestAttributes<'_>) -> Vec<String> {
         let mut filled: Vec<String> = Vec::new();
         for place in self.iter().filter(|place| place.is_filled(request)) {
@@ -59,10 +59,10 @@ impl CredentialPlaces {
             .find(|place| matches!(place.look(request), Found::Twice));
         if let Some(place) = twice {
             let comma = match place.location {
-                Location::Header { .. } | Location::Scheme { .. } => {
+                CredentialLocation::Header { .. } | CredentialLocation::Scheme { .. } => {
                     ", a comma in a header counting as two"
                 }
-                Location::Query { .. } | Location::Cookie { .. } => "",
+                CredentialLocation::Query { .. } | CredentialLocation::Cookie { .. } => "",
             };
             return format!("{} is filled twice{comma}", place.handle());
         }
@@ -93,33 +93,39 @@ impl CredentialPlaces {
     /// The authentication scheme that stands before something else at the start of a value, where one does.
     pub fn leading_scheme(&self, value: &[u8]) -> Option<&str> {
         let configured = self.iter().filter_map(|place| match &place.location {
-            Location::Scheme { scheme, .. } => Some(&**scheme),
-            Location::Header { .. } | Location::Query { .. } | Location::Cookie { .. } => None,
+            CredentialLocation::Scheme { scheme, .. } => Some(&**scheme),
+            CredentialLocation::Header { .. }
+            | CredentialLocation::Query { .. }
+            | CredentialLocation::Cookie { .. } => None,
         });
         configured
             .chain(COMMON_SCHEMES)
             .find(|scheme| strip_scheme(value, scheme).is_some_and(|secret| !secret.is_empty()))
     }
 
-    fn scheme_hint(&self, place: &Place, request: &RequestAttributes<'_>) -> Option<String> {
+    fn scheme_hint(
+        &self,
+        place: &CredentialPlace,
+        request: &RequestAttributes<'_>,
+    ) -> Option<String> {
         let Found::One(credential) = place.look(request) else {
             return None;
         };
         let scheme = credential.with_bytes(|secret| self.leading_scheme(secret))?;
         let so = match place.location {
-            Location::Scheme { .. } => "once more before the key",
-            Location::Header { .. } | Location::Query { .. } | Location::Cookie { .. } => {
-                "before the key, where the key stands alone"
-            }
+            CredentialLocation::Scheme { .. } => "once more before the key",
+            CredentialLocation::Header { .. }
+            | CredentialLocation::Query { .. }
+            | CredentialLocation::Cookie { .. } => "before the key, where the key stands alone",
         };
         Some(format!("{place} has the scheme {scheme} {so}"))
     }
 }
 
 /// What stands at a place without being a key of keyward's.
-fn absence_hint(place: &Place, request: &RequestAttributes<'_>) -> Option<String> {
+fn absence_hint(place: &CredentialPlace, request: &RequestAttributes<'_>) -> Option<String> {
     match &place.location {
-        Location::Scheme { name, scheme } => {
+        CredentialLocation::Scheme { name, scheme } => {
             let first = header_parts(request, name).find(|part| !part.is_empty())?;
             match (strip_scheme(first, scheme), &place.prefix) {
                 (None, _) => Some(format!("header {name} has no scheme {scheme} in front")),
@@ -130,13 +136,13 @@ fn absence_hint(place: &Place, request: &RequestAttributes<'_>) -> Option<String
                 (Some(_), None) => None,
             }
         }
-        Location::Header { name } => {
+        CredentialLocation::Header { name } => {
             let prefix = place.prefix.as_ref()?;
             header_parts(request, name).find(|part| !part.is_empty())?;
             Some(format!(
                 "header {name} has a value that does not begin with {prefix}"
             ))
         }
-        Location::Query { .. } | Location::Cookie { .. } => None,
+        CredentialLocation::Query { .. } | CredentialLocation::Cookie { .. } => None,
     }
 }

@@ -14,16 +14,16 @@ use crate::authz::request::RequestAttributes;
 
 /// A place in a request where a secret may stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct CredentialPlace {
     /// Where it lies.
-    pub location: Location,
+    pub location: CredentialLocation,
     /// What a value has to begin with, to the letter, to be a secret of keyward's; `None`: every value is one.
     pub prefix: Option<Box<str>>,
 }
 
 /// Where in a request a place lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Location {
+pub enum CredentialLocation {
     /// The whole value of a header; the name is in lower case.
     Header {
         /// The header's name, in lower case.
@@ -68,10 +68,10 @@ pub(super) enum Found<'a> {
     Twice,
 }
 
-// === impl Place ===
+// === impl CredentialPlace ===
 
-impl From<Location> for Place {
-    fn from(location: Location) -> Self {
+impl From<CredentialLocation> for CredentialPlace {
+    fn from(location: CredentialLocation) -> Self {
         Self {
             location,
             prefix: None,
@@ -79,13 +79,15 @@ impl From<Location> for Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for CredentialPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.location {
-            Location::Header { name } => write!(f, "header {name}"),
-            Location::Scheme { name, scheme } => write!(f, "header {name} with scheme {scheme}"),
-            Location::Query { name, .. } => write!(f, "query parameter {name}"),
-            Location::Cookie { name } => write!(f, "cookie {name}"),
+            CredentialLocation::Header { name } => write!(f, "header {name}"),
+            CredentialLocation::Scheme { name, scheme } => {
+                write!(f, "header {name} with scheme {scheme}")
+            }
+            CredentialLocation::Query { name, .. } => write!(f, "query parameter {name}"),
+            CredentialLocation::Cookie { name } => write!(f, "cookie {name}"),
         }?;
         match &self.prefix {
             Some(prefix) => write!(f, " (values that begin with {prefix})"),
@@ -94,22 +96,26 @@ impl fmt::Display for Place {
     }
 }
 
-impl Place {
+impl CredentialPlace {
     /// The header in which this place lies, in lower case; `None` for a query parameter.
     pub fn header_name(&self) -> Option<&str> {
         match &self.location {
-            Location::Header { name } | Location::Scheme { name, .. } => Some(name),
-            Location::Cookie { .. } => Some("cookie"),
-            Location::Query { .. } => None,
+            CredentialLocation::Header { name } | CredentialLocation::Scheme { name, .. } => {
+                Some(name)
+            }
+            CredentialLocation::Cookie { .. } => Some("cookie"),
+            CredentialLocation::Query { .. } => None,
         }
     }
 
     /// Its name in the decision log and for `explain --key-file`: `x-api-key`, `query:api_key`, `cookie:api_key`.
     pub fn handle(&self) -> String {
         match &self.location {
-            Location::Header { name } | Location::Scheme { name, .. } => name.to_string(),
-            Location::Query { name, .. } => format!("query:{name}"),
-            Location::Cookie { name } => format!("cookie:{name}"),
+            CredentialLocation::Header { name } | CredentialLocation::Scheme { name, .. } => {
+                name.to_string()
+            }
+            CredentialLocation::Query { name, .. } => format!("query:{name}"),
+            CredentialLocation::Cookie { name } => format!("cookie:{name}"),
         }
     }
 
@@ -120,10 +126,12 @@ impl Place {
             other => other.to_owned(),
         };
         let example = match &self.location {
-            Location::Header { name } => format!("`{}: KEY`", shown(name)),
-            Location::Scheme { name, scheme } => format!("`{}: {scheme} KEY`", shown(name)),
-            Location::Query { name, .. } => format!("`?{name}=KEY`"),
-            Location::Cookie { name } => format!("`Cookie: {name}=KEY`"),
+            CredentialLocation::Header { name } => format!("`{}: KEY`", shown(name)),
+            CredentialLocation::Scheme { name, scheme } => {
+                format!("`{}: {scheme} KEY`", shown(name))
+            }
+            CredentialLocation::Query { name, .. } => format!("`?{name}=KEY`"),
+            CredentialLocation::Cookie { name } => format!("`Cookie: {name}=KEY`"),
         };
         match &self.prefix {
             Some(prefix) => format!("{example} (KEY begins with `{prefix}`)"),
@@ -140,13 +148,13 @@ impl Place {
     /// with the prefix.
     pub fn reads(&self, piece: &[u8]) -> bool {
         match &self.location {
-            Location::Query { name, .. } => {
+            CredentialLocation::Query { name, .. } => {
                 value_of(piece, name).is_some_and(|value| self.claims(value, true))
             }
-            Location::Cookie { name } => {
+            CredentialLocation::Cookie { name } => {
                 value_of(piece, name).is_some_and(|value| self.claims(value, false))
             }
-            Location::Header { .. } | Location::Scheme { .. } => false,
+            CredentialLocation::Header { .. } | CredentialLocation::Scheme { .. } => false,
         }
     }
 
@@ -154,16 +162,18 @@ impl Place {
     pub(super) fn look<'a>(&self, request: &RequestAttributes<'a>) -> Found<'a> {
         match &self.location {
             // A comma means two values: Envoy's `headers` map has joined duplicates with one.
-            Location::Header { name } => Found::only(header_parts(request, name), false, |part| {
-                self.claims(trim_start(part), false).then_some(part)
-            }),
-            Location::Scheme { name, scheme } => self.after_scheme(request, name, scheme),
-            Location::Query { name, .. } => {
+            CredentialLocation::Header { name } => {
+                Found::only(header_parts(request, name), false, |part| {
+                    self.claims(trim_start(part), false).then_some(part)
+                })
+            }
+            CredentialLocation::Scheme { name, scheme } => self.after_scheme(request, name, scheme),
+            CredentialLocation::Query { name, .. } => {
                 Found::only(query_values(request, name), true, |value| {
                     self.claims(value, true).then_some(value)
                 })
             }
-            Location::Cookie { name } => {
+            CredentialLocation::Cookie { name } => {
                 let values = cookie_pieces(request).filter_map(|piece| value_of(piece, name));
                 Found::only(values, false, |value| {
                     self.claims(value, false).then_some(value)

@@ -8,21 +8,21 @@ mod told;
 
 fn places() -> CredentialPlaces {
     CredentialPlaces::new(vec![
-        Location::Header {
+        CredentialLocation::Header {
             name: "x-api-key".into(),
         }
         .into(),
-        Location::Scheme {
+        CredentialLocation::Scheme {
             name: "authorization".into(),
             scheme: "Bearer".into(),
         }
         .into(),
-        Location::Query {
+        CredentialLocation::Query {
             name: "api_key".into(),
             strip: QueryStrip::Parameter,
         }
         .into(),
-        Location::Cookie {
+        CredentialLocation::Cookie {
             name: "api_key".into(),
         }
         .into(),

@@ -56,7 +56,7 @@ fn validity_begins_at_not_before_and_ends_at_expires_at() {
         (21, Some(Reason::KeyExpired)),
     ] {
         assert_eq!(
-            key.judge(key.secrets.first(), at(now))
+            key.check(key.secrets.first(), at(now))
                 .err()
                 .map(|e| e.reason),
             reason,
@@ -71,7 +71,7 @@ fn the_narrower_of_key_and_secret_decides() {
     key.validity = span(Some(10), Some(40));
     key.secrets[0].validity = span(Some(20), Some(30));
     let judged = |now| {
-        key.judge(key.secrets.first(), at(now))
+        key.check(key.secrets.first(), at(now))
             .map_err(|e| (e.reason, e.moment))
     };
     assert_eq!(judged(15), Err((Reason::KeyNotYetValid, Some(at(20)))));
@@ -85,7 +85,7 @@ fn revoked_comes_before_disabled_before_validity() {
     key.validity = span(None, Some(5));
     key.enabled = false;
     key.revoked_at = Some(moment(10));
-    let judged = |key: &KeyRecord, now| key.judge(key.secrets.first(), at(now)).unwrap_err().reason;
+    let judged = |key: &KeyRecord, now| key.check(key.secrets.first(), at(now)).unwrap_err().reason;
     assert_eq!(judged(&key, 9), Reason::KeyDisabled);
     assert_eq!(judged(&key, 10), Reason::KeyRevoked);
     key.enabled = true;
@@ -94,7 +94,7 @@ fn revoked_comes_before_disabled_before_validity() {
 
 #[test]
 fn a_record_does_not_vouch_for_a_digest_that_it_does_not_hold() {
-    let judged = record("a").judge(None, at(0));
+    let judged = record("a").check(None, at(0));
     assert_eq!(judged.unwrap_err().reason, Reason::UnknownKey);
 }
 

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::super::Error;
 use super::super::command::Explain;
-use crate::authz::credential::{Location, Place, SECRET_MAX_BYTES};
+use crate::authz::credential::{CredentialLocation, CredentialPlace, SECRET_MAX_BYTES};
 use crate::authz::request::{Headers, RequestAttributes};
 use crate::authz::snapshot::Policy;
 use crate::authz::token::is_token;
@@ -61,12 +61,12 @@ impl Request {
         Ok(request)
     }
 
-    fn present(&mut self, place: &Place, secret: &[u8]) {
+    fn present(&mut self, place: &CredentialPlace, secret: &[u8]) {
         let (name, before): (&str, String) = match &place.location {
-            Location::Header { name } => (name, String::new()),
-            Location::Scheme { name, scheme } => (name, format!("{scheme} ")),
-            Location::Cookie { name } => ("cookie", format!("{name}=")),
-            Location::Query { name, .. } => {
+            CredentialLocation::Header { name } => (name, String::new()),
+            CredentialLocation::Scheme { name, scheme } => (name, format!("{scheme} ")),
+            CredentialLocation::Cookie { name } => ("cookie", format!("{name}=")),
+            CredentialLocation::Query { name, .. } => {
                 let separator = if self.target.contains(&b'?') {
                     '&'
                 } else {
@@ -113,7 +113,7 @@ fn header(line: &str) -> Result<(&str, &str), Error> {
 
 /// Reads a secret from a file or, for `-`, from standard input; line breaks at its end are not part of it. What is too long for a
 /// secret is not read to its end.
-fn read_secret(file: &Path, place: &Place) -> Result<Zeroizing<Vec<u8>>, Error> {
+fn read_secret(file: &Path, place: &CredentialPlace) -> Result<Zeroizing<Vec<u8>>, Error> {
     let room = SECRET_MAX_BYTES.saturating_mul(2);
     let limit = u64::try_from(room).unwrap_or(u64::MAX);
     // All of it is there from the start, or growing would leave copies behind.
@@ -138,7 +138,7 @@ fn read_secret(file: &Path, place: &Place) -> Result<Zeroizing<Vec<u8>>, Error> 
 fn place_and_file<'g, 'p>(
     given: &'g str,
     policy: &'p Policy,
-) -> Result<(&'p Place, &'g Path), Error> {
+) -> Result<(&'p CredentialPlace, &'g Path), Error> {
     let mut places = policy.credentials.iter();
     // A place has no slash but in the name of a parameter, which is looked up first.
     let named = given.split_once('=').and_then(|(name, file)| {
@@ -149,7 +149,11 @@ fn place_and_file<'g, 'p>(
     if let Some(named) = named {
         return Ok(named);
     }
-    let handles: Vec<String> = policy.credentials.iter().map(Place::handle).collect();
+    let handles: Vec<String> = policy
+        .credentials
+        .iter()
+        .map(CredentialPlace::handle)
+        .collect();
     match (given.split_once('='), places.next()) {
         (Some((name, _)), _) if !name.contains('/') => Err(Error::Usage(format!(
             "--key-file names no credential place of the configuration before `=`; there are {} (write ./ before a \
@@ -162,17 +166,19 @@ fn place_and_file<'g, 'p>(
     }
 }
 
-fn is_named(place: &Place, name: &str) -> bool {
+fn is_named(place: &CredentialPlace, name: &str) -> bool {
     match place.location {
-        Location::Header { .. } | Location::Scheme { .. } => {
+        CredentialLocation::Header { .. } | CredentialLocation::Scheme { .. } => {
             place.handle().eq_ignore_ascii_case(name)
         }
-        Location::Query { .. } | Location::Cookie { .. } => place.handle() == name,
+        CredentialLocation::Query { .. } | CredentialLocation::Cookie { .. } => {
+            place.handle() == name
+        }
     }
 }
 
 /// What an operator should know of the content of a `--key-file`, whatever comes of it.
-fn flaw(secret: &[u8], place: &Place, policy: &Policy) -> Option<String> {
+fn flaw(secret: &[u8], place: &CredentialPlace, policy: &Policy) -> Option<String> {
     if secret.is_empty() {
         return Some("is empty: no secret is presented".to_owned());
     }

@@ -285,7 +285,7 @@ impl Line {
 /// `active` if one of its secrets is valid, else what the first is.
 fn state(record: &KeyRecord, now: Timestamp) -> KeyState {
     let mut states = record.secrets.iter().map(|secret| {
-        let judged = record.judge(Some(secret), now);
+        let judged = record.check(Some(secret), now);
         judged.map_or_else(
             |not_valid| KeyState::of(not_valid.reason),
             |()| KeyState::Active,

@@ -12,7 +12,7 @@ const GROUP_DEPTH: u32 = 100;
 
 /// The bytes are not the protobuf message that they were sent as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum Malformed {
+pub enum DecodeError {
     /// A field reaches past the end of its message.
     #[error("field {0} reaches past the end of its message")]
     Truncated(u32),
@@ -48,8 +48,8 @@ pub(super) struct Fields<'a> {
 impl<'a> Field<'a> {
     /// The bytes of a field that the schema says to be a string, bytes or a message.
     #[inline]
-    pub(super) fn bytes(self) -> Result<&'a [u8], Malformed> {
-        self.content.ok_or(Malformed::WireType(self.number))
+    pub(super) fn bytes(self) -> Result<&'a [u8], DecodeError> {
+        self.content.ok_or(DecodeError::WireType(self.number))
     }
 }
 
@@ -62,7 +62,7 @@ impl<'a> Fields<'a> {
 
     /// The next field; `None` at the end.
     #[inline]
-    pub(super) fn next(&mut self) -> Result<Option<Field<'a>>, Malformed> {
+    pub(super) fn next(&mut self) -> Result<Option<Field<'a>>, DecodeError> {
         // Nearly every field that is sent: a number below 16 and at most 127 bytes of content.
         if let [key @ 8..0x80, length @ ..0x80, rest @ ..] = self.rest
             && key & 7 == LENGTH_DELIMITED
@@ -83,7 +83,7 @@ impl<'a> Fields<'a> {
 
     /// The next field, whatever its form.
     #[inline(never)]
-    fn any_field(&mut self) -> Result<Field<'a>, Malformed> {
+    fn any_field(&mut self) -> Result<Field<'a>, DecodeError> {
         let (number, wire_type) = self.key()?;
         let content = if wire_type == LENGTH_DELIMITED {
             Some(self.delimited(number)?)
@@ -95,19 +95,19 @@ impl<'a> Fields<'a> {
     }
 
     #[inline]
-    fn key(&mut self) -> Result<(u32, u8), Malformed> {
+    fn key(&mut self) -> Result<(u32, u8), DecodeError> {
         let key = self.varint()?;
-        let number = u32::try_from(key).map_err(|_| Malformed::Key(key))? >> 3;
+        let number = u32::try_from(key).map_err(|_| DecodeError::Key(key))? >> 3;
         let [.., low] = key.to_be_bytes();
         let wire_type = low & 7;
         if number == 0 || wire_type > FIXED32 {
-            return Err(Malformed::Key(key));
+            return Err(DecodeError::Key(key));
         }
         Ok((number, wire_type))
     }
 
     #[inline]
-    fn varint(&mut self) -> Result<u64, Malformed> {
+    fn varint(&mut self) -> Result<u64, DecodeError> {
         match self.rest.split_first() {
             Some((byte, rest)) if *byte < 0x80 => {
                 self.rest = rest;
@@ -117,52 +117,52 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn long_varint(&mut self) -> Result<u64, Malformed> {
+    fn long_varint(&mut self) -> Result<u64, DecodeError> {
         let mut value = 0;
         for shift in (0..70).step_by(7) {
-            let (byte, rest) = self.rest.split_first().ok_or(Malformed::Varint)?;
+            let (byte, rest) = self.rest.split_first().ok_or(DecodeError::Varint)?;
             self.rest = rest;
             // The tenth byte has room for one bit; more would not fit into 64.
             if shift == 63 && *byte > 1 {
-                return Err(Malformed::Varint);
+                return Err(DecodeError::Varint);
             }
             value |= u64::from(*byte & 0x7f) << shift;
             if *byte < 0x80 {
                 return Ok(value);
             }
         }
-        Err(Malformed::Varint)
+        Err(DecodeError::Varint)
     }
 
     #[inline]
-    fn delimited(&mut self, number: u32) -> Result<&'a [u8], Malformed> {
-        let length = usize::try_from(self.varint()?).map_err(|_| Malformed::Truncated(number))?;
+    fn delimited(&mut self, number: u32) -> Result<&'a [u8], DecodeError> {
+        let length = usize::try_from(self.varint()?).map_err(|_| DecodeError::Truncated(number))?;
         self.take(length, number)
     }
 
     #[inline]
-    fn take(&mut self, length: usize, number: u32) -> Result<&'a [u8], Malformed> {
+    fn take(&mut self, length: usize, number: u32) -> Result<&'a [u8], DecodeError> {
         let (taken, rest) = self
             .rest
             .split_at_checked(length)
-            .ok_or(Malformed::Truncated(number))?;
+            .ok_or(DecodeError::Truncated(number))?;
         self.rest = rest;
         Ok(taken)
     }
 
-    fn skip(&mut self, number: u32, wire_type: u8, depth: u32) -> Result<(), Malformed> {
+    fn skip(&mut self, number: u32, wire_type: u8, depth: u32) -> Result<(), DecodeError> {
         match wire_type {
             VARINT => self.varint().map(drop),
             FIXED64 => self.take(8, number).map(drop),
             FIXED32 => self.take(4, number).map(drop),
             LENGTH_DELIMITED => self.delimited(number).map(drop),
             GROUP_START => self.skip_group(number, depth),
-            _ => Err(Malformed::Group(number)),
+            _ => Err(DecodeError::Group(number)),
         }
     }
 
-    fn skip_group(&mut self, number: u32, depth: u32) -> Result<(), Malformed> {
-        let depth = depth.checked_sub(1).ok_or(Malformed::Group(number))?;
+    fn skip_group(&mut self, number: u32, depth: u32) -> Result<(), DecodeError> {
+        let depth = depth.checked_sub(1).ok_or(DecodeError::Group(number))?;
         loop {
             let (inner, wire_type) = self.key()?;
             if wire_type == GROUP_END && inner == number {
@@ -187,7 +187,7 @@ mod tests {
     type Seen<'a> = (u32, Option<&'a [u8]>);
 
     /// The numbers and contents of all fields.
-    fn all(bytes: &[u8]) -> Result<Vec<Seen<'_>>, Malformed> {
+    fn all(bytes: &[u8]) -> Result<Vec<Seen<'_>>, DecodeError> {
         let mut fields = Fields::of(bytes);
         let mut seen = Vec::new();
         while let Some(field) = fields.next()? {
@@ -221,39 +221,39 @@ mod tests {
     #[test]
     fn what_is_not_protobuf_is_refused() {
         let deep = [0x0b].repeat(101);
-        let cases: [(&str, &[u8], Malformed); 12] = [
+        let cases: [(&str, &[u8], DecodeError); 12] = [
             (
                 "bytes longer than the message",
                 &[0x0a, 3, 1, 2],
-                Malformed::Truncated(1),
+                DecodeError::Truncated(1),
             ),
             (
                 "a length beyond any memory",
                 &[
                     0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1,
                 ],
-                Malformed::Truncated(1),
+                DecodeError::Truncated(1),
             ),
-            ("no length", &[0x0a], Malformed::Varint),
-            ("a cut fixed64", &[0x09, 1], Malformed::Truncated(1)),
-            ("a cut fixed32", &[0x0d, 1], Malformed::Truncated(1)),
-            ("a cut varint", &[0x08, 0x80], Malformed::Varint),
+            ("no length", &[0x0a], DecodeError::Varint),
+            ("a cut fixed64", &[0x09, 1], DecodeError::Truncated(1)),
+            ("a cut fixed32", &[0x0d, 1], DecodeError::Truncated(1)),
+            ("a cut varint", &[0x08, 0x80], DecodeError::Varint),
             (
                 "a varint of 65 bits",
                 &[
                     0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2,
                 ],
-                Malformed::Varint,
+                DecodeError::Varint,
             ),
-            ("field number 0", &[0x02, 0], Malformed::Key(2)),
-            ("wire type 6", &[0x0e], Malformed::Key(14)),
+            ("field number 0", &[0x02, 0], DecodeError::Key(2)),
+            ("wire type 6", &[0x0e], DecodeError::Key(14)),
             (
                 "a key of more than 32 bits",
                 &[0x80, 0x80, 0x80, 0x80, 0x10],
-                Malformed::Key(1 << 32),
+                DecodeError::Key(1 << 32),
             ),
-            ("the end of no group", &[0x0c], Malformed::Group(1)),
-            ("groups without a bottom", &deep, Malformed::Group(1)),
+            ("the end of no group", &[0x0c], DecodeError::Group(1)),
+            ("groups without a bottom", &deep, DecodeError::Group(1)),
         ];
         for (case, bytes, expected) in cases {
             assert_eq!(all(bytes), Err(expected), "{case}");

@@ -8,7 +8,7 @@ use proptest::option;
 use proptest::prelude::*;
 use prost::Message as _;
 
-use super::{Malformed, RULE_EXTENSION, read};
+use super::{DecodeError, RULE_EXTENSION, decode_request};
 use crate::envoy::proto::envoy::config::core::v3 as our_core;
 use crate::envoy::proto::envoy::service::auth::v3 as our_auth;
 use theirs::envoy::config::core::v3 as their_core;
@@ -30,8 +30,8 @@ struct Facts {
 }
 
 /// What the decoder makes of the bytes; `listed` is how many lines come from the list.
-fn facts_of(bytes: &[u8], listed: usize) -> Result<Option<Facts>, Malformed> {
-    Ok(read(bytes)?.map(|request| {
+fn facts_of(bytes: &[u8], listed: usize) -> Result<Option<Facts>, DecodeError> {
+    Ok(decode_request(bytes)?.map(|request| {
         let mut map: Lines = request
             .headers
             .lines()
@@ -126,7 +126,7 @@ fn agrees_with_prost(bytes: &[u8]) -> Result<(), TestCaseError> {
         (Ok(found), Some(expected)) => prop_assert_eq!(found, expected),
         // Text that is not UTF-8 is prost's to refuse and the decoder's to pass on. And prost takes an entry of a map
         // for bytes without a look at its wire type; the maps are fields 3 and 10.
-        (_, None) | (Err(Malformed::WireType(3 | 10)), Some(_)) => {}
+        (_, None) | (Err(DecodeError::WireType(3 | 10)), Some(_)) => {}
         (Err(error), Some(_)) => {
             prop_assert!(false, "the decoder refuses what prost reads: {error}")
         }
@@ -293,17 +293,20 @@ fn a_request_without_http_attributes_is_told_from_a_malformed_one() {
         attributes: Some(our_auth::AttributeContext::default()),
     }
     .encode_to_vec();
-    assert!(matches!(read(b""), Ok(None)));
-    assert!(matches!(read(&named), Ok(None)));
+    assert!(matches!(decode_request(b""), Ok(None)));
+    assert!(matches!(decode_request(&named), Ok(None)));
     assert!(
-        matches!(read(b"\x0a\x04\x22\x02\x12\x00"), Ok(Some(_))),
+        matches!(decode_request(b"\x0a\x04\x22\x02\x12\x00"), Ok(Some(_))),
         "an empty HTTP request is one"
     );
     assert!(matches!(
-        read(b"\x0a\x04\x22\x02\x12\x01"),
-        Err(Malformed::Truncated(2))
+        decode_request(b"\x0a\x04\x22\x02\x12\x01"),
+        Err(DecodeError::Truncated(2))
     ));
-    assert!(matches!(read(b"\x08\x01"), Err(Malformed::WireType(1))));
+    assert!(matches!(
+        decode_request(b"\x08\x01"),
+        Err(DecodeError::WireType(1))
+    ));
 }
 
 #[test]
@@ -333,7 +336,7 @@ fn the_peer_is_an_ip_address_or_unknown() {
 fn text_that_is_not_utf8_is_passed_on() {
     let bytes = b"\x0a\x07\x22\x05\x12\x03\x12\x01\xff";
     assert!(our_auth::CheckRequest::decode(&bytes[..]).is_err());
-    assert_eq!(read(bytes).unwrap().unwrap().method, b"\xff");
+    assert_eq!(decode_request(bytes).unwrap().unwrap().method, b"\xff");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use tonic::Code;
 
 use super::{Caller, header};
 use crate::authz::decision::Refusal;
-use crate::authz::reason::{Reason, Verdict};
+use crate::authz::reason::{DecisionKind, Reason};
 use crate::authz::scope::Scope;
 use crate::authz::snapshot::Policy;
 use crate::envoy::proto::envoy::service::auth::v3::DeniedHttpResponse;
@@ -68,9 +68,9 @@ pub(super) fn response<K>(
 
 /// The HTTP status of a refusal. A refusal for a reason that allows does not happen, and is a fault of ours if it does.
 fn http_status(reason: Reason) -> u16 {
-    match reason.verdict() {
-        Verdict::Allow => 500,
-        Verdict::Deny | Verdict::Error => reason.http_status(),
+    match reason.kind() {
+        DecisionKind::Allow => 500,
+        DecisionKind::Deny | DecisionKind::Error => reason.http_status(),
     }
 }
 

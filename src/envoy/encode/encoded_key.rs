@@ -8,20 +8,20 @@ use std::fmt;
 use prost::Message as _;
 
 use super::{metadata, ok_response};
-use crate::authorizer::Known;
+use crate::authorizer::PresentedKey;
 use crate::authz::key::KeyRecord;
 use crate::authz::snapshot::Policy;
 
 /// The key's part of an answer: its identity headers and its metadata, as bytes of the wire.
 #[derive(Clone, PartialEq, Eq)]
-pub struct KeyWire {
+pub struct EncodedKey {
     /// The fields of `OkHttpResponse`, then the entries of the metadata; one piece of memory for each of many keys.
     bytes: Box<[u8]>,
     /// Where the second begins.
     split: usize,
 }
 
-impl KeyWire {
+impl EncodedKey {
     /// Encodes what this policy tells of the key.
     pub fn of(record: &KeyRecord, policy: &Policy) -> Self {
         let mut bytes = ok_response::by_key(record, policy).encode_to_vec();
@@ -45,28 +45,28 @@ impl KeyWire {
 }
 
 /// The bytes hold identity, which is no secret, and are of no use to a reader.
-impl fmt::Debug for KeyWire {
+impl fmt::Debug for EncodedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyWire")
+        f.debug_struct("EncodedKey")
             .field("len", &self.bytes.len())
             .finish_non_exhaustive()
     }
 }
 
 /// A known key that has its part of the answers at hand.
-pub trait Keyed {
+pub trait HasEncodedKey {
     /// The bytes, encoded under the policy by which the key was decided.
-    fn encoded_key(&self) -> &KeyWire;
+    fn encoded_key(&self) -> &EncodedKey;
 }
 
-impl Keyed for KeyWire {
-    fn encoded_key(&self) -> &KeyWire {
+impl HasEncodedKey for EncodedKey {
+    fn encoded_key(&self) -> &EncodedKey {
         self
     }
 }
 
-impl<P: Keyed> Keyed for Known<P> {
-    fn encoded_key(&self) -> &KeyWire {
+impl<P: HasEncodedKey> HasEncodedKey for PresentedKey<P> {
+    fn encoded_key(&self) -> &EncodedKey {
         self.prepared.encoded_key()
     }
 }

@@ -3,7 +3,7 @@
 //! Envoy's access logs, rate limits and routing read it, on allows and on refusals. It is a `Struct` within a
 //! `Struct`, and its map entries are written one by one into the answer, the key's already encoded.
 
-use super::{Keyed, field_len, put_field, put_head};
+use super::{HasEncodedKey, field_len, put_field, put_head};
 use crate::authz::decision::Decision;
 use crate::authz::key::KeyRecord;
 
@@ -21,9 +21,12 @@ pub(super) struct Metadata<'d> {
 }
 
 impl<'d> Metadata<'d> {
-    pub(super) fn of<K: Keyed>(decision: &'d Decision<'_, K>, decision_id: &'d str) -> Self {
+    pub(super) fn of<K: HasEncodedKey>(
+        decision: &'d Decision<'_, K>,
+        decision_id: &'d str,
+    ) -> Self {
         Self {
-            decision: decision.verdict().as_str(),
+            decision: decision.kind().as_str(),
             reason: decision.reason().as_str(),
             key: decision
                 .key()

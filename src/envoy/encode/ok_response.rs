@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use super::header;
-use crate::authz::edits::{CookieEdit, Edits};
+use crate::authz::edits::{CookieChange, Edits};
 use crate::authz::key::KeyRecord;
 use crate::authz::snapshot::Policy;
 use crate::authz::token::is_visible_or_space;
@@ -59,11 +59,11 @@ pub(super) fn by_request(edits: &Edits<'_>, policy: &Policy) -> OkHttpResponse {
         .collect();
     let mut headers = Vec::new();
     match &edits.cookie {
-        CookieEdit::Remove if !is_removed(COOKIE.as_bytes()) => removed.push(COOKIE.to_owned()),
-        CookieEdit::Replace(left) if !is_removed(COOKIE.as_bytes()) => {
+        CookieChange::Remove if !is_removed(COOKIE.as_bytes()) => removed.push(COOKIE.to_owned()),
+        CookieChange::Replace(left) if !is_removed(COOKIE.as_bytes()) => {
             headers.push(header(COOKIE, header_text(left).into()));
         }
-        CookieEdit::Keep | CookieEdit::Remove | CookieEdit::Replace(_) => {}
+        CookieChange::Keep | CookieChange::Remove | CookieChange::Replace(_) => {}
     }
     if let Some(target) = &edits.target {
         headers.push(header(PATH, header_text(target).into()));

@@ -11,12 +11,12 @@ use envoy_types::pb::google::protobuf::value::Kind;
 use prost::Message as _;
 
 use super::*;
-use crate::authz::credential::{CredentialPlaces, Location, Place, QueryStrip};
-use crate::authz::edits::{CookieEdit, Edits};
+use crate::authz::credential::{CredentialLocation, CredentialPlace, CredentialPlaces, QueryStrip};
+use crate::authz::edits::{CookieChange, Edits};
 use crate::authz::identity::IdentityHeaders;
 use crate::authz::key::tests::record;
 use crate::authz::key::{KeyRecord, MetadataValue};
-use crate::authz::reason::Verdict;
+use crate::authz::reason::DecisionKind;
 use crate::authz::request::Headers;
 use crate::authz::rule::{Access, RequestMatch, Rule};
 use crate::authz::scope::Scope;
@@ -63,8 +63,12 @@ fn decode(bytes: &[u8]) -> CheckResponse {
     CheckResponse::decode(bytes).unwrap()
 }
 
-fn refuse(refusal: Refusal<'_, KeyWire>, policy: &Policy, lines: &[(&str, &str)]) -> CheckResponse {
-    decode(&encode(
+fn refuse(
+    refusal: Refusal<'_, EncodedKey>,
+    policy: &Policy,
+    lines: &[(&str, &str)],
+) -> CheckResponse {
+    decode(&encode_response(
         &Decision::refuse(refusal),
         policy,
         Some(&request(lines)),
@@ -73,13 +77,13 @@ fn refuse(refusal: Refusal<'_, KeyWire>, policy: &Policy, lines: &[(&str, &str)]
 }
 
 fn allow(
-    basis: Basis<'_, KeyWire>,
+    grounds: Grounds<'_, EncodedKey>,
     policy: &Policy,
     edits: Edits<'_>,
 ) -> (CheckResponse, OkHttpResponse) {
-    let response = decode(&encode(
+    let response = decode(&encode_response(
         &Decision::Allow(Grant {
-            basis,
+            grounds,
             rule: None,
             edits,
         }),
@@ -168,7 +172,7 @@ fn metadata_tells_the_would_be_decision_and_what_is_known() {
         ..key()
     };
     let refused = || Refusal {
-        key: Some(KeyWire::of(&record, &policy)),
+        key: Some(EncodedKey::of(&record, &policy)),
         rule: Some(&rule),
         ..Refusal::new(Reason::IpNotAllowed)
     };
@@ -182,12 +186,12 @@ fn metadata_tells_the_would_be_decision_and_what_is_known() {
     ]);
     assert_eq!(metadata(&refuse(refused(), &policy, &[])), all);
     let observed = Grant {
-        basis: Basis::Observed(refused()),
+        grounds: Grounds::Observed(refused()),
         rule: Some(&rule),
         edits: Edits::default(),
     };
     assert_eq!(
-        metadata(&decode(&encode(
+        metadata(&decode(&encode_response(
             &Decision::Allow(observed),
             &policy,
             None,

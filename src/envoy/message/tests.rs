@@ -37,7 +37,7 @@ async fn a_message_that_is_too_large_is_known_by_its_prefix() {
         let mut body = Parts(VecDeque::from([Bytes::from_static(b"\0\0\0\0\x08")]));
         let refused = receive(&HeaderMap::new(), &mut body, max_bytes).await;
         let refused = refused.unwrap_err();
-        let found = matches!(refused, Unreadable::TooLarge { bytes: 8, .. });
+        let found = matches!(refused, ReceiveError::TooLarge { bytes: 8, .. });
         assert_eq!(found, is_too_large, "{refused:?}");
     }
 }

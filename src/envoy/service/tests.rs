@@ -20,7 +20,7 @@ use crate::authz::key_map::KeyMap;
 use crate::authz::reason::Reason;
 use crate::authz::snapshot::tests::policy;
 use crate::authz::snapshot::{Generation, Mode, Policy, Snapshot};
-use crate::envoy::encode::KeyWire;
+use crate::envoy::encode::EncodedKey;
 use crate::keys::cache::KeyCache;
 
 /// A clock on which every look takes a second.
@@ -45,7 +45,7 @@ const MAX_MESSAGE: usize = 100_000;
 type Seen = Arc<Mutex<Vec<(Reason, Option<Vec<u8>>, Duration)>>>;
 
 /// A service with the key `k1`, whose secret is `k1`; what it observes is in the list. It panics at `/panic`.
-fn service(mode: Mode) -> (AuthorizationService<KeyWire>, Seen) {
+fn service(mode: Mode) -> (AuthorizationService<EncodedKey>, Seen) {
     let snapshot = Snapshot {
         generation: Generation(1),
         policy: Arc::new(Policy { mode, ..policy() }),
@@ -53,13 +53,13 @@ fn service(mode: Mode) -> (AuthorizationService<KeyWire>, Seen) {
     };
     let cache = KeyCache::for_file(
         10,
-        Box::new(|record, snapshot| KeyWire::of(record, &snapshot.policy)),
+        Box::new(|record, snapshot| EncodedKey::of(record, &snapshot.policy)),
     );
     let clock: Arc<dyn Clock> = Arc::new(Ticking::default());
     let authorizer = Authorizer::new(Arc::new(snapshot), cache, Arc::clone(&clock));
     let seen = Seen::default();
     let list = Arc::clone(&seen);
-    let observe = move |checked: &Checked<'_, KeyWire>| {
+    let observe = move |checked: &CompletedCheck<'_, EncodedKey>| {
         let path = checked.request.map(|request| request.path().to_vec());
         assert_ne!(
             path.as_deref(),
@@ -101,7 +101,7 @@ fn request(path: &str, key: Option<&str>) -> CheckRequest {
 
 /// Asks as a client of envoy-types does.
 async fn ask(
-    service: &AuthorizationService<KeyWire>,
+    service: &AuthorizationService<EncodedKey>,
     request: CheckRequest,
 ) -> Result<CheckResponse, Status> {
     AuthorizationClient::new(service.clone())
@@ -112,7 +112,7 @@ async fn ask(
 
 /// Asks with any bytes for the body of the call: the message of the answer, or the gRPC status.
 async fn ask_body(
-    service: &AuthorizationService<KeyWire>,
+    service: &AuthorizationService<EncodedKey>,
     path: &'static str,
     body: &[u8],
     encoding: Option<&'static str>,
@@ -235,7 +235,7 @@ async fn a_check_whose_panic_cannot_be_told_of_is_refused_all_the_same() {
     let checks = Arc::into_inner(told.checks).unwrap();
     let untold = AuthorizationService::new(
         checks.authorizer,
-        Box::new(|_: &Checked<'_, KeyWire>| panic!("the panic that this test asks for")),
+        Box::new(|_: &CompletedCheck<'_, EncodedKey>| panic!("the panic that this test asks for")),
         checks.clock,
         MAX_MESSAGE,
     );
@@ -340,7 +340,7 @@ async fn a_check_that_is_late_or_finds_no_room_is_refused_in_observe_mode_too() 
 
 #[test]
 fn the_log_tells_of_checks_that_cannot_be_read_once_in_a_while() {
-    let told = LastTold::default();
+    let told = LogThrottle::default();
     let due = |seconds| told.is_due(Duration::from_secs(seconds));
     let seconds = [0, 0, 1, 59, 60, 61, 119, 120];
     let expected = [true, false, false, false, true, false, false, true];

@@ -25,7 +25,7 @@ fn line(record: &CheckRecord<'_>, format: LogFormat) -> String {
 /// A check of which nothing but the decision is known.
 fn bare(reason: Reason) -> CheckRecord<'static> {
     CheckRecord {
-        verdict: reason.verdict(),
+        decision: reason.kind(),
         reason,
         status: reason.http_status(),
         key: None,
@@ -150,7 +150,7 @@ fn only_the_decisions_asked_for_leave_a_line() {
         (Decisions::Denied, false, true, true),
         (Decisions::None, false, false, false),
     ] {
-        let included = Verdict::ALL.map(|verdict| decisions.include(verdict));
+        let included = DecisionKind::ALL.map(|decision| decisions.include(decision));
         assert_eq!(included, [allow, deny, error], "{decisions:?}");
     }
 }

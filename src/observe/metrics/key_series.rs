@@ -221,7 +221,7 @@ impl KeyTable {
                     family.sample(
                         exposition,
                         series,
-                        &[reason.verdict().as_str(), reason.as_str()],
+                        &[reason.kind().as_str(), reason.as_str()],
                         requests,
                     );
                 }

@@ -35,14 +35,14 @@ fn each_reason_counts_under_its_own_labels() {
     let metrics = Metrics::new(1).unwrap();
     for (times, reason) in Reason::ALL.iter().enumerate() {
         for _ in 0..=times {
-            metrics.checked(reason.verdict(), *reason, Duration::from_micros(30));
+            metrics.checked(reason.kind(), *reason, Duration::from_micros(30));
         }
     }
     let counted = samples(&metrics, "keyward_checks_total");
     for (times, reason) in Reason::ALL.iter().enumerate() {
         let sample = format!(
             "{{decision=\"{}\",reason=\"{reason}\"}} {}",
-            reason.verdict(),
+            reason.kind(),
             times + 1
         );
         assert!(counted.contains(&sample), "{sample} is not in {counted:?}");

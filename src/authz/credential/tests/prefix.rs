@@ -5,7 +5,7 @@ use super::*;
 /// The usual places, all with a prefix.
 fn prefixed() -> CredentialPlaces {
     let places = places();
-    let prefixed = places.iter().map(|place| Place {
+    let prefixed = places.iter().map(|place| CredentialPlace {
         prefix: Some("kw_".into()),
         ..place.clone()
     });

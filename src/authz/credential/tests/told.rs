@@ -13,7 +13,7 @@ fn callers_are_told_where_a_key_belongs() {
         places().grpc_directions(),
         "send it as `x-api-key: KEY` or `Authorization: Bearer KEY`"
     );
-    let query = Location::Query {
+    let query = CredentialLocation::Query {
         name: "k".into(),
         strip: QueryStrip::Parameter,
     };

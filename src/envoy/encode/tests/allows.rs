@@ -6,7 +6,7 @@ use super::*;
 fn an_allow_of_a_key_sets_its_identity_and_removes_what_it_lacks() {
     let policy = policy();
     let (response, ok) = allow(
-        Basis::Key(KeyWire::of(&key(), &policy)),
+        Grounds::Key(EncodedKey::of(&key(), &policy)),
         &policy,
         Edits::default(),
     );
@@ -44,11 +44,11 @@ fn an_allow_of_nobody_removes_every_identity_header() {
         "x-api-key",
     ];
     let refused = || Refusal {
-        key: Some(KeyWire::of(&key(), &policy)),
+        key: Some(EncodedKey::of(&key(), &policy)),
         ..Refusal::new(Reason::KeyDisabled)
     };
-    for basis in [Basis::Public, Basis::Observed(refused())] {
-        let (_, ok) = allow(basis, &policy, Edits::default());
+    for grounds in [Grounds::Public, Grounds::Observed(refused())] {
+        let (_, ok) = allow(grounds, &policy, Edits::default());
         assert_eq!(ok.headers, []);
         assert_eq!(ok.headers_to_remove, all);
     }
@@ -64,12 +64,12 @@ fn what_the_request_calls_for_follows_what_the_key_does() {
         cookie,
     };
     let removed = |ok: &OkHttpResponse| ok.headers_to_remove.clone();
-    let key = || Basis::Key(KeyWire::of(&key(), &policy));
+    let key = || Grounds::Key(EncodedKey::of(&key(), &policy));
 
     let (_, ok) = allow(
         key(),
         &policy,
-        of(CookieEdit::Replace(b"a=1; b=\xff\r\n".to_vec())),
+        of(CookieChange::Replace(b"a=1; b=\xff\r\n".to_vec())),
     );
     assert_eq!(headers(&ok.headers)["cookie"], "a=1; b=!!!");
     assert_eq!(
@@ -84,7 +84,7 @@ fn what_the_request_calls_for_follows_what_the_key_does() {
     );
     assert_eq!(ok.query_parameters_to_remove, ["api_key"]);
 
-    let (_, ok) = allow(Basis::Public, &policy, of(CookieEdit::Remove));
+    let (_, ok) = allow(Grounds::Public, &policy, of(CookieChange::Remove));
     assert_eq!(removed(&ok).last().unwrap(), "cookie");
     assert!(ok.headers.is_empty());
 }
@@ -93,7 +93,7 @@ fn what_the_request_calls_for_follows_what_the_key_does() {
 fn a_cookie_header_that_is_removed_as_a_whole_is_not_set_as_well() {
     let policy = Policy {
         credentials: CredentialPlaces::new(vec![
-            Location::Header {
+            CredentialLocation::Header {
                 name: "cookie".into(),
             }
             .into(),
@@ -101,9 +101,9 @@ fn a_cookie_header_that_is_removed_as_a_whole_is_not_set_as_well() {
         .unwrap(),
         ..policy()
     };
-    for cookie in [CookieEdit::Remove, CookieEdit::Replace(b"a=1".to_vec())] {
+    for cookie in [CookieChange::Remove, CookieChange::Replace(b"a=1".to_vec())] {
         let (_, ok) = allow(
-            Basis::Public,
+            Grounds::Public,
             &policy,
             Edits {
                 cookie,
@@ -142,7 +142,7 @@ fn a_record_that_escaped_its_checks_sets_no_header_that_could_end_a_line() {
             ..key()
         };
         let (_, ok) = allow(
-            Basis::Key(KeyWire::of(&record, &policy)),
+            Grounds::Key(EncodedKey::of(&record, &policy)),
             &policy,
             Edits::default(),
         );

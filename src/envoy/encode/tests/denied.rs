@@ -7,10 +7,10 @@ fn every_answer_but_an_allow_has_a_status_that_is_not_zero() {
     for &reason in Reason::ALL {
         // Even a refusal for a reason that allows, which no code makes, may not become an allow.
         for decision in [
-            Decision::Deny(Refusal::<KeyWire>::new(reason)),
-            Decision::Unavailable(Refusal::<KeyWire>::new(reason)),
+            Decision::Deny(Refusal::<EncodedKey>::new(reason)),
+            Decision::Unavailable(Refusal::<EncodedKey>::new(reason)),
         ] {
-            let response = decode(&encode(&decision, &policy(), None, "id"));
+            let response = decode(&encode_response(&decision, &policy(), None, "id"));
             assert!(
                 response
                     .status
@@ -24,7 +24,7 @@ fn every_answer_but_an_allow_has_a_status_that_is_not_zero() {
                 "{reason}: {sent}"
             );
             assert!(
-                reason.verdict() == Verdict::Allow || sent == i32::from(reason.http_status()),
+                reason.kind() == DecisionKind::Allow || sent == i32::from(reason.http_status()),
                 "{reason}"
             );
         }
@@ -51,7 +51,7 @@ fn statuses_are_those_that_grpc_has_for_them() {
 fn only_a_source_that_fails_is_an_error_to_envoy() {
     for &reason in Reason::ALL
         .iter()
-        .filter(|reason| reason.verdict() != Verdict::Allow)
+        .filter(|reason| reason.kind() != DecisionKind::Allow)
     {
         let response = refuse(Refusal::new(reason), &policy(), &[]);
         let is_error = matches!(response.http_response, Some(HttpResponse::ErrorResponse(_)));
@@ -113,7 +113,7 @@ fn refusals_have_the_headers_of_their_status() {
     let bearer = policy();
     let others = Policy {
         credentials: CredentialPlaces::new(vec![
-            Location::Header {
+            CredentialLocation::Header {
                 name: "x-api-key".into(),
             }
             .into(),

@@ -5,35 +5,35 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn places() -> impl Strategy<Value = Vec<Place>> {
+fn places() -> impl Strategy<Value = Vec<CredentialPlace>> {
     let place = prop_oneof![
-        Just(Location::Header {
+        Just(CredentialLocation::Header {
             name: "x-api-key".into()
         }),
-        Just(Location::Scheme {
+        Just(CredentialLocation::Scheme {
             name: "authorization".into(),
             scheme: "Bearer".into()
         }),
-        Just(Location::Header {
+        Just(CredentialLocation::Header {
             name: "authorization".into()
         }),
-        Just(Location::Query {
+        Just(CredentialLocation::Query {
             name: "api_key".into(),
             strip: QueryStrip::Parameter
         }),
-        Just(Location::Query {
+        Just(CredentialLocation::Query {
             name: "token".into(),
             strip: QueryStrip::Path
         }),
-        Just(Location::Cookie {
+        Just(CredentialLocation::Cookie {
             name: "api_key".into()
         }),
-        Just(Location::Header {
+        Just(CredentialLocation::Header {
             name: "cookie".into()
         }),
     ];
     let prefix = prop::option::of(Just("k".into()));
-    let place = (place, prefix).prop_map(|(location, prefix)| Place { location, prefix });
+    let place = (place, prefix).prop_map(|(location, prefix)| CredentialPlace { location, prefix });
     vec(place, 1..5)
 }
 
@@ -87,19 +87,19 @@ proptest! {
             ]).unwrap(),
             ..policy
         };
-        let key = KeyWire::of(&KeyRecord { metadata, ..key() }, &policy);
+        let key = EncodedKey::of(&KeyRecord { metadata, ..key() }, &policy);
         let headers: Headers<'_> = lines.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())).collect();
         let target = target.as_bytes();
         let request = RequestAttributes { target, headers, ..request(&[]) };
         let refusal = Refusal { key: Some(key.clone()), ..Refusal::new(reason) };
-        let basis = match which {
-            0 => Basis::Key(key),
-            1 => Basis::Public,
-            _ => Basis::Observed(Refusal::new(reason)),
+        let grounds = match which {
+            0 => Grounds::Key(key),
+            1 => Grounds::Public,
+            _ => Grounds::Observed(Refusal::new(reason)),
         };
-        let grant = Grant { basis, rule: None, edits: Edits::of(&request, &policy) };
+        let grant = Grant { grounds, rule: None, edits: Edits::of(&request, &policy) };
 
-        let allowed = decode(&encode(&Decision::Allow(grant), &policy, Some(&request), "id"));
+        let allowed = decode(&encode_response(&Decision::Allow(grant), &policy, Some(&request), "id"));
         let Some(HttpResponse::OkResponse(ok)) = allowed.http_response else { panic!("{allowed:?}") };
         prop_assert!(is_clean(&ok.headers));
         let set = super::headers(&ok.headers);
@@ -111,7 +111,7 @@ proptest! {
         named.dedup();
         prop_assert_eq!(named.len(), count, "{:?}", ok);
 
-        let refused = decode(&encode(&Decision::refuse(refusal), &policy, Some(&request), "id"));
+        let refused = decode(&encode_response(&Decision::refuse(refusal), &policy, Some(&request), "id"));
         prop_assert!(refused.status.as_ref().is_some_and(|status| status.code > 0));
         prop_assert!(is_clean(&denial(&refused).headers));
     }
