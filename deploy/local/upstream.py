@@ -1,4 +1,4 @@
-"""The upstream of ./deploy/local/run: answers with what it received, so that one sees what Envoy and keyward made of a request."""
+"""The upstream of ./deploy/local/run: echoes the request that it received, which shows what Envoy and keyward changed."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ class Echo(BaseHTTPRequestHandler):
 
     def echo(self):
         self.rfile.read(int(self.headers.get("content-length", 0)))
-        # http.server cannot read a chunked body, and what is left of it would be taken for the next request.
+        # http.server cannot read a chunked body, and would take the rest of it for the next request.
         self.close_connection = "transfer-encoding" in self.headers
         headers = {name.lower(): ", ".join(self.headers.get_all(name)) for name in self.headers}
         received = {"method": self.command, "path": self.path, "headers": headers}

@@ -1,4 +1,4 @@
-{{/* Release and chart, once where they are the same. */}}
+{{/* Release and chart name, only once if they are equal. */}}
 {{- define "keyward.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
@@ -14,7 +14,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* What selects the pods; never changes in the life of a release. */}}
+{{/* The labels that select the pods; they never change during the life of a release. */}}
 {{- define "keyward.selector" -}}
 app.kubernetes.io/name: {{ include "keyward.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -44,18 +44,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
-{{/* Whether keys are files: no source is named. */}}
+{{/* Whether keys are files: no source is configured. */}}
 {{- define "keyward.keysAreFiles" -}}
 {{- if not .Values.config.source }}yes{{ end -}}
 {{- end -}}
 
-{{/* Whether keyward asks anyone over the network, for keys or for limits. */}}
+{{/* Whether keyward needs the network, for keys or for limits. */}}
 {{- define "keyward.isRemote" -}}
 {{- $limits := default dict .Values.config.limits -}}
 {{- if or .Values.config.source $limits.redis }}yes{{ end -}}
 {{- end -}}
 
-{{/* keyward.yaml: config, and what the chart decides. */}}
+{{/* keyward.yaml: config, and what the chart sets. */}}
 {{- define "keyward.config" -}}
 {{- $config := deepCopy .Values.config -}}
 {{- $grpc := dict "address" "0.0.0.0:9191" -}}
@@ -74,7 +74,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- toYaml $config -}}
 {{- end -}}
 
-{{/* What no schema can tell. */}}
+{{/* Checks that a schema cannot express. */}}
 {{- define "keyward.check" -}}
 {{- $deadline := dig "server" "deadline" "20s" .Values.config -}}
 {{- $seconds := trimSuffix "s" $deadline | int -}}
@@ -86,9 +86,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- fail "keys.secretName is empty and config.source is not set: name the Secret that holds the keys, or a remote source" -}}
 {{- end -}}
 {{- if and (include "keyward.isRemote" .) .Values.networkPolicy.enabled (not .Values.networkPolicy.egress) -}}
-{{- fail "networkPolicy.egress is empty: say where the remote source is, for nothing else leaves the pods" -}}
+{{- fail "networkPolicy.egress is empty: allow the remote source, because nothing else may leave the pods" -}}
 {{- end -}}
 {{- if and .Values.tls.clientCaSecretName (not .Values.tls.secretName) -}}
-{{- fail "tls.clientCaSecretName needs tls.secretName: without TLS nobody shows a certificate" -}}
+{{- fail "tls.clientCaSecretName needs tls.secretName: without TLS no client presents a certificate" -}}
 {{- end -}}
 {{- end -}}
