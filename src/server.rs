@@ -6,20 +6,20 @@
 
 mod accept;
 mod admin;
+mod bodies;
 mod build;
-mod calls;
 mod connections;
 mod drain;
 mod error;
 mod files;
 mod grpc;
 mod key_files;
-mod orders;
 mod phase;
-mod record;
+mod prepared_key;
 mod reload;
 mod rotation;
 mod scrape;
+mod signals;
 mod socket;
 mod source;
 mod tasks;
@@ -42,7 +42,7 @@ pub use self::source::Remote;
 
 use self::build::{Bound, Launch};
 use self::files::ConfigFile;
-use self::orders::Orders;
+use self::signals::Signals;
 use self::tls::Tls;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigError};
@@ -96,7 +96,7 @@ pub fn run(config_file: &Path, env: Environment, format: &mut LogFormat) -> Resu
         .build()
         .map_err(ServeError::Start)?;
     let ended = runtime.block_on(async {
-        let orders = Orders::from_signals().map_err(ServeError::Start)?;
+        let signals = Signals::of_process().map_err(ServeError::Start)?;
         Bound::new(Launch {
             config,
             config_file,
@@ -104,7 +104,7 @@ pub fn run(config_file: &Path, env: Environment, format: &mut LogFormat) -> Resu
             clock,
         })
         .await?
-        .serve(orders)
+        .serve(signals)
         .await
     });
     // What still blocks is reading files for a snapshot that nobody will use.

@@ -22,7 +22,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::connections::{Accepted, Bounds, Connections, FIRST_WORDS_TIME};
+use super::connections::{Accepted, ConnectionLimit, Connections, HANDSHAKE_TIMEOUT};
 use super::phase::{Phase, PhaseWatch};
 use super::scrape::Scrapes;
 use super::socket::Listener;
@@ -32,8 +32,8 @@ use crate::observe::metrics;
 use crate::tls::CertificateState;
 
 /// Connections at once: some scrapers, a probe, a person.
-pub(super) const BOUNDS: Bounds = Bounds {
-    places: 64,
+pub(super) const CONNECTION_LIMIT: ConnectionLimit = ConnectionLimit {
+    connections: 64,
     newcomers: 32,
 };
 /// One request and its answer: a slow network's time for a few megabytes of metrics.
@@ -78,7 +78,7 @@ pub(crate) struct FileState {
 }
 
 impl Admin {
-    /// Serves until the phase is `Over`, and then finishes what it has begun.
+    /// Serves until the phase is `Stopped`, and then finishes what it has begun.
     pub(crate) async fn run(
         self: Arc<Self>,
         listener: Listener,
@@ -88,7 +88,7 @@ impl Admin {
         let mut exchanges = JoinSet::new();
         loop {
             tokio::select! {
-                () = phase.reached(Phase::Over) => break,
+                () = phase.reached(Phase::Stopped) => break,
                 Some(_) = exchanges.join_next() => {}
                 accepted = connections.accept(&listener) => {
                     exchanges.spawn(Arc::clone(&self).serve(accepted));
@@ -103,30 +103,30 @@ impl Admin {
         let Accepted {
             socket,
             address,
-            place,
+            permit,
         } = accepted;
-        let peer = place.peer();
+        let peer = permit.peer();
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .keep_alive(false)
             .max_buf_size(MAX_HEAD_BYTES)
             .max_headers(MAX_HEADERS);
         let answer = service_fn(|request: Request<_>| {
-            peer.message_came();
+            peer.message_received();
             let admin = Arc::clone(&self);
             async move { Ok::<_, Infallible>(admin.answer(&request, address).await) }
         });
         let exchange = http.serve_connection(TokioIo::new(socket), answer);
         let late_head = async {
-            sleep(FIRST_WORDS_TIME).await;
-            if peer.has_sent_a_message() {
+            sleep(HANDSHAKE_TIMEOUT).await;
+            if peer.has_sent_message() {
                 std::future::pending::<()>().await;
             }
         };
         // Who does not read the answer, or does not ask, is not told why.
         tokio::select! {
             _ = exchange => {}
-            _ = peer.told_to_leave() => {}
+            _ = peer.close_requested() => {}
             () = late_head => {}
             () = sleep(EXCHANGE_TIME) => {}
         }
@@ -172,7 +172,7 @@ impl Admin {
     }
 
     fn readyz(&self) -> Response<Full<Bytes>> {
-        let unready = self.phase.now().unready();
+        let unready = self.phase.now().unready_reason();
         let source = match (self.remote)() {
             Some(health) => remote_source(&health),
             None if self.source == "file" => file_source(&self.file.load()),

@@ -13,17 +13,17 @@ use tonic::service::Routes;
 
 use super::admin::{self, Admin, FileState};
 use super::connections::Connections;
-use super::drain::{self, Patience};
+use super::drain::{self, DrainTimes};
 use super::error::ServeError;
 use super::files::ConfigFile;
 use super::grpc::GrpcServer;
 use super::key_files::KeyFiles;
-use super::orders::{Order, Orders};
 use super::phase::{Lifecycle, Phase, PhaseWatch};
-use super::record::{PreparedKey, observe_with};
-use super::reload::{InForce, Reloader, Start, shown, tell_warnings};
+use super::prepared_key::{PreparedKey, observe_with};
+use super::reload::{LiveState, Reloader, Start, log_warnings, shown};
 use super::rotation::Rotation;
 use super::scrape::Scrapes;
+use super::signals::{Signal, Signals};
 use super::socket::Listener;
 use super::source::Remote;
 use super::tasks::{ADMIN, GRPC, LOG, RELOAD, SOURCE, Tasks};
@@ -73,7 +73,7 @@ impl Bound {
         let config = &launch.config;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "keyward");
         tracing::info!(file = %launch.config_file.path().display(), "configuration");
-        tell_warnings(config);
+        log_warnings(config);
         let tls = match &config.server.grpc.tls {
             None => None,
             Some(files) => {
@@ -105,7 +105,7 @@ impl Bound {
     }
 
     /// Loads the keys and serves until an order to stop has been followed.
-    pub(crate) async fn serve(self, mut orders: Orders) -> Result<(), ServeError> {
+    pub(crate) async fn serve(self, mut signals: Signals) -> Result<(), ServeError> {
         let Self {
             launch:
                 Launch {
@@ -118,7 +118,7 @@ impl Bound {
             metrics,
             remote,
             grpc,
-            admin,
+            admin: admin_listener,
         } = self;
         metrics.set_observing(config.policy.mode == Mode::Observe);
         let source = metrics.source(config.source.kind())?;
@@ -126,7 +126,7 @@ impl Bound {
         let mut lifecycle = Lifecycle::new(reporter).await;
         let mut tasks = Tasks::default();
         let measured = Arc::new(OnceLock::new());
-        let teller = Arc::new(teller(
+        let admin = Arc::new(admin_of(
             &config,
             &metrics,
             &measured,
@@ -135,17 +135,17 @@ impl Bound {
         ));
         let connections = Connections::new(
             "admin",
-            admin::BOUNDS,
+            admin::CONNECTION_LIMIT,
             Arc::clone(&clock),
             metrics.listener("admin")?,
         );
         tasks.spawn(
             ADMIN,
-            Arc::clone(&teller).run(admin, connections, lifecycle.watch()),
+            Arc::clone(&admin).run(admin_listener, connections, lifecycle.watch()),
         );
 
         let key_files = match config.source.path() {
-            Some(path) => match load_keys(path, &config, &clock, &mut tasks, &mut orders).await? {
+            Some(path) => match load_keys(path, &config, &clock, &mut tasks, &mut signals).await? {
                 Some(key_files) => Some(key_files),
                 None => return Ok(()),
             },
@@ -163,7 +163,7 @@ impl Bound {
         if let Some(keys) = &keys {
             metrics.keys_changed(FIRST, keys.iter().map(|record| &**record), clock.now());
             source.set_up(true);
-            teller.file.store(Arc::new(FileState {
+            admin.file.store(Arc::new(FileState {
                 keys: keys.len(),
                 failure: None,
             }));
@@ -185,7 +185,10 @@ impl Bound {
             tasks.spawn(SOURCE, async move { authorizer.cache().tend().await });
         }
         _ = measured.set(Arc::clone(&authorizer));
-        tasks.spawn(LOG, tell_of_floods(log.clone(), lifecycle.watch()));
+        tasks.spawn(
+            LOG,
+            log_suppressed_decisions(log.clone(), lifecycle.watch()),
+        );
         let connections = metrics.listener("grpc")?;
         let observer = Observer { metrics, log };
         let observe = observe_with(observer.clone());
@@ -195,22 +198,22 @@ impl Bound {
             Arc::clone(&clock),
             config.server.grpc.max_message,
         );
-        let (tls, rotation) = rotating(tls, &observer.metrics, &teller, &*clock);
+        let (tls, rotation) = rotating(tls, &observer.metrics, &admin, &*clock);
         let others = reflection()?.add_service(health);
         let server = GrpcServer::new(tls, checks, others, Arc::clone(&clock), connections);
         let open = server.open();
         tasks.spawn(GRPC, server.run(grpc, lifecycle.watch()));
 
-        let patience = Patience {
+        let times = DrainTimes {
             drain: config.server.drain,
             deadline: config.server.deadline,
         };
-        let (order_reload, reload_orders) = mpsc::channel(1);
-        let in_force = InForce {
+        let (request_reload, reload_requests) = mpsc::channel(1);
+        let live = LiveState {
             authorizer,
             observer,
             source,
-            admin: teller,
+            admin,
         };
         let start = Start {
             config,
@@ -221,7 +224,7 @@ impl Bound {
         };
         let (phase, runtime, since) = (lifecycle.watch(), Handle::current(), Arc::clone(&clock));
         tasks.spawn_blocking(RELOAD, move || {
-            Reloader::new(in_force, start, clock).run(reload_orders, phase, &runtime);
+            Reloader::new(live, start, clock).run(reload_requests, phase, &runtime);
         });
 
         lifecycle.enter(Phase::Ready).await;
@@ -230,21 +233,21 @@ impl Bound {
         loop {
             tokio::select! {
                 ended = tasks.next_end() => return drain::failed(ended),
-                order = orders.next() => match order {
-                    Order::Stop | Order::Interrupt => break,
+                signal = signals.next() => match signal {
+                    Signal::Terminate | Signal::Interrupt => break,
                     // Full: one that has not begun yet will do.
-                    Order::Reload => _ = order_reload.try_send(()),
+                    Signal::Reload => _ = request_reload.try_send(()),
                 },
             }
         }
-        drain::drain(lifecycle, tasks, open, patience, &mut orders).await
+        drain::drain(lifecycle, tasks, open, times, &mut signals).await
     }
 }
 
 /// Tells of the end of each flood of denied decisions, until the server is over.
-async fn tell_of_floods(log: Log, mut phase: PhaseWatch) {
+async fn log_suppressed_decisions(log: Log, mut phase: PhaseWatch) {
     const EVERY: Duration = Duration::from_secs(1);
-    while tokio::time::timeout(EVERY, phase.reached(Phase::Over))
+    while tokio::time::timeout(EVERY, phase.reached(Phase::Stopped))
         .await
         .is_err()
     {
@@ -269,7 +272,7 @@ fn rotating(
 
 /// The admin listener's side of a server that is loading. Its metrics measure the cache of what is `measured`, once that
 /// is there.
-pub(super) fn teller(
+pub(super) fn admin_of(
     config: &Config,
     metrics: &Arc<Metrics>,
     measured: &Arc<OnceLock<Arc<Authorizer<PreparedKey>>>>,
@@ -306,7 +309,7 @@ async fn load_keys(
     config: &Config,
     clock: &Arc<dyn Clock>,
     tasks: &mut Tasks,
-    orders: &mut Orders,
+    signals: &mut Signals,
 ) -> Result<Option<KeyFiles>, ServeError> {
     let (path, policy) = (path.clone(), Arc::clone(&config.policy));
     let now = clock.monotonic();
@@ -314,7 +317,7 @@ async fn load_keys(
     let loaded = tokio::select! {
         loaded = loading => loaded,
         ended = tasks.next_end() => return drain::failed(ended).map(|()| None),
-        () = orders.stop() => return Ok(None),
+        () = signals.stop() => return Ok(None),
     };
     let Ok(key_files) = loaded else {
         return Err(ServeError::TaskEnded {

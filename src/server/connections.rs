@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub(crate) use self::peer::{Arrival, Deciding, Held, Leaving, Peer, Untaken};
+pub(crate) use self::peer::{Closing, Deciding, MemoryUse, Peer, Receiving, UnreadResponse};
 use super::accept::accept;
 use super::socket::{Listener, Socket};
 use crate::clock::Clock;
@@ -24,11 +24,11 @@ use crate::observe::metrics::ConnectionMetrics;
 
 /// A peer's time for its first words: TLS and HTTP/2's preface, or the head of an HTTP/1 request. Several round trips to
 /// anywhere. From then on a connection without a message is the first to go.
-pub(crate) const FIRST_WORDS_TIME: Duration = Duration::from_secs(2);
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a peer may take for an answer before its connection is closed; whole seconds.
-const ANSWER_SECONDS: u64 = 12;
+const MAX_UNREAD_SECONDS: u64 = 12;
 /// Connections beyond the places that may be open while they say goodbye.
-const LEAVING_MAX: usize = 32;
+const MAX_CLOSING: usize = 32;
 /// What calls may hold, in bytes: a quarter of the memory limit that deploy/ ships.
 const HELD_MAX_BYTES: usize = 64 * 1024 * 1024;
 /// Beyond it no message grows that is not whole, so that large ones leave room for thousands of calls with small ones; more
@@ -40,16 +40,16 @@ const STALLED_TIME: Duration = Duration::from_secs(2);
 const IN_USE_TIME: Duration = Duration::from_secs(5);
 /// A connection stalled, too, when it did not take an answer for so long. Whole seconds that are counted by the clock's:
 /// two or more have passed.
-const UNTAKEN_SECONDS: u64 = 3;
+const STALLED_UNREAD_SECONDS: u64 = 3;
 /// How often the log tells of connections that were closed to make room.
-const TELL_INTERVAL: Duration = Duration::from_secs(10);
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How many connections a listener has.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
+pub(crate) struct ConnectionLimit {
     /// Connections at once.
-    pub(crate) places: usize,
-    /// So many of them may be without a message for less than `FIRST_WORDS_TIME`. Beyond, the oldest of these goes rather
+    pub(crate) connections: usize,
+    /// So many of them may be without a message for less than `HANDSHAKE_TIMEOUT`. Beyond, the oldest of these goes rather
     /// than a connection that has sent messages.
     pub(crate) newcomers: usize,
 }
@@ -60,7 +60,7 @@ pub(crate) struct Connections {
 }
 
 /// A connection's place; dropping it gives the place to another.
-pub(crate) struct Place(Arc<Peer>);
+pub(crate) struct Permit(Arc<Peer>);
 
 /// A connection that was accepted.
 pub(crate) struct Accepted {
@@ -69,13 +69,13 @@ pub(crate) struct Accepted {
     /// Who made it, where that is known.
     pub(crate) address: Option<SocketAddr>,
     /// Its place.
-    pub(crate) place: Place,
+    pub(crate) permit: Permit,
 }
 
 /// What the connections of a listener share.
 struct Shared {
     listener: &'static str,
-    bounds: Bounds,
+    limit: ConnectionLimit,
     clock: Arc<dyn Clock>,
     metrics: ConnectionMetrics,
     open: watch::Sender<usize>,
@@ -88,23 +88,23 @@ struct Shared {
 struct List {
     peers: Vec<Arc<Peer>>,
     /// Connections that were closed to make room, and those that were refused, since the log told of them.
-    untold: usize,
-    told: Option<Duration>,
+    unreported: usize,
+    last_report: Option<Duration>,
 }
 
 impl Connections {
     /// No connections yet.
     pub(crate) fn new(
         listener: &'static str,
-        bounds: Bounds,
+        limit: ConnectionLimit,
         clock: Arc<dyn Clock>,
         metrics: ConnectionMetrics,
     ) -> Self {
-        metrics.set_max(bounds.places);
+        metrics.set_max(limit.connections);
         Self {
             shared: Arc::new(Shared {
                 listener,
-                bounds,
+                limit,
                 clock,
                 metrics,
                 open: watch::Sender::new(0),
@@ -121,45 +121,45 @@ impl Connections {
 
     /// The next connection, for which another may have been closed. May be dropped and called anew.
     pub(crate) async fn accept(&self, listener: &Listener) -> Accepted {
-        let most = self.shared.bounds.places + LEAVING_MAX;
+        let most = self.shared.limit.connections + MAX_CLOSING;
         loop {
             // Those that were told to go do so within moments. An error is impossible, for the sender is here.
             _ = self.open().wait_for(|open| *open < most).await;
             let (socket, address) = accept(listener).await;
-            if let Some(place) = self.enter() {
+            if let Some(permit) = self.admit() {
                 return Accepted {
                     socket,
                     address,
-                    place,
+                    permit,
                 };
             }
         }
     }
 
     /// A place for a new connection; `None` where every other has a check in the works.
-    fn enter(&self) -> Option<Place> {
+    fn admit(&self) -> Option<Permit> {
         let shared = &self.shared;
         let now = shared.clock.monotonic();
         let mut list = shared.list();
-        let staying = list.peers.iter().filter(|peer| !peer.is_leaving()).count();
-        if staying >= shared.bounds.places {
-            let victim = idlest(&list.peers, now, shared.bounds.newcomers);
-            shared.tell(&mut list, now, victim.is_none());
-            victim?.leave(Leaving::Politely);
+        let staying = list.peers.iter().filter(|peer| !peer.is_closing()).count();
+        if staying >= shared.limit.connections {
+            let victim = connection_to_evict(&list.peers, now, shared.limit.newcomers);
+            shared.report_limit(&mut list, now, victim.is_none());
+            victim?.close(Closing::Gracefully);
         }
         let peer = Arc::new(Peer::new(Arc::clone(shared), now));
         list.peers.push(Arc::clone(&peer));
         shared.count(&list);
-        Some(Place(peer))
+        Some(Permit(peer))
     }
 
     /// Closes connections whose peers do not take their answers; to be called every second.
     pub(crate) fn close_stalled(&self) {
         let now = self.shared.clock.monotonic().as_secs();
         for peer in &self.shared.list().peers {
-            if peer.longest_untaken(now) > Some(ANSWER_SECONDS) {
+            if peer.longest_unread(now) > Some(MAX_UNREAD_SECONDS) {
                 tracing::debug!("a connection is closed: its peer does not take its answers");
-                peer.leave(Leaving::AtOnce);
+                peer.close(Closing::Immediately);
             }
         }
     }
@@ -167,12 +167,12 @@ impl Connections {
 
 /// The connection to close for another: one that has not sent a message in its time; else the oldest newcomer where they
 /// are many; else the one whose last message is the longest ago.
-fn idlest(peers: &[Arc<Peer>], now: Duration, newcomers: usize) -> Option<Arc<Peer>> {
-    let staying = || peers.iter().filter(|peer| !peer.is_leaving());
+fn connection_to_evict(peers: &[Arc<Peer>], now: Duration, newcomers: usize) -> Option<Arc<Peer>> {
+    let staying = || peers.iter().filter(|peer| !peer.is_closing());
     let silent = || staying().filter(|peer| peer.last_message().is_none());
     let oldest = silent().min_by_key(|peer| peer.since());
     let overdue = oldest.filter(|peer| {
-        now.saturating_sub(peer.since()) >= FIRST_WORDS_TIME || silent().count() > newcomers
+        now.saturating_sub(peer.since()) >= HANDSHAKE_TIMEOUT || silent().count() > newcomers
     });
     let idle = || {
         staying()
@@ -194,17 +194,17 @@ impl Shared {
         self.open.send_replace(open);
     }
 
-    fn tell(&self, list: &mut List, now: Duration, refused: bool) {
-        list.untold += 1;
+    fn report_limit(&self, list: &mut List, now: Duration, refused: bool) {
+        list.unreported += 1;
         let is_due = list
-            .told
-            .is_none_or(|told| now.saturating_sub(told) >= TELL_INTERVAL);
+            .last_report
+            .is_none_or(|last| now.saturating_sub(last) >= LOG_INTERVAL);
         if !is_due {
             return;
         }
-        let (listener, max) = (self.listener, self.bounds.places);
-        let count = std::mem::take(&mut list.untold);
-        list.told = Some(now);
+        let (listener, max) = (self.listener, self.limit.connections);
+        let count = std::mem::take(&mut list.unreported);
+        list.last_report = Some(now);
         if refused {
             tracing::warn!(
                 listener,
@@ -223,19 +223,19 @@ impl Shared {
     }
 
     /// Whether calls hold at most so much, for which connections that stalled are closed, the one of the longest time first.
-    fn make_room(&self, max_bytes: usize) -> bool {
+    fn free_memory(&self, max_bytes: usize) -> bool {
         if self.held.load(Ordering::Relaxed) <= max_bytes {
             return true;
         }
         let list = self.list();
         let now = self.clock.monotonic();
         loop {
-            let leaving = list.peers.iter().filter(|peer| peer.is_leaving());
-            let going: usize = leaving.map(|peer| peer.held()).sum();
+            let closing = list.peers.iter().filter(|peer| peer.is_closing());
+            let going: usize = closing.map(|peer| peer.held()).sum();
             if self.held.load(Ordering::Relaxed).saturating_sub(going) <= max_bytes {
                 return true;
             }
-            let staying = list.peers.iter().filter(|peer| !peer.is_leaving());
+            let staying = list.peers.iter().filter(|peer| !peer.is_closing());
             let stalled = staying.filter_map(|peer| Some((peer.stalled_for(now)?, peer)));
             let longest = stalled.max_by_key(|(time, peer)| (*time, peer.held()));
             let Some((_, victim)) = longest else {
@@ -246,19 +246,19 @@ impl Shared {
                 held_bytes = victim.held(),
                 "calls hold too much memory: the connection that stalled longest is closed"
             );
-            victim.leave(Leaving::AtOnce);
+            victim.close(Closing::Immediately);
         }
     }
 }
 
-impl Place {
+impl Permit {
     /// What is known of the connection.
     pub(crate) fn peer(&self) -> &Arc<Peer> {
         &self.0
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         let shared = self.0.shared();
         let mut list = shared.list();

@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::error::ServeError;
-use super::orders::Orders;
 use super::phase::{Lifecycle, Phase};
+use super::signals::Signals;
 use super::tasks::{ADMIN, Ended, GRPC, RELOAD, Tasks};
 
 /// The admin listener's time to finish what it has begun, after everything else: a scrape's.
@@ -19,7 +19,7 @@ const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// How long an end may take.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
+pub(crate) struct DrainTimes {
     /// How long to go on taking connections in, unless none is open.
     pub(crate) drain: Duration,
     /// From the beginning on; what is left then is cut off.
@@ -31,16 +31,16 @@ pub(crate) async fn drain(
     mut lifecycle: Lifecycle,
     mut tasks: Tasks,
     mut open: watch::Receiver<usize>,
-    patience: Patience,
-    orders: &mut Orders,
+    times: DrainTimes,
+    signals: &mut Signals,
 ) -> Result<(), ServeError> {
-    let deadline = sleep(patience.deadline);
+    let deadline = sleep(times.deadline);
     lifecycle.enter(Phase::Draining).await;
     tracing::info!(connections = *open.borrow(), "draining");
 
     let gentle = async {
         // An error means that nothing is open any more, and nothing can be.
-        _ = timeout(patience.drain, open.wait_for(|open| *open == 0)).await;
+        _ = timeout(times.drain, open.wait_for(|open| *open == 0)).await;
         lifecycle.enter(Phase::Closing).await;
         loop {
             let ended = tasks.next_end().await;
@@ -56,9 +56,9 @@ pub(crate) async fn drain(
             tracing::warn!(connections = *open.borrow(), "the deadline has come; what is left is cut off");
             Ok(())
         }
-        () = orders.interrupt() => Err(ServeError::DrainCutShort),
+        () = signals.interrupt() => Err(ServeError::DrainCutShort),
     };
-    lifecycle.enter(Phase::Over).await;
+    lifecycle.enter(Phase::Stopped).await;
     if outcome.is_ok() {
         // Dropping the tasks cuts off what is left of them.
         let rest = async {

@@ -23,22 +23,24 @@ use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service};
 use tonic::service::Routes;
 
-use super::calls::{Answered, Answering, Arriving, OtherCall};
-use super::connections::{Accepted, Bounds, Connections, FIRST_WORDS_TIME, Leaving, Peer};
+use super::bodies::{OtherCall, RequestBody, ResponseBody, ResponseGuard};
+use super::connections::{
+    Accepted, Closing, ConnectionLimit, Connections, HANDSHAKE_TIMEOUT, Peer,
+};
 use super::phase::{Phase, PhaseWatch};
-use super::socket::{Greeted, Listener, Socket, Stream, Turn};
+use super::socket::{Http2Stream, Listener, ReadBudget, Socket, Stream};
 use super::tls::Tls;
 use crate::clock::Clock;
 use crate::observe::metrics::ConnectionMetrics;
 
 /// Connections at once, and newcomers among them. An Envoy opens one connection for each worker thread, so this is a large
 /// fleet of Envoys; what it keeps in bounds is file descriptors, of which many systems give a process 1024.
-const BOUNDS: Bounds = Bounds {
-    places: 768,
+const CONNECTION_LIMIT: ConnectionLimit = ConnectionLimit {
+    connections: 768,
     newcomers: 128,
 };
 /// How long a connection that makes room for another may finish its calls.
-const GOODBYE_TIME: Duration = Duration::from_secs(1);
+const GRACEFUL_CLOSE_TIME: Duration = Duration::from_secs(1);
 /// Calls at once on a connection that are not checks: health and reflection, of which a client needs one or two.
 const MAX_OTHER_CALLS: usize = 8;
 /// Checks at once on a connection: what Envoy's circuit breaker lets through by default. Beyond it Envoy opens another.
@@ -88,7 +90,7 @@ struct Calls<C> {
 }
 
 /// An answer that is awaited, and what it will be counted as.
-pub(crate) struct Awaited {
+pub(crate) struct CallFuture {
     answer: BoxFuture<Response<Body>, Infallible>,
     /// `None` for a check.
     other: Option<OtherCall>,
@@ -97,7 +99,7 @@ pub(crate) struct Awaited {
 
 impl<C> GrpcServer<C>
 where
-    C: Service<Request<Arriving>, Response = Response<Body>, Error = Infallible>
+    C: Service<Request<RequestBody>, Response = Response<Body>, Error = Infallible>
         + tonic::server::NamedService
         + Clone
         + Send
@@ -135,7 +137,7 @@ where
             services,
         });
         Self {
-            connections: Connections::new("grpc", BOUNDS, clock, metrics),
+            connections: Connections::new("grpc", CONNECTION_LIMIT, clock, metrics),
             connection,
         }
     }
@@ -154,7 +156,7 @@ where
         loop {
             tokio::select! {
                 () = closing.reached(Phase::Closing) => break,
-                Some(ended) = connections.join_next() => tell_panic(ended),
+                Some(ended) = connections.join_next() => log_panic(ended),
                 _ = every_second.tick() => self.connections.close_stalled(),
                 accepted = self.connections.accept(&listener) => {
                     connections.spawn(Arc::clone(&self.connection).serve(accepted, phase.clone()));
@@ -163,14 +165,14 @@ where
         }
         drop(listener);
         while let Some(ended) = connections.join_next().await {
-            tell_panic(ended);
+            log_panic(ended);
         }
     }
 }
 
 impl<C> Connection<C>
 where
-    C: Service<Request<Arriving>, Response = Response<Body>, Error = Infallible>
+    C: Service<Request<RequestBody>, Response = Response<Body>, Error = Infallible>
         + Clone
         + Send
         + 'static,
@@ -180,17 +182,17 @@ where
         let Accepted {
             socket,
             address,
-            place,
+            permit,
         } = accepted;
-        let peer = place.peer();
-        let greeting = timeout(FIRST_WORDS_TIME, self.greet(socket));
-        let greeted = tokio::select! {
-            greeted = greeting => greeted,
+        let peer = permit.peer();
+        let handshake = timeout(HANDSHAKE_TIMEOUT, self.handshake(socket));
+        let connected = tokio::select! {
+            connected = handshake => connected,
             // Nothing of this peer's is in flight yet.
-            _ = peer.told_to_leave() => return,
+            _ = peer.close_requested() => return,
             () = phase.reached(Phase::Closing) => return,
         };
-        let stream = match greeted {
+        let stream = match connected {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 return tracing::debug!(?address, %error, "a connection failed before its first call");
@@ -208,12 +210,12 @@ where
         let mut serving = pin!(self.http.serve_connection(TokioIo::new(stream), calls));
         let ended = tokio::select! {
             ended = drive(serving.as_mut(), &turn) => Some(ended),
-            leaving = peer.told_to_leave() => {
-                if leaving == Leaving::AtOnce || !peer.has_sent_a_message() {
+            closing = peer.close_requested() => {
+                if closing == Closing::Immediately || !peer.has_sent_message() {
                     return;
                 }
                 serving.as_mut().graceful_shutdown();
-                timeout(GOODBYE_TIME, drive(serving.as_mut(), &turn)).await.ok()
+                timeout(GRACEFUL_CLOSE_TIME, drive(serving.as_mut(), &turn)).await.ok()
             }
             () = phase.reached(Phase::Closing) => {
                 // Sends GOAWAY; calls in flight finish.
@@ -226,34 +228,34 @@ where
         }
     }
 
-    async fn greet(&self, socket: Socket) -> std::io::Result<Greeted> {
+    async fn handshake(&self, socket: Socket) -> std::io::Result<Http2Stream> {
         let stream = match &self.tls {
             None => Stream::Left(socket),
             Some(tls) => Stream::Right(Box::new(tls.acceptor().accept(socket).await?)),
         };
-        Greeted::new(stream).await
+        Http2Stream::new(stream).await
     }
 }
 
 impl<C> hyper::service::Service<Request<Incoming>> for Calls<C>
 where
-    C: Service<Request<Arriving>, Response = Response<Body>, Error = Infallible>
+    C: Service<Request<RequestBody>, Response = Response<Body>, Error = Infallible>
         + Clone
         + Send
         + 'static,
     C::Future: Into<BoxFuture<Response<Body>, Infallible>>,
 {
-    type Response = Response<Answering>;
+    type Response = Response<ResponseBody>;
     type Error = Infallible;
-    type Future = Awaited;
+    type Future = CallFuture;
 
-    fn call(&self, request: Request<Incoming>) -> Awaited {
+    fn call(&self, request: Request<Incoming>) -> CallFuture {
         let services = &self.connection.services;
-        let mut request = request.map(|body| Arriving::new(body, &self.peer));
+        let mut request = request.map(|body| RequestBody::new(body, &self.peer));
         // Both are always ready: neither keeps a queue.
         if request.uri().path().starts_with(&*services.check_prefix) {
             keep_what_checks_need(request.headers_mut());
-            return Awaited {
+            return CallFuture {
                 answer: services.checks.clone().call(request).into(),
                 other: None,
                 peer: Arc::clone(&self.peer),
@@ -266,7 +268,7 @@ where
             let message = "too many calls at once that are not checks";
             Box::pin(async move { Ok(Status::resource_exhausted(message).into_http()) })
         };
-        Awaited {
+        CallFuture {
             answer,
             other,
             peer: Arc::clone(&self.peer),
@@ -283,19 +285,19 @@ fn keep_what_checks_need(headers: &mut HeaderMap) {
     }
 }
 
-impl Future for Awaited {
-    type Output = Result<Response<Answering>, Infallible>;
+impl Future for CallFuture {
+    type Output = Result<Response<ResponseBody>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = ready!(self.answer.as_mut().poll(cx));
         let other = self.other.take();
-        let call = Answered::new(&self.peer, other);
-        Poll::Ready(answer.map(|answer| answer.map(|body| Answering::new(body, call))))
+        let call = ResponseGuard::new(&self.peer, other);
+        Poll::Ready(answer.map(|answer| answer.map(|body| ResponseBody::new(body, call))))
     }
 }
 
 /// Polls a connection, each time with another turn at reading.
-async fn drive<F: Future>(mut serving: Pin<&mut F>, turn: &Turn) -> F::Output {
+async fn drive<F: Future>(mut serving: Pin<&mut F>, turn: &ReadBudget) -> F::Output {
     poll_fn(|cx| {
         turn.begin();
         serving.as_mut().poll(cx)
@@ -303,7 +305,7 @@ async fn drive<F: Future>(mut serving: Pin<&mut F>, turn: &Turn) -> F::Output {
     .await
 }
 
-fn tell_panic(ended: Result<(), tokio::task::JoinError>) {
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
     if ended.is_err_and(|error| error.is_panic()) {
         tracing::error!("a connection's task panicked; its peer will connect anew");
     }

@@ -197,14 +197,14 @@ impl KeyFiles {
         }
     }
 
-    /// Reads what is due, or everything where it is `ordered`, and puts in force what can be. Blocks.
-    pub(super) fn reload(&mut self, policy: &Policy, ordered: bool, now: Duration) -> Judgement {
-        let mut is_news = std::mem::take(&mut self.is_to_be_judged) || ordered;
+    /// Reads what is due, or everything where it is `forced`, and puts in force what can be. Blocks.
+    pub(super) fn reload(&mut self, policy: &Policy, forced: bool, now: Duration) -> Judgement {
+        let mut is_news = std::mem::take(&mut self.is_to_be_judged) || forced;
         let mut changes = Vec::new();
         if let Some(absence) = &mut self.absence {
             is_news |= !std::mem::replace(&mut absence.is_judged, true);
         } else {
-            for path in self.paths(|file| file.is_due || (ordered && file.is_there())) {
+            for path in self.paths(|file| file.is_due || (forced && file.is_there())) {
                 if let Some(read) = self.read(&path) {
                     is_news |= self.note_read(&path, &read, now);
                     changes.extend(read.change(path));
@@ -240,7 +240,7 @@ impl KeyFiles {
     pub(super) fn refit(
         &mut self,
         policy: &Policy,
-        ordered: bool,
+        forced: bool,
         now: Duration,
     ) -> Result<Judgement, String> {
         let mut reads = Vec::new();
@@ -275,7 +275,7 @@ impl KeyFiles {
         }
         let judgement = self.take(judged, &read);
         // What another policy says of the same files is no reload of theirs.
-        let is_same = !is_news && !ordered && before == self.problems();
+        let is_same = !is_news && !forced && before == self.problems();
         Ok(if is_same {
             Judgement::Nothing
         } else {

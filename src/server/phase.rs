@@ -24,16 +24,16 @@ pub(crate) enum Phase {
     /// The gRPC listener is closed; what is in flight finishes.
     Closing,
     /// The admin listener closes too.
-    Over,
+    Stopped,
 }
 
 impl Phase {
     /// Why the server is not ready; `None` if it is.
-    pub(crate) fn unready(self) -> Option<&'static str> {
+    pub(crate) fn unready_reason(self) -> Option<&'static str> {
         match self {
             Self::Loading => Some("loading"),
             Self::Ready => None,
-            Self::Draining | Self::Closing | Self::Over => Some("draining"),
+            Self::Draining | Self::Closing | Self::Stopped => Some("draining"),
         }
     }
 }
@@ -69,7 +69,7 @@ impl Lifecycle {
             phase: watch::Sender::new(Phase::Loading),
             health,
         };
-        lifecycle.tell_health(Phase::Loading).await;
+        lifecycle.report_health(Phase::Loading).await;
         lifecycle
     }
 
@@ -87,10 +87,10 @@ impl Lifecycle {
             }
             forward
         });
-        self.tell_health(phase).await;
+        self.report_health(phase).await;
     }
 
-    async fn tell_health(&self, phase: Phase) {
+    async fn report_health(&self, phase: Phase) {
         let status = if phase == Phase::Ready {
             ServingStatus::Serving
         } else {

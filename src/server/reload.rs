@@ -4,8 +4,8 @@
 //! changes nothing, is told once, and is tried again. Configuration and keys are taken in one snapshot: keys by the
 //! configuration in force, and a new configuration only if the keys fit it. Neither waits for the other to be written.
 
-mod in_force;
-mod refusal;
+mod live_state;
+mod rejection;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-pub(crate) use self::in_force::{InForce, tell_warnings};
-use self::refusal::Refusal;
+pub(crate) use self::live_state::{LiveState, log_warnings};
+use self::rejection::ReloadRejection;
 use super::admin::FileState;
 use super::files::ConfigFile;
 use super::key_files::{Judgement, KeyFiles};
@@ -36,7 +36,7 @@ pub(super) const RETRY: Duration = Duration::from_millis(100);
 
 /// Follows the files that the server was built from.
 pub(crate) struct Reloader {
-    in_force: InForce,
+    live: LiveState,
     clock: Arc<dyn Clock>,
     config: Config,
     generation: Generation,
@@ -48,9 +48,9 @@ pub(crate) struct Reloader {
     /// The last configuration was refused because the keys do not fit it.
     config_waits_for_keys: bool,
     /// Everything is to be read, whether it changed or not.
-    is_ordered: bool,
+    is_forced: bool,
     /// What was told of the keys' files that is wrong with them.
-    told_of_keys: Option<String>,
+    logged_key_problems: Option<String>,
 }
 
 /// What was read at start, for whoever follows it.
@@ -69,7 +69,7 @@ pub(crate) struct Start {
 
 impl Reloader {
     /// Follows what was read at start.
-    pub(crate) fn new(in_force: InForce, start: Start, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(live: LiveState, start: Start, clock: Arc<dyn Clock>) -> Self {
         let Start {
             config,
             config_file,
@@ -84,7 +84,7 @@ impl Reloader {
         let of_config = config_file.followed.directories();
         let watch = Watch::new(of_config.chain(of_keys).chain(of_certificates));
         Self {
-            in_force,
+            live,
             clock,
             config,
             generation,
@@ -93,15 +93,15 @@ impl Reloader {
             rotation,
             watch,
             config_waits_for_keys: false,
-            is_ordered: false,
-            told_of_keys: None,
+            is_forced: false,
+            logged_key_problems: None,
         }
     }
 
-    /// Follows the files until the phase is `Over`, and reads them at every order. Blocks the thread.
+    /// Follows the files until the phase is `Stopped`, and reads them at every order. Blocks the thread.
     pub(crate) fn run(
         mut self,
-        mut orders: mpsc::Receiver<()>,
+        mut requests: mpsc::Receiver<()>,
         mut phase: PhaseWatch,
         runtime: &Handle,
     ) {
@@ -113,14 +113,14 @@ impl Reloader {
                 tokio::select! {
                     // In this order, for nothing else may be waited for once the runtime is going away.
                     biased;
-                    () = phase.reached(Phase::Over) => return,
-                    Some(()) = orders.recv() => self.is_ordered = true,
+                    () = phase.reached(Phase::Stopped) => return,
+                    Some(()) = requests.recv() => self.is_forced = true,
                     happened = self.watch.next() => {
                         self.note(&happened);
                         // One change makes several events, and a busy directory makes many that are none of ours.
                         tokio::select! {
                             biased;
-                            () = phase.reached(Phase::Over) => return,
+                            () = phase.reached(Phase::Stopped) => return,
                             () = tokio::time::sleep(BREATH) => {}
                         }
                     }
@@ -146,10 +146,10 @@ impl Reloader {
         while let Some(happened) = self.watch.waiting() {
             self.note(&happened);
         }
-        let ordered = std::mem::take(&mut self.is_ordered);
+        let forced = std::mem::take(&mut self.is_forced);
         let rotation = self.rotation.as_mut();
         let mut rest = rotation
-            .and_then(|rotation| rotation.follow(ordered, &*self.clock))
+            .and_then(|rotation| rotation.follow(forced, &*self.clock))
             .unwrap_or(POLL);
         let look = self.config_file.look(&*self.clock);
         let now = self.clock.monotonic();
@@ -161,20 +161,20 @@ impl Reloader {
         }
         let are_keys_due = keys == Some(Advice::Read);
         let is_config_due = look.advice == Advice::Read
-            || (!look.in_flux && (ordered || (self.config_waits_for_keys && are_keys_due)));
+            || (!look.in_flux && (forced || (self.config_waits_for_keys && are_keys_due)));
         // A new configuration takes the keys with it.
         let taken = if is_config_due {
             rest = rest.min(STILL_FOR);
-            self.reload_config(ordered)
+            self.reload_config(forced)
         } else {
             ConfigReload::Same
         };
         if taken == ConfigReload::Changing {
             rest = rest.min(RETRY);
         }
-        if (ordered || are_keys_due) && taken != ConfigReload::Adopted {
+        if (forced || are_keys_due) && taken != ConfigReload::Adopted {
             rest = rest.min(STILL_FOR);
-            self.reload_keys(ordered);
+            self.reload_keys(forced);
         }
         if self.key_files.as_ref().is_some_and(KeyFiles::are_changing) {
             rest = rest.min(RETRY);
@@ -182,33 +182,33 @@ impl Reloader {
         rest
     }
 
-    fn reload_config(&mut self, ordered: bool) -> ConfigReload {
+    fn reload_config(&mut self, forced: bool) -> ConfigReload {
         let (outcome, news) = self.config_file.read(&*self.clock);
         match news {
             News::Changing => return ConfigReload::Changing,
-            News::Same if outcome.is_ok() && !ordered && !self.config_waits_for_keys => {
+            News::Same if outcome.is_ok() && !forced && !self.config_waits_for_keys => {
                 return ConfigReload::Same;
             }
             News::Same | News::New => {}
         }
         self.config_waits_for_keys = false;
         let adopted = outcome
-            .map_err(Refusal::from)
-            .and_then(|config| self.adopt(config, ordered));
-        let reloads = &self.in_force.observer.metrics.reloads;
+            .map_err(ReloadRejection::from)
+            .and_then(|config| self.adopt(config, forced));
+        let reloads = &self.live.observer.metrics.reloads;
         match adopted {
             Ok(()) => {
                 reloads.succeeded(What::Config, self.clock.now());
                 self.config_file.followed.is_well();
                 tracing::info!(generation = self.generation.0, "configuration reloaded");
-                tell_warnings(&self.config);
+                log_warnings(&self.config);
                 ConfigReload::Adopted
             }
             Err(refusal) => {
                 self.config_waits_for_keys = refusal.is_of_keys();
                 let problems = refusal.to_string();
                 let now = self.clock.monotonic();
-                let is_untold = self.config_file.followed.is_untold(&problems, now) || ordered;
+                let is_untold = self.config_file.followed.is_untold(&problems, now) || forced;
                 // What is tried again in vain is the same failure.
                 if is_untold || news == News::New {
                     reloads.failed(What::Config);
@@ -225,40 +225,37 @@ impl Reloader {
     }
 
     /// Puts a new configuration in force, with the keys as they are now.
-    fn adopt(&mut self, config: Config, ordered: bool) -> Result<(), Refusal> {
+    fn adopt(&mut self, config: Config, forced: bool) -> Result<(), ReloadRejection> {
         let fixed = self.config.fixed_parts_changed(&config);
         if !fixed.is_empty() {
-            return Err(Refusal::NeedsRestart(fixed));
+            return Err(ReloadRejection::NeedsRestart(fixed));
         }
         let judgement = match &mut self.key_files {
             Some(key_files) => {
                 let now = self.clock.monotonic();
-                let fitted = key_files.refit(&config.policy, ordered, now);
-                Some(fitted.map_err(Refusal::KeysDoNotFit)?)
+                let fitted = key_files.refit(&config.policy, forced, now);
+                Some(fitted.map_err(ReloadRejection::KeysDoNotFit)?)
             }
             None => None,
         };
         self.config = config;
         self.install();
-        self.in_force.observer.log.reconfigure(self.config.log);
-        self.in_force
-            .admin
-            .config
-            .store(Arc::new(shown(&self.config)));
+        self.live.observer.log.reconfigure(self.config.log);
+        self.live.admin.config.store(Arc::new(shown(&self.config)));
         match judgement {
-            Some(judgement) => self.tell_of_keys(judgement, ordered),
-            None if ordered => self.doubt_keys(),
+            Some(judgement) => self.report_keys(judgement, forced),
+            None if forced => self.revalidate_keys(),
             None => {}
         }
         Ok(())
     }
 
-    fn reload_keys(&mut self, ordered: bool) {
+    fn reload_keys(&mut self, forced: bool) {
         let now = self.clock.monotonic();
         let Some(key_files) = &mut self.key_files else {
-            return self.doubt_keys();
+            return self.revalidate_keys();
         };
-        let judgement = key_files.reload(&self.config.policy, ordered, now);
+        let judgement = key_files.reload(&self.config.policy, forced, now);
         let installs = match &judgement {
             Judgement::Nothing => return,
             Judgement::Whole => true,
@@ -267,7 +264,7 @@ impl Reloader {
         if installs {
             self.install();
         }
-        self.tell_of_keys(judgement, ordered);
+        self.report_keys(judgement, forced);
     }
 
     fn install(&mut self) {
@@ -277,20 +274,20 @@ impl Reloader {
         match &self.key_files {
             Some(files) => {
                 let keys = files.keys();
-                self.in_force.install(generation, policy, keys, now);
+                self.live.install(generation, policy, keys, now);
             }
-            None => self.in_force.install_policy(generation, policy),
+            None => self.live.install_policy(generation, policy),
         }
     }
 
     /// Counts and tells what became of the keys' files.
-    fn tell_of_keys(&mut self, judgement: Judgement, ordered: bool) {
-        let InForce {
+    fn report_keys(&mut self, judgement: Judgement, forced: bool) {
+        let LiveState {
             observer,
             source,
             admin,
             ..
-        } = &self.in_force;
+        } = &self.live;
         let keys = self
             .key_files
             .as_ref()
@@ -319,7 +316,7 @@ impl Reloader {
                         "keys reloaded, but for those of files that are at fault"
                     );
                 }
-                if self.told_of_keys != failure || ordered {
+                if self.logged_key_problems != failure || forced {
                     let files = self.key_files.as_ref();
                     if files.is_some_and(KeyFiles::are_partly_right) {
                         tracing::error!(
@@ -332,14 +329,14 @@ impl Reloader {
                 }
             }
         }
-        self.told_of_keys.clone_from(&failure);
+        self.logged_key_problems.clone_from(&failure);
         admin.file.store(Arc::new(FileState { keys, failure }));
     }
 
     /// Has the keys of a remote source looked up anew, as those of a file are read anew.
-    fn doubt_keys(&self) {
-        self.in_force.authorizer.cache().doubt_all();
-        let reloads = &self.in_force.observer.metrics.reloads;
+    fn revalidate_keys(&self) {
+        self.live.authorizer.cache().doubt_all();
+        let reloads = &self.live.observer.metrics.reloads;
         reloads.succeeded(What::Keys, self.clock.now());
         tracing::info!("each key is looked up anew at its next use");
     }

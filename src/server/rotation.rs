@@ -53,13 +53,13 @@ impl Rotation {
         self.admin.certificates.store(Some(Arc::new(state)));
     }
 
-    /// Looks at the files, reads them if it is time or `ordered`, and else tells when it will be. Blocks.
-    pub(super) fn follow(&mut self, ordered: bool, clock: &dyn Clock) -> Option<Duration> {
+    /// Looks at the files, reads them if it is time or `forced`, and else tells when it will be. Blocks.
+    pub(super) fn follow(&mut self, forced: bool, clock: &dyn Clock) -> Option<Duration> {
         let now = clock.monotonic();
         let look = self.followed.look(now);
         match look.advice {
             Advice::Read => {}
-            Advice::Wait(_) | Advice::Unchanged if ordered && !look.in_flux => {}
+            Advice::Wait(_) | Advice::Unchanged if forced && !look.in_flux => {}
             Advice::Wait(time) => return Some(time),
             Advice::Unchanged => return None,
         }
@@ -68,7 +68,7 @@ impl Rotation {
         let news = self.followed.was_read(mark, clock.monotonic());
         match read {
             _ if news == News::Changing => return Some(super::reload::RETRY),
-            Ok(_) if news == News::Same && !ordered => {}
+            Ok(_) if news == News::Same && !forced => {}
             Ok((current, _)) => {
                 self.tls.put(current);
                 self.followed.is_well();
@@ -78,7 +78,7 @@ impl Rotation {
             }
             Err(error) => {
                 let problems = chain(&error);
-                if self.followed.is_untold(&problems, clock.monotonic()) || ordered {
+                if self.followed.is_untold(&problems, clock.monotonic()) || forced {
                     self.metrics.refused();
                     tracing::error!(problems, "certificates not reloaded; those in force stay");
                 }

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::net::{TcpListener, UnixListener};
 
-pub(crate) use self::stream::{Greeted, Socket, Stream, Turn};
+pub(crate) use self::stream::{Http2Stream, ReadBudget, Socket, Stream};
 use self::unix::Placed;
 use crate::config::ListenAddress;
 

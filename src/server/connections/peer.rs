@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    HELD_MAX_BYTES, IN_USE_TIME, MESSAGES_MAX_BYTES, STALLED_TIME, Shared, UNTAKEN_SECONDS,
+    HELD_MAX_BYTES, IN_USE_TIME, MESSAGES_MAX_BYTES, STALLED_TIME, STALLED_UNREAD_SECONDS, Shared,
 };
 
 /// Seconds that are told apart: more than an answer may wait.
@@ -23,11 +23,11 @@ const CALL_BYTES: usize = 4096;
 
 /// How a connection is closed before its peer wants it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Leaving {
+pub(crate) enum Closing {
     /// Calls in flight may finish.
-    Politely,
+    Gracefully,
     /// What it holds is needed.
-    AtOnce,
+    Immediately,
 }
 
 /// One connection.
@@ -40,23 +40,23 @@ pub(crate) struct Peer {
     last_bytes: AtomicU64,
     deciding: AtomicUsize,
     arriving: AtomicUsize,
-    untaken: [AtomicUsize; RING],
+    unread: [AtomicUsize; RING],
     held: AtomicUsize,
-    leaving: OnceLock<Leaving>,
+    closing: OnceLock<Closing>,
     left: CancellationToken,
 }
 
 /// A call that waits for the rest of its message.
-pub(crate) struct Arrival(Arc<Peer>);
+pub(crate) struct Receiving(Arc<Peer>);
 
 /// A call that waits for its answer to be taken.
-pub(crate) struct Untaken {
+pub(crate) struct UnreadResponse {
     peer: Arc<Peer>,
     second: u64,
 }
 
 /// What a call holds in memory.
-pub(crate) struct Held {
+pub(crate) struct MemoryUse {
     peer: Arc<Peer>,
     bytes: usize,
 }
@@ -73,9 +73,9 @@ impl Peer {
             last_bytes: AtomicU64::new(0),
             deciding: AtomicUsize::new(0),
             arriving: AtomicUsize::new(0),
-            untaken: std::array::from_fn(|_| AtomicUsize::new(0)),
+            unread: std::array::from_fn(|_| AtomicUsize::new(0)),
             held: AtomicUsize::new(0),
-            leaving: OnceLock::new(),
+            closing: OnceLock::new(),
             left: CancellationToken::new(),
         }
     }
@@ -97,8 +97,8 @@ impl Peer {
         self.deciding.load(Ordering::Relaxed) > 0
     }
 
-    pub(super) fn is_leaving(&self) -> bool {
-        self.leaving.get().is_some()
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.get().is_some()
     }
 
     pub(super) fn held(&self) -> usize {
@@ -106,18 +106,18 @@ impl Peer {
     }
 
     /// For how many seconds an answer has not been taken; `None` without one.
-    pub(super) fn longest_untaken(&self, now: u64) -> Option<u64> {
+    pub(super) fn longest_unread(&self, now: u64) -> Option<u64> {
         let ring = u64::try_from(RING).unwrap_or(u64::MAX);
         (0..ring).rev().find(|age| {
             now.checked_sub(*age)
-                .and_then(|second| self.untaken_since(second))
+                .and_then(|second| self.unread_since(second))
                 .is_some_and(|count| count.load(Ordering::Relaxed) > 0)
         })
     }
 
-    fn untaken_since(&self, second: u64) -> Option<&AtomicUsize> {
+    fn unread_since(&self, second: u64) -> Option<&AtomicUsize> {
         let ring = u64::try_from(RING).unwrap_or(u64::MAX);
-        self.untaken.get(usize::try_from(second % ring).ok()?)
+        self.unread.get(usize::try_from(second % ring).ok()?)
     }
 
     /// For how long its calls have waited for a peer that does nothing about it; `None` where it is in use.
@@ -125,9 +125,9 @@ impl Peer {
         if self.is_deciding() {
             return None;
         }
-        let untaken = self
-            .longest_untaken(now.as_secs())
-            .filter(|seconds| *seconds >= UNTAKEN_SECONDS)
+        let unread = self
+            .longest_unread(now.as_secs())
+            .filter(|seconds| *seconds >= STALLED_UNREAD_SECONDS)
             .map(Duration::from_secs);
         let since = |at: u64| now.saturating_sub(Duration::from_millis(at));
         let is_in_use = self
@@ -137,28 +137,28 @@ impl Peer {
         let silent = is_owing
             .then(|| since(self.last_bytes.load(Ordering::Relaxed)))
             .filter(|silent| *silent >= STALLED_TIME);
-        silent.max(untaken)
+        silent.max(unread)
     }
 
-    pub(super) fn leave(&self, how: Leaving) {
-        _ = self.leaving.set(how);
+    pub(super) fn close(&self, how: Closing) {
+        _ = self.closing.set(how);
         self.left.cancel();
     }
 
     /// Waits until the connection is to be closed, and tells how.
-    pub(crate) async fn told_to_leave(&self) -> Leaving {
+    pub(crate) async fn close_requested(&self) -> Closing {
         self.left.cancelled().await;
-        self.leaving.get().copied().unwrap_or(Leaving::AtOnce)
+        self.closing.get().copied().unwrap_or(Closing::Immediately)
     }
 
     /// A whole message has come.
-    pub(crate) fn message_came(&self) {
+    pub(crate) fn message_received(&self) {
         self.last_message
             .store(self.now().saturating_add(1), Ordering::Relaxed);
     }
 
     /// Part of a message has come.
-    pub(crate) fn bytes_came(&self) {
+    pub(crate) fn bytes_received(&self) {
         self.last_bytes.store(self.now(), Ordering::Relaxed);
     }
 
@@ -168,34 +168,34 @@ impl Peer {
     }
 
     /// Whether a whole message has come ever.
-    pub(crate) fn has_sent_a_message(&self) -> bool {
+    pub(crate) fn has_sent_message(&self) -> bool {
         self.last_message().is_some()
     }
 
     /// A call begins to wait for the rest of its message.
-    pub(crate) fn arrive(self: &Arc<Self>) -> Arrival {
+    pub(crate) fn start_receiving(self: &Arc<Self>) -> Receiving {
         if self.arriving.fetch_add(1, Ordering::Relaxed) == 0 {
             // It was silent because it had nothing to send.
-            self.bytes_came();
+            self.bytes_received();
         }
-        Arrival(Arc::clone(self))
+        Receiving(Arc::clone(self))
     }
 
     /// A call begins to wait for its answer to be taken.
-    pub(crate) fn answer(self: &Arc<Self>) -> Untaken {
+    pub(crate) fn start_sending(self: &Arc<Self>) -> UnreadResponse {
         let second = self.shared.clock.monotonic().as_secs();
-        if let Some(count) = self.untaken_since(second) {
+        if let Some(count) = self.unread_since(second) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        Untaken {
+        UnreadResponse {
             peer: Arc::clone(self),
             second,
         }
     }
 
     /// What a call holds from its beginning to its end.
-    pub(crate) fn hold(self: &Arc<Self>) -> Held {
-        let mut held = Held {
+    pub(crate) fn track_memory(self: &Arc<Self>) -> MemoryUse {
+        let mut held = MemoryUse {
             peer: Arc::clone(self),
             bytes: 0,
         };
@@ -204,23 +204,23 @@ impl Peer {
     }
 
     /// A call's decision begins.
-    pub(crate) fn decide(self: &Arc<Self>) -> Deciding {
+    pub(crate) fn start_deciding(self: &Arc<Self>) -> Deciding {
         self.deciding.fetch_add(1, Ordering::Relaxed);
         Deciding(Arc::clone(self))
     }
 }
 
-impl Held {
+impl MemoryUse {
     /// Whether there is room for the call, for which connections that stalled are closed.
     pub(crate) fn call_fits(&self) -> bool {
-        self.peer.shared.make_room(HELD_MAX_BYTES)
+        self.peer.shared.free_memory(HELD_MAX_BYTES)
     }
 
     /// Holds so many bytes of a message more, for which connections that stalled are closed. Returns false where there is
     /// no room even so; they are held nevertheless.
     pub(crate) fn message_grows(&mut self, bytes: usize) -> bool {
         self.grow(bytes);
-        self.peer.shared.make_room(MESSAGES_MAX_BYTES)
+        self.peer.shared.free_memory(MESSAGES_MAX_BYTES)
     }
 
     fn grow(&mut self, bytes: usize) {
@@ -230,7 +230,7 @@ impl Held {
     }
 
     /// The message is no longer needed.
-    pub(crate) fn message_went(&mut self) {
+    pub(crate) fn message_released(&mut self) {
         self.shrink(self.bytes.saturating_sub(CALL_BYTES));
     }
 
@@ -241,21 +241,21 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for MemoryUse {
     fn drop(&mut self) {
         self.shrink(self.bytes);
     }
 }
 
-impl Drop for Arrival {
+impl Drop for Receiving {
     fn drop(&mut self) {
         self.0.arriving.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Drop for Untaken {
+impl Drop for UnreadResponse {
     fn drop(&mut self) {
-        if let Some(count) = self.peer.untaken_since(self.second) {
+        if let Some(count) = self.peer.unread_since(self.second) {
             count.fetch_sub(1, Ordering::Relaxed);
         }
     }

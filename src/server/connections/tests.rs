@@ -1,4 +1,4 @@
-//! Tests of who goes when all places, or all memory, are taken.
+//! Tests of which connection is closed when the limit, or the memory for calls, is reached.
 
 use jiff::Timestamp;
 
@@ -37,12 +37,15 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(places: usize, newcomers: usize) -> Self {
+    fn new(max: usize, newcomers: usize) -> Self {
         let clock = Arc::new(Moved::default());
         let metrics = Metrics::new(1).unwrap();
-        let bounds = Bounds { places, newcomers };
+        let limit = ConnectionLimit {
+            connections: max,
+            newcomers,
+        };
         let of_listener = metrics.listener("grpc").unwrap();
-        let connections = Connections::new("grpc", bounds, clock.clone(), of_listener);
+        let connections = Connections::new("grpc", limit, clock.clone(), of_listener);
         Self {
             clock,
             connections,
@@ -50,20 +53,20 @@ impl Scene {
         }
     }
 
-    fn enter(&self) -> Place {
-        self.connections.enter().expect("a place")
+    fn admit(&self) -> Permit {
+        self.connections.admit().expect("a permit")
     }
 
     /// Enters a connection that sends a message at once.
-    fn enter_with_message(&self) -> Place {
-        let place = self.enter();
-        place.peer().message_came();
-        place
+    fn admit_with_message(&self) -> Permit {
+        let permit = self.admit();
+        permit.peer().message_received();
+        permit
     }
 }
 
-fn leaving(places: &[&Place]) -> Vec<bool> {
-    places.iter().map(|place| place.0.is_leaving()).collect()
+fn closing(permits: &[&Permit]) -> Vec<bool> {
+    permits.iter().map(|permit| permit.0.is_closing()).collect()
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -72,27 +75,27 @@ const MOMENT: Duration = Duration::from_millis(1);
 #[test]
 fn a_silent_connection_goes_before_one_that_sent_a_message_however_long_ago() {
     let scene = Scene::new(3, 1);
-    let envoy = scene.enter_with_message();
+    let envoy = scene.admit_with_message();
     scene.clock.advance(100 * SECOND);
-    let (older, younger) = (scene.enter(), scene.enter());
-    let _new = scene.enter();
-    assert_eq!(leaving(&[&envoy, &older, &younger]), [false, true, false]);
+    let (older, younger) = (scene.admit(), scene.admit());
+    let _new = scene.admit();
+    assert_eq!(closing(&[&envoy, &older, &younger]), [false, true, false]);
 }
 
 #[test]
 fn a_newcomer_has_its_time_while_newcomers_are_few() {
     let scene = Scene::new(3, 2);
-    let idle = scene.enter_with_message();
+    let idle = scene.admit_with_message();
     scene.clock.advance(SECOND);
-    let busy = scene.enter_with_message();
-    let newcomer = scene.enter();
-    let second = scene.enter();
-    assert_eq!(leaving(&[&idle, &busy, &newcomer]), [true, false, false]);
+    let busy = scene.admit_with_message();
+    let newcomer = scene.admit();
+    let second = scene.admit();
+    assert_eq!(closing(&[&idle, &busy, &newcomer]), [true, false, false]);
     drop(idle);
-    scene.clock.advance(FIRST_WORDS_TIME);
-    let _third = scene.enter();
+    scene.clock.advance(HANDSHAKE_TIMEOUT);
+    let _third = scene.admit();
     assert_eq!(
-        leaving(&[&busy, &newcomer, &second]),
+        closing(&[&busy, &newcomer, &second]),
         [false, true, false],
         "its time is over"
     );
@@ -102,28 +105,31 @@ fn a_newcomer_has_its_time_while_newcomers_are_few() {
 fn of_busy_connections_the_one_idle_longest_goes_and_none_of_which_a_check_is_decided() {
     let scene = Scene::new(3, 3);
     let (first, second, third) = (
-        scene.enter_with_message(),
-        scene.enter_with_message(),
-        scene.enter_with_message(),
+        scene.admit_with_message(),
+        scene.admit_with_message(),
+        scene.admit_with_message(),
     );
-    let deciding = first.peer().decide();
+    let deciding = first.peer().start_deciding();
     scene.clock.advance(SECOND);
-    second.peer().message_came();
-    let _fourth = scene.enter_with_message();
-    assert_eq!(leaving(&[&first, &second, &third]), [false, false, true]);
+    second.peer().message_received();
+    let _fourth = scene.admit_with_message();
+    assert_eq!(closing(&[&first, &second, &third]), [false, false, true]);
     drop((third, deciding));
-    let _fifth = scene.enter_with_message();
-    assert_eq!(leaving(&[&first, &second]), [true, false]);
+    let _fifth = scene.admit_with_message();
+    assert_eq!(closing(&[&first, &second]), [true, false]);
 }
 
 #[test]
 fn a_new_connection_is_refused_only_where_every_other_has_a_check_in_flight() {
     let scene = Scene::new(2, 1);
-    let (first, second) = (scene.enter_with_message(), scene.enter_with_message());
-    let deciding = [first.peer().decide(), second.peer().decide()];
-    assert!(scene.connections.enter().is_none());
+    let (first, second) = (scene.admit_with_message(), scene.admit_with_message());
+    let deciding = [
+        first.peer().start_deciding(),
+        second.peer().start_deciding(),
+    ];
+    assert!(scene.connections.admit().is_none());
     drop(deciding);
-    assert!(scene.connections.enter().is_some());
+    assert!(scene.connections.admit().is_some());
 }
 
 #[test]
@@ -136,10 +142,10 @@ fn connections_are_counted_while_they_are_open() {
         assert!(of_grpc("keyward_connections_max"), "{text}");
         of_grpc("keyward_connections")
     };
-    let places = [scene.enter(), scene.enter()];
+    let permits = [scene.admit(), scene.admit()];
     assert_eq!(*open.borrow(), 2);
     assert!(told());
-    drop(places);
+    drop(permits);
     assert_eq!(*open.borrow(), 0);
     assert!(!told());
 }
@@ -147,77 +153,85 @@ fn connections_are_counted_while_they_are_open() {
 #[test]
 fn the_connection_that_stalled_longest_makes_room_for_the_messages_of_others() {
     let scene = Scene::new(9, 9);
-    let (stalled, later, envoy) = (scene.enter(), scene.enter(), scene.enter());
-    let (_owed, mut holding) = (stalled.peer().arrive(), stalled.peer().hold());
+    let (stalled, later, envoy) = (scene.admit(), scene.admit(), scene.admit());
+    let (_owed, mut holding) = (
+        stalled.peer().start_receiving(),
+        stalled.peer().track_memory(),
+    );
     assert!(holding.message_grows(MESSAGES_MAX_BYTES / 2));
     scene.clock.advance(STALLED_TIME / 2);
-    let (_owed_later, _) = (later.peer().arrive(), later.peer().hold());
+    let (_owed_later, _) = (later.peer().start_receiving(), later.peer().track_memory());
     scene.clock.advance_until_just_before(STALLED_TIME / 2);
-    let (_arriving, mut arriving) = (envoy.peer().arrive(), envoy.peer().hold());
+    let (_arriving, mut arriving) = (envoy.peer().start_receiving(), envoy.peer().track_memory());
     assert!(
         !arriving.message_grows(MESSAGES_MAX_BYTES / 2),
         "nobody has stalled"
     );
-    let places = [&stalled, &later, &envoy];
-    assert_eq!(leaving(&places), [false; 3]);
+    let permits = [&stalled, &later, &envoy];
+    assert_eq!(closing(&permits), [false; 3]);
     scene.clock.advance(MOMENT);
     assert!(arriving.message_grows(0));
-    assert_eq!(leaving(&places), [true, false, false]);
+    assert_eq!(closing(&permits), [true, false, false]);
 }
 
 #[test]
 fn a_connection_that_is_in_use_is_not_closed_for_memory() {
     let scene = Scene::new(9, 9);
-    let (deciding, lately, sending) = (scene.enter(), scene.enter(), scene.enter());
-    let places = [&deciding, &lately, &sending];
-    let calls = places.map(|place| (place.peer().arrive(), place.peer().hold()));
-    deciding.peer().message_came();
-    let _decision = deciding.peer().decide();
+    let (deciding, lately, sending) = (scene.admit(), scene.admit(), scene.admit());
+    let permits = [&deciding, &lately, &sending];
+    let calls = permits.map(|permit| {
+        (
+            permit.peer().start_receiving(),
+            permit.peer().track_memory(),
+        )
+    });
+    deciding.peer().message_received();
+    let _decision = deciding.peer().start_deciding();
     scene.clock.advance(10 * SECOND);
-    lately.peer().message_came();
+    lately.peer().message_received();
     scene.clock.advance_until_just_before(IN_USE_TIME);
-    sending.peer().bytes_came();
-    let new = scene.enter();
-    let (_arriving, mut arriving) = (new.peer().arrive(), new.peer().hold());
+    sending.peer().bytes_received();
+    let new = scene.admit();
+    let (_arriving, mut arriving) = (new.peer().start_receiving(), new.peer().track_memory());
     assert!(!arriving.message_grows(HELD_MAX_BYTES));
     assert!(!arriving.call_fits());
-    assert_eq!(leaving(&places), [false; 3]);
+    assert_eq!(closing(&permits), [false; 3]);
     scene.clock.advance(MOMENT);
     assert!(!arriving.message_grows(0), "it is its own that is too much");
-    assert_eq!(leaving(&places), [false, true, false]);
+    assert_eq!(closing(&permits), [false, true, false]);
     drop(calls);
 }
 
 #[test]
 fn a_connection_on_which_a_call_begins_after_a_long_silence_has_its_time() {
     let scene = Scene::new(9, 9);
-    let envoy = scene.enter();
+    let envoy = scene.admit();
     scene.clock.advance(100 * SECOND);
-    let (_arriving, mut arriving) = (envoy.peer().arrive(), envoy.peer().hold());
+    let (_arriving, mut arriving) = (envoy.peer().start_receiving(), envoy.peer().track_memory());
     scene.clock.advance_until_just_before(STALLED_TIME);
     assert!(!arriving.message_grows(HELD_MAX_BYTES));
-    assert!(!envoy.0.is_leaving());
+    assert!(!envoy.0.is_closing());
 }
 
 #[test]
 fn calls_that_are_too_many_are_refused_until_their_connection_has_stalled() {
     let scene = Scene::new(9, 9);
-    let (flood, envoy) = (scene.enter(), scene.enter_with_message());
+    let (flood, envoy) = (scene.admit(), scene.admit_with_message());
     let mut calls = Vec::new();
     loop {
         assert!(calls.len() < 1_000_000);
-        let (owed, held) = (flood.peer().arrive(), flood.peer().hold());
+        let (owed, held) = (flood.peer().start_receiving(), flood.peer().track_memory());
         let has_room = held.call_fits();
         calls.push((owed, held));
         if !has_room {
             break;
         }
     }
-    assert!(!envoy.peer().hold().call_fits());
-    assert_eq!(leaving(&[&flood, &envoy]), [false; 2]);
+    assert!(!envoy.peer().track_memory().call_fits());
+    assert_eq!(closing(&[&flood, &envoy]), [false; 2]);
     scene.clock.advance(STALLED_TIME);
-    assert!(envoy.peer().hold().call_fits());
-    assert_eq!(leaving(&[&flood, &envoy]), [true, false]);
+    assert!(envoy.peer().track_memory().call_fits());
+    assert_eq!(closing(&[&flood, &envoy]), [true, false]);
     drop(calls);
     assert_eq!(flood.0.held(), 0);
 }
@@ -225,46 +239,49 @@ fn calls_that_are_too_many_are_refused_until_their_connection_has_stalled() {
 #[test]
 fn large_messages_leave_room_for_calls() {
     let scene = Scene::new(9, 9);
-    let envoy = scene.enter();
-    let mut large = envoy.peer().hold();
+    let envoy = scene.admit();
+    let mut large = envoy.peer().track_memory();
     assert!(!large.message_grows(MESSAGES_MAX_BYTES));
     for _ in 0..4000 {
-        std::mem::forget(envoy.peer().hold());
+        std::mem::forget(envoy.peer().track_memory());
     }
-    assert!(envoy.peer().hold().call_fits());
+    assert!(envoy.peer().track_memory().call_fits());
 }
 
 #[test]
 fn answers_that_are_not_taken_make_room_after_two_seconds() {
     let scene = Scene::new(9, 9);
-    let (stalled, envoy) = (scene.enter_with_message(), scene.enter());
-    let (_untaken, mut holding) = (stalled.peer().answer(), stalled.peer().hold());
+    let (stalled, envoy) = (scene.admit_with_message(), scene.admit());
+    let (_unread, mut holding) = (
+        stalled.peer().start_sending(),
+        stalled.peer().track_memory(),
+    );
     assert!(!holding.message_grows(HELD_MAX_BYTES));
-    let arriving = envoy.peer().hold();
+    let arriving = envoy.peer().track_memory();
     assert!(!arriving.call_fits());
     scene.clock.advance(SECOND * 2 + MOMENT);
     assert!(!arriving.call_fits());
     scene.clock.advance(SECOND);
     assert!(arriving.call_fits());
-    assert_eq!(leaving(&[&stalled, &envoy]), [true, false]);
+    assert_eq!(closing(&[&stalled, &envoy]), [true, false]);
 }
 
 #[test]
 fn a_connection_whose_answers_are_not_taken_is_closed_and_no_other() {
     let scene = Scene::new(9, 9);
-    let (stalled, slow, streaming) = (scene.enter(), scene.enter(), scene.enter());
-    let _answer = stalled.peer().answer();
-    let _stream = streaming.peer().hold();
-    for _ in 0..ANSWER_SECONDS {
-        let _answer = slow.peer().answer();
+    let (stalled, slow, streaming) = (scene.admit(), scene.admit(), scene.admit());
+    let _answer = stalled.peer().start_sending();
+    let _stream = streaming.peer().track_memory();
+    for _ in 0..MAX_UNREAD_SECONDS {
+        let _answer = slow.peer().start_sending();
         scene.clock.advance(SECOND);
         scene.connections.close_stalled();
-        assert_eq!(leaving(&[&stalled, &slow, &streaming]), [false; 3]);
+        assert_eq!(closing(&[&stalled, &slow, &streaming]), [false; 3]);
     }
     scene.clock.advance(SECOND);
     scene.connections.close_stalled();
     assert_eq!(
-        leaving(&[&stalled, &slow, &streaming]),
+        closing(&[&stalled, &slow, &streaming]),
         [true, false, false]
     );
 }

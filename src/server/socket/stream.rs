@@ -33,25 +33,25 @@ const WRITE_TIME: Duration = Duration::from_secs(10);
 
 /// A stream on which the client's first bytes have come: an HTTP/2 client's.
 #[derive(Debug)]
-pub(crate) struct Greeted {
+pub(crate) struct Http2Stream {
     stream: Stream,
     unread: usize,
-    turn: Turn,
+    turn: ReadBudget,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 /// What may be read of a connection until its task is polled again.
 #[derive(Debug, Clone)]
-pub(crate) struct Turn(Arc<AtomicUsize>);
+pub(crate) struct ReadBudget(Arc<AtomicUsize>);
 
-impl Turn {
+impl ReadBudget {
     /// To be called at each poll of the connection's task.
     pub(crate) fn begin(&self) {
         self.0.store(READ_BYTES, Ordering::Relaxed);
     }
 }
 
-impl Greeted {
+impl Http2Stream {
     /// Waits for the client's first bytes.
     ///
     /// # Errors
@@ -68,13 +68,13 @@ impl Greeted {
         Ok(Self {
             stream,
             unread: PREFACE.len(),
-            turn: Turn(Arc::new(AtomicUsize::new(READ_BYTES))),
+            turn: ReadBudget(Arc::new(AtomicUsize::new(READ_BYTES))),
             stalled: None,
         })
     }
 
     /// The connection's turn, for whoever polls it.
-    pub(crate) fn turn(&self) -> Turn {
+    pub(crate) fn turn(&self) -> ReadBudget {
         self.turn.clone()
     }
 
@@ -99,7 +99,7 @@ impl Greeted {
     }
 }
 
-impl AsyncRead for Greeted {
+impl AsyncRead for Http2Stream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -132,7 +132,7 @@ impl AsyncRead for Greeted {
 
 /// Not vectored, on purpose: on a vectored stream h2 keeps every answer of 256 bytes or more apart from its frame's head and
 /// writes the two one after the other, which costs an allow a second system call.
-impl AsyncWrite for Greeted {
+impl AsyncWrite for Http2Stream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -8,7 +8,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 use super::running::{Home, allows, serving, until};
 use crate::server::error::ServeError;
-use crate::server::orders::Order;
+use crate::server::signals::Signal;
 
 fn patient(drain: &str, deadline: &str) -> Home {
     let listeners = "grpc: {address: \"127.0.0.1:0\"}, admin: {address: \"127.0.0.1:0\"}";
@@ -22,7 +22,7 @@ fn patient(drain: &str, deadline: &str) -> Home {
 async fn without_a_connection_the_end_comes_at_once() {
     let mut server = patient("1h", "2h").start().await;
     drop(server.connect().await);
-    server.order(Order::Stop).await;
+    server.send(Signal::Terminate).await;
     server.ended().await.unwrap();
     assert_eq!(
         server.get("/livez").await,
@@ -36,7 +36,7 @@ async fn while_it_drains_everyone_is_told_and_checks_are_answered() {
     let mut server = patient("1h", "2h").start().await;
     let channel = server.connect().await;
     assert!(serving(&channel).await);
-    server.order(Order::Stop).await;
+    server.send(Signal::Terminate).await;
     until("health says so", async || !serving(&channel).await).await;
     assert!(
         server
@@ -68,7 +68,7 @@ async fn after_the_drain_connections_are_sent_away_and_health_watches_end() {
         .unwrap()
         .into_inner();
     assert_eq!(watch.next().await.unwrap().unwrap().status, 1);
-    server.order(Order::Stop).await;
+    server.send(Signal::Terminate).await;
     // The channel is kept: it is the server that ends the connection.
     server.ended().await.unwrap();
     TcpStream::connect(&server.grpc).await.unwrap_err();
@@ -83,7 +83,7 @@ async fn what_never_ends_is_cut_off_at_the_deadline() {
         .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
         .await
         .unwrap();
-    server.order(Order::Stop).await;
+    server.send(Signal::Terminate).await;
     server.ended().await.unwrap();
 }
 
@@ -91,8 +91,8 @@ async fn what_never_ends_is_cut_off_at_the_deadline() {
 async fn an_interrupt_during_the_drain_ends_it_at_once_and_as_a_failure() {
     let mut server = patient("1h", "2h").start().await;
     let _channel = server.connect().await;
-    server.order(Order::Stop).await;
-    server.order(Order::Interrupt).await;
+    server.send(Signal::Terminate).await;
+    server.send(Signal::Interrupt).await;
     let ended = server.ended().await;
     assert!(matches!(ended, Err(ServeError::DrainCutShort)), "{ended:?}");
 }
@@ -101,8 +101,8 @@ async fn an_interrupt_during_the_drain_ends_it_at_once_and_as_a_failure() {
 async fn a_second_order_to_stop_changes_nothing() {
     let mut server = patient("1h", "2h").start().await;
     let channel = server.connect().await;
-    server.order(Order::Stop).await;
-    server.order(Order::Stop).await;
+    server.send(Signal::Terminate).await;
+    server.send(Signal::Terminate).await;
     drop(channel);
     server.ended().await.unwrap();
 }
@@ -113,7 +113,7 @@ async fn the_unix_socket_goes_with_its_server() {
     home.configure("server: {grpc: {address: \"unix:s\"}, admin: {address: \"127.0.0.1:0\"}}");
     let mut server = home.start().await;
     assert!(server.home.path("s").exists());
-    server.order(Order::Stop).await;
+    server.send(Signal::Terminate).await;
     server.ended().await.unwrap();
     assert!(!server.home.path("s").exists());
 }

@@ -13,7 +13,7 @@ use crate::authz::snapshot::{Generation, Snapshot};
 use crate::clock::Clock;
 use crate::observe::metrics::Metrics;
 use crate::server::Remote;
-use crate::server::build::{cache, teller};
+use crate::server::build::{admin_of, cache};
 use crate::server::files::ConfigFile;
 use crate::server::phase::Lifecycle;
 
@@ -55,7 +55,7 @@ async fn a_scrape_forgets_idle_keys_of_a_remote_source_and_none_of_a_file() {
         let measured = Arc::new(OnceLock::from(Arc::new(authorizer)));
         let (reporter, _) = tonic_health::server::health_reporter();
         let phase = Lifecycle::new(reporter).await.watch();
-        let admin = teller(&config, &metrics, &measured, phase, &clock);
+        let admin = admin_of(&config, &metrics, &measured, phase, &clock);
         let series = metrics.key_series(&record("k"), Generation(1));
         series.record(Reason::Allowed, None, Timestamp::UNIX_EPOCH);
         drop(series);

@@ -224,7 +224,7 @@ async fn what_is_wrong_at_start_is_told_apart() {
             Ok((bound, _flush)) => {
                 let (_orders, received) = tokio::sync::mpsc::channel(1);
                 bound
-                    .serve(crate::server::orders::Orders::Channel(received))
+                    .serve(crate::server::signals::Signals::Channel(received))
                     .await
                     .unwrap_err()
             }

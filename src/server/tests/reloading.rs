@@ -9,7 +9,7 @@ use rcgen::{CertificateParams, KeyPair};
 
 use super::running::{Home, Running, allows, keys, until};
 use crate::clock::{Clock as _, SystemClock};
-use crate::server::orders::Order;
+use crate::server::signals::Signal;
 use crate::watch::STILL_FOR;
 
 async fn reloads(server: &Running, what: &str, result: &str) -> f64 {
@@ -128,7 +128,7 @@ async fn a_change_that_needs_a_restart_is_refused_whole() {
 #[tokio::test]
 async fn an_order_reads_everything_whether_it_changed_or_not() {
     let server = Home::new("", &["alice"]).start().await;
-    server.order(Order::Reload).await;
+    server.send(Signal::Reload).await;
     until("both are read", async || {
         reloads(&server, "config", "success").await > 0.0
             && reloads(&server, "keys", "success").await > 0.0
@@ -359,8 +359,8 @@ async fn certificates_are_counted_shown_and_tried_again_until_they_fit() {
     assert!(reloads(&server, "certificates", "success").await > 0.0);
     assert!(server.get("/readyz").await.contains("\"failure\":null}"));
     let before = reloads(&server, "certificates", "success").await;
-    server.order(Order::Reload).await;
-    until("an order reads them too", async || {
+    server.send(Signal::Reload).await;
+    until("SIGHUP reads them too", async || {
         reloads(&server, "certificates", "success").await > before
     })
     .await;

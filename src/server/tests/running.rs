@@ -27,7 +27,7 @@ use crate::observe::log::{Console, Flush, Log};
 use crate::server::build::{Bound, Launch};
 use crate::server::error::ServeError;
 use crate::server::files::ConfigFile;
-use crate::server::orders::{Order, Orders};
+use crate::server::signals::{Signal, Signals};
 
 /// When a wait gives up: far longer than anything takes, on a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -91,17 +91,17 @@ impl Home {
     pub(super) async fn start(self) -> Running {
         let (bound, flush) = self.bind().await.unwrap();
         let (grpc, admin) = bound.addresses();
-        let (orders, received) = mpsc::channel(4);
+        let (signals, received) = mpsc::channel(4);
         let mut served = JoinSet::new();
         served.spawn(async move {
             let _flush = flush;
-            bound.serve(Orders::Channel(received)).await
+            bound.serve(Signals::Channel(received)).await
         });
         let mut running = Running {
             home: self,
             grpc,
             admin,
-            orders,
+            signals,
             served,
         };
         while !running.get("/readyz").await.starts_with("HTTP/1.1 200") {
@@ -117,13 +117,13 @@ pub(super) struct Running {
     pub(super) home: Home,
     pub(super) grpc: String,
     pub(super) admin: String,
-    pub(super) orders: mpsc::Sender<Order>,
+    pub(super) signals: mpsc::Sender<Signal>,
     served: JoinSet<Result<(), ServeError>>,
 }
 
 impl Running {
-    pub(super) async fn order(&self, order: Order) {
-        self.orders.send(order).await.unwrap();
+    pub(super) async fn send(&self, signal: Signal) {
+        self.signals.send(signal).await.unwrap();
     }
 
     /// How the server ended.

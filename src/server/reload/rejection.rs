@@ -7,7 +7,7 @@ use crate::config::{ConfigError, FixedPart};
 
 /// Why a new configuration is not put in force.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refusal {
+pub(super) enum ReloadRejection {
     /// It cannot be used.
     #[error(transparent)]
     Invalid(#[from] ConfigError),
@@ -19,7 +19,7 @@ pub(super) enum Refusal {
     KeysDoNotFit(String),
 }
 
-impl Refusal {
+impl ReloadRejection {
     /// Whether other keys could make the difference.
     pub(super) fn is_of_keys(&self) -> bool {
         matches!(self, Self::KeysDoNotFit(_))

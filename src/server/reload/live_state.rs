@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::super::admin::Admin;
-use super::super::record::PreparedKey;
+use super::super::prepared_key::PreparedKey;
 use crate::authorizer::Authorizer;
 use crate::authz::key_map::KeyMap;
 use crate::authz::snapshot::{Generation, Mode, Policy, Snapshot};
@@ -17,7 +17,7 @@ use crate::observe::Observer;
 use crate::observe::metrics::SourceMetrics;
 
 /// What a reload changes.
-pub(crate) struct InForce {
+pub(crate) struct LiveState {
     /// Takes the new snapshot.
     pub(crate) authorizer: Arc<Authorizer<PreparedKey>>,
     /// Counts, and takes the new log settings.
@@ -28,7 +28,7 @@ pub(crate) struct InForce {
     pub(crate) admin: Arc<Admin>,
 }
 
-impl InForce {
+impl LiveState {
     /// Puts a policy and a file's keys in force.
     pub(super) fn install(
         &self,
@@ -37,7 +37,7 @@ impl InForce {
         keys: &Arc<KeyMap>,
         now: Timestamp,
     ) {
-        self.tell_mode(policy);
+        self.show_mode(policy);
         let records = keys.iter().map(|record| &**record);
         self.observer.metrics.keys_changed(generation, records, now);
         self.authorizer.install(Arc::new(Snapshot {
@@ -52,7 +52,7 @@ impl InForce {
     /// Puts a policy in force under which a remote source's keys are used from now on. What the cache holds of them is held to it at
     /// its next use.
     pub(super) fn install_policy(&self, generation: Generation, policy: &Arc<Policy>) {
-        self.tell_mode(policy);
+        self.show_mode(policy);
         self.authorizer.install(Arc::new(Snapshot {
             generation,
             policy: Arc::clone(policy),
@@ -60,14 +60,14 @@ impl InForce {
         }));
     }
 
-    fn tell_mode(&self, policy: &Policy) {
+    fn show_mode(&self, policy: &Policy) {
         let is_observing = policy.mode == Mode::Observe;
         self.observer.metrics.set_observing(is_observing);
     }
 }
 
 /// Tells what the operator of a configuration that is in force now should know.
-pub(crate) fn tell_warnings(config: &Config) {
+pub(crate) fn log_warnings(config: &Config) {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }

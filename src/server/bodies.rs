@@ -13,18 +13,18 @@ use bytes::{Buf as _, Bytes};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Sleep, sleep};
 
-use super::connections::{Arrival, Deciding, Held, Peer, Untaken};
+use super::connections::{Deciding, MemoryUse, Peer, Receiving, UnreadResponse};
 
 /// A message's time to arrive. Envoy sends a check in one go and gives up on it after 200 ms by default.
-const ARRIVAL_TIME: Duration = Duration::from_secs(10);
+const RECEIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// gRPC's prefix of a message: a flag, and the length.
 const PREFIX_BYTES: usize = 5;
 
 /// A message did not arrive whole.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ArrivalError {
+pub(crate) enum ReceiveError {
     /// It took too long.
-    #[error("the message took longer than {} s to arrive", ARRIVAL_TIME.as_secs())]
+    #[error("the message took longer than {} s to arrive", RECEIVE_TIMEOUT.as_secs())]
     Late,
     /// Others take all the memory that there is for calls.
     #[error("calls hold too much memory")]
@@ -35,31 +35,31 @@ pub(crate) enum ArrivalError {
 }
 
 /// A request's body.
-pub(crate) struct Arriving {
+pub(crate) struct RequestBody {
     body: Incoming,
     peer: Arc<Peer>,
     message: Message,
     /// While a message is incomplete.
-    arrival: Option<Arrival>,
+    arrival: Option<Receiving>,
     /// From then on.
     deciding: Option<Deciding>,
-    held: Held,
+    held: MemoryUse,
     /// Whether there was room for the call; without, its message is waited for no moment.
     has_room: bool,
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 /// A response's body.
-pub(crate) struct Answering {
+pub(crate) struct ResponseBody {
     body: tonic::body::Body,
-    _call: Answered,
+    _call: ResponseGuard,
 }
 
 /// What an answer is counted as until its peer has taken it, or is gone.
-pub(crate) struct Answered {
-    _held: Held,
+pub(crate) struct ResponseGuard {
+    _held: MemoryUse,
     /// Of an answer that the peer is to take soon.
-    _untaken: Option<Untaken>,
+    _unread: Option<UnreadResponse>,
     /// Of one that may be streamed for as long as both like.
     _other: Option<OtherCall>,
 }
@@ -78,12 +78,12 @@ impl OtherCall {
     }
 }
 
-impl Answered {
+impl ResponseGuard {
     /// An answer to a peer's check, or to its other call.
     pub(crate) fn new(peer: &Arc<Peer>, other: Option<OtherCall>) -> Self {
         Self {
-            _held: peer.hold(),
-            _untaken: other.is_none().then(|| peer.answer()),
+            _held: peer.track_memory(),
+            _unread: other.is_none().then(|| peer.start_sending()),
             _other: other,
         }
     }
@@ -124,15 +124,15 @@ impl Message {
     }
 }
 
-impl Arriving {
+impl RequestBody {
     /// The body of a call that begins.
     pub(crate) fn new(body: Incoming, peer: &Arc<Peer>) -> Self {
-        let held = peer.hold();
+        let held = peer.track_memory();
         Self {
             body,
             peer: Arc::clone(peer),
             message: Message::default(),
-            arrival: Some(peer.arrive()),
+            arrival: Some(peer.start_receiving()),
             deciding: None,
             has_room: held.call_fits(),
             held,
@@ -140,37 +140,39 @@ impl Arriving {
         }
     }
 
-    fn came(&mut self, data: &Bytes) -> Result<(), ArrivalError> {
+    fn came(&mut self, data: &Bytes) -> Result<(), ReceiveError> {
         if self.arrival.is_none() {
-            self.held.message_went();
+            self.held.message_released();
         }
-        self.peer.bytes_came();
+        self.peer.bytes_received();
         let has_room = self.held.message_grows(data.len());
         if self.message.advance(data) {
             self.arrival = None;
             self.deadline = None;
-            self.deciding.get_or_insert_with(|| self.peer.decide());
-            self.peer.message_came();
+            self.deciding
+                .get_or_insert_with(|| self.peer.start_deciding());
+            self.peer.message_received();
             // What is here is decided: refusing it would save nothing any more.
             return Ok(());
         }
-        self.arrival.get_or_insert_with(|| self.peer.arrive());
+        self.arrival
+            .get_or_insert_with(|| self.peer.start_receiving());
         if has_room {
             Ok(())
         } else {
-            Err(ArrivalError::NoRoom)
+            Err(ReceiveError::NoRoom)
         }
     }
 }
 
-impl Body for Arriving {
+impl Body for RequestBody {
     type Data = Bytes;
-    type Error = ArrivalError;
+    type Error = ReceiveError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, ArrivalError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ReceiveError>>> {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 let came = frame.data_ref().map_or(Ok(()), |data| self.came(data));
@@ -183,13 +185,13 @@ impl Body for Arriving {
             }
             // Between two messages of a stream there is no hurry.
             Poll::Pending if self.arrival.is_none() => Poll::Pending,
-            Poll::Pending if !self.has_room => Poll::Ready(Some(Err(ArrivalError::NoRoom))),
+            Poll::Pending if !self.has_room => Poll::Ready(Some(Err(ReceiveError::NoRoom))),
             Poll::Pending => {
                 let deadline = self
                     .deadline
-                    .get_or_insert_with(|| Box::pin(sleep(ARRIVAL_TIME)));
+                    .get_or_insert_with(|| Box::pin(sleep(RECEIVE_TIMEOUT)));
                 ready!(deadline.as_mut().poll(cx));
-                Poll::Ready(Some(Err(ArrivalError::Late)))
+                Poll::Ready(Some(Err(ReceiveError::Late)))
             }
         }
     }
@@ -203,14 +205,14 @@ impl Body for Arriving {
     }
 }
 
-impl Answering {
+impl ResponseBody {
     /// An answer, and what it is counted as.
-    pub(crate) fn new(body: tonic::body::Body, call: Answered) -> Self {
+    pub(crate) fn new(body: tonic::body::Body, call: ResponseGuard) -> Self {
         Self { body, _call: call }
     }
 }
 
-impl Body for Answering {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = tonic::Status;
 
