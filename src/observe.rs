@@ -1,8 +1,9 @@
 //! What a check leaves behind: metrics, and a line in the log.
 //!
-//! The edges call `Observer::checked` once per check with everything that is known of it. Counting is a handful of
-//! atomic increments on held handles; a line is formatted only where the configuration asks for it. Nothing here
-//! decides, and nothing here ever sees a secret: a `CheckRecord` has no headers and no query.
+//! The edges call `Observer::checked` once per check with everything that is known of it. Counting
+//! is a handful of atomic increments on held handles; a line is formatted only where the
+//! configuration asks for it. Nothing here decides, and nothing here ever sees a secret: a
+//! `CheckRecord` has no headers and no query.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -20,7 +21,8 @@ pub mod decision_log;
 pub mod log;
 pub mod metrics;
 
-/// One check, as it is counted and told. Bytes are as the client sent them, and made safe where they are written.
+/// One check, as it is counted and told. Bytes are as the client sent them, and made safe where
+/// they are written.
 #[derive(Clone)]
 pub struct CheckRecord<'a> {
     /// Allow, deny or error; in observe mode, what it would have been.
@@ -35,7 +37,8 @@ pub struct CheckRecord<'a> {
     pub secret: Option<&'a str>,
     /// The name of the rule that decided or was to decide.
     pub rule: Option<&'a str>,
-    /// Where secrets stood, of a request that presented more than one; the names of places in the configuration.
+    /// Where secrets stood, of a request that presented more than one; the names of places in the
+    /// configuration.
     pub places: &'a [String],
     /// What is odd about how a key was presented, in words of keyward's own.
     pub hint: Option<&'a str>,
@@ -78,8 +81,8 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Records a check: `used` is the series of the key that was presented, where it is known, and the place of the presented
-    /// secret among the key's.
+    /// Records a check: `used` is the series of the key that was presented, where it is known, and
+    /// the place of the presented secret among the key's.
     pub fn checked(&self, record: &CheckRecord<'_>, used: Option<(&KeySeries, Option<usize>)>) {
         self.metrics
             .checked(record.decision, record.reason, record.duration);

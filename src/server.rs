@@ -109,7 +109,7 @@ pub fn run(config_file: &Path, env: Environment, format: &mut LogFormat) -> Resu
     });
     // What still blocks is reading files for a snapshot that nobody will use.
     runtime.shutdown_background();
-    log.tell_all_left_out();
+    log.log_all_left_out();
     ended
 }
 

@@ -1,7 +1,7 @@
-//! The line that a decision leaves in the log.
+//! The log line of a decision.
 //!
-//! An event of `tracing` with a target of its own, so that no level keeps it from being written. What the client sent is
-//! cut to a length; members that are not known are left out.
+//! An event of `tracing` with its own target, so that the log's level does not filter it. Values
+//! that the client sent are cut to a maximal length; unknown members are left out.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ use crate::authz::reason::{DecisionKind, Reason};
 /// The target of decisions.
 pub(super) const TARGET: &str = module_path!();
 
-/// The field that holds a list, as words with a space between them.
+/// The one field that is a list: its items, separated by spaces.
 pub(super) const LIST: &str = "places";
 
 /// Bytes of a method that are shown: the longest registered one, `UPDATEREDIRECTREF`, has 17.
@@ -37,7 +37,7 @@ const MAX_REQUEST_ID: usize = 128;
 pub enum Decisions {
     /// Every decision.
     All,
-    /// Denials and errors, in observe mode those that would have been.
+    /// Denials and errors; in observe mode what would have been one.
     #[default]
     Denied,
     /// No decision.
@@ -55,19 +55,19 @@ impl Decisions {
     }
 }
 
-/// Tells of a decision.
-pub(super) fn tell(record: &CheckRecord<'_>) {
-    // The path comes without its query; a caller that forgets must not spill what may be a credential.
+/// Logs a decision.
+pub(super) fn log(record: &CheckRecord<'_>) {
+    // The record's path has no query, which may hold a credential; this makes sure of it.
     let path = record.path.split(|byte| *byte == b'?').next();
     let method = shown(record.method, MAX_METHOD);
     let host = shown(record.host, MAX_HOST);
     let path = shown(path.unwrap_or_default(), MAX_PATH);
     let request_id = shown(record.request_id.unwrap_or_default(), MAX_REQUEST_ID);
     let decision_id = Some(record.decision_id).filter(|id| !id.is_empty());
-    // The fields of an event are no lists; what writes the line makes one of this.
+    // An event's fields cannot be lists; the formatter splits this one.
     let places = (!record.places.is_empty()).then(|| record.places.join(" "));
-    // The level of an event is part of where it is told, so that each has a place of its own.
-    macro_rules! tell_at {
+    // tracing fixes the level of an event at its call site.
+    macro_rules! log_at {
         ($level:expr) => {
             tracing::event!(
                 $level,
@@ -96,13 +96,13 @@ pub(super) fn tell(record: &CheckRecord<'_>) {
         };
     }
     match record.decision {
-        DecisionKind::Allow | DecisionKind::Deny => tell_at!(Level::INFO),
-        DecisionKind::Error => tell_at!(Level::WARN),
+        DecisionKind::Allow | DecisionKind::Deny => log_at!(Level::INFO),
+        DecisionKind::Error => log_at!(Level::WARN),
     }
 }
 
-/// Tells how many decisions with that reason left no line.
-pub(super) fn tell_left_out(reason: Reason, left_out: u64) {
+/// Logs how many decisions with that reason left no line.
+pub(super) fn log_left_out(reason: Reason, left_out: u64) {
     tracing::info!(
         target: TARGET,
         decision = reason.kind().as_str(),
@@ -112,7 +112,7 @@ pub(super) fn tell_left_out(reason: Reason, left_out: u64) {
     );
 }
 
-/// What is shown of bytes that a client sent: the first `limit`; nothing where there are none.
+/// The first `limit` bytes of what a client sent, as text; `None` where it sent none.
 fn shown(bytes: &[u8], limit: usize) -> Option<Cow<'_, str>> {
     match bytes.get(..limit) {
         Some(first) if bytes.len() > limit => {

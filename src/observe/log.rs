@@ -1,9 +1,9 @@
-//! Where lines go: everything that is told through `tracing`, by way of a thread of its own to standard error.
+//! The log: formats every event of `tracing`, and a thread of its own writes the lines to stderr.
 //!
-//! Decisions are events like all others, so that lines stand in the order in which they were written. Nobody who serves
-//! waits for whoever reads: when the reader stalls, lines are lost and counted. Whatever the level, dependencies are heard
-//! from `warn` on only and without their fields: at `trace` the HTTP/2 stack prints whole frames, and with them the secrets
-//! that callers present.
+//! Decisions are events like all others, so that all lines are in the order of their events. A
+//! thread that serves never waits for the reader of stderr: while the reader stalls, lines are
+//! dropped and counted. Events of dependencies are written from `warn` on, whatever the level, and
+//! without their fields: at `trace` the HTTP/2 stack prints whole frames, with callers' secrets.
 
 use std::fmt;
 use std::io;
@@ -23,20 +23,21 @@ use tracing_subscriber::{Registry, fmt as lines, registry, reload};
 
 pub use self::line::json_line;
 
-use self::flood::Floods;
 use self::line::LineFormat;
+use self::line_limit::LineLimits;
 use super::CheckRecord;
 use super::decision_log::{self, Decisions};
 use crate::clock::Clock;
 
 mod authority;
-mod flood;
 pub(super) mod line;
+mod line_limit;
 
 /// The first part of the target of keyward's own events.
 const OURS: &str = env!("CARGO_CRATE_NAME");
 
-/// Lines that may wait to be written: some 2 MiB of usual decisions. The queue takes 128 KiB while it is empty.
+/// Lines that may wait to be written: about 2 MiB of usual decisions. The empty queue takes 128
+/// KiB.
 const MAX_WAITING_LINES: usize = 4096;
 
 /// How a line looks.
@@ -53,7 +54,7 @@ pub enum LogFormat {
 }
 
 impl LogFormat {
-    /// Whether lines are JSON, where they are written to a terminal or not.
+    /// Whether lines are JSON, given whether they go to a terminal.
     pub const fn is_json(self, to_terminal: bool) -> bool {
         match self {
             Self::Auto => !to_terminal,
@@ -63,20 +64,20 @@ impl LogFormat {
     }
 }
 
-/// Down to which level lines are written. Decisions are written as `decisions` says, whatever the level.
+/// The lowest level that is written. Decisions are written as `decisions` says, whatever the level.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, Serialize, JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// keyward could not do its job.
+    /// keyward could not do its work.
     Error,
     /// Something needs attention.
     Warn,
-    /// What an operator wants to know of a process that is well.
+    /// Normal operation.
     #[default]
     Info,
-    /// What helps to find out why.
+    /// Details for finding the cause of a problem.
     Debug,
     /// Everything.
     Trace,
@@ -93,7 +94,7 @@ impl LogLevel {
         }
     }
 
-    /// What is heard at this level.
+    /// The targets that are written at this level.
     fn targets(self) -> Targets {
         Targets::new()
             .with_default(self.filter().min(LevelFilter::WARN))
@@ -103,20 +104,20 @@ impl LogLevel {
     }
 }
 
-/// What a reload may change of the log.
+/// The settings that a reload may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogSettings {
     /// How a line looks.
     pub format: LogFormat,
-    /// Down to which level.
+    /// The lowest level that is written.
     pub level: LogLevel,
     /// Which decisions are written.
     pub decisions: Decisions,
-    /// Of `Decisions::Denied`, how many a second are written for each reason.
+    /// With `Decisions::Denied`: lines per second for each reason.
     pub max_denied: u32,
 }
 
-/// What lines are written to.
+/// The output that lines are written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Console {
     /// It is a terminal.
@@ -125,31 +126,31 @@ pub struct Console {
     pub colour: bool,
 }
 
-/// The log. A cheap handle; all clones are one log.
+/// A cheap handle; all clones are one log.
 #[derive(Clone)]
 pub struct Log {
     settings: Arc<ArcSwap<LogSettings>>,
     targets: reload::Handle<Targets, Registry>,
     dispatch: Dispatch,
-    floods: Arc<Floods>,
+    line_limits: Arc<LineLimits>,
     clock: Arc<dyn Clock>,
 }
 
-/// Writes what is still under way when it is dropped, unless the reader stalls for a second.
+/// Writes the waiting lines when it is dropped; gives up on a reader that stalls for a second.
 #[derive(Debug)]
-#[must_use = "lines that are under way are lost when it is not kept to the end"]
-pub struct Flush(#[expect(dead_code, reason = "kept for its end")] WorkerGuard);
+#[must_use = "waiting lines are lost unless it is kept until the end"]
+pub struct Flush(#[expect(dead_code, reason = "only its drop matters")] WorkerGuard);
 
 impl Log {
-    /// Starts the thread that writes to `output`. Lines that are still under way are written when `Flush` is dropped,
-    /// which the caller does last. `console` is what the caller knows of `output`.
+    /// Starts the thread that writes to `output`. The caller drops `Flush` last, which writes the
+    /// lines that still wait. `console` describes `output`.
     pub fn start(
         settings: LogSettings,
         console: Console,
         clock: Arc<dyn Clock>,
         output: impl io::Write + Send + 'static,
     ) -> (Self, Flush) {
-        // Lines that wait together are written together.
+        // Buffered, so that lines that wait together take one system call.
         let (writer, guard) = NonBlockingBuilder::default()
             .buffered_lines_limit(MAX_WAITING_LINES)
             .thread_name("log")
@@ -161,25 +162,25 @@ impl Log {
             to_terminal: console.is_terminal,
             clock: Arc::clone(&clock),
             lost: writer.error_counter(),
-            told_lost: AtomicUsize::new(0),
+            reported_lost: AtomicUsize::new(0),
         };
         let layer = lines::layer()
             .event_format(format)
             .with_ansi(console.colour)
             .with_writer(writer)
-            .with_filter(authority::FirstRefusal::default());
+            .with_filter(authority::FirstAuthorityError::default());
         let log = Self {
             settings,
             targets: handle,
             dispatch: Dispatch::new(registry().with(targets).with(layer)),
-            floods: Arc::new(Floods::new()),
+            line_limits: Arc::new(LineLimits::new()),
             clock,
         };
         (log, Flush(guard))
     }
 
-    /// Makes this the process's log: of all that is told through `tracing`, and of panics, of which it tells where they
-    /// were and not what they say, for a dependency's panic may quote what it was given.
+    /// Makes this the process's log, for all events and for panics. Of a panic it logs the location
+    /// and not the message, for a dependency's panic may quote a client's data.
     ///
     /// # Errors
     /// When the process has one already.
@@ -192,19 +193,19 @@ impl Log {
         Ok(())
     }
 
-    /// Puts other settings in force, for the next line.
+    /// Replaces the settings, from the next line on.
     pub fn reconfigure(&self, settings: LogSettings) {
         self.settings.store(Arc::new(settings));
-        // Fails where the subscriber is gone or poisoned: then there is no log to configure.
+        // Fails only without a subscriber, and then there is no log to configure.
         _ = self.targets.reload(settings.level.targets());
     }
 
-    /// The settings in force.
+    /// The current settings.
     pub fn settings(&self) -> LogSettings {
         **self.settings.load()
     }
 
-    /// Tells of a decision, if such decisions are to be told of.
+    /// Logs a decision, if the settings include it.
     pub fn decision(&self, record: &CheckRecord<'_>) {
         let settings = self.settings();
         if !settings.decisions.include(record.decision) {
@@ -212,29 +213,31 @@ impl Log {
         }
         if settings.decisions == Decisions::Denied {
             let now = self.clock.monotonic();
-            let counted = self.floods.count(record.reason, settings.max_denied, now);
-            if counted.left_out > 0 {
-                decision_log::tell_left_out(record.reason, counted.left_out);
+            let admission = self
+                .line_limits
+                .count(record.reason, settings.max_denied, now);
+            if admission.left_out > 0 {
+                decision_log::log_left_out(record.reason, admission.left_out);
             }
-            if !counted.is_written {
+            if !admission.is_written {
                 return;
             }
         }
-        decision_log::tell(record);
+        decision_log::log(record);
     }
 
-    /// Tells how many denied decisions were left out in seconds that are over. To be called every second or so: the last of a
-    /// flood has no decision after it that would tell.
-    pub fn tell_left_out(&self) {
-        for (reason, left_out) in self.floods.over(self.clock.monotonic()) {
-            decision_log::tell_left_out(reason, left_out);
+    /// Reports how many denied decisions were left out in seconds that are over. The server calls
+    /// this every second: after the last of a flood no further decision would report them.
+    pub fn log_left_out(&self) {
+        for (reason, left_out) in self.line_limits.over(self.clock.monotonic()) {
+            decision_log::log_left_out(reason, left_out);
         }
     }
 
-    /// Tells of all denied decisions that were left out, for no more will come.
-    pub fn tell_all_left_out(&self) {
-        for (reason, left_out) in self.floods.all() {
-            decision_log::tell_left_out(reason, left_out);
+    /// Reports all denied decisions that were left out; for the end of the process.
+    pub fn log_all_left_out(&self) {
+        for (reason, left_out) in self.line_limits.all() {
+            decision_log::log_left_out(reason, left_out);
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Everything that `/metrics` shows, as structs of handles.
 //!
-//! `Metrics` owns a registry of its own, so that tests have many. Handles are made once and passed down; what records
-//! holds the handle it needs and looks nothing up. Label values come from enums, from the build, or from known keys.
-//! Per-key series and `process_*` are not in the registry: they are written straight into the text at a scrape, the
-//! former because a locked vector of them would stall checks and cost megabytes of labels at each scrape.
+//! `Metrics` owns a registry of its own, so that tests have many. Handles are made once and passed
+//! down; what records holds the handle it needs and looks nothing up. Label values come from enums,
+//! from the build, or from known keys. Per-key series and `process_*` are not in the registry: they
+//! are written straight into the text at a scrape, the former because a locked vector of them would
+//! stall checks and cost megabytes of labels at each scrape.
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ mod process;
 
 pub use self::handles::{
     CacheMetrics, CertificateMetrics, ConnectionMetrics, InvalidationMetrics, ReloadMetrics,
-    SourceMetrics, SourceResult, What,
+    ReloadTarget, SourceMetrics, SourceResult,
 };
 pub use self::key_series::KeySeries;
 use self::key_series::KeyTable;
@@ -31,8 +32,9 @@ use crate::authz::snapshot::Generation;
 /// The media type of `Metrics::render`.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Seconds. A check from memory takes less than the first; 200 ms is Envoy's default timeout of a check, so that what
-/// is above it was in vain; a check that takes a second has met a remote source at its worst.
+/// Seconds. A check from memory takes less than the first; 200 ms is Envoy's default timeout of a
+/// check, so that what is above it was in vain; a check that takes a second has met a remote source
+/// at its worst.
 const CHECK_BUCKETS: [f64; 15] = [
     25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 200e-3,
     500e-3, 1.0,
@@ -139,21 +141,24 @@ impl Metrics {
         histogram.observe(duration.as_secs_f64());
     }
 
-    /// The series of a key, to be held with what is prepared for it under that generation of the snapshot.
+    /// The series of a key, to be held with what is prepared for it under that generation of the
+    /// snapshot.
     ///
-    /// A key takes one of the `max_keys` places at its first use, if it has none since it was loaded (see
-    /// `keys_changed`), and keeps it until it goes. Where no place is left, and for a key of a generation that has
-    /// been replaced meanwhile, the series is `_other`.
+    /// A key takes one of the `max_keys` places at its first use, if it has none since it was
+    /// loaded (see `keys_changed`), and keeps it until it goes. Where no place is left, and for a
+    /// key of a generation that has been replaced meanwhile, the series is `_other`.
     pub fn key_series(&self, record: &KeyRecord, generation: Generation) -> KeySeries {
         self.keys.series(record, generation)
     }
 
-    /// Tells that these are all the keys from that generation on; for sources whose keys are all at hand.
+    /// Tells that these are all the keys from that generation on; for sources whose keys are all at
+    /// hand.
     ///
-    /// Series of keys that are gone go with them, a key whose client changed begins anew, and ends of validity are
-    /// brought up to date. Keys that have never been used but expire take places as well, so that an alert can tell of
-    /// them: all of them where all the keys fit into `max_keys`, else those that expire soonest until half of the
-    /// places are taken, for keys in use need some too. May run before or after the generation is put in force.
+    /// Series of keys that are gone go with them, a key whose client changed begins anew, and ends
+    /// of validity are brought up to date. Keys that have never been used but expire take places as
+    /// well, so that an alert can tell of them: all of them where all the keys fit into `max_keys`,
+    /// else those that expire soonest until half of the places are taken, for keys in use need some
+    /// too. May run before or after the generation is put in force.
     pub fn keys_changed<'k>(
         &self,
         generation: Generation,
@@ -165,8 +170,8 @@ impl Metrics {
             .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// Takes away the series of keys that nobody has used for an hour and nothing holds; for sources that never tell that a key
-    /// is gone.
+    /// Takes away the series of keys that nobody has used for an hour and nothing holds; for
+    /// sources that never tell that a key is gone.
     pub fn forget_idle_keys(&self, now: Timestamp) {
         self.keys.forget_idle(now);
     }
@@ -195,7 +200,8 @@ impl Metrics {
         self.sources.push_up(name)
     }
 
-    /// All metrics in Prometheus' text format. Reads files under `/proc`; holds no lock that a check waits for.
+    /// All metrics in Prometheus' text format. Reads files under `/proc`; holds no lock that a
+    /// check waits for.
     pub fn render(&self) -> String {
         let mut text = String::new();
         for family in self.registry.gather() {

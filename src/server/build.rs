@@ -37,7 +37,7 @@ use crate::envoy::service::AuthorizationService;
 use crate::keys::cache::{KeyCache, Prepare};
 use crate::observe::Observer;
 use crate::observe::log::Log;
-use crate::observe::metrics::{Metrics, What};
+use crate::observe::metrics::{Metrics, ReloadTarget};
 use crate::watch::Followed;
 use crate::watch::named_file::NamedFile;
 
@@ -152,8 +152,8 @@ impl Bound {
             None => None,
         };
         let keys = key_files.as_ref().map(|files| Arc::clone(files.keys()));
-        metrics.reloads.loaded(What::Config, clock.now());
-        metrics.reloads.loaded(What::Keys, clock.now());
+        metrics.reloads.loaded(ReloadTarget::Config, clock.now());
+        metrics.reloads.loaded(ReloadTarget::Keys, clock.now());
         tracing::info!(
             source = config.source.kind(),
             place = config.source_place(),
@@ -244,14 +244,14 @@ impl Bound {
     }
 }
 
-/// Tells of the end of each flood of denied decisions, until the server is over.
+/// Tells of the end of each limit of denied decisions, until the server is over.
 async fn log_suppressed_decisions(log: Log, mut phase: PhaseWatch) {
     const EVERY: Duration = Duration::from_secs(1);
     while tokio::time::timeout(EVERY, phase.reached(Phase::Stopped))
         .await
         .is_err()
     {
-        log.tell_left_out();
+        log.log_left_out();
     }
 }
 

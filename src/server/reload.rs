@@ -24,7 +24,7 @@ use super::watch::{Happened, Watch};
 use crate::authz::snapshot::Generation;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::observe::metrics::What;
+use crate::observe::metrics::ReloadTarget;
 use crate::watch::{Advice, News, STILL_FOR};
 
 /// How often everything is looked at where no event tells: subPath mounts and network file systems never do.
@@ -198,7 +198,7 @@ impl Reloader {
         let reloads = &self.live.observer.metrics.reloads;
         match adopted {
             Ok(()) => {
-                reloads.succeeded(What::Config, self.clock.now());
+                reloads.succeeded(ReloadTarget::Config, self.clock.now());
                 self.config_file.followed.is_well();
                 tracing::info!(generation = self.generation.0, "configuration reloaded");
                 log_warnings(&self.config);
@@ -211,7 +211,7 @@ impl Reloader {
                 let is_untold = self.config_file.followed.is_untold(&problems, now) || forced;
                 // What is tried again in vain is the same failure.
                 if is_untold || news == News::New {
-                    reloads.failed(What::Config);
+                    reloads.failed(ReloadTarget::Config);
                 }
                 if is_untold {
                     tracing::error!(
@@ -304,11 +304,11 @@ impl Reloader {
         }
         match &failure {
             None => {
-                reloads.succeeded(What::Keys, self.clock.now());
+                reloads.succeeded(ReloadTarget::Keys, self.clock.now());
                 tracing::info!(keys, generation = self.generation.0, "keys reloaded");
             }
             Some(problems) => {
-                reloads.failed(What::Keys);
+                reloads.failed(ReloadTarget::Keys);
                 if changed {
                     tracing::info!(
                         keys,
@@ -337,7 +337,7 @@ impl Reloader {
     fn revalidate_keys(&self) {
         self.live.authorizer.cache().doubt_all();
         let reloads = &self.live.observer.metrics.reloads;
-        reloads.succeeded(What::Keys, self.clock.now());
+        reloads.succeeded(ReloadTarget::Keys, self.clock.now());
         tracing::info!("each key is looked up anew at its next use");
     }
 }

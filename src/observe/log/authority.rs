@@ -1,8 +1,9 @@
-//! Tells of calls that the HTTP/2 stack refuses for their `:authority`, which it tells nobody but its own debug log.
+//! Explains, once, why the HTTP/2 stack refuses a call: its `:authority` is not a host and a port.
 //!
-//! gRPC clients of a Unix socket that send its path as the authority (gRPC's C core, and so Python, C++ and Envoy's
-//! `google_grpc`) get a stream error and no word of why. The stack has no hook, so its event is listened to: once, for
-//! peers can bring about any number of them, and without its text, which is theirs.
+//! Some gRPC clients send the path of a Unix socket as the authority: gRPC's C core, and so Python,
+//! C++ and Envoy's `google_grpc`. They get a stream error without a reason. The stack reports it
+//! only as an event at `debug`, so this filter lets the first such event pass, and the formatter
+//! writes our text in its place: peers can cause any number of these events and choose their text.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,24 +12,24 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata};
 use tracing_subscriber::layer::{Context, Filter};
 
-/// Who tells of malformed requests, at `debug` and of nothing else that is frequent.
+/// The stack's target for malformed requests.
 pub(super) const TARGET: &str = "h2::server";
 /// How its message begins.
 const BEGINNING: &str = "malformed headers: malformed authority";
-/// What is told instead.
+/// The text that is logged instead.
 pub(super) const MESSAGE: &str = "a gRPC call was refused, for its :authority is not a host and a port; a client that sends the path of a \
      Unix socket needs the channel argument `grpc.default_authority`, such as `localhost`; this is told once";
 
-/// Whether an event is the stack's, of a request that it refuses.
+/// Whether an event is the stack's report of a malformed request.
 pub(super) fn is_refusal(metadata: &Metadata<'_>) -> bool {
     metadata.target() == TARGET && *metadata.level() == Level::DEBUG
 }
 
-/// Lets the first refusal of an authority pass, and no other refusal.
+/// Lets the first malformed authority pass, and no other malformed request.
 #[derive(Debug, Default)]
-pub(super) struct FirstRefusal(AtomicBool);
+pub(super) struct FirstAuthorityError(AtomicBool);
 
-impl<S> Filter<S> for FirstRefusal {
+impl<S> Filter<S> for FirstAuthorityError {
     fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
         true
     }
@@ -45,7 +46,7 @@ impl<S> Filter<S> for FirstRefusal {
     }
 }
 
-/// Whether the message tells of an authority.
+/// Whether the message is about an authority.
 struct Authority(bool);
 
 impl Visit for Authority {

@@ -1,8 +1,9 @@
 //! How an event of `tracing` becomes a line: one flat JSON object, or text for people.
 //!
-//! Whatever a value holds, it stays in its place: no control character, line separator or character that turns the
-//! direction of writing gets out as itself, so that a client can neither forge a line nor speak to a terminal. Spans are
-//! not told of: what they would hold is either in the decision or a dependency's.
+//! Control characters, line separators and characters that change the direction of writing are
+//! escaped in every value, so that a client can neither forge a line nor send escape sequences to a
+//! terminal. Spans are not written: the decision's line has what ours would hold, and those of
+//! dependencies may hold secrets.
 
 use std::error::Error;
 use std::fmt;
@@ -35,10 +36,10 @@ pub(super) struct LineFormat {
     pub(super) settings: Arc<ArcSwap<LogSettings>>,
     pub(super) to_terminal: bool,
     pub(super) clock: Arc<dyn Clock>,
-    /// Lines that found no room since the start.
+    /// Lines that were dropped since the start because the queue was full.
     pub(super) lost: ErrorCounter,
-    /// How many of them were told of.
-    pub(super) told_lost: AtomicUsize,
+    /// How many of them were reported.
+    pub(super) reported_lost: AtomicUsize,
 }
 
 impl<S, N> FormatEvent<S, N> for LineFormat
@@ -52,25 +53,25 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut told = Told::default();
-        event.record(&mut told);
+        let mut fields = EventFields::default();
+        event.record(&mut fields);
         if !is_ours(event.metadata()) {
-            // What a dependency puts into fields may be what it was sent.
-            told.members = Map::new();
-            told.put("target", event.metadata().target());
+            // A dependency may put what a client sent into fields.
+            fields.members = Map::new();
+            fields.put("target", event.metadata().target());
         }
         let lost = self.lost.dropped_lines();
-        if self.told_lost.swap(lost, Ordering::Relaxed) != lost {
-            told.put("lines_lost", lost);
+        if self.reported_lost.swap(lost, Ordering::Relaxed) != lost {
+            fields.put("lines_lost", lost);
         }
         let mut level = *event.metadata().level();
         if authority::is_refusal(event.metadata()) {
-            (told, level) = (Told::default(), Level::WARN);
-            authority::MESSAGE.clone_into(&mut told.message);
+            (fields, level) = (EventFields::default(), Level::WARN);
+            authority::MESSAGE.clone_into(&mut fields.message);
         }
         if self.settings.load().format.is_json(self.to_terminal) {
-            let mut line = head(self.clock.now(), level, told.message);
-            line.append(&mut told.members);
+            let mut line = head(self.clock.now(), level, fields.message);
+            line.append(&mut fields.members);
             return writeln!(writer, "{}", safe(&line)?);
         }
         let now = shown(self.clock.now());
@@ -82,7 +83,7 @@ where
             }
         };
         let (dim, loud) = (in_colour(Effects::DIMMED.into()), in_colour(colour(level)));
-        let quoted = safe(&told.message)?;
+        let quoted = safe(&fields.message)?;
         let message = quoted
             .strip_prefix('"')
             .and_then(|rest| rest.strip_suffix('"'));
@@ -91,7 +92,7 @@ where
             writer,
             "{dim}{now}{dim:#} {loud}{level:>5}{loud:#} {message}"
         )?;
-        for (name, value) in &told.members {
+        for (name, value) in &fields.members {
             write!(writer, " {dim}{name}={dim:#}")?;
             match value.as_str().filter(|text| is_word(text)) {
                 Some(word) => writer.write_str(word)?,
@@ -102,8 +103,8 @@ where
     }
 }
 
-/// A line of JSON as an event with nothing but a message makes it, without the line break: for what ends a process that has no
-/// log any more, or none yet.
+/// The JSON line of an event that has only a message, without the line break: for errors that end a
+/// process which has no log yet, or no longer.
 pub fn json_line(now: Timestamp, level: Level, message: String) -> String {
     safe(&head(now, level, message)).unwrap_or_default()
 }
@@ -137,7 +138,7 @@ fn colour(level: Level) -> Style {
     }
 }
 
-/// Whether text needs no quotes, for it could be taken for one value alone.
+/// Whether text needs no quotes to be read as one value.
 fn is_word(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'=');
     !text.is_empty() && text.bytes().all(is_plain)
@@ -152,7 +153,7 @@ fn safe(value: &impl Serialize) -> Result<String, fmt::Error> {
     String::from_utf8(json).map_err(|_| fmt::Error)
 }
 
-/// Escapes more than JSON asks for.
+/// Escapes more than JSON requires.
 struct Safe;
 
 impl Formatter for Safe {
@@ -172,28 +173,28 @@ impl Formatter for Safe {
     }
 }
 
-/// Characters that do something rather than show something: controls, line and paragraph separators, and those that
-/// turn the direction of writing or cannot be seen. All have at most four hex digits, as JSON's escapes want.
+/// Control characters, line and paragraph separators, and characters that are invisible or change
+/// the direction of writing. All have at most four hex digits, which JSON's escapes require.
 pub(in crate::observe) fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// What an event says: its message, and the rest in the order in which it stands there.
+/// An event's message, and its other fields in their order.
 #[derive(Default)]
-struct Told {
+struct EventFields {
     message: String,
     members: Map<String, Value>,
 }
 
-impl Told {
+impl EventFields {
     fn put(&mut self, name: &str, value: impl Into<Value>) {
         self.members.insert(name.to_owned(), value.into());
     }
 }
 
-impl Visit for Told {
+impl Visit for EventFields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.record_str(field, &format!("{value:?}"));
     }
@@ -209,7 +210,7 @@ impl Visit for Told {
         }
     }
 
-    /// An error with its causes, as one text.
+    /// An error and its causes, as one text.
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
         let mut chain = value.to_string();
         let mut cause = value.source();
@@ -233,7 +234,7 @@ impl Visit for Told {
         self.put(field.name(), value);
     }
 
-    /// As text where it is no number of JSON's.
+    /// As text where JSON has no such number.
     fn record_f64(&mut self, field: &Field, value: f64) {
         if value.is_finite() {
             self.put(field.name(), value);

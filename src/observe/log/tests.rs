@@ -1,4 +1,5 @@
-//! Lines as they are written: their shape, who is heard, and what becomes of them when nobody reads.
+//! Lines as they are written: their shape, who is heard, and what becomes of them when nobody
+//! reads.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};

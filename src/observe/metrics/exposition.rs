@@ -1,12 +1,13 @@
 //! Prometheus' text format, written straight into a string.
 //!
-//! For series that are not in the registry. A family's samples stand together below its header, as the format wants.
+//! For series that are not in the registry. A family's samples stand together below its header, as
+//! the format wants.
 
 use std::fmt::{Display, Write};
 
 /// The type of a family.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Kind {
+pub(super) enum MetricType {
     Counter,
     Gauge,
 }
@@ -28,13 +29,16 @@ impl Exposition {
     }
 
     /// Begins a family. Its help has no backslash and no line feed.
-    pub(super) fn family(&mut self, name: &str, kind: Kind, help: &str) {
-        let kind = match kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
+    pub(super) fn family(&mut self, name: &str, metric_type: MetricType, help: &str) {
+        let metric_type = match metric_type {
+            MetricType::Counter => "counter",
+            MetricType::Gauge => "gauge",
         };
         // Writing to a String cannot fail, here and below.
-        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        let _ = writeln!(
+            self.text,
+            "# HELP {name} {help}\n# TYPE {name} {metric_type}"
+        );
     }
 
     /// A sample of the family.
@@ -72,7 +76,7 @@ mod tests {
     #[test]
     fn a_label_value_cannot_leave_its_quotes() {
         let mut exposition = Exposition::continuing("# before\n".to_owned());
-        exposition.family("a_total", Kind::Counter, "Counts.");
+        exposition.family("a_total", MetricType::Counter, "Counts.");
         exposition.sample("a_total", &[("x", "1\"} 2\n"), ("y", "\\")], 3);
         exposition.sample("a_total", &[], 4.5);
         let expected = "# before\n# HELP a_total Counts.\n# TYPE a_total counter\na_total{x=\"1\\\"} 2\\n\",y=\"\\\\\"} 3\na_total 4.5\n";

@@ -1,7 +1,8 @@
-//! Small structs of handles for the rooms that record by themselves: the cache, sources, and whoever reloads.
+//! Small structs of handles for the rooms that record by themselves: the cache, sources, and
+//! whoever reloads.
 //!
-//! Each is cheap to clone and holds its series already, so that recording is an atomic operation and no label can be
-//! made up where it happens.
+//! Each is cheap to clone and holds its series already, so that recording is an atomic operation
+//! and no label can be made up where it happens.
 
 use std::time::Duration;
 
@@ -54,7 +55,8 @@ impl CacheMetrics {
         })
     }
 
-    /// Tells how many known keys and unknown digests are held; to be called before a scrape is rendered.
+    /// Tells how many known keys and unknown digests are held; to be called before a scrape is
+    /// rendered.
     pub fn set_entries(&self, keys: u64, negatives: u64) {
         self.keys.set(i64::try_from(keys).unwrap_or(i64::MAX));
         self.negatives
@@ -160,7 +162,7 @@ impl SourceVectors {
 
 /// What is loaded anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
+pub enum ReloadTarget {
     /// The configuration.
     Config,
     /// The keys.
@@ -169,7 +171,7 @@ pub enum What {
     Certificates,
 }
 
-impl What {
+impl ReloadTarget {
     /// The value of the label.
     const fn as_str(self) -> &'static str {
         match self {
@@ -186,7 +188,8 @@ pub struct ReloadMetrics {
     config: ReloadSeries,
     keys: ReloadSeries,
     certificates: ReloadSeries,
-    /// Only what was loaded has a series: one that stays 0 would be taken for a load that never succeeds.
+    /// Only what was loaded has a series: one that stays 0 would be taken for a load that never
+    /// succeeds.
     last_success: IntGaugeVec,
 }
 
@@ -208,47 +211,47 @@ impl ReloadMetrics {
             "Unix time of the last load that succeeded, that at start included, in seconds; absent for what is never loaded.",
             &["what"],
         )?;
-        let series = |what: What| -> Result<ReloadSeries, Error> {
-            let what = what.as_str();
+        let series = |target: ReloadTarget| -> Result<ReloadSeries, Error> {
+            let what = target.as_str();
             Ok(ReloadSeries {
                 success: total.get_metric_with_label_values(&[what, "success"])?,
                 failure: total.get_metric_with_label_values(&[what, "failure"])?,
             })
         };
         Ok(Self {
-            config: series(What::Config)?,
-            keys: series(What::Keys)?,
-            certificates: series(What::Certificates)?,
+            config: series(ReloadTarget::Config)?,
+            keys: series(ReloadTarget::Keys)?,
+            certificates: series(ReloadTarget::Certificates)?,
             last_success,
         })
     }
 
     /// Tells that it was loaded at start.
-    pub fn loaded(&self, what: What, now: Timestamp) {
+    pub fn loaded(&self, target: ReloadTarget, now: Timestamp) {
         let last_success = self
             .last_success
-            .get_metric_with_label_values(&[what.as_str()]);
+            .get_metric_with_label_values(&[target.as_str()]);
         if let Ok(last_success) = last_success {
             last_success.set(now.as_second());
         }
     }
 
     /// Counts a reload that took effect.
-    pub fn succeeded(&self, what: What, now: Timestamp) {
-        self.of(what).success.inc();
-        self.loaded(what, now);
+    pub fn succeeded(&self, target: ReloadTarget, now: Timestamp) {
+        self.of(target).success.inc();
+        self.loaded(target, now);
     }
 
     /// Counts a reload that changed nothing because of what was found.
-    pub fn failed(&self, what: What) {
-        self.of(what).failure.inc();
+    pub fn failed(&self, target: ReloadTarget) {
+        self.of(target).failure.inc();
     }
 
-    fn of(&self, what: What) -> &ReloadSeries {
-        match what {
-            What::Config => &self.config,
-            What::Keys => &self.keys,
-            What::Certificates => &self.certificates,
+    fn of(&self, target: ReloadTarget) -> &ReloadSeries {
+        match target {
+            ReloadTarget::Config => &self.config,
+            ReloadTarget::Keys => &self.keys,
+            ReloadTarget::Certificates => &self.certificates,
         }
     }
 }
@@ -318,21 +321,22 @@ impl CertificateMetrics {
         })
     }
 
-    /// Tells of certificates that a member of the configuration names, and that were loaded at start.
+    /// Tells of certificates that a member of the configuration names, and that were loaded at
+    /// start.
     pub fn loaded(&self, member: &'static str, expires_at: Option<Timestamp>, now: Timestamp) {
         self.expires(member, expires_at);
-        self.reloads.loaded(What::Certificates, now);
+        self.reloads.loaded(ReloadTarget::Certificates, now);
     }
 
     /// Counts a rotation that took effect.
     pub fn reloaded(&self, member: &'static str, expires_at: Option<Timestamp>, now: Timestamp) {
         self.expires(member, expires_at);
-        self.reloads.succeeded(What::Certificates, now);
+        self.reloads.succeeded(ReloadTarget::Certificates, now);
     }
 
     /// Counts files that cannot be used, so that those in use stay.
     pub fn refused(&self) {
-        self.reloads.failed(What::Certificates);
+        self.reloads.failed(ReloadTarget::Certificates);
     }
 
     /// Tells when the certificates expire that a member of the configuration names.

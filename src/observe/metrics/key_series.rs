@@ -1,8 +1,9 @@
 //! The series of keys: bounded, held with the cached key, gone with the key.
 //!
-//! A check holds the `KeySeries` of its key and does two atomic operations on it. The table that finds a series by id
-//! is used when a key is prepared, at a reload and at a scrape only; it is in shards, each with a lock that is held for
-//! microseconds, so that not even the first check of a key waits for a scrape.
+//! A check holds the `KeySeries` of its key and does two atomic operations on it. The table that
+//! finds a series by id is used when a key is prepared, at a reload and at a scrape only; it is in
+//! shards, each with a lock that is held for microseconds, so that not even the first check of a
+//! key waits for a scrape.
 
 mod secrets;
 
@@ -13,16 +14,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
-use self::secrets::{ByPlace, SecretList};
-use super::exposition::{Exposition, Kind};
+use self::secrets::{SecretList, SecretSeries};
+use super::exposition::{Exposition, MetricType};
 use crate::authz::key::KeyRecord;
 use crate::authz::reason::Reason;
 use crate::authz::snapshot::Generation;
 
-/// The id and the client under which keys without a place of their own are counted. No id or client begins with `_`.
+/// The id and the client under which keys without a place of their own are counted. No id or client
+/// begins with `_`.
 const OTHER: &str = "_other";
 
-/// With 10 000 places, 160 series behind each lock: a scrape copies as many pointers while it holds it.
+/// With 10 000 places, 160 series behind each lock: a scrape copies as many pointers while it holds
+/// it.
 const SHARDS: usize = 64;
 
 /// Seconds after which a series that nothing holds is idle.
@@ -36,7 +39,8 @@ const NEVER: i64 = i64::MIN;
 struct Series {
     id: Arc<str>,
     client: Box<str>,
-    /// By `Reason::index`. 170 bytes a key are cheaper than making counters when they are first needed.
+    /// By `Reason::index`. 170 bytes a key are cheaper than making counters when they are first
+    /// needed.
     requests: [AtomicU64; Reason::ALL.len()],
     /// Unix time in seconds.
     last_used: AtomicI64,
@@ -76,11 +80,12 @@ impl Series {
 #[derive(Debug, Clone)]
 pub struct KeySeries {
     key: Arc<Series>,
-    secrets: ByPlace,
+    secrets: SecretSeries,
 }
 
 impl KeySeries {
-    /// Counts a check in which the key was presented by the secret at that place, whether it was allowed or not.
+    /// Counts a check in which the key was presented by the secret at that place, whether it was
+    /// allowed or not.
     pub fn record(&self, reason: Reason, secret: Option<usize>, now: Timestamp) {
         if let Some(requests) = self.key.requests.get(reason.index()) {
             requests.fetch_add(1, Ordering::Relaxed);
@@ -119,8 +124,9 @@ impl KeyTable {
 
     pub(super) fn series(&self, record: &KeyRecord, generation: Generation) -> KeySeries {
         let mut shard = self.shard(record.id.as_str());
-        // `replace` sets the generation before it comes to this shard: what is put in here is either swept by it or
-        // sees its generation, so that a late check cannot bring back the series of a key that is gone.
+        // `replace` sets the generation before it comes to this shard: what is put in here is
+        // either swept by it or sees its generation, so that a late check cannot bring back the
+        // series of a key that is gone.
         let is_stale = generation.0 < self.generation.load(Ordering::Relaxed);
         let key = match self.existing(&mut shard, record, generation, is_stale) {
             Some(series) => series,
@@ -129,7 +135,7 @@ impl KeyTable {
                 .insert(&mut shard, record, generation, self.max_keys)
                 .unwrap_or(Arc::clone(&self.other)),
         };
-        let secrets = key.secrets.by_place(record);
+        let secrets = key.secrets.of_record(record);
         KeySeries { key, secrets }
     }
 
@@ -191,7 +197,8 @@ impl KeyTable {
         for shard in &self.shards {
             let mut shard = lock(shard);
             let before = shard.len();
-            // One that is held would go on counting where nobody sees it. New holders need the lock.
+            // One that is held would go on counting where nobody sees it. New holders need the
+            // lock.
             shard.retain(|_, series| {
                 Arc::strong_count(series) > 1 || series.last_used.load(Ordering::Relaxed) > since
             });
@@ -211,7 +218,7 @@ impl KeyTable {
         let name = "keyward_key_requests_total";
         let mut family = Family::new(
             name,
-            Kind::Counter,
+            MetricType::Counter,
             "Checks in which the key was presented; keys without a place of their own are counted as _other.",
         );
         for series in &all {
@@ -229,7 +236,7 @@ impl KeyTable {
         }
         let mut family = Family::new(
             "keyward_key_expiry_timestamp_seconds",
-            Kind::Gauge,
+            MetricType::Gauge,
             "Unix time from which on none of the key's secrets is valid, in seconds; absent where one never expires.",
         );
         for series in &all {
@@ -237,7 +244,7 @@ impl KeyTable {
         }
         let mut family = Family::new(
             "keyward_key_last_used_timestamp_seconds",
-            Kind::Gauge,
+            MetricType::Gauge,
             "Unix time of the last check in which the key was presented, allowed or not, in seconds.",
         );
         for series in all
@@ -248,7 +255,7 @@ impl KeyTable {
         }
         let mut family = Family::new(
             "keyward_key_secret_last_used_timestamp_seconds",
-            Kind::Gauge,
+            MetricType::Gauge,
             "Unix time of the last check in which this secret of the key was presented, allowed or not, in seconds; of secrets with an id.",
         );
         for series in &all {
@@ -264,7 +271,8 @@ impl KeyTable {
         }
     }
 
-    /// The series of that key, brought up to date. One of another client makes room for one that begins anew.
+    /// The series of that key, brought up to date. One of another client makes room for one that
+    /// begins anew.
     fn existing(
         &self,
         shard: &mut Shard,
@@ -322,19 +330,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A family of series of keys, begun with its first sample: one without samples has no header either.
+/// A family of series of keys, begun with its first sample: one without samples has no header
+/// either.
 struct Family {
     name: &'static str,
-    kind: Kind,
+    metric_type: MetricType,
     help: &'static str,
     is_begun: bool,
 }
 
 impl Family {
-    fn new(name: &'static str, kind: Kind, help: &'static str) -> Self {
+    fn new(name: &'static str, metric_type: MetricType, help: &'static str) -> Self {
         Self {
             name,
-            kind,
+            metric_type,
             help,
             is_begun: false,
         }
@@ -342,7 +351,7 @@ impl Family {
 
     fn begin(&mut self, exposition: &mut Exposition) {
         if !std::mem::replace(&mut self.is_begun, true) {
-            exposition.family(self.name, self.kind, self.help);
+            exposition.family(self.name, self.metric_type, self.help);
         }
     }
 

@@ -4,9 +4,10 @@
 
 use std::fs;
 
-use super::exposition::{Exposition, Kind};
+use super::exposition::{Exposition, MetricType};
 
-/// Ticks a second in `/proc/*/stat`: the kernel's `USER_HZ`, 100 on every architecture that we build for.
+/// Ticks a second in `/proc/*/stat`: the kernel's `USER_HZ`, 100 on every architecture that we
+/// build for.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Writes the families.
@@ -22,9 +23,9 @@ pub(super) fn write(exposition: &mut Exposition) {
         .ok()
         .map(|entries| entries.count().saturating_sub(1));
 
-    let mut write = |name: &str, kind: Kind, help: &str, value: Option<f64>| {
+    let mut write = |name: &str, metric_type: MetricType, help: &str, value: Option<f64>| {
         if let Some(value) = value {
-            exposition.family(name, kind, help);
+            exposition.family(name, metric_type, help);
             exposition.sample(name, &[], value);
         }
     };
@@ -35,49 +36,50 @@ pub(super) fn write(exposition: &mut Exposition) {
     };
     write(
         "process_cpu_seconds_total",
-        Kind::Counter,
+        MetricType::Counter,
         "CPU time used, user and system, in seconds.",
         cpu_time(&stat),
     );
     write(
         "process_open_fds",
-        Kind::Gauge,
+        MetricType::Gauge,
         "Open file descriptors.",
         count(open),
     );
     write(
         "process_max_fds",
-        Kind::Gauge,
+        MetricType::Gauge,
         "Most file descriptors that may be open.",
         max_fds(&limits),
     );
     write(
         "process_virtual_memory_bytes",
-        Kind::Gauge,
+        MetricType::Gauge,
         "Virtual memory, in bytes.",
         kibibytes(&status, "VmSize:"),
     );
     write(
         "process_resident_memory_bytes",
-        Kind::Gauge,
+        MetricType::Gauge,
         "Resident memory, in bytes.",
         kibibytes(&status, "VmRSS:"),
     );
     write(
         "process_start_time_seconds",
-        Kind::Gauge,
+        MetricType::Gauge,
         "Unix time at which the process started, in seconds.",
         boot.and_then(|boot| Some(boot + field(&stat, 22)? / TICKS_PER_SECOND)),
     );
     write(
         "process_threads",
-        Kind::Gauge,
+        MetricType::Gauge,
         "Threads of the process.",
         field(&stat, 20),
     );
 }
 
-/// A numbered field of `/proc/self/stat`, counted from 1 as in proc(5), beyond the second, which may hold anything.
+/// A numbered field of `/proc/self/stat`, counted from 1 as in proc(5), beyond the second, which
+/// may hold anything.
 fn field(stat: &str, number: usize) -> Option<f64> {
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_ascii_whitespace()

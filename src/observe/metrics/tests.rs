@@ -71,9 +71,9 @@ fn handles_record_under_their_labels() {
     let metrics = Metrics::new(0).unwrap();
     metrics.cache.stale.inc();
     metrics.cache.set_entries(3, 4);
-    metrics.reloads.loaded(What::Config, at(5));
-    metrics.reloads.succeeded(What::Keys, at(6));
-    metrics.reloads.failed(What::Config);
+    metrics.reloads.loaded(ReloadTarget::Config, at(5));
+    metrics.reloads.succeeded(ReloadTarget::Keys, at(6));
+    metrics.reloads.failed(ReloadTarget::Config);
     metrics.invalidations.push.inc();
     let source = metrics.source("redis").unwrap();
     source.looked_up(SourceResult::Timeout, Duration::from_millis(150));
@@ -117,7 +117,7 @@ fn what_was_never_loaded_has_no_time_of_its_last_load() {
     let family = "keyward_last_reload_success_timestamp_seconds";
     assert_eq!(samples(&metrics, family), [""; 0]);
     metrics.certificates.refused();
-    metrics.reloads.loaded(What::Config, at(5));
+    metrics.reloads.loaded(ReloadTarget::Config, at(5));
     assert_eq!(samples(&metrics, family), ["{what=\"config\"} 5"]);
 }
 

@@ -1,8 +1,9 @@
-//! What is told of a key's secrets that have an id: when each was last used, so that an operator sees whether the old one of
-//! a rotation is still in use.
+//! What is told of a key's secrets that have an id: when each was last used, so that an operator
+//! sees whether the old one of a rotation is still in use.
 //!
-//! A prepared key holds the series of its secrets by their places, so that a check finds the one that it used without
-//! comparing anything. The list is locked when a key is prepared, at a reload and at a scrape.
+//! A prepared key holds the series of its secrets by their places, so that a check finds the one
+//! that it used without comparing anything. The list is locked when a key is prepared, at a reload
+//! and at a scrape.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -16,13 +17,15 @@ use crate::authz::key::{KeyRecord, Secret, SecretId};
 /// Unix time in seconds at which a secret was last used.
 type LastUsed = Arc<AtomicI64>;
 
-/// The series of a key's secrets that have an id. Ordered, so that a record of many secrets is gone through in time by its size.
+/// The series of a key's secrets that have an id. Ordered, so that a record of many secrets is gone
+/// through in time by its size.
 #[derive(Debug, Default)]
 pub(super) struct SecretList(Mutex<BTreeMap<SecretId, LastUsed>>);
 
-/// The series that a prepared key holds, by the secret's place in the record; empty where no secret has an id.
+/// The series that a prepared key holds, by the secret's place in the record; empty where no secret
+/// has an id.
 #[derive(Debug, Clone, Default)]
-pub(super) struct ByPlace(Box<[Option<LastUsed>]>);
+pub(super) struct SecretSeries(Box<[Option<LastUsed>]>);
 
 impl SecretList {
     /// Begins a series for each id that is new, and takes those away whose secret is gone.
@@ -39,16 +42,17 @@ impl SecretList {
     }
 
     /// The series of that record's secrets.
-    pub(super) fn by_place(&self, record: &KeyRecord) -> ByPlace {
+    pub(super) fn of_record(&self, record: &KeyRecord) -> SecretSeries {
         if record.secrets.iter().all(|secret| secret.id.is_none()) {
-            return ByPlace::default();
+            return SecretSeries::default();
         }
         let series = lock(&self.0);
         let of = |secret: &Secret| series.get(secret.id.as_deref()?).cloned();
-        ByPlace(record.secrets.iter().map(of).collect())
+        SecretSeries(record.secrets.iter().map(of).collect())
     }
 
-    /// All that were used, with the moment, copied, so that writing them holds up nobody who prepares the key.
+    /// All that were used, with the moment, copied, so that writing them holds up nobody who
+    /// prepares the key.
     pub(super) fn used(&self) -> Vec<(SecretId, i64)> {
         let series = lock(&self.0);
         let moments = series
@@ -58,7 +62,7 @@ impl SecretList {
     }
 }
 
-impl ByPlace {
+impl SecretSeries {
     /// Notes that the secret at that place was used.
     pub(super) fn used(&self, place: Option<usize>, now: Timestamp) {
         if let Some(Some(last_used)) = place.and_then(|place| self.0.get(place)) {
