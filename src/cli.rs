@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser};
 
-use self::command::{Arguments, Command, ConfigFile};
+use self::command::{Arguments, Command, ConfigArgs};
 use self::report::{note, report};
 use crate::authz::key_map::KeyMap;
 use crate::config::{Config, ConfigError};
@@ -39,7 +39,7 @@ const CONFIG_VARIABLE: &str = "KEYWARD_CONFIG";
 const CONFIG_PATHS: [&str; 2] = ["./keyward.yaml", "/etc/keyward/keyward.yaml"];
 
 /// Longest value shown in a complaint about arguments: room for an address, a command or a shell, and for no good secret.
-const MISTYPED_MAX_BYTES: usize = 20;
+const MAX_SHOWN_BYTES: usize = 20;
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ enum Outcome {
     /// Denied: 4.
     Denied,
     /// Something is wrong that is told already: that exit code.
-    Told(u8),
+    Reported(u8),
 }
 
 /// Why a command could not do its work.
@@ -134,21 +134,21 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(arguments) => arguments,
         // Help and version go to stdout and are no failure; clap knows which is which.
         Err(mut error) => {
-            mind_colour(if error.use_stderr() {
+            set_colour(if error.use_stderr() {
                 io::stderr().is_terminal()
             } else {
                 io::stdout().is_terminal()
             });
-            let _ = without_secrets(&mut error).print();
+            let _ = redact_secrets(&mut error).print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
     match dispatch(arguments.command, &mut io::stdout()) {
         Ok(Outcome::Success) => ExitCode::SUCCESS,
         Ok(Outcome::Denied) => ExitCode::from(4),
-        Ok(Outcome::Told(code)) => ExitCode::from(code),
+        Ok(Outcome::Reported(code)) => ExitCode::from(code),
         Err(error) => {
-            mind_colour(io::stderr().is_terminal());
+            set_colour(io::stderr().is_terminal());
             report(&error);
             ExitCode::from(error.exit_code())
         }
@@ -156,14 +156,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// Colour is for terminals, whatever else the environment says of it; `NO_COLOR` is heard further down.
-fn mind_colour(is_terminal: bool) {
+fn set_colour(is_terminal: bool) {
     if !is_terminal {
         anstream::ColorChoice::Never.write_global();
     }
 }
 
 /// Takes out of a complaint about arguments what may be a secret that somebody gave as one.
-fn without_secrets(error: &mut clap::Error) -> &clap::Error {
+fn redact_secrets(error: &mut clap::Error) -> &clap::Error {
     for kind in [
         ContextKind::InvalidArg,
         ContextKind::InvalidSubcommand,
@@ -174,7 +174,7 @@ fn without_secrets(error: &mut clap::Error) -> &clap::Error {
         };
         // The names of our own arguments begin with one of these.
         let is_name = kind == ContextKind::InvalidArg && text.starts_with(['-', '<']);
-        let is_mistyped = kind != ContextKind::InvalidArg && text.len() <= MISTYPED_MAX_BYTES;
+        let is_mistyped = kind != ContextKind::InvalidArg && text.len() <= MAX_SHOWN_BYTES;
         if text.contains(crate::secret_format::PREFIX) || !(is_name || is_mistyped) {
             let hidden = "(not shown: a secret is never an argument)".to_owned();
             error.insert(kind, ContextValue::String(hidden));
@@ -202,7 +202,7 @@ fn dispatch(command: Command, out: &mut impl Write) -> Result<Outcome, Error> {
 }
 
 /// Serves until told to stop. Why it cannot, or no longer, is told as the log tells things: by lines of text or of JSON.
-fn serve(config: &ConfigFile) -> Result<Outcome, Error> {
+fn serve(config: &ConfigArgs) -> Result<Outcome, Error> {
     let mut format = LogFormat::default();
     let ended =
         find_config(config).and_then(|file| Ok(server::run(&file, environment, &mut format)?));
@@ -225,7 +225,7 @@ fn environment(name: &str) -> Option<String> {
 }
 
 /// The configuration file that an argument or the environment names.
-fn named_config(arguments: &ConfigFile) -> Option<PathBuf> {
+fn named_config(arguments: &ConfigArgs) -> Option<PathBuf> {
     arguments.config.clone().or_else(|| {
         // Not by `environment`: a path need not be UTF-8.
         let name = std::env::var_os(CONFIG_VARIABLE).filter(|name| !name.is_empty());
@@ -234,7 +234,7 @@ fn named_config(arguments: &ConfigFile) -> Option<PathBuf> {
 }
 
 /// The configuration file that is named, or the first of the usual ones that exists.
-fn find_config(arguments: &ConfigFile) -> Result<PathBuf, Error> {
+fn find_config(arguments: &ConfigArgs) -> Result<PathBuf, Error> {
     let usual = || {
         let mut paths = CONFIG_PATHS.into_iter().map(PathBuf::from);
         // One that may not even be looked for is there for all that we know, and reading it says why not.
@@ -245,7 +245,7 @@ fn find_config(arguments: &ConfigFile) -> Result<PathBuf, Error> {
         .ok_or(Error::NoConfig)
 }
 
-fn load_config(arguments: &ConfigFile) -> Result<Config, Error> {
+fn load_config(arguments: &ConfigArgs) -> Result<Config, Error> {
     Ok(Config::load(&find_config(arguments)?, &environment)?)
 }
 

@@ -46,7 +46,7 @@ pub(super) fn run(arguments: &CheckConfig, out: &mut impl Write) -> Result<Outco
             Ok(if code == 0 {
                 Outcome::Success
             } else {
-                Outcome::Told(code)
+                Outcome::Reported(code)
             })
         }
     }

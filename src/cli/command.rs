@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-pub(super) use keys::{AllKeys, KeyState, KeysCommand, KeysPlace, NamedKey, NewKey, RotateKey};
+pub(super) use keys::{AllKeys, KeyState, KeyStoreArgs, KeysCommand, NamedKey, NewKey, RotateKey};
 
 /// The version and, where the build was told, the revision of the sources.
 const VERSION: &str = env!("KEYWARD_VERSION");
@@ -31,7 +31,7 @@ pub(super) struct Arguments {
 pub(super) enum Command {
     /// Run the server
     #[command(after_help = examples::SERVE)]
-    Serve(ConfigFile),
+    Serve(ConfigArgs),
     /// Load configuration, keys and certificates as serve would, and report every problem
     #[command(after_help = examples::CHECK_CONFIG)]
     CheckConfig(CheckConfig),
@@ -64,7 +64,7 @@ pub(super) enum Command {
 
 /// Which configuration file to use.
 #[derive(Debug, Args)]
-pub(super) struct ConfigFile {
+pub(super) struct ConfigArgs {
     /// The configuration file [default: `$KEYWARD_CONFIG`, then ./keyward.yaml, then
     /// /etc/keyward/keyward.yaml]
     #[arg(short, long, value_name = "FILE")]
@@ -92,7 +92,7 @@ pub(super) struct Output {
 #[derive(Debug, Args)]
 pub(super) struct CheckConfig {
     #[command(flatten)]
-    pub(super) config: ConfigFile,
+    pub(super) config: ConfigArgs,
     /// Do not ask a remote source whether it answers
     #[arg(long)]
     pub(super) offline: bool,
@@ -104,7 +104,7 @@ pub(super) struct CheckConfig {
 #[derive(Debug, Args)]
 pub(super) struct Explain {
     #[command(flatten)]
-    pub(super) config: ConfigFile,
+    pub(super) config: ConfigArgs,
     /// The request's method
     #[arg(long, value_name = "M")]
     pub(super) method: String,
@@ -160,7 +160,7 @@ impl Scheme {
 #[derive(Debug, Args)]
 pub(super) struct Health {
     #[command(flatten)]
-    pub(super) config: ConfigFile,
+    pub(super) config: ConfigArgs,
     /// The admin address to ask, an IP address and a port; by default that of the configuration
     #[arg(long, value_name = "A")]
     pub(super) address: Option<SocketAddr>,

@@ -3,9 +3,9 @@
 //! The secret of a new key is printed once, to standard output and nowhere else, so that `secret=$(keyward keys new …)`
 //! works. The record is written first: a secret that was printed is one that works.
 
+mod key_store;
 mod new;
-mod place;
-mod stored;
+mod redis;
 
 use std::io::Write;
 use std::time::Duration;
@@ -26,17 +26,17 @@ use crate::yaml::{DurationSpec, TimeSpec};
 pub(super) fn run(command: &KeysCommand, out: &mut impl Write) -> Result<Outcome, Error> {
     match command {
         KeysCommand::New(arguments) => new::run(arguments, out),
-        KeysCommand::List(arguments) => stored::list(arguments, out),
-        KeysCommand::Show(arguments) => stored::show(arguments, out),
-        KeysCommand::Rotate(arguments) => stored::rotate(arguments, out),
-        KeysCommand::Revoke(arguments) => stored::revoke(arguments, out),
-        KeysCommand::Enable(arguments) => stored::switch(arguments, true, out),
-        KeysCommand::Disable(arguments) => stored::switch(arguments, false, out),
+        KeysCommand::List(arguments) => redis::list(arguments, out),
+        KeysCommand::Show(arguments) => redis::show(arguments, out),
+        KeysCommand::Rotate(arguments) => redis::rotate(arguments, out),
+        KeysCommand::Revoke(arguments) => redis::revoke(arguments, out),
+        KeysCommand::Enable(arguments) => redis::switch(arguments, true, out),
+        KeysCommand::Disable(arguments) => redis::switch(arguments, false, out),
     }
 }
 
-/// A secret that was made, and what is told of it.
-struct Made<'s> {
+/// A secret that was issued, and what is told of it.
+struct IssuedSecret<'s> {
     id: &'s str,
     secret: &'s NewSecret,
     json: serde_json::Value,
@@ -46,18 +46,22 @@ struct Made<'s> {
 }
 
 /// Prints a secret, once.
-fn print_secret(made: Made<'_>, output: &Output, out: &mut impl Write) -> Result<Outcome, Error> {
+fn print_secret(
+    issued: IssuedSecret<'_>,
+    output: &Output,
+    out: &mut impl Write,
+) -> Result<Outcome, Error> {
     let text = match output.output {
-        Format::Text => format!("{}\n", made.secret.expose()),
-        Format::Json => format!("{}\n", made.json),
+        Format::Text => format!("{}\n", issued.secret.expose()),
+        Format::Json => format!("{}\n", issued.json),
     };
     let text = Zeroizing::new(text);
     // A closed pipe is a failure here: nobody will ever see the secret.
     let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     printed.map_err(|source| Error::SecretLost {
-        id: made.id.to_owned(),
-        place: made.place,
-        help: made.help,
+        id: issued.id.to_owned(),
+        place: issued.place,
+        help: issued.help,
         source,
     })?;
     Ok(Outcome::Success)

@@ -22,7 +22,7 @@ const PREFIX_BYTES: usize = 5;
 
 /// A message did not arrive whole.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ReceiveError {
+pub(crate) enum RequestBodyError {
     /// It took too long.
     #[error("the message took longer than {} s to arrive", RECEIVE_TIMEOUT.as_secs())]
     Late,
@@ -140,7 +140,7 @@ impl RequestBody {
         }
     }
 
-    fn came(&mut self, data: &Bytes) -> Result<(), ReceiveError> {
+    fn came(&mut self, data: &Bytes) -> Result<(), RequestBodyError> {
         if self.arrival.is_none() {
             self.held.message_released();
         }
@@ -160,19 +160,19 @@ impl RequestBody {
         if has_room {
             Ok(())
         } else {
-            Err(ReceiveError::NoRoom)
+            Err(RequestBodyError::NoRoom)
         }
     }
 }
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = ReceiveError;
+    type Error = RequestBodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, ReceiveError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 let came = frame.data_ref().map_or(Ok(()), |data| self.came(data));
@@ -185,13 +185,13 @@ impl Body for RequestBody {
             }
             // Between two messages of a stream there is no hurry.
             Poll::Pending if self.arrival.is_none() => Poll::Pending,
-            Poll::Pending if !self.has_room => Poll::Ready(Some(Err(ReceiveError::NoRoom))),
+            Poll::Pending if !self.has_room => Poll::Ready(Some(Err(RequestBodyError::NoRoom))),
             Poll::Pending => {
                 let deadline = self
                     .deadline
                     .get_or_insert_with(|| Box::pin(sleep(RECEIVE_TIMEOUT)));
                 ready!(deadline.as_mut().poll(cx));
-                Poll::Ready(Some(Err(ReceiveError::Late)))
+                Poll::Ready(Some(Err(RequestBodyError::Late)))
             }
         }
     }

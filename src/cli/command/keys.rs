@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{ConfigFile, Output, examples};
+use super::{ConfigArgs, Output, examples};
 use crate::authz::reason::Reason;
 
 /// The subcommands of `keys`.
@@ -37,9 +37,9 @@ pub(in crate::cli) enum KeysCommand {
 
 /// Where keys are.
 #[derive(Debug, Args)]
-pub(in crate::cli) struct KeysPlace {
+pub(in crate::cli) struct KeyStoreArgs {
     #[command(flatten)]
-    pub(in crate::cli) config: ConfigFile,
+    pub(in crate::cli) config: ConfigArgs,
     /// The key file or directory; by default the source of the configuration, which is still used for its pepper and
     /// plans where -c or `$KEYWARD_CONFIG` names it
     #[arg(long, value_name = "PATH", conflicts_with = "redis")]
@@ -54,7 +54,7 @@ pub(in crate::cli) struct KeysPlace {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct AllKeys {
     #[command(flatten)]
-    pub(in crate::cli) place: KeysPlace,
+    pub(in crate::cli) store: KeyStoreArgs,
     /// Only the keys in this state
     #[arg(long, value_enum, value_name = "STATE")]
     pub(in crate::cli) state: Option<KeyState>,
@@ -106,7 +106,7 @@ impl KeyState {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct NamedKey {
     #[command(flatten)]
-    pub(in crate::cli) place: KeysPlace,
+    pub(in crate::cli) store: KeyStoreArgs,
     /// The key's id
     pub(in crate::cli) id: String,
     #[command(flatten)]
@@ -132,7 +132,7 @@ pub(in crate::cli) struct RotateKey {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct NewKey {
     #[command(flatten)]
-    pub(in crate::cli) place: KeysPlace,
+    pub(in crate::cli) store: KeyStoreArgs,
     /// The new key's id
     #[arg(long)]
     pub(in crate::cli) id: String,

@@ -9,8 +9,8 @@ use serde_json::json;
 
 use super::super::command::NewKey;
 use super::super::{Error, Outcome, note, runtime};
-use super::place::Place;
-use super::{Made, digest, end_of_lifetime, print_secret, refuse_secret, time};
+use super::key_store::KeyStore;
+use super::{IssuedSecret, digest, end_of_lifetime, print_secret, refuse_secret, time};
 use crate::clock::{Clock as _, SystemClock};
 use crate::keys::record::{KeySpec, SecretSpec};
 use crate::manage::append::append_record;
@@ -20,7 +20,7 @@ use crate::yaml::{Free, TimeSpec};
 /// Makes a key.
 pub(super) fn run(arguments: &NewKey, out: &mut impl Write) -> Result<Outcome, Error> {
     refuse_secret(&arguments.id)?;
-    let (place, config) = Place::of(&arguments.place)?;
+    let (store, config) = KeyStore::of(&arguments.store)?;
     let secret = NewSecret::generate().map_err(|error| Error::Failed(error.to_string()))?;
     let digest = digest(&secret, config.as_ref())?;
     let record = record(
@@ -33,20 +33,20 @@ pub(super) fn run(arguments: &NewKey, out: &mut impl Write) -> Result<Outcome, E
         },
     )?;
     let policy = config.as_ref().map(|config| &*config.policy);
-    let (member, place, help) = match place {
-        Place::File(file) => {
+    let (member, place, help) = match store {
+        KeyStore::File(file) => {
             let source = config.as_ref().and_then(|config| config.source.path());
             let written = append_record(&file, &record, policy, source.map(AsRef::as_ref))
                 .map_err(|error| error.of(&file))?;
             let help = "take the key out of the file and make another";
             ("file", written.display().to_string(), help)
         }
-        Place::Redis(keys, name) => {
+        KeyStore::Redis(keys, name) => {
             runtime()?.block_on(keys.create(&record, policy))?;
             ("redis", name, "rotate the key")
         }
     };
-    let made = Made {
+    let issued = IssuedSecret {
         id: &arguments.id,
         secret: &secret,
         json: json!({
@@ -64,7 +64,7 @@ pub(super) fn run(arguments: &NewKey, out: &mut impl Write) -> Result<Outcome, E
     {
         note("--expires-at is in the past: the key never works");
     }
-    print_secret(made, &arguments.output, out)
+    print_secret(issued, &arguments.output, out)
 }
 
 /// The record that the arguments describe; its values are checked when it is appended.

@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::command::KeysPlace;
+use super::super::command::KeyStoreArgs;
 use super::super::{Error, load_config, named_config, note};
 use crate::clock::SystemClock;
 use crate::config::{Config, SourceConfig, defaults};
@@ -17,16 +17,16 @@ use crate::tls::ClientTlsFiles;
 use crate::watch::named_file::NamedFile;
 
 /// Where keys are.
-pub(super) enum Place {
+pub(super) enum KeyStore {
     /// A file or directory.
     File(NamedFile),
     /// Redis, and what it is called in messages.
     Redis(Box<RedisKeys>, String),
 }
 
-impl Place {
+impl KeyStore {
     /// The place that the arguments name, else the source of the configuration; and the configuration, where one holds.
-    pub(super) fn of(arguments: &KeysPlace) -> Result<(Self, Option<Config>), Error> {
+    pub(super) fn of(arguments: &KeyStoreArgs) -> Result<(Self, Option<Config>), Error> {
         if let Some(url) = &arguments.redis {
             // Nothing of it is repeated: a password may stand in it.
             let url: RedisUrl = url.parse().map_err(|error| {
@@ -59,20 +59,20 @@ impl Place {
         Ok((place, Some(config)))
     }
 
-    fn of_redis(url: RedisUrl, arguments: &KeysPlace) -> Result<(Self, Option<Config>), Error> {
+    fn of_redis(url: RedisUrl, arguments: &KeyStoreArgs) -> Result<(Self, Option<Config>), Error> {
         let name = url.to_string();
         let config = config_of(arguments, |config| {
-            let is_its = match &config.source {
+            let is_source = match &config.source {
                 SourceConfig::Redis(settings) => settings.servers.urls().contains(&url),
                 SourceConfig::File { .. } | SourceConfig::Http(_) => false,
             };
-            if !is_its && named_config(&arguments.config).is_none() {
+            if !is_source && named_config(&arguments.config).is_none() {
                 note(&format!(
                     "a configuration is here whose keys are elsewhere ({}), and is not used; -c has its pepper, prefix and plans used",
                     config.source_place()
                 ));
             }
-            is_its
+            is_source
         })?;
         let settings = match config.as_ref().map(|config| &config.source) {
             Some(SourceConfig::Redis(settings)) if settings.servers.urls().contains(&url) => {
@@ -104,15 +104,15 @@ impl Place {
 /// The configuration that is named, or a usual one if its source is the place. One with a problem is an error, for nobody can
 /// tell whether it is the place's.
 fn config_of(
-    arguments: &KeysPlace,
-    is_its: impl FnOnce(&Config) -> bool,
+    arguments: &KeyStoreArgs,
+    is_source: impl FnOnce(&Config) -> bool,
 ) -> Result<Option<Config>, Error> {
     let is_named = named_config(&arguments.config).is_some();
     match load_config(&arguments.config) {
         Err(Error::NoConfig) => Ok(None),
         Ok(config) => {
-            let is_its = is_its(&config);
-            Ok(Some(config).filter(|_| is_named || is_its))
+            let is_source = is_source(&config);
+            Ok(Some(config).filter(|_| is_named || is_source))
         }
         Err(error) => Err(error),
     }

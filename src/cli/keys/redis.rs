@@ -8,10 +8,12 @@ use std::io::Write;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::super::command::{AllKeys, Format, KeyState, KeysPlace, NamedKey, Output, RotateKey};
+use super::super::command::{AllKeys, Format, KeyState, KeyStoreArgs, NamedKey, Output, RotateKey};
 use super::super::{Error, Outcome, print, runtime};
-use super::place::Place;
-use super::{Made, after_now, digest, duration, print_secret, refuse_secret, whole_seconds};
+use super::key_store::KeyStore;
+use super::{
+    IssuedSecret, after_now, digest, duration, print_secret, refuse_secret, whole_seconds,
+};
 use crate::authz::digest::{DigestKind, KeyDigest};
 use crate::authz::key::{KeyId, KeyRecord};
 use crate::authz::snapshot::Policy;
@@ -22,21 +24,21 @@ use crate::keys::redis::{RedisKeys, RedisKeysError, StoredKey};
 use crate::manage::secret::NewSecret;
 
 /// Keys in Redis, their name in messages, and the configuration that they are managed by.
-struct Stored {
+struct RedisStore {
     keys: RedisKeys,
     name: String,
     config: Option<Config>,
 }
 
-impl Stored {
-    fn of(place: &KeysPlace) -> Result<Self, Error> {
-        match Place::of(place)? {
-            (Place::Redis(keys, name), config) => Ok(Self {
+impl RedisStore {
+    fn of(arguments: &KeyStoreArgs) -> Result<Self, Error> {
+        match KeyStore::of(arguments)? {
+            (KeyStore::Redis(keys, name), config) => Ok(Self {
                 keys: *keys,
                 name,
                 config,
             }),
-            (Place::File(_), _) => Err(Error::Usage(
+            (KeyStore::File(_), _) => Err(Error::Usage(
                 "this works on keys in Redis (--redis, or a configuration with `source.redis`); keys in a file are read and changed with an editor"
                     .to_owned(),
             )),
@@ -50,10 +52,10 @@ impl Stored {
 
 /// Lists all keys: id, client, plan, state, and the last moment at which one of its secrets is valid.
 pub(super) fn list(arguments: &AllKeys, out: &mut impl Write) -> Result<Outcome, Error> {
-    let stored = Stored::of(&arguments.place)?;
-    let keys = runtime()?.block_on(stored.keys.list())?;
+    let store = RedisStore::of(&arguments.store)?;
+    let keys = runtime()?.block_on(store.keys.list())?;
     let now = SystemClock::new().now();
-    let policy = stored.policy();
+    let policy = store.policy();
     let wanted = |line: &Line| {
         let is_of = |client: &String| line.client == *client;
         let has_state = |state: &KeyState| line.state == Some(*state);
@@ -75,15 +77,15 @@ pub(super) fn list(arguments: &AllKeys, out: &mut impl Write) -> Result<Outcome,
 
 /// Prints a key's record.
 pub(super) fn show(arguments: &NamedKey, out: &mut impl Write) -> Result<Outcome, Error> {
-    let stored = Stored::of(&arguments.place)?;
+    let store = RedisStore::of(&arguments.store)?;
     let id = id(&arguments.id)?;
-    let found = runtime()?.block_on(stored.keys.read(&id))?;
+    let found = runtime()?.block_on(store.keys.read(&id))?;
     let key = found.ok_or(RedisKeysError::NotFound(id))?;
     let spec = key.spec().map_err(|source| RedisKeysError::Stored {
-        name: stored.keys.name_of(&key.id),
+        name: store.keys.name_of(&key.id),
         source,
     })?;
-    let state = Line::of(&key, stored.policy(), SystemClock::new().now()).state_text();
+    let state = Line::of(&key, store.policy(), SystemClock::new().now()).state_text();
     let text = match arguments.output.output {
         Format::Text => format!("# {state}\n{}", spec.to_item(0)),
         Format::Json => {
@@ -103,12 +105,12 @@ pub(super) fn show(arguments: &NamedKey, out: &mut impl Write) -> Result<Outcome
 pub(super) fn rotate(arguments: &RotateKey, out: &mut impl Write) -> Result<Outcome, Error> {
     let RotateKey { key, overlap } = arguments;
     let end = after_now("--overlap", duration("--overlap", overlap)?)?;
-    let stored = Stored::of(&key.place)?;
+    let store = RedisStore::of(&key.store)?;
     let id = id(&key.id)?;
     let secret = NewSecret::generate().map_err(|error| Error::Failed(error.to_string()))?;
-    let digest = digest(&secret, stored.config.as_ref())?;
+    let digest = digest(&secret, store.config.as_ref())?;
     let now = SystemClock::new().now();
-    let rotating = stored.keys.update(&id, stored.policy(), |spec| {
+    let rotating = store.keys.update(&id, store.policy(), |spec| {
         refuse_revoked(&id, spec)?;
         // What is over, or would begin when all is over, is of no use to anybody.
         let begins_in_time =
@@ -118,7 +120,7 @@ pub(super) fn rotate(arguments: &RotateKey, out: &mut impl Write) -> Result<Outc
             .filter(|secret| secret.expires_at.is_none_or(|time| time.0 > now))
             .filter(begins_in_time)
             .collect();
-        if stored.config.is_none() {
+        if store.config.is_none() {
             refuse_other_kinds(&id, &kept)?;
         }
         spec.secrets = kept;
@@ -134,7 +136,7 @@ pub(super) fn rotate(arguments: &RotateKey, out: &mut impl Write) -> Result<Outc
         Ok::<_, Error>(())
     });
     runtime()?.block_on(rotating)?;
-    let made = Made {
+    let issued = IssuedSecret {
         id: &key.id,
         secret: &secret,
         json: json!({
@@ -142,19 +144,19 @@ pub(super) fn rotate(arguments: &RotateKey, out: &mut impl Write) -> Result<Outc
             "secret": secret.expose(),
             "digest": digest.to_string(),
             "others_expire_at": end.to_string(),
-            "redis": stored.name,
+            "redis": store.name,
         }),
-        place: stored.name.clone(),
+        place: store.name.clone(),
         help: "rotate the key again",
     };
-    print_secret(made, &key.output, out)
+    print_secret(issued, &key.output, out)
 }
 
 /// Refuses a key from now on.
 pub(super) fn revoke(arguments: &NamedKey, out: &mut impl Write) -> Result<Outcome, Error> {
     let now = whole_seconds(SystemClock::new().now()).0;
-    let stored = Stored::of(&arguments.place)?;
-    let since = runtime()?.block_on(stored.keys.revoke(&id(&arguments.id)?, now))?;
+    let store = RedisStore::of(&arguments.store)?;
+    let since = runtime()?.block_on(store.keys.revoke(&id(&arguments.id)?, now))?;
     let told = json!({"id": arguments.id, "state": "revoked", "revoked_at": since.to_string()});
     tell(
         &format!("{} is revoked since {since}", arguments.id),
@@ -170,15 +172,15 @@ pub(super) fn switch(
     on: bool,
     out: &mut impl Write,
 ) -> Result<Outcome, Error> {
-    let stored = Stored::of(&arguments.place)?;
+    let store = RedisStore::of(&arguments.store)?;
     let id = id(&arguments.id)?;
     let found = runtime()?.block_on(async {
-        stored.keys.switch(&id, on).await?;
-        stored.keys.read(&id).await
+        store.keys.switch(&id, on).await?;
+        store.keys.read(&id).await
     })?;
     // A key that is switched on may have expired all the same. One that is gone meanwhile was removed by somebody else.
     let key = found.ok_or(RedisKeysError::NotFound(id))?;
-    let state = Line::of(&key, stored.policy(), SystemClock::new().now()).state_text();
+    let state = Line::of(&key, store.policy(), SystemClock::new().now()).state_text();
     let told = json!({"id": arguments.id, "state": state});
     tell(
         &format!("{} is {state}", arguments.id),
