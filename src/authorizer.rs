@@ -1,8 +1,8 @@
 //! The pipeline: one function that decides a request, in the order of the table in docs/decisions.md.
 //!
 //! Takes what Envoy tells of a request and a snapshot of the configuration, asks the cache for the key, and gives a
-//! `Decision`. The first step that fails answers. A failure to find out is a `Decision::Unavailable`, never an allow;
-//! observe mode turns refusals into grants in one place, at the end.
+//! `Decision`. The first step that fails answers. A failure to find out is a refusal whose reason says so, never an
+//! allow; observe mode turns refusals into grants in one place, at the end.
 
 mod route;
 pub mod trace;
@@ -108,7 +108,7 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
         let outcome = self.evaluate(request, snapshot, trace).await;
         let (grounds, rule) = match (outcome, policy.mode) {
             (Ok(ground), _) => ground,
-            (Err(refusal), Mode::Enforce) => return Decision::refuse(refusal),
+            (Err(refusal), Mode::Enforce) => return Decision::Deny(refusal),
             (Err(refusal), Mode::Observe) => {
                 let rule = refusal.rule;
                 (Grounds::Observed(refusal), rule)
@@ -125,7 +125,7 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
     pub fn decide_without_request(snapshot: &Snapshot) -> Decision<'_, PresentedKey<P>> {
         let refusal = Refusal::new(Reason::BadRequest);
         match snapshot.policy.mode {
-            Mode::Enforce => Decision::refuse(refusal),
+            Mode::Enforce => Decision::Deny(refusal),
             Mode::Observe => Decision::Allow(Grant {
                 grounds: Grounds::Observed(refusal),
                 rule: None,

@@ -28,8 +28,8 @@
 //! `yaml`; `keys` -> `authz`, `observe`, `tls`, `watch`, `yaml`; `tls` -> `observe`, `watch`; `observe` -> `authz`; `authz`,
 //! `watch` and `yaml` -> nothing but leaves. A test reads the `use` lines and holds the code to it.
 //!
-//! How it fails: a denial is a value, not an error. An error means that we could not do our job, and ends as
-//! `Unavailable`, never as an allow. Every answer but an allow carries a non-zero status, because an empty one would be an
+//! How it fails: a denial is a value, not an error. An error means that we could not do our job, and ends as a
+//! refusal whose reason says so, never as an allow. Every answer but an allow carries a non-zero status, because an empty one would be an
 //! allow to Envoy. What is wrong with a file is told whole, and what was in force stays in force.
 
 pub mod authorizer;

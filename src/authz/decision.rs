@@ -1,7 +1,8 @@
-//! The answer of the gate, before it becomes a message to Envoy.
+//! What the pipeline decides, before it becomes an answer.
 //!
-//! A `Grant` is the permit and its own proof: it says on what ground the request goes on and what changes on its way.
-//! Everything else is a `Refusal`, which no function turns into an allow but observe mode's, in the authorizer.
+//! A `Grant` is the permit and its own proof: it says on what grounds the request goes on. Everything
+//! else is a `Refusal`, whose reason says whether keyward refused by what it knows or could not
+//! decide. No function turns a refusal into an allow but observe mode's, in the authorizer.
 
 use std::borrow::Cow;
 
@@ -17,10 +18,8 @@ use super::scope::Scope;
 pub enum Decision<'r, K> {
     /// The request goes on.
     Allow(Grant<'r, K>),
-    /// The request is refused by what keyward knows.
+    /// The request is refused, by what keyward knows or because it could not decide.
     Deny(Refusal<'r, K>),
-    /// The request is refused because keyward could not do its job.
-    Unavailable(Refusal<'r, K>),
 }
 
 /// On what ground a request goes on, and what changes on its way.
@@ -85,42 +84,26 @@ impl<K> Refusal<'_, K> {
 }
 
 impl<'r, K> Decision<'r, K> {
-    /// The decision that a refusal is: an error where keyward could not decide, else a denial.
-    pub fn refuse(refusal: Refusal<'r, K>) -> Self {
-        match refusal.reason.kind() {
-            DecisionKind::Error => Self::Unavailable(refusal),
-            DecisionKind::Allow | DecisionKind::Deny => Self::Deny(refusal),
-        }
-    }
-
-    /// The refusal, in observe mode too, where it did not keep the request from going on.
+    /// The refusal; in observe mode the one that would have kept the request from going on.
     pub fn refusal(&self) -> Option<&Refusal<'r, K>> {
         match self {
             Self::Allow(grant) => match &grant.grounds {
                 Grounds::Observed(refusal) => Some(refusal),
                 Grounds::Public | Grounds::Key(_) => None,
             },
-            Self::Deny(refusal) | Self::Unavailable(refusal) => Some(refusal),
+            Self::Deny(refusal) => Some(refusal),
         }
     }
 
     /// Why; in observe mode, why it would have been refused.
     pub fn reason(&self) -> Reason {
         match self {
-            Self::Allow(Grant {
-                grounds: Grounds::Public,
-                ..
-            }) => Reason::Public,
-            Self::Allow(Grant {
-                grounds: Grounds::Key(_),
-                ..
-            }) => Reason::Allowed,
-            Self::Allow(Grant {
-                grounds: Grounds::Observed(refusal),
-                ..
-            })
-            | Self::Deny(refusal)
-            | Self::Unavailable(refusal) => refusal.reason,
+            Self::Allow(grant) => match &grant.grounds {
+                Grounds::Public => Reason::Public,
+                Grounds::Key(_) => Reason::Allowed,
+                Grounds::Observed(refusal) => refusal.reason,
+            },
+            Self::Deny(refusal) => refusal.reason,
         }
     }
 
@@ -132,13 +115,12 @@ impl<'r, K> Decision<'r, K> {
     /// The key that was presented, where it is known, whether it passed or not.
     pub fn key(&self) -> Option<&K> {
         match self {
-            Self::Allow(Grant {
-                grounds: Grounds::Key(key),
-                ..
-            }) => Some(key),
-            Self::Allow(_) | Self::Deny(_) | Self::Unavailable(_) => {
-                self.refusal().and_then(|refusal| refusal.key.as_ref())
-            }
+            Self::Allow(grant) => match &grant.grounds {
+                Grounds::Public => None,
+                Grounds::Key(key) => Some(key),
+                Grounds::Observed(refusal) => refusal.key.as_ref(),
+            },
+            Self::Deny(refusal) => refusal.key.as_ref(),
         }
     }
 
@@ -146,7 +128,7 @@ impl<'r, K> Decision<'r, K> {
     pub fn rule(&self) -> Option<&'r Rule> {
         match self {
             Self::Allow(grant) => grant.rule,
-            Self::Deny(refusal) | Self::Unavailable(refusal) => refusal.rule,
+            Self::Deny(refusal) => refusal.rule,
         }
     }
 }

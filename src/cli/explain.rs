@@ -112,7 +112,7 @@ pub(super) fn run(arguments: &Explain, out: &mut impl Write) -> Result<Outcome, 
     print(out, &text)?;
     Ok(match decision {
         Decision::Allow(_) => Outcome::Success,
-        Decision::Deny(_) | Decision::Unavailable(_) => Outcome::Denied,
+        Decision::Deny(_) => Outcome::Denied,
     })
 }
 

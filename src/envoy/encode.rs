@@ -73,7 +73,7 @@ pub fn encode_response<K: HasEncodedKey>(
                 &metadata,
             )
         }
-        Decision::Deny(refusal) | Decision::Unavailable(refusal) => {
+        Decision::Deny(refusal) => {
             let status = denied_response::status(refusal.reason).encode_to_vec();
             let response =
                 denied_response::response(refusal, policy, Caller::of(request)).encode_to_vec();

@@ -282,7 +282,7 @@ fn fault<'r, P>() -> Decision<'r, PresentedKey<P>> {
 /// The decision on a request that keyward did not read, or not to its end. In observe mode too it is refused: what of it an
 /// allow would have to strip is not known, and a caller's secret must not go upstream.
 fn unread<'r, P>(reason: Reason) -> Decision<'r, PresentedKey<P>> {
-    Decision::refuse(Refusal::new(reason))
+    Decision::Deny(Refusal::new(reason))
 }
 
 impl<P> Clone for AuthorizationService<P> {

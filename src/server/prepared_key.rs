@@ -56,7 +56,7 @@ pub(crate) fn observe_with(observer: Observer) -> CheckObserver<PreparedKey> {
         let key = decision.key();
         let (rule, goes_on) = match decision {
             Decision::Allow(grant) => (grant.rule, true),
-            Decision::Deny(refusal) | Decision::Unavailable(refusal) => (refusal.rule, false),
+            Decision::Deny(refusal) => (refusal.rule, false),
         };
         let reason = decision.reason();
         let (places, hint) = request

@@ -69,7 +69,7 @@ fn refuse(
     lines: &[(&str, &str)],
 ) -> CheckResponse {
     decode(&encode_response(
-        &Decision::refuse(refusal),
+        &Decision::Deny(refusal),
         policy,
         Some(&request(lines)),
         "id",

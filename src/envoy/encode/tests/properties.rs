@@ -111,7 +111,7 @@ proptest! {
         named.dedup();
         prop_assert_eq!(named.len(), count, "{:?}", ok);
 
-        let refused = decode(&encode_response(&Decision::refuse(refusal), &policy, Some(&request), "id"));
+        let refused = decode(&encode_response(&Decision::Deny(refusal), &policy, Some(&request), "id"));
         prop_assert!(refused.status.as_ref().is_some_and(|status| status.code > 0));
         prop_assert!(is_clean(&denial(&refused).headers));
     }
