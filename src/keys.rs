@@ -6,7 +6,7 @@
 pub mod cache;
 pub mod file;
 pub mod http;
-pub mod push;
+pub mod invalidation;
 pub mod record;
 pub mod redis;
 pub mod source;

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::push::{Slot, Stamp, Standing};
+use super::invalidation::{Bucket, EntryValidity, Version};
 use super::record::fits;
 use super::source::{InvalidRecord, SourceAnswer, SourceError};
 use crate::authz::digest::KeyDigest;
@@ -146,9 +146,9 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
     }
 
     /// Has each key of a remote source looked up at its next use, as far as the source answers.
-    pub fn doubt_all(&self) {
+    pub fn revalidate_all(&self) {
         if let Some(remote) = &self.remote {
-            remote.trust().doubt_all();
+            remote.log().revalidate_all();
         }
     }
 
@@ -190,11 +190,11 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
         let learnt = Learnt {
             what: KnownKey {
                 kept,
-                slots: [Slot::default(); 2],
+                buckets: [Bucket::default(); 2],
             },
             at: Duration::ZERO,
             fresh_for: Duration::MAX,
-            stamp: Stamp::default(),
+            version: Version::default(),
         };
         self.shelf.keep_of_file(digest, learnt);
         Lookup::Known(cached)
@@ -206,7 +206,7 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
         snapshot: &Snapshot,
         remote: &Remote,
     ) -> Result<Lookup<P>, LookupError> {
-        let begun = remote.trust().stamp();
+        let begun = remote.log().version();
         let now = remote.now();
         if let Some(learnt) = self.shelf.known(digest)
             && remote.is_current(&learnt, now)
@@ -222,14 +222,14 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
         }
         for _ in 0..MAX_LOOKUPS {
             let landed = remote.look_up(digest, &self.shelf).await;
-            let took_off_before = landed.stamp < begun;
+            let took_off_before = landed.version < begun;
             let record = match &landed.answer {
                 Ok(SourceAnswer::Found(record)) => record,
                 // Whatever was heard before this caller came may have made it known.
                 Ok(SourceAnswer::NotFound | SourceAnswer::Invalid(_))
                     if took_off_before
-                        && remote.trust().standing_of_unknown(landed.stamp)
-                            != Standing::Current =>
+                        && remote.log().validity_of_negative(landed.version)
+                            != EntryValidity::Valid =>
                 {
                     continue;
                 }
@@ -244,11 +244,11 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
                 Err(error) => return self.stand_in(digest, snapshot, remote, error),
             };
             let mut learnt = landed.learnt(remote.known_key(digest, record));
-            match remote.trust().standing(learnt.stamp, learnt.what.slots) {
+            match remote.log().validity(learnt.version, learnt.what.buckets) {
                 // It changed while it was under way, or it took off before something was heard that this caller came after.
-                Standing::Outdated => continue,
-                Standing::Doubtful if took_off_before => continue,
-                Standing::Current | Standing::Doubtful => {}
+                EntryValidity::Outdated => continue,
+                EntryValidity::Revalidate if took_off_before => continue,
+                EntryValidity::Valid | EntryValidity::Revalidate => {}
             }
             // Of all that waited, the first has prepared it for the others.
             if let Some(prepared) = self.shelf.known(digest)

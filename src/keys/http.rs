@@ -12,7 +12,7 @@ use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderValue};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use tokio::sync::Notify;
 
-use super::push::Pushes;
+use super::invalidation::InvalidationSink;
 use super::source::{
     FollowFuture, KeySource, LookupFuture, Push, SourceAnswer, SourceError, SourceReply,
     probe_digest,
@@ -214,11 +214,11 @@ impl KeySource for HttpSource {
         self.certificates.as_ref().map(CertificateStatus::state)
     }
 
-    fn follow(&self, pushes: Pushes) -> FollowFuture<'_> {
+    fn follow(&self, sink: InvalidationSink) -> FollowFuture<'_> {
         Box::pin(async move {
             let events = async {
                 match &self.settings.events_url {
-                    Some(url) => events::follow(self, url, &pushes).await,
+                    Some(url) => events::follow(self, url, &sink).await,
                     None => std::future::pending().await,
                 }
             };

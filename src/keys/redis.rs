@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::push::{Pushes, Trust};
+use super::invalidation::{InvalidationLog, InvalidationSink};
 use super::source::{
     FollowFuture, KeySource, LookupFuture, Push, SourceAnswer, SourceError, probe_digest,
 };
@@ -107,8 +107,8 @@ impl RedisSource {
         self.look_up_in_time(&probe_digest()).await?;
         let mut warnings = Vec::new();
         if self.push != PushMode::Off {
-            let trust = Trust::new(true, Arc::clone(&self.clock));
-            let listener = self.listener(Pushes::new(Arc::new(trust), self.name(), None));
+            let log = InvalidationLog::new(true, Arc::clone(&self.clock));
+            let listener = self.listener(InvalidationSink::new(Arc::new(log), self.name(), None));
             match listener.arm().await {
                 Ok(_) => {}
                 Err(NoPushes::Refused(why)) if self.push == PushMode::Auto => {
@@ -137,13 +137,13 @@ impl RedisSource {
         self.link.connect().await.map_err(SourceError::Unreachable)
     }
 
-    fn listener(&self, pushes: Pushes) -> Listener<'_> {
+    fn listener(&self, sink: InvalidationSink) -> Listener<'_> {
         Listener {
             dialer: &self.dialer,
             link: &self.link,
             layout: &self.layout,
             clock: &*self.clock,
-            pushes,
+            sink,
             mode: self.push,
             ask_again_every: self.ask_again_every,
         }
@@ -250,21 +250,21 @@ impl KeySource for RedisSource {
         self.certificates.as_ref().map(CertificateStatus::state)
     }
 
-    fn follow(&self, pushes: Pushes) -> FollowFuture<'_> {
+    fn follow(&self, sink: InvalidationSink) -> FollowFuture<'_> {
         Box::pin(async move {
             let suspect = async {
                 loop {
                     self.link.trouble().await;
-                    pushes.suspect_source();
+                    sink.suspect_source();
                 }
             };
             let listen = async {
                 match self.push {
                     PushMode::Auto | PushMode::Require => {
-                        self.listener(pushes.clone()).listen().await;
+                        self.listener(sink.clone()).listen().await;
                     }
                     PushMode::Off => {
-                        pushes.suspect_source();
+                        sink.suspect_source();
                         std::future::pending::<()>().await;
                     }
                 }

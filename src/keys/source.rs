@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::push::Pushes;
+use super::invalidation::InvalidationSink;
 use crate::authz::digest::{DigestKind, KeyDigest};
 use crate::authz::key::KeyRecord;
 use crate::tls::CertificateState;
@@ -126,8 +126,8 @@ pub trait KeySource: Send + Sync {
 
     /// What the source does by itself while it is served from: hears of changes, keeps connections, follows its files. Never
     /// ends.
-    fn follow(&self, pushes: Pushes) -> FollowFuture<'_> {
-        drop(pushes);
+    fn follow(&self, sink: InvalidationSink) -> FollowFuture<'_> {
+        drop(sink);
         Box::pin(std::future::pending())
     }
 }

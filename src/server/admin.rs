@@ -27,7 +27,7 @@ use super::phase::{Phase, PhaseWatch};
 use super::scrape::Scrapes;
 use super::socket::Listener;
 use crate::keys::cache::SourceHealth;
-use crate::keys::push::Hearing;
+use crate::keys::invalidation::Subscription;
 use crate::observe::metrics;
 use crate::tls::CertificateState;
 
@@ -212,9 +212,9 @@ fn file_source(file: &FileState) -> serde_json::Value {
 
 /// What `/readyz` tells of a remote source.
 fn remote_source(health: &SourceHealth) -> serde_json::Value {
-    let state = if health.given_up {
+    let state = if health.breaker_open {
         "down"
-    } else if health.failure.is_some() || health.pushes == Some(Hearing::Lost) {
+    } else if health.failure.is_some() || health.pushes == Some(Subscription::Unsubscribed) {
         "failing"
     } else {
         "answering"
@@ -222,7 +222,7 @@ fn remote_source(health: &SourceHealth) -> serde_json::Value {
     let mut told = json!({
         "kind": health.source,
         "state": state,
-        "pushes": health.pushes.map(Hearing::as_str),
+        "pushes": health.pushes.map(Subscription::as_str),
         "failure": health.failure.as_deref().map(without_digests),
     });
     tell_certificates(health.certificates.as_deref(), &mut told);

@@ -335,7 +335,7 @@ impl Reloader {
 
     /// Has the keys of a remote source looked up anew, as those of a file are read anew.
     fn revalidate_keys(&self) {
-        self.live.authorizer.cache().doubt_all();
+        self.live.authorizer.cache().revalidate_all();
         let reloads = &self.live.observer.metrics.reloads;
         reloads.succeeded(ReloadTarget::Keys, self.clock.now());
         tracing::info!("each key is looked up anew at its next use");

@@ -14,7 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::Notify;
 
-use super::super::push::{Hearing, Trust};
+use super::super::invalidation::{InvalidationLog, Subscription};
 use super::super::source::{KeySource, SourceAnswer, SourceError, SourceReply, probe_digest};
 use super::shelf::KNOWN_LATELY;
 use crate::authz::digest::KeyDigest;
@@ -44,9 +44,9 @@ pub struct SourceHealth {
     /// lately do not count while others are answered.
     pub failure: Option<Arc<str>>,
     /// Whether the breaker is open.
-    pub given_up: bool,
+    pub breaker_open: bool,
     /// Whether changes are heard of; `None` where the source has no way to push.
-    pub pushes: Option<Hearing>,
+    pub pushes: Option<Subscription>,
     /// The certificates that it is reached with; `None` where the configuration names none.
     pub certificates: Option<Arc<CertificateState>>,
 }
@@ -191,19 +191,19 @@ impl Breaker {
         SourceHealth {
             source: self.source.name(),
             failure: state.failure.as_ref().map(told),
-            given_up: state.is_open,
+            breaker_open: state.is_open,
             pushes: None,
             certificates: self.source.certificates(),
         }
     }
 
-    /// Probes the source when it is suspected, for its failures or for having lost its pushes, and goes on until it answers. Never
+    /// Probes the source when it is suspected, for its failures or for having lost its subscription to changes, and goes on until it answers. Never
     /// ends.
-    pub(super) async fn watch(&self, trust: &Trust) {
+    pub(super) async fn watch(&self, log: &InvalidationLog) {
         loop {
             tokio::select! {
                 () = self.suspicion.notified() => {}
-                () = trust.lost() => {}
+                () = log.source_suspected() => {}
                 () = self.lasting_failure() => {}
             }
             while !self.probe().await {

@@ -14,7 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 
-use super::super::push::Stamp;
+use super::super::invalidation::Version;
 use super::super::source::{SourceAnswer, SourceError};
 use crate::authz::digest::{DigestHasher, KeyDigest};
 
@@ -28,7 +28,7 @@ pub(super) struct Landed {
     /// How long the answer is fresh from then on.
     pub(super) fresh_for: Duration,
     /// What had been heard of changes at that moment.
-    pub(super) stamp: Stamp,
+    pub(super) version: Version,
 }
 
 type Flight = Pin<Box<dyn Future<Output = Landed> + Send>>;

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::push::{Pushes, Standing, Trust};
+use super::super::invalidation::{EntryValidity, InvalidationLog, InvalidationSink};
 use super::super::source::{KeySource, Push, SourceAnswer, SourceError, SourceReply};
 use super::breaker::{Breaker, SourceHealth, ask};
 use super::flight::{Flights, Landed};
@@ -53,7 +53,7 @@ pub(super) struct Remote {
 /// What a lookup needs, for as long as it is under way.
 struct Asking {
     settings: RemoteSettings,
-    trust: Arc<Trust>,
+    log: Arc<InvalidationLog>,
     breaker: Breaker,
     places: Places,
 }
@@ -67,12 +67,15 @@ impl Remote {
             ..
         } = &settings;
         let breaker = Breaker::new(Arc::clone(source), Arc::clone(clock), metrics.clone());
-        let trust = Arc::new(Trust::new(source.push() == Push::Asked, Arc::clone(clock)));
+        let log = Arc::new(InvalidationLog::new(
+            source.push() == Push::Asked,
+            Arc::clone(clock),
+        ));
         let places = Places::new(settings.max_in_flight);
         Self {
             asking: Arc::new(Asking {
                 settings,
-                trust,
+                log,
                 breaker,
                 places,
             }),
@@ -84,8 +87,8 @@ impl Remote {
         self.asking.settings.clock.monotonic()
     }
 
-    pub(super) fn trust(&self) -> &Trust {
-        &self.asking.trust
+    pub(super) fn log(&self) -> &InvalidationLog {
+        &self.asking.log
     }
 
     pub(super) fn negative_ttl(&self) -> Duration {
@@ -95,12 +98,12 @@ impl Remote {
     pub(super) fn health(&self) -> SourceHealth {
         let Asking {
             settings,
-            trust,
+            log,
             breaker,
             ..
         } = &*self.asking;
         SourceHealth {
-            pushes: (settings.source.push() != Push::None).then(|| trust.hearing()),
+            pushes: (settings.source.push() != Push::None).then(|| log.subscription()),
             ..breaker.health()
         }
     }
@@ -109,17 +112,17 @@ impl Remote {
     pub(super) async fn tend(&self) {
         let Asking {
             settings,
-            trust,
+            log,
             breaker,
             ..
         } = &*self.asking;
         let source = &settings.source;
-        let pushes = Pushes::new(Arc::clone(trust), source.name(), settings.heard.clone())
+        let sink = InvalidationSink::new(Arc::clone(log), source.name(), settings.heard.clone())
             .shown_by(settings.push_up.clone());
         tokio::join!(
-            source.follow(pushes),
+            source.follow(sink),
             self.flights.drive(),
-            breaker.watch(trust)
+            breaker.watch(log)
         );
     }
 
@@ -137,14 +140,11 @@ impl Remote {
     /// was not to be believed any more, be it for its age or because changes were not heard. Never where pushes were armed again
     /// since it was looked up: what changed before that was not heard, and nothing tells whether it was this key.
     pub(super) fn may_stand_in<P>(&self, learnt: &Learnt<KnownKey<P>>) -> bool {
-        let Asking {
-            settings, trust, ..
-        } = &*self.asking;
-        if trust.standing(learnt.stamp, learnt.what.slots) == Standing::Outdated {
+        let Asking { settings, log, .. } = &*self.asking;
+        if log.validity(learnt.version, learnt.what.buckets) == EntryValidity::Outdated {
             return false;
         }
-        trust
-            .stale_since(learnt.stamp, learnt.at, learnt.stale_at())
+        log.stale_since(learnt.version, learnt.at, learnt.stale_at())
             .is_some_and(|since| {
                 settings.clock.monotonic() < since.saturating_add(settings.stale_if_error)
             })
@@ -170,7 +170,7 @@ impl Remote {
                 answer: Err(failure),
                 asked_at: now,
                 fresh_for: Duration::ZERO,
-                stamp: self.trust().stamp(),
+                version: self.log().version(),
             };
         }
         let flight = self.flights.join(digest, || {
@@ -186,15 +186,15 @@ impl Remote {
     }
 
     #[cfg(test)]
-    pub(super) fn pushes(&self) -> Pushes {
-        Pushes::new(Arc::clone(&self.asking.trust), "http", None)
+    pub(super) fn sink(&self) -> InvalidationSink {
+        InvalidationSink::new(Arc::clone(&self.asking.log), "http", None)
     }
 }
 
 impl Asking {
     async fn fly<P: Send + Sync + 'static>(&self, digest: &KeyDigest, kept: &Shelf<P>) -> Landed {
         // Before the source is asked: what it answers may be older than anything that is heard from here on.
-        let (asked_at, stamp) = (self.settings.clock.monotonic(), self.trust.stamp());
+        let (asked_at, version) = (self.settings.clock.monotonic(), self.log.version());
         let known = kept.known(digest);
         // Another flight may have landed after this caller looked at the shelf and before it took off.
         if let Some(landed) = self.on_shelf(known.as_ref(), kept.unknown(digest), asked_at) {
@@ -214,7 +214,7 @@ impl Asking {
             answer,
             asked_at,
             fresh_for: max_age.map_or(ttl, |max_age| max_age.min(ttl)),
-            stamp,
+            version,
         };
         self.keep(digest, &landed, kept);
         landed
@@ -232,7 +232,7 @@ impl Asking {
                 answer: Ok(SourceAnswer::Found(Arc::clone(learnt.what.kept.record()))),
                 asked_at: learnt.at,
                 fresh_for: learnt.fresh_for,
-                stamp: learnt.stamp,
+                version: learnt.version,
             });
         }
         let learnt = unknown.filter(|learnt| self.is_still_unknown(learnt, now))?;
@@ -243,17 +243,18 @@ impl Asking {
             answer: Ok(answer),
             asked_at: learnt.at,
             fresh_for: learnt.fresh_for,
-            stamp: learnt.stamp,
+            version: learnt.version,
         })
     }
 
     fn is_current<P>(&self, learnt: &Learnt<KnownKey<P>>, now: Duration) -> bool {
         learnt.is_fresh(now)
-            && self.trust.standing(learnt.stamp, learnt.what.slots) == Standing::Current
+            && self.log.validity(learnt.version, learnt.what.buckets) == EntryValidity::Valid
     }
 
     fn is_still_unknown(&self, learnt: &Learnt<NotKnown>, now: Duration) -> bool {
-        learnt.is_fresh(now) && self.trust.standing_of_unknown(learnt.stamp) == Standing::Current
+        learnt.is_fresh(now)
+            && self.log.validity_of_negative(learnt.version) == EntryValidity::Valid
     }
 
     async fn ask(
@@ -307,9 +308,9 @@ impl Asking {
     fn known_key<P>(&self, digest: &KeyDigest, record: &Arc<KeyRecord>) -> KnownKey<P> {
         KnownKey {
             kept: Kept::Bare(Arc::clone(record)),
-            slots: [
-                self.trust.slot_of_id(record.id.as_str()),
-                self.trust.slot_of_digest(digest),
+            buckets: [
+                self.log.bucket_of_id(record.id.as_str()),
+                self.log.bucket_of_digest(digest),
             ],
         }
     }
@@ -322,7 +323,7 @@ impl Landed {
             what,
             at: self.asked_at,
             fresh_for: self.fresh_for,
-            stamp: self.stamp,
+            version: self.version,
         }
     }
 }

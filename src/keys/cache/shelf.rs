@@ -9,7 +9,7 @@ use std::time::Duration;
 use moka::ops::compute::Op;
 use moka::sync::Cache;
 
-use super::super::push::{Slot, Stamp};
+use super::super::invalidation::{Bucket, Version};
 use super::super::source::InvalidRecord;
 use super::CachedKey;
 use crate::authz::digest::{DigestHasher, KeyDigest};
@@ -31,7 +31,7 @@ pub(super) struct Learnt<T> {
     /// How long it is fresh from then on.
     pub(super) fresh_for: Duration,
     /// What had been heard of changes at that moment.
-    pub(super) stamp: Stamp,
+    pub(super) version: Version,
 }
 
 impl<T> Learnt<T> {
@@ -53,9 +53,9 @@ impl<T> Learnt<T> {
 impl<P> Learnt<KnownKey<P>> {
     /// The same key of the same age and worth, kept in another way.
     pub(super) fn with_kept(self, kept: Kept<P>) -> Self {
-        let slots = self.what.slots;
+        let buckets = self.what.buckets;
         Self {
-            what: KnownKey { kept, slots },
+            what: KnownKey { kept, buckets },
             ..self
         }
     }
@@ -64,7 +64,7 @@ impl<P> Learnt<KnownKey<P>> {
 /// A known key, and where its changes are noted.
 pub(super) struct KnownKey<P> {
     pub(super) kept: Kept<P>,
-    pub(super) slots: [Slot; 2],
+    pub(super) buckets: [Bucket; 2],
 }
 
 // Derived, it would ask for a `P` that can be cloned.
@@ -72,7 +72,7 @@ impl<P> Clone for KnownKey<P> {
     fn clone(&self) -> Self {
         Self {
             kept: self.kept.clone(),
-            slots: self.slots,
+            buckets: self.buckets,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the service tells by itself: changes of keys, as server-sent events.
 //!
-//! Keeps one stream open and says to [`Pushes`] what it hears, and whether it hears anything. That a stream is open means that
+//! Keeps one stream open and says to [`InvalidationSink`] what it hears, and whether it hears anything. That a stream is open means that
 //! every change from then on is told in it, so whatever is not understood, or could have been missed, is taken for the worst.
 
 use std::time::Duration;
@@ -9,7 +9,7 @@ use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 
-use super::super::push::Pushes;
+use super::super::invalidation::InvalidationSink;
 use super::HttpSource;
 use super::encoding;
 use super::event_stream::{EventStream, Item};
@@ -22,7 +22,7 @@ use crate::backoff::Backoff;
 const SAME_HEARTBEAT: Duration = Duration::from_millis(100);
 
 /// Hears of changes for ever.
-pub(super) async fn follow(source: &HttpSource, url: &EventsUrl, pushes: &Pushes) {
+pub(super) async fn follow(source: &HttpSource, url: &EventsUrl, sink: &InvalidationSink) {
     let timing = source.timing;
     let mut backoff = Backoff::new(timing.first_pause, timing.longest_pause);
     let mut told = None;
@@ -30,10 +30,10 @@ pub(super) async fn follow(source: &HttpSource, url: &EventsUrl, pushes: &Pushes
         match open(source, url).await {
             Ok(response) => {
                 let since = source.clock.monotonic();
-                pushes.armed();
+                sink.subscribed();
                 told = None;
-                let why = hear(source, response, pushes).await;
-                pushes.lost(&why);
+                let why = hear(source, response, sink).await;
+                sink.unsubscribed(&why);
                 // A server that hangs up on everybody is not to be asked ever faster.
                 if source.clock.monotonic().saturating_sub(since) >= timing.longest_pause {
                     backoff.reset();
@@ -41,7 +41,7 @@ pub(super) async fn follow(source: &HttpSource, url: &EventsUrl, pushes: &Pushes
             }
             Err(why) => {
                 let why = why.to_string();
-                pushes.lost(&why);
+                sink.unsubscribed(&why);
                 if told.as_ref() != Some(&why) {
                     tracing::warn!(
                         source = "http",
@@ -80,7 +80,7 @@ pub(super) async fn open(source: &HttpSource, url: &EventsUrl) -> Result<Respons
 }
 
 /// Hears what a stream tells, until it ends; gives why it did.
-async fn hear(source: &HttpSource, mut response: Response, pushes: &Pushes) -> String {
+async fn hear(source: &HttpSource, mut response: Response, sink: &InvalidationSink) -> String {
     let mut stream = EventStream::default();
     let mut heartbeats = Heartbeats::default();
     let mut items = Vec::new();
@@ -114,11 +114,11 @@ async fn hear(source: &HttpSource, mut response: Response, pushes: &Pushes) -> S
             match item {
                 Item::Comment => heartbeats.beat(source.clock.monotonic()),
                 Item::Message(data) => match Change::told_by(&data) {
-                    Some(Change::Key(id)) => pushes.key_changed(id.as_str()),
-                    Some(Change::All) => pushes.all_changed(),
-                    None => not_understood(pushes, &mut warned),
+                    Some(Change::Key(id)) => sink.key_changed(id.as_str()),
+                    Some(Change::All) => sink.all_changed(),
+                    None => not_understood(sink, &mut warned),
                 },
-                Item::Unknown => not_understood(pushes, &mut warned),
+                Item::Unknown => not_understood(sink, &mut warned),
             }
         }
         if let Err(unreadable) = read {
@@ -133,8 +133,8 @@ async fn hear(source: &HttpSource, mut response: Response, pushes: &Pushes) -> S
 }
 
 /// Takes the worst for granted. Warns once a stream, or whoever sends such events fills our log.
-fn not_understood(pushes: &Pushes, warned: &mut bool) {
-    pushes.all_changed();
+fn not_understood(sink: &InvalidationSink, warned: &mut bool) {
+    sink.all_changed();
     if !std::mem::replace(warned, true) {
         tracing::warn!(
             source = "http",

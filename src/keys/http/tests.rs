@@ -96,9 +96,13 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
 }
 
 /// Does something while the source is followed.
-async fn followed<T>(source: &HttpSource, pushes: Pushes, test: impl Future<Output = T>) -> T {
+async fn followed<T>(
+    source: &HttpSource,
+    sink: InvalidationSink,
+    test: impl Future<Output = T>,
+) -> T {
     tokio::select! {
-        () = source.follow(pushes) => panic!("following ended"),
+        () = source.follow(sink) => panic!("following ended"),
         done = test => done,
     }
 }

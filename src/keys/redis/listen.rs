@@ -16,7 +16,7 @@ use redis::{PushInfo, PushKind, RedisError, Value};
 use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::super::push::Pushes;
+use super::super::invalidation::InvalidationSink;
 use super::dial::topology::{bytes, masters_by};
 use super::dial::{CONNECT_TIMEOUT, Connection, Dialer, Target};
 use super::fault::{NoPushes, Reason, told};
@@ -41,7 +41,7 @@ pub(super) struct Listener<'a> {
     pub(super) link: &'a Link,
     pub(super) layout: &'a Layout,
     pub(super) clock: &'a dyn Clock,
-    pub(super) pushes: Pushes,
+    pub(super) sink: InvalidationSink,
     pub(super) mode: PushMode,
     /// How often a server that refuses to push is asked again.
     pub(super) ask_again_every: Duration,
@@ -71,10 +71,10 @@ impl Listener<'_> {
         loop {
             match self.arm().await {
                 Ok(mut armed) => {
-                    self.pushes.armed();
+                    self.sink.subscribed();
                     let since = self.clock.monotonic();
                     let why = self.watch(&mut armed).await;
-                    self.pushes.lost(&why);
+                    self.sink.unsubscribed(&why);
                     told = None;
                     if self.clock.monotonic().saturating_sub(since) >= STEADY_AFTER {
                         backoff.reset();
@@ -82,7 +82,7 @@ impl Listener<'_> {
                 }
                 Err(NoPushes::Refused(why)) => {
                     if self.mode == PushMode::Auto {
-                        self.pushes.refused(&why);
+                        self.sink.refused(&why);
                     } else {
                         self.not_armed(&why, &mut told);
                     }
@@ -103,7 +103,7 @@ impl Listener<'_> {
                 "changes of keys are not pushed; each key is looked up at its next use"
             );
         }
-        self.pushes.lost(why);
+        self.sink.unsubscribed(why);
         *told = Some(Reason::clone(why));
     }
 
@@ -114,11 +114,11 @@ impl Listener<'_> {
         let masters = self.dialer.masters(&material).await?;
         let gone = Arc::new(Notify::new());
         let lines = masters.iter().map(async |master| {
-            let (layout, pushes) = (self.layout.clone(), self.pushes.clone());
+            let (layout, sink) = (self.layout.clone(), self.sink.clone());
             let gone = Arc::clone(&gone);
             let heard = move |push: PushInfo| {
                 if push.kind == PushKind::Invalidate {
-                    tell(&push.data, &layout, &pushes);
+                    tell(&push.data, &layout, &sink);
                 } else if push.kind == PushKind::Disconnection {
                     gone.notify_one();
                 }
@@ -275,16 +275,16 @@ fn is_lasting(error: &RedisError) -> bool {
 }
 
 /// Tells the cache of names that were written to; no names at all are all of them.
-fn tell(data: &[Value], layout: &Layout, pushes: &Pushes) {
+fn tell(data: &[Value], layout: &Layout, sink: &InvalidationSink) {
     let Some(Value::Array(names)) = data.first() else {
-        pushes.all_changed();
+        sink.all_changed();
         return;
     };
     for name in names {
         match layout.read(bytes(name).unwrap_or_default()) {
-            Named::Key(id) => pushes.key_changed(id),
-            Named::Digest(digest) => pushes.digest_changed(&digest),
-            Named::Unknown => pushes.all_changed(),
+            Named::Key(id) => sink.key_changed(id),
+            Named::Digest(digest) => sink.digest_changed(&digest),
+            Named::Unknown => sink.all_changed(),
         }
     }
 }

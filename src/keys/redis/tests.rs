@@ -11,7 +11,7 @@ use prometheus::IntCounter;
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 
-use super::super::push::{Pushes, Standing, Trust};
+use super::super::invalidation::{EntryValidity, InvalidationLog, InvalidationSink};
 use super::super::source::contract::{keeps_the_contract, records};
 use super::read::invalid;
 use super::*;
@@ -115,45 +115,52 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
 }
 
 /// Follows a source while something is done.
-async fn followed(source: &RedisSource, body: impl AsyncFnOnce(Arc<Trust>)) {
+async fn followed(source: &RedisSource, body: impl AsyncFnOnce(Arc<InvalidationLog>)) {
     followed_and_counted(source, None, body).await;
 }
 
-/// Follows, with a count of the pushes.
+/// Follows, with a count of what is pushed.
 async fn followed_and_counted(
     source: &RedisSource,
     heard: Option<IntCounter>,
-    body: impl AsyncFnOnce(Arc<Trust>),
+    body: impl AsyncFnOnce(Arc<InvalidationLog>),
 ) {
-    let trust = Arc::new(Trust::new(true, Arc::new(SystemClock::new())));
-    let pushes = Pushes::new(Arc::clone(&trust), "redis", heard);
+    let log = Arc::new(InvalidationLog::new(true, Arc::new(SystemClock::new())));
+    let sink = InvalidationSink::new(Arc::clone(&log), "redis", heard);
     tokio::select! {
-        () = source.follow(pushes) => unreachable!("a source is followed for ever"),
-        () = body(trust) => {}
+        () = source.follow(sink) => unreachable!("a source is followed for ever"),
+        () = body(log) => {}
     }
 }
 
-async fn until_armed(trust: &Trust) {
-    until("pushes are armed", async || trust.is_armed()).await;
+async fn until_subscribed(log: &InvalidationLog) {
+    until("pushes are armed", async || log.is_subscribed()).await;
 }
 
-async fn until_lost(trust: &Trust) {
-    until("pushes are lost", async || !trust.is_armed()).await;
+async fn until_unsubscribed(log: &InvalidationLog) {
+    until("pushes are lost", async || !log.is_subscribed()).await;
 }
 
 /// What the answer of a moment about the key `a` is worth.
-fn standing_of_a(trust: &Trust, stamp: super::super::push::Stamp) -> Standing {
-    let slots = [trust.slot_of_id("a"), trust.slot_of_digest(&digest_of("a"))];
-    trust.standing(stamp, slots)
+fn validity_of_a(
+    log: &InvalidationLog,
+    version: super::super::invalidation::Version,
+) -> EntryValidity {
+    let buckets = [log.bucket_of_id("a"), log.bucket_of_digest(&digest_of("a"))];
+    log.validity(version, buckets)
 }
 
 /// Does something and waits until it was heard that `a` changed.
-async fn is_heard(name: &str, trust: &Trust, change: impl AsyncFnOnce()) {
-    let stamp = trust.stamp();
-    assert_ne!(standing_of_a(trust, stamp), Standing::Outdated, "{name}");
+async fn is_heard(name: &str, log: &InvalidationLog, change: impl AsyncFnOnce()) {
+    let version = log.version();
+    assert_ne!(
+        validity_of_a(log, version),
+        EntryValidity::Outdated,
+        "{name}"
+    );
     change().await;
     until(name, async || {
-        standing_of_a(trust, stamp) == Standing::Outdated
+        validity_of_a(log, version) == EntryValidity::Outdated
     })
     .await;
 }

@@ -102,38 +102,38 @@ async fn readiness_follows_the_phase_and_the_source_shows_in_its_body_only() {
 
 #[test]
 fn a_remote_source_shows_whether_it_answers_and_why_not() {
-    let health = |failure: Option<&str>, given_up, pushes| SourceHealth {
+    let health = |failure: Option<&str>, breaker_open, pushes| SourceHealth {
         source: "redis",
         failure: failure.map(Into::into),
-        given_up,
+        breaker_open,
         pushes,
         certificates: None,
     };
     for (health, state, pushes) in [
         (
-            health(None, false, Some(Hearing::Armed)),
+            health(None, false, Some(Subscription::Subscribed)),
             "answering",
             json!("armed"),
         ),
         (health(None, false, None), "answering", json!(null)),
         (
-            health(None, false, Some(Hearing::Lost)),
+            health(None, false, Some(Subscription::Unsubscribed)),
             "failing",
             json!("lost"),
         ),
         (
-            health(None, false, Some(Hearing::Refused)),
+            health(None, false, Some(Subscription::Refused)),
             "answering",
             json!("refused"),
         ),
         (
-            health(None, false, Some(Hearing::Off)),
+            health(None, false, Some(Subscription::Off)),
             "answering",
             json!("off"),
         ),
         (health(Some("refused"), false, None), "failing", json!(null)),
         (
-            health(Some("refused"), true, Some(Hearing::Lost)),
+            health(Some("refused"), true, Some(Subscription::Unsubscribed)),
             "down",
             json!("lost"),
         ),
@@ -181,7 +181,7 @@ async fn a_failure_is_told_without_the_digests_that_it_names() {
         let health = SourceHealth {
             source: "http",
             failure: Some(failure.into()),
-            given_up: false,
+            breaker_open: false,
             pushes: None,
             certificates: None,
         };

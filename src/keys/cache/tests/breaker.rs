@@ -29,7 +29,7 @@ async fn until(condition: impl Fn() -> bool) {
 }
 
 fn is_open(scene: &Scene) -> bool {
-    scene.cache.source_health().unwrap().given_up
+    scene.cache.source_health().unwrap().breaker_open
 }
 
 fn shows_up(scene: &Scene, value: u8) -> bool {
@@ -239,7 +239,7 @@ async fn a_trial_lets_in_no_key_that_was_revoked_meanwhile() {
             assert_eq!(scene.find("a").await, "a", "it stands in");
         }
         until(|| is_open(&scene)).await;
-        scene.pushes().key_changed("a");
+        scene.sink().key_changed("a");
         scene.clock.forward(1);
         // The trial, and those that get none.
         for _ in 0..3 {
@@ -297,7 +297,7 @@ async fn a_source_that_cannot_begin_to_push_is_tried() {
     let scene = Scene::of(ScriptedSource::of(&records()).pushing(), Duration::ZERO);
     scene.source.fail_all(Some(unreachable_source()));
     tended(&scene, async {
-        scene.pushes().lost("refused");
+        scene.sink().unsubscribed("refused");
         until(|| is_open(&scene)).await;
     })
     .await;

@@ -1,7 +1,7 @@
 //! A remote source's keys: one lookup for all who wait, fresh for a time, nothing kept of a failure.
 
 use super::*;
-use crate::keys::push::Pushes;
+use crate::keys::invalidation::InvalidationSink;
 
 /// A cache in front of a source that holds `records()`, with a clock and room for 100 known and 10 unknown digests. Known ones are
 /// fresh for 60 seconds, unknown ones for 5, and 4 lookups may be under way at once.
@@ -71,8 +71,8 @@ impl Scene {
         self.remote().flights()
     }
 
-    pub(super) fn pushes(&self) -> Pushes {
-        self.remote().pushes()
+    pub(super) fn sink(&self) -> InvalidationSink {
+        self.remote().sink()
     }
 }
 

@@ -6,11 +6,11 @@ fn learnt(record: &Arc<KeyRecord>) -> Learnt<KnownKey<String>> {
     Learnt {
         what: KnownKey {
             kept: Kept::Bare(Arc::clone(record)),
-            slots: [Slot::default(); 2],
+            buckets: [Bucket::default(); 2],
         },
         at: Duration::ZERO,
         fresh_for: Duration::MAX,
-        stamp: Stamp::default(),
+        version: Version::default(),
     }
 }
 
@@ -50,7 +50,7 @@ fn what_was_made_of_a_record_replaces_nothing_newer() {
             what: None,
             at: Duration::ZERO,
             fresh_for: Duration::MAX,
-            stamp: Stamp::default(),
+            version: Version::default(),
         },
     );
     prepare(&new);

@@ -5,7 +5,7 @@ use tokio::net::TcpStream;
 
 use super::server::Raw;
 use super::*;
-use crate::keys::push::{Stamp, Standing, Trust};
+use crate::keys::invalidation::{EntryValidity, InvalidationLog, Version};
 
 const OPENED: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n\r\n";
 
@@ -13,7 +13,7 @@ const OPENED: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; char
 struct Scene {
     service: Raw,
     source: HttpSource,
-    trust: Arc<Trust>,
+    log: Arc<InvalidationLog>,
 }
 
 impl Scene {
@@ -28,32 +28,32 @@ impl Scene {
         Self {
             service,
             source,
-            trust: Arc::new(Trust::new(true, Arc::new(SystemClock::new()))),
+            log: Arc::new(InvalidationLog::new(true, Arc::new(SystemClock::new()))),
         }
     }
 
     async fn followed(&self, test: impl Future<Output = ()>) {
-        let pushes = Pushes::new(Arc::clone(&self.trust), "http", None);
-        followed(&self.source, pushes, test).await;
+        let sink = InvalidationSink::new(Arc::clone(&self.log), "http", None);
+        followed(&self.source, sink, test).await;
     }
 
     /// Opens the next stream; ends when the source takes it for one.
     async fn open(&self) -> TcpStream {
         let (mut stream, _) = self.service.accept().await;
         stream.write_all(OPENED).await.unwrap();
-        until("trust", async || self.trust.is_armed()).await;
+        until("subscribed", async || self.log.is_subscribed()).await;
         stream
     }
 
     async fn lost(&self) {
-        until("distrust", async || !self.trust.is_armed()).await;
+        until("unsubscribed", async || !self.log.is_subscribed()).await;
     }
 
-    /// What an answer of that stamp about the key with that id is worth.
-    fn standing(&self, stamp: Stamp, id: &str) -> Standing {
-        let digest = self.trust.slot_of_digest(&digest_of(id));
-        self.trust
-            .standing(stamp, [self.trust.slot_of_id(id), digest])
+    /// What an answer of that version about the key with that id is worth.
+    fn validity(&self, version: Version, id: &str) -> EntryValidity {
+        let digest = self.log.bucket_of_digest(&digest_of(id));
+        self.log
+            .validity(version, [self.log.bucket_of_id(id), digest])
     }
 }
 
@@ -80,11 +80,11 @@ async fn an_open_stream_is_trusted_and_tells_what_changed() {
             assert!(head.contains("\r\naccept-encoding: identity\r\n"), "{head}");
             let token = format!("\r\nauthorization: Bearer {CANARY}\r\n");
             assert!(head.contains(&token), "{head}");
-            assert!(!scene.trust.is_armed(), "no answer came yet");
+            assert!(!scene.log.is_subscribed(), "no answer came yet");
             stream.write_all(OPENED).await.unwrap();
-            until("trust", async || scene.trust.is_armed()).await;
+            until("subscribed", async || scene.log.is_subscribed()).await;
 
-            let stamp = scene.trust.stamp();
+            let version = scene.log.version();
             let message =
                 "event: change\ndata: {\"event\":\"invalidate\",\r\ndata: \"key_id\":\"a\"}\n\n";
             let (begin, end) = message.split_at(30);
@@ -92,10 +92,10 @@ async fn an_open_stream_is_trusted_and_tells_what_changed() {
             stream.flush().await.unwrap();
             stream.write_all(end.as_bytes()).await.unwrap();
             until("a", async || {
-                scene.standing(stamp, "a") == Standing::Outdated
+                scene.validity(version, "a") == EntryValidity::Outdated
             })
             .await;
-            assert_eq!(scene.standing(stamp, "b"), Standing::Current);
+            assert_eq!(scene.validity(version, "b"), EntryValidity::Valid);
 
             for event in [
                 "data: {\"all\":true}\n\n",
@@ -105,15 +105,15 @@ async fn an_open_stream_is_trusted_and_tells_what_changed() {
                 "Data: {\"event\":\"invalidate\",\"key_id\":\"b\"}\n\n",
                 "event: invalidate\n\n",
             ] {
-                let stamp = scene.trust.stamp();
+                let version = scene.log.version();
                 let message = format!(": comment\n\n{event}");
                 stream.write_all(message.as_bytes()).await.unwrap();
                 until(event, async || {
-                    scene.standing(stamp, "b") == Standing::Outdated
+                    scene.validity(version, "b") == EntryValidity::Outdated
                 })
                 .await;
             }
-            assert!(scene.trust.is_armed());
+            assert!(scene.log.is_subscribed());
         })
         .await;
 }
@@ -130,9 +130,13 @@ async fn a_stream_that_ends_is_lost_and_opened_again() {
                 ("compressed bytes that nothing announced", "\x1f\u{8}"),
                 ("an event without the empty line", "data: {\"all\":true}\n"),
             ] {
-                let stamp = scene.trust.stamp();
+                let version = scene.log.version();
                 let mut stream = scene.open().await;
-                assert_eq!(scene.standing(stamp, "a"), Standing::Doubtful, "{what}");
+                assert_eq!(
+                    scene.validity(version, "a"),
+                    EntryValidity::Revalidate,
+                    "{what}"
+                );
                 // It hangs up in the middle of it.
                 let _ = stream.write_all(bytes.as_bytes()).await;
                 if bytes.is_empty() {
@@ -170,13 +174,13 @@ async fn what_is_no_stream_is_not_trusted_and_asked_again() {
                 let (mut stream, _) = scene.service.accept().await;
                 stream.write_all(answer).await.unwrap();
                 drop(stream);
-                assert!(!scene.trust.is_armed());
+                assert!(!scene.log.is_subscribed());
             }
             scene.open().await;
         })
         .await;
-    // Only the last was trusted: every arming makes a stamp of before doubtful.
-    assert_eq!(format!("{:?}", scene.trust.stamp()), "Stamp(1)");
+    // Only the last was trusted: every arming makes a version of before due for revalidation.
+    assert_eq!(format!("{:?}", scene.log.version()), "Version(1)");
 }
 
 #[tokio::test]
@@ -218,11 +222,11 @@ async fn silence_is_not_held_against_a_server_that_sends_no_heartbeats() {
             let mut stream = scene.open().await;
             stream.write_all(b": hello\n: again\n\n").await.unwrap();
             tokio::time::sleep(Duration::from_millis(100)).await;
-            assert!(scene.trust.is_armed());
-            let stamp = scene.trust.stamp();
+            assert!(scene.log.is_subscribed());
+            let version = scene.log.version();
             stream.write_all(b"data: {\"all\":true}\n\n").await.unwrap();
             until("it", async || {
-                scene.standing(stamp, "a") == Standing::Outdated
+                scene.validity(version, "a") == EntryValidity::Outdated
             })
             .await;
         })

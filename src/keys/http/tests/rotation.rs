@@ -7,11 +7,11 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::secured::Authority;
 use super::*;
-use crate::keys::push::{Pushes, Trust};
+use crate::keys::invalidation::{InvalidationLog, InvalidationSink};
 
-pub(super) fn nothing_pushed() -> Pushes {
-    Pushes::new(
-        Arc::new(Trust::new(false, Arc::new(SystemClock::new()))),
+pub(super) fn nothing_pushed() -> InvalidationSink {
+    InvalidationSink::new(
+        Arc::new(InvalidationLog::new(false, Arc::new(SystemClock::new()))),
         "http",
         None,
     )
@@ -160,7 +160,7 @@ async fn new_authorities_are_trusted_and_half_a_rotation_changes_nothing() {
 
             new.put(&path("ca"));
             ours.put(&path("cert"), &path("key"));
-            until("trust", async || second.lookup(&digest).await.is_ok()).await;
+            until("subscribed", async || second.lookup(&digest).await.is_ok()).await;
             until("distrust", async || first.lookup(&digest).await.is_err()).await;
         }),
     )

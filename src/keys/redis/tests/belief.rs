@@ -1,7 +1,7 @@
 //! Servers that answer and may not be believed: replicas that have lost their master, and masters that are none any more.
 
 use super::*;
-use crate::keys::push::Hearing;
+use crate::keys::invalidation::Subscription;
 
 /// A replica of that server that has all that it has.
 async fn replica_of(master: &Server) -> Server {
@@ -29,24 +29,24 @@ async fn a_replica_is_believed_only_while_it_is_connected_to_its_master() {
         "the source failed: 127.0.0.1:{}: it is a replica that is not connected to its master",
         replica.port
     );
-    followed(&source, async |trust| {
-        until_armed(&trust).await;
+    followed(&source, async |log| {
+        until_subscribed(&log).await;
         let mut client = master.client().await;
-        is_heard("a change at the master", &trust, async || {
+        is_heard("a change at the master", &log, async || {
             put(&mut client, &records()[0]).await;
         })
         .await;
         assert!(finds_a(&source).await);
         master.kill();
-        until_lost(&trust).await;
+        until_unsubscribed(&log).await;
         until("nothing is looked up there", async || {
             !finds_a(&source).await
         })
         .await;
         assert_eq!(failure(&source).await, lost);
-        assert!(!trust.is_armed());
+        assert!(!log.is_subscribed());
         assert!(master.run_again().await);
-        until_armed(&trust).await;
+        until_subscribed(&log).await;
         assert_eq!(found(&source, "a").await, Ok(SourceAnswer::NotFound));
     })
     .await;
@@ -64,16 +64,16 @@ async fn without_pushes_a_replica_is_watched_all_the_same() {
     let mut settings = settings(&replica.url());
     settings.push = PushMode::Off;
     let source = RedisSource::new(settings, clock()).unwrap();
-    followed(&source, async |trust| {
+    followed(&source, async |log| {
         until("a is found", async || finds_a(&source).await).await;
-        trust.lost().await;
+        log.source_suspected().await;
         master.kill();
         until("nothing is looked up there", async || {
             !finds_a(&source).await
         })
         .await;
         // The watch over the source is told, although nobody may look anything up.
-        trust.lost().await;
+        log.source_suspected().await;
     })
     .await;
 }
@@ -109,16 +109,16 @@ async fn a_user_that_may_neither_ping_nor_ask_for_the_role_hears_of_changes_stea
             let told = source.try_once().await.unwrap();
             assert_eq!(told.len(), warnings, "{told:?}");
             assert!(told.iter().all(|text| text.contains("+role")), "{told:?}");
-            followed(&source, async |trust| {
-                until_armed(&trust).await;
-                let stamp = trust.stamp();
+            followed(&source, async |log| {
+                until_subscribed(&log).await;
+                let version = log.version();
                 let before = sent(&mut client, heartbeat).await;
                 until("heartbeats were sent", async || {
                     sent(&mut client, heartbeat).await > before + 5
                 })
                 .await;
-                assert_eq!(standing_of_a(&trust, stamp), Standing::Current);
-                is_heard("a change", &trust, async || {
+                assert_eq!(validity_of_a(&log, version), EntryValidity::Valid);
+                is_heard("a change", &log, async || {
                     put(&mut client, &records()[0]).await;
                 })
                 .await;
@@ -156,11 +156,11 @@ async fn to_try_the_source_is_to_send_what_a_lookup_sends() {
         let want = want.replace("GETRANGE", "GET");
         assert_eq!(told, format!("the source failed: {want}"));
     }
-    followed(&source, async |trust| {
-        trust.lost().await;
-        assert_eq!(trust.hearing(), Hearing::Lost);
+    followed(&source, async |log| {
+        log.source_suspected().await;
+        assert_eq!(log.subscription(), Subscription::Unsubscribed);
         run(&mut other, &["ACL", "SETUSER", "default", "~keyward:*"]).await;
-        until_armed(&trust).await;
+        until_subscribed(&log).await;
     })
     .await;
 }

@@ -103,14 +103,14 @@ async fn a_cluster_keeps_the_contract_and_each_master_is_heard() {
     for number in 0..3 {
         ids.push(id_at(&cluster, number).await);
     }
-    followed(&source, async |trust| {
-        until_armed(&trust).await;
+    followed(&source, async |log| {
+        until_subscribed(&log).await;
         for id in &ids {
-            let stamp = trust.stamp();
+            let version = log.version();
             run(&mut client, &["SET", &format!("keyward:key:{id}"), "1"]).await;
-            let slots = [trust.slot_of_id(id), trust.slot_of_digest(&digest_of("a"))];
+            let buckets = [log.bucket_of_id(id), log.bucket_of_digest(&digest_of("a"))];
             until(id, async || {
-                trust.standing(stamp, slots) == Standing::Outdated
+                log.validity(version, buckets) == EntryValidity::Outdated
             })
             .await;
         }
@@ -125,9 +125,9 @@ async fn another_set_of_masters_is_armed_anew() {
     let mut new = cluster.servers[3].client().await;
     let id = run(&mut new, &["CLUSTER", "MYID"]).await;
     let id: String = redis::from_redis_value(id).unwrap();
-    followed(&source, async |trust| {
-        until_armed(&trust).await;
-        let stamp = trust.stamp();
+    followed(&source, async |log| {
+        until_subscribed(&log).await;
+        let version = log.version();
         let slot = run(&mut new, &["CLUSTER", "KEYSLOT", "keyward:key:a"]).await;
         let slot: u16 = redis::from_redis_value(slot).unwrap();
         for server in cluster.servers.iter().rev() {
@@ -135,11 +135,11 @@ async fn another_set_of_masters_is_armed_anew() {
             run(&mut server.client().await, &take).await;
         }
         until("what was learnt is doubtful", async || {
-            standing_of_a(&trust, stamp) == Standing::Doubtful
+            validity_of_a(&log, version) == EntryValidity::Revalidate
         })
         .await;
-        until_armed(&trust).await;
-        is_heard("a change at the new master", &trust, async || {
+        until_subscribed(&log).await;
+        is_heard("a change at the new master", &log, async || {
             run(&mut new, &["SET", "keyward:key:a", "1"]).await;
         })
         .await;
@@ -201,14 +201,14 @@ async fn a_cluster_that_lost_a_master_is_not_believed_until_it_has_another() {
         .map(|server| server.url().parse().unwrap());
     let servers = RedisServers::Cluster(nodes.collect());
     let source = RedisSource::new(settings_for(servers), clock()).unwrap();
-    followed(&source, async |trust| {
-        until_armed(&trust).await;
+    followed(&source, async |log| {
+        until_subscribed(&log).await;
         assert!(finds_a(&source).await);
         cluster.servers[number].kill();
-        until_lost(&trust).await;
-        until_armed(&trust).await;
+        until_unsubscribed(&log).await;
+        until_subscribed(&log).await;
         assert!(finds_a(&source).await, "by the master that was a replica");
-        is_heard("a change at the new master", &trust, async || {
+        is_heard("a change at the new master", &log, async || {
             run(&mut replica, &["DEL", "keyward:key:a"]).await;
         })
         .await;

@@ -194,8 +194,8 @@ async fn a_server_that_repeats_what_it_was_sent_shows_no_password() {
 
 /// Why pushes are not armed.
 async fn arming_fails(source: &RedisSource) -> String {
-    let trust = Arc::new(Trust::new(true, Arc::new(SystemClock::new())));
-    let listener = source.listener(Pushes::new(trust, "redis", None));
+    let log = Arc::new(InvalidationLog::new(true, Arc::new(SystemClock::new())));
+    let listener = source.listener(InvalidationSink::new(log, "redis", None));
     let why = listener.arm().await.err().unwrap();
     why.into_reason().to_string()
 }
@@ -210,9 +210,9 @@ async fn without_resp3_lookups_go_on() {
         server.port
     );
     assert_eq!(arming_fails(&source).await, want);
-    followed(&source, async |trust| {
+    followed(&source, async |log| {
         keeps_the_contract(&source).await;
-        assert!(!trust.is_armed());
+        assert!(!log.is_subscribed());
     })
     .await;
 }

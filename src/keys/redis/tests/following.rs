@@ -10,8 +10,8 @@ async fn every_way_in_which_a_key_changes_is_heard() {
         let source = source(&server.url());
         let entry = format!("keyward:digest:{}", digest_of("a"));
         run(&mut client, &["SET", "x", "1"]).await;
-        followed(&source, async |trust| {
-            until_armed(&trust).await;
+        followed(&source, async |log| {
+            until_subscribed(&log).await;
             for (name, change) in [
                 ("set", &["SET", "keyward:key:a", "1"][..]),
                 ("del", &["DEL", "keyward:key:a"]),
@@ -22,7 +22,7 @@ async fn every_way_in_which_a_key_changes_is_heard() {
                 ("flush of a database", &["FLUSHDB"]),
                 ("flush", &["FLUSHALL"]),
             ] {
-                is_heard(name, &trust, async || drop(run(&mut client, change).await)).await;
+                is_heard(name, &log, async || drop(run(&mut client, change).await)).await;
             }
         })
         .await;
@@ -34,17 +34,17 @@ async fn another_key_is_no_news_of_this_one() {
     let server = Server::redis().await;
     let mut client = server.client().await;
     let source = source(&server.url());
-    followed(&source, async |trust| {
-        until_armed(&trust).await;
-        let stamp = trust.stamp();
+    followed(&source, async |log| {
+        until_subscribed(&log).await;
+        let version = log.version();
         run(&mut client, &["SET", "other:key:a", "1"]).await;
         run(&mut client, &["SET", "keyward:key:b", "1"]).await;
-        let slots = [trust.slot_of_id("b"), trust.slot_of_digest(&digest_of("b"))];
+        let buckets = [log.bucket_of_id("b"), log.bucket_of_digest(&digest_of("b"))];
         until("b is heard", async || {
-            trust.standing(stamp, slots) == Standing::Outdated
+            log.validity(version, buckets) == EntryValidity::Outdated
         })
         .await;
-        assert_eq!(standing_of_a(&trust, stamp), Standing::Current);
+        assert_eq!(validity_of_a(&log, version), EntryValidity::Valid);
     })
     .await;
 }
@@ -55,8 +55,8 @@ async fn a_record_that_expires_is_heard() {
     let mut client = server.client().await;
     let source = source(&server.url());
     let heard = IntCounter::new("heard", "pushes").unwrap();
-    followed_and_counted(&source, Some(heard.clone()), async |trust| {
-        until_armed(&trust).await;
+    followed_and_counted(&source, Some(heard.clone()), async |log| {
+        until_subscribed(&log).await;
         run(&mut client, &["SET", "keyward:key:a", "1", "PX", "50"]).await;
         until("it is written and expires", async || heard.get() == 2).await;
     })
@@ -68,9 +68,9 @@ async fn a_connection_that_is_closed_is_made_anew() {
     let server = Server::redis().await;
     let mut client = server.client().await;
     let source = source(&server.url());
-    followed(&source, async |trust| {
-        until_armed(&trust).await;
-        let stamp = trust.stamp();
+    followed(&source, async |log| {
+        until_subscribed(&log).await;
+        let version = log.version();
         run(
             &mut client,
             &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"],
@@ -78,11 +78,11 @@ async fn a_connection_that_is_closed_is_made_anew() {
         .await;
         // Once lost and armed again, what was learnt before is doubtful.
         until("what was learnt is doubtful", async || {
-            standing_of_a(&trust, stamp) == Standing::Doubtful
+            validity_of_a(&log, version) == EntryValidity::Revalidate
         })
         .await;
-        until_armed(&trust).await;
-        is_heard("a change", &trust, async || {
+        until_subscribed(&log).await;
+        is_heard("a change", &log, async || {
             put(&mut client, &records()[0]).await;
         })
         .await;
@@ -98,17 +98,17 @@ async fn a_server_that_falls_silent_is_not_believed_until_it_is_back() {
     let mut settings = settings(&server.url());
     settings.timeout = Duration::from_millis(100);
     let source = RedisSource::new(settings, clock()).unwrap();
-    followed(&source, async |trust| {
-        until_armed(&trust).await;
+    followed(&source, async |log| {
+        until_subscribed(&log).await;
         until("a is found", async || finds_a(&source).await).await;
         server.pause();
         until("a lookup takes too long", async || {
             found(&source, "a").await == Err(SourceError::Timeout)
         })
         .await;
-        until_lost(&trust).await;
+        until_unsubscribed(&log).await;
         server.resume();
-        until_armed(&trust).await;
+        until_subscribed(&log).await;
         until("a is found", async || finds_a(&source).await).await;
     })
     .await;
@@ -119,16 +119,16 @@ async fn a_server_that_was_gone_is_found_again() {
     let mut server = Server::redis().await;
     fill(&mut server.client().await).await;
     let source = source(&server.url());
-    followed(&source, async |trust| {
-        until_armed(&trust).await;
+    followed(&source, async |log| {
+        until_subscribed(&log).await;
         assert!(finds_a(&source).await);
         server.kill();
-        until_lost(&trust).await;
+        until_unsubscribed(&log).await;
         let failed = failure(&source).await;
         assert!(failed.contains("connection refused"), "{failed}");
         assert!(server.run_again().await);
         fill(&mut server.client().await).await;
-        until_armed(&trust).await;
+        until_subscribed(&log).await;
         assert!(finds_a(&source).await);
     })
     .await;
@@ -142,8 +142,8 @@ async fn armed_pushes_mean_a_connection_that_was_made_since() {
     let source = source(&server.url());
     assert!(finds_a(&source).await);
     let before = source.link.glimpse().unwrap().number();
-    followed(&source, async |trust| {
-        until_armed(&trust).await;
+    followed(&source, async |log| {
+        until_subscribed(&log).await;
         assert_ne!(source.link.glimpse().unwrap().number(), before);
     })
     .await;

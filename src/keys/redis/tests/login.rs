@@ -37,9 +37,9 @@ async fn a_user_with_a_password_file_keeps_the_contract_and_hears_of_changes() {
     assert_eq!(source.try_once().await, Ok(Vec::new()));
     keeps_the_contract(&source).await;
     let mut client = server.client().await;
-    followed(&source, async |trust| {
-        until_armed(&trust).await;
-        is_heard("a change", &trust, async || {
+    followed(&source, async |log| {
+        until_subscribed(&log).await;
+        is_heard("a change", &log, async || {
             put(&mut client, &records()[0]).await;
         })
         .await;
@@ -98,8 +98,8 @@ async fn a_password_may_change_while_the_source_is_followed() {
     let (server, settings) = server_with_user().await;
     let mut client = server.client().await;
     let source = RedisSource::new(settings, clock()).unwrap();
-    followed(&source, async |trust| {
-        until_armed(&trust).await;
+    followed(&source, async |log| {
+        until_subscribed(&log).await;
         assert!(finds_a(&source).await);
         let before = source.link.glimpse();
         // The operator's order: both passwords are good, the file changes, the old one goes.
@@ -113,7 +113,7 @@ async fn a_password_may_change_while_the_source_is_followed() {
         run(&mut client, &["ACL", "SETUSER", "keyward", "<canary1"]).await;
         run(&mut client, &["CLIENT", "KILL", "USER", "keyward"]).await;
         until("a is found", async || finds_a(&source).await).await;
-        until_armed(&trust).await;
+        until_subscribed(&log).await;
 
         // A password that is wrong leaves the connection that works.
         write_secret(&server.path("password"), "canary3");

@@ -35,7 +35,7 @@ async fn a_unix_socket_keeps_the_contract() {
     fill(&mut server.client().await).await;
     let source = source(&format!("redis+unix://{socket}"));
     keeps_the_contract(&source).await;
-    followed(&source, async |trust| until_armed(&trust).await).await;
+    followed(&source, async |log| until_subscribed(&log).await).await;
 }
 
 #[tokio::test]

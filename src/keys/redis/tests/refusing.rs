@@ -1,7 +1,7 @@
 //! Servers that do not push: too old, look-alikes, or with a user that may not track. And servers that remove what they hold.
 
 use super::*;
-use crate::keys::push::Hearing;
+use crate::keys::invalidation::Subscription;
 
 /// Servers that refuse to push, and how they are told of.
 async fn refusing() -> Vec<(Server, &'static str)> {
@@ -52,11 +52,11 @@ async fn a_server_that_refuses_to_push_is_believed_for_ttl_unless_pushes_are_req
             told[0].contains(why) && told[0].contains("cache.ttl"),
             "{told:?}"
         );
-        followed(&source, async |trust| {
-            until(why, async || trust.hearing() == Hearing::Refused).await;
+        followed(&source, async |log| {
+            until(why, async || log.subscription() == Subscription::Refused).await;
             keeps_the_contract(&source).await;
-            let stamp = trust.stamp();
-            assert_eq!(standing_of_a(&trust, stamp), Standing::Current);
+            let version = log.version();
+            assert_eq!(validity_of_a(&log, version), EntryValidity::Valid);
         })
         .await;
 
@@ -66,11 +66,14 @@ async fn a_server_that_refuses_to_push_is_believed_for_ttl_unless_pushes_are_req
             told.contains(why) && told.contains("would not be heard"),
             "{told}"
         );
-        followed(&source, async |trust| {
-            trust.lost().await;
-            assert_eq!(trust.hearing(), Hearing::Lost);
+        followed(&source, async |log| {
+            log.source_suspected().await;
+            assert_eq!(log.subscription(), Subscription::Unsubscribed);
             keeps_the_contract(&source).await;
-            assert_eq!(standing_of_a(&trust, trust.stamp()), Standing::Doubtful);
+            assert_eq!(
+                validity_of_a(&log, log.version()),
+                EntryValidity::Revalidate
+            );
             // Asked once a minute and not twice a second.
             let mut client = server.client().await;
             let (before, asked) = (connections(&server).await, sent(&mut client, "role").await);
@@ -94,16 +97,16 @@ async fn a_server_that_refused_to_push_is_asked_again() {
         run(&mut client, &tracking).await;
         let mut source = with(&server, push);
         source.ask_again_every = Duration::from_millis(20);
-        followed(&source, async |trust| {
-            trust.lost().await;
-            assert!(!trust.is_armed());
+        followed(&source, async |log| {
+            log.source_suspected().await;
+            assert!(!log.is_subscribed());
             run(
                 &mut client,
                 &["ACL", "SETUSER", "default", "+client|tracking"],
             )
             .await;
-            until_armed(&trust).await;
-            is_heard("a change", &trust, async || {
+            until_subscribed(&log).await;
+            is_heard("a change", &log, async || {
                 put(&mut client, &records()[0]).await;
             })
             .await;
@@ -115,10 +118,10 @@ async fn a_server_that_refused_to_push_is_asked_again() {
             )
             .await;
             let want = match push {
-                PushMode::Auto => Hearing::Refused,
-                PushMode::Require | PushMode::Off => Hearing::Lost,
+                PushMode::Auto => Subscription::Refused,
+                PushMode::Require | PushMode::Off => Subscription::Unsubscribed,
             };
-            until("it refuses", async || trust.hearing() == want).await;
+            until("it refuses", async || log.subscription() == want).await;
         })
         .await;
     }

@@ -75,9 +75,9 @@ async fn tls_with_a_certificate_of_ours_keeps_the_contract() {
     let source = RedisSource::new(settings, clock()).unwrap();
     fill_by(&source).await;
     keeps_the_contract(&source).await;
-    followed(&source, async |trust| {
-        until_armed(&trust).await;
-        is_heard("a change", &trust, async || fill_by(&source).await).await;
+    followed(&source, async |log| {
+        until_subscribed(&log).await;
+        is_heard("a change", &log, async || fill_by(&source).await).await;
     })
     .await;
 }
@@ -119,7 +119,7 @@ async fn sentinels_and_their_master_are_spoken_to_over_tls() {
         () = async {
             fill_by(&source).await;
             keeps_the_contract(&source).await;
-            followed(&source, async |trust| until_armed(&trust).await).await;
+            followed(&source, async |log| until_subscribed(&log).await).await;
         } => {}
     }
 }

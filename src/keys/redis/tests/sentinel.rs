@@ -65,25 +65,25 @@ async fn a_failover_is_followed() {
     let source = RedisSource::new(trio.settings("m"), clock()).unwrap();
     keeps_the_contract(&source).await;
     trio.is_ready().await;
-    followed(&source, async |trust| {
-        until_armed(&trust).await;
+    followed(&source, async |log| {
+        until_subscribed(&log).await;
         assert!(finds_a(&source).await);
         // Silent, not gone: nothing but the pings tells of it.
         trio.master.pause();
-        until_lost(&trust).await;
-        until_armed(&trust).await;
+        until_unsubscribed(&log).await;
+        until_subscribed(&log).await;
         let mut client = trio.replica.client().await;
         // It may be lost once more before all is settled, and what changes then is not heard.
         let mut told = client.clone();
         until("a change at the new master is heard", async || {
-            until_armed(&trust).await;
-            let stamp = trust.stamp();
+            until_subscribed(&log).await;
+            let version = log.version();
             run(&mut told, &["SET", "keyward:key:a", "x"]).await;
             until("it is told or lost", async || {
-                standing_of_a(&trust, stamp) != Standing::Current
+                validity_of_a(&log, version) != EntryValidity::Valid
             })
             .await;
-            standing_of_a(&trust, stamp) == Standing::Outdated
+            validity_of_a(&log, version) == EntryValidity::Outdated
         })
         .await;
         run(&mut client, &["DEL", "keyward:key:a"]).await;
@@ -102,8 +102,8 @@ async fn a_master_that_is_none_any_more_is_not_believed() {
     let trio = Trio::start(&[]).await;
     let source = RedisSource::new(trio.settings("m"), clock()).unwrap();
     trio.is_ready().await;
-    followed(&source, async |trust| {
-        until_armed(&trust).await;
+    followed(&source, async |log| {
+        until_subscribed(&log).await;
         let mut master = trio.master.client().await;
         let port = trio.replica.port.to_string();
         run(
@@ -112,7 +112,7 @@ async fn a_master_that_is_none_any_more_is_not_believed() {
         )
         .await;
         run(&mut master, &["REPLICAOF", "127.0.0.1", &port]).await;
-        until_lost(&trust).await;
+        until_unsubscribed(&log).await;
     })
     .await;
 }
@@ -124,8 +124,8 @@ async fn a_master_that_is_none_any_more_is_not_asked_either() {
     fill(&mut master).await;
     let source = RedisSource::new(trio.settings("m"), clock()).unwrap();
     trio.is_ready().await;
-    followed(&source, async |trust| {
-        until_armed(&trust).await;
+    followed(&source, async |log| {
+        until_subscribed(&log).await;
         assert!(finds_a(&source).await);
         // The sentinel goes on naming it for a while.
         run(&mut master, &["REPLICAOF", "127.0.0.1", "1"]).await;
@@ -136,7 +136,7 @@ async fn a_master_that_is_none_any_more_is_not_asked_either() {
         let failed = failure(&source).await;
         let want = format!("127.0.0.1:{}: it is not a master", trio.master.port);
         assert!(failed.ends_with(&want), "{failed}");
-        assert!(!trust.is_armed());
+        assert!(!log.is_subscribed());
     })
     .await;
 }
@@ -147,8 +147,8 @@ async fn a_master_that_the_sentinels_have_left_is_not_believed_although_it_is_on
     fill(&mut trio.master.client().await).await;
     let source = RedisSource::new(trio.settings("m"), clock()).unwrap();
     trio.is_ready().await;
-    followed(&source, async |trust| {
-        until_armed(&trust).await;
+    followed(&source, async |log| {
+        until_subscribed(&log).await;
         assert!(finds_a(&source).await);
         // The old master is cut off from the others, which carry on without it.
         let mut replica = trio.replica.client().await;
@@ -162,8 +162,8 @@ async fn a_master_that_the_sentinels_have_left_is_not_believed_although_it_is_on
             &["SENTINEL", "MONITOR", "m", "127.0.0.1", &port, "1"],
         )
         .await;
-        until_lost(&trust).await;
-        until_armed(&trust).await;
+        until_unsubscribed(&log).await;
+        until_subscribed(&log).await;
         assert_eq!(found(&source, "a").await, Ok(SourceAnswer::NotFound));
     })
     .await;

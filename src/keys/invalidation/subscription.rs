@@ -5,32 +5,37 @@
 
 /// Whether changes are heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hearing {
+pub enum Subscription {
     /// Every change is heard.
-    Armed,
+    Subscribed,
     /// A change may go unheard: nothing is believed without asking.
-    Lost,
+    Unsubscribed,
     /// No change is heard: the source refuses to push, and what is learnt is believed for its time.
     Refused,
     /// The same because the source does not push, or is not wanted to.
     Off,
 }
 
-impl Hearing {
-    const ALL: [Self; 4] = [Self::Armed, Self::Lost, Self::Refused, Self::Off];
+impl Subscription {
+    const ALL: [Self; 4] = [
+        Self::Subscribed,
+        Self::Unsubscribed,
+        Self::Refused,
+        Self::Off,
+    ];
 
     /// What has that code; of an unknown one the worst.
     pub(super) fn of_code(code: u8) -> Self {
         let mut all = Self::ALL.into_iter();
-        all.find(|hearing| hearing.code() == code)
-            .unwrap_or(Self::Lost)
+        all.find(|subscription| subscription.code() == code)
+            .unwrap_or(Self::Unsubscribed)
     }
 
     /// A number for it.
     pub(super) const fn code(self) -> u8 {
         match self {
-            Self::Armed => 0,
-            Self::Lost => 1,
+            Self::Subscribed => 0,
+            Self::Unsubscribed => 1,
             Self::Refused => 2,
             Self::Off => 3,
         }
@@ -39,8 +44,8 @@ impl Hearing {
     /// What an operator reads.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Armed => "armed",
-            Self::Lost => "lost",
+            Self::Subscribed => "armed",
+            Self::Unsubscribed => "lost",
             Self::Refused => "refused",
             Self::Off => "off",
         }

@@ -1,0 +1,175 @@
+//! What stamped answers are worth after what was heard.
+
+use super::*;
+use crate::authz::key::tests::digest_of;
+use crate::clock::SystemClock;
+
+fn log(source_pushes: bool) -> (Arc<InvalidationLog>, InvalidationSink) {
+    let log = Arc::new(InvalidationLog::new(
+        source_pushes,
+        Arc::new(SystemClock::new()),
+    ));
+    (Arc::clone(&log), InvalidationSink::new(log, "redis", None))
+}
+
+fn validity(log: &InvalidationLog, version: Version, id: &str) -> EntryValidity {
+    let buckets = [log.bucket_of_id(id), log.bucket_of_digest(&digest_of(id))];
+    log.validity(version, buckets)
+}
+
+/// An id in another bucket than both of `a`'s.
+fn other(log: &InvalidationLog) -> String {
+    let of_a = [
+        log.bucket_of_id("a").0,
+        log.bucket_of_digest(&digest_of("a")).0,
+    ];
+    let buckets = |id: &String| {
+        [
+            log.bucket_of_id(id).0,
+            log.bucket_of_digest(&digest_of(id)).0,
+        ]
+    };
+    (0..1000)
+        .map(|number| format!("other-{number}"))
+        .find(|id| buckets(id).iter().all(|bucket| !of_a.contains(bucket)))
+        .unwrap()
+}
+
+type Event = fn(&InvalidationSink);
+
+#[test]
+fn only_what_was_asked_for_after_a_change_is_current() {
+    let (log, sink) = log(false);
+    let other = other(&log);
+    let events: [(&str, Event, EntryValidity, EntryValidity); 4] = [
+        (
+            "the key",
+            |p| p.key_changed("a"),
+            EntryValidity::Outdated,
+            EntryValidity::Valid,
+        ),
+        (
+            "the digest",
+            |p| p.digest_changed(&digest_of("a")),
+            EntryValidity::Outdated,
+            EntryValidity::Valid,
+        ),
+        (
+            "all",
+            InvalidationSink::all_changed,
+            EntryValidity::Outdated,
+            EntryValidity::Outdated,
+        ),
+        (
+            "doubt",
+            |p| p.log.revalidate_all(),
+            EntryValidity::Revalidate,
+            EntryValidity::Revalidate,
+        ),
+    ];
+    for (name, event, of_it, of_another) in events {
+        let before = log.version();
+        assert_eq!(validity(&log, before, "a"), EntryValidity::Valid, "{name}");
+        event(&sink);
+        assert_eq!(validity(&log, before, "a"), of_it, "{name}");
+        assert_eq!(validity(&log, before, &other), of_another, "{name}");
+        assert_eq!(
+            validity(&log, log.version(), "a"),
+            EntryValidity::Valid,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn any_change_makes_unknown_digests_worth_asking_for() {
+    let (log, sink) = log(false);
+    let version = log.version();
+    assert_eq!(log.validity_of_negative(version), EntryValidity::Valid);
+    sink.key_changed("a");
+    assert_eq!(log.validity_of_negative(version), EntryValidity::Outdated);
+    assert_eq!(
+        log.validity_of_negative(log.version()),
+        EntryValidity::Valid
+    );
+}
+
+#[test]
+fn nothing_is_believed_while_pushes_are_lost_nor_what_was_learnt_before_they_were_armed() {
+    let (log, sink) = log(true);
+    let early = log.version();
+    assert_eq!(validity(&log, early, "a"), EntryValidity::Revalidate);
+    sink.subscribed();
+    assert_eq!(validity(&log, early, "a"), EntryValidity::Revalidate);
+    let armed = log.version();
+    assert_eq!(validity(&log, armed, "a"), EntryValidity::Valid);
+    sink.unsubscribed("cut");
+    let between = log.version();
+    for version in [armed, between] {
+        assert_eq!(validity(&log, version, "a"), EntryValidity::Revalidate);
+        assert_eq!(log.validity_of_negative(version), EntryValidity::Revalidate);
+    }
+    sink.subscribed();
+    for version in [armed, between] {
+        assert_eq!(validity(&log, version, "a"), EntryValidity::Revalidate);
+    }
+    assert_eq!(validity(&log, log.version(), "a"), EntryValidity::Valid);
+}
+
+#[test]
+fn a_change_that_was_heard_stays_known_when_pushes_are_lost() {
+    let (log, sink) = log(true);
+    sink.subscribed();
+    let version = log.version();
+    sink.key_changed("a");
+    sink.unsubscribed("cut");
+    assert_eq!(validity(&log, version, "a"), EntryValidity::Outdated);
+    sink.subscribed();
+    assert_eq!(validity(&log, version, "a"), EntryValidity::Outdated);
+}
+
+#[test]
+fn what_is_learnt_while_the_source_refuses_to_push_is_believed_for_its_time() {
+    let (log, sink) = log(true);
+    let early = log.version();
+    sink.refused("no");
+    assert_eq!(validity(&log, early, "a"), EntryValidity::Revalidate);
+    let learnt = log.version();
+    for _ in 0..2 {
+        assert_eq!(log.subscription(), Subscription::Refused);
+        assert_eq!(validity(&log, learnt, "a"), EntryValidity::Valid);
+        let stale_at = Duration::from_mins(1);
+        let since = log.stale_since(learnt, Duration::ZERO, stale_at);
+        assert_eq!(since, Some(stale_at));
+        // Asked again, with the same answer.
+        sink.refused("no");
+    }
+    sink.subscribed();
+    assert_eq!(log.subscription(), Subscription::Subscribed);
+    assert_eq!(validity(&log, learnt, "a"), EntryValidity::Revalidate);
+    sink.unsubscribed("cut");
+    sink.refused("no");
+    let learnt = log.version();
+    assert_eq!(validity(&log, learnt, "a"), EntryValidity::Valid);
+    sink.unsubscribed("gone");
+    assert_eq!(log.subscription(), Subscription::Unsubscribed);
+    assert_eq!(validity(&log, learnt, "a"), EntryValidity::Revalidate);
+}
+
+#[test]
+fn a_gauge_tells_whether_changes_are_heard() {
+    let (_, sink) = log(true);
+    let up = prometheus::IntGauge::new("up", "whether changes are heard").unwrap();
+    let sink = sink.shown_by(Some(up.clone()));
+    let steps: [(Event, i64); 5] = [
+        (InvalidationSink::subscribed, 1),
+        (|p| p.unsubscribed("cut"), 0),
+        (InvalidationSink::subscribed, 1),
+        (|p| p.refused("no"), 0),
+        (InvalidationSink::subscribed, 1),
+    ];
+    for (step, want) in steps {
+        step(&sink);
+        assert_eq!(up.get(), want);
+    }
+}
