@@ -17,10 +17,10 @@ use crate::authz::snapshot::{Generation, Snapshot};
 use crate::observe::metrics::CacheMetrics;
 
 mod breaker;
-mod flight;
-mod places;
+mod entries;
+mod lookup_slots;
 mod remote;
-mod shelf;
+mod single_flight;
 
 #[cfg(test)]
 mod tests;
@@ -28,8 +28,8 @@ mod tests;
 pub use breaker::SourceHealth;
 pub use remote::RemoteSettings;
 
+use entries::{Entry, EntryState, EntryStore, KnownKey, RejectedKey};
 use remote::Remote;
-use shelf::{Kept, KnownKey, Learnt, RefusedKey, Shelf};
 
 /// How often a key is asked for anew that changes while it is looked up.
 const MAX_LOOKUPS: usize = 3;
@@ -73,7 +73,7 @@ pub type Prepare<P> = Box<dyn Fn(&Arc<KeyRecord>, &Snapshot) -> P + Send + Sync>
 
 /// The cache in front of the source.
 pub struct KeyCache<P> {
-    shelf: Arc<Shelf<P>>,
+    entries: Arc<EntryStore<P>>,
     remote: Option<Remote>,
     prepare: Prepare<P>,
     metrics: Option<CacheMetrics>,
@@ -82,9 +82,9 @@ pub struct KeyCache<P> {
 impl<P: Send + Sync + 'static> KeyCache<P> {
     /// A cache for the keys of a file, with room for `capacity` of them.
     pub fn for_file(capacity: u64, prepare: Prepare<P>) -> Self {
-        let shelf = Arc::new(Shelf::for_file(capacity));
+        let entries = Arc::new(EntryStore::for_file(capacity));
         Self {
-            shelf,
+            entries,
             remote: None,
             prepare,
             metrics: None,
@@ -93,14 +93,14 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
 
     /// A cache in front of a source that has to be asked.
     pub fn for_source(source: RemoteSettings, prepare: Prepare<P>) -> Self {
-        let shelf = Shelf::for_remote(
+        let entries = EntryStore::for_remote(
             source.capacity,
             source.negative_capacity,
             source.negative_ttl,
         );
-        let (shelf, remote) = (Arc::new(shelf), Some(Remote::new(source)));
+        let (entries, remote) = (Arc::new(entries), Some(Remote::new(source)));
         Self {
-            shelf,
+            entries,
             remote,
             prepare,
             metrics: None,
@@ -132,17 +132,17 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
     }
 
     /// What the source does by itself, and the watch over it; to be run for as long as the cache is served from. Never ends.
-    pub async fn tend(&self) {
+    pub async fn run(&self) {
         match &self.remote {
             None => std::future::pending().await,
-            Some(remote) => remote.tend().await,
+            Some(remote) => remote.run().await,
         }
     }
 
     /// Sets all keys of a file aside: for a reload, so that what was prepared under the generation before it does not outlive
     /// the last check that uses it. May take milliseconds; call it off the threads that serve.
-    pub fn forget_all(&self) {
-        self.shelf.forget_known();
+    pub fn clear(&self) {
+        self.entries.clear();
     }
 
     /// Has each key of a remote source looked up at its next use, as far as the source answers.
@@ -159,7 +159,7 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
 
     /// Brings the gauges of what is kept up to date, for a scrape. Does what moka has put off.
     pub fn measure(&self) {
-        let (keys, negatives) = self.shelf.counts();
+        let (keys, negatives) = self.entries.counts();
         if let Some(metrics) = &self.metrics {
             metrics.set_entries(keys, negatives);
         }
@@ -167,14 +167,14 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
 
     fn find_in_file(&self, digest: &KeyDigest, snapshot: &Snapshot) -> Lookup<P> {
         // A generation is of one map, so that what was prepared under it need not be looked up in the map again.
-        if let Some(Learnt {
-            what:
+        if let Some(Entry {
+            value:
                 KnownKey {
-                    kept: Kept::Prepared(cached),
+                    kept: EntryState::Prepared(cached),
                     ..
                 },
             ..
-        }) = self.shelf.known(digest)
+        }) = self.entries.known(digest)
             && cached.generation == snapshot.generation
         {
             self.count(|metrics| &metrics.hit);
@@ -185,10 +185,10 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
             return Lookup::Unknown;
         };
         let cached = self.prepared(record, snapshot);
-        let kept = Kept::Prepared(Arc::clone(&cached));
+        let kept = EntryState::Prepared(Arc::clone(&cached));
         // Nothing is heard of a file's changes but by a new generation.
-        let learnt = Learnt {
-            what: KnownKey {
+        let entry = Entry {
+            value: KnownKey {
                 kept,
                 buckets: [Bucket::default(); 2],
             },
@@ -196,7 +196,7 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
             fresh_for: Duration::MAX,
             version: Version::default(),
         };
-        self.shelf.keep_of_file(digest, learnt);
+        self.entries.keep_of_file(digest, entry);
         Lookup::Known(cached)
     }
 
@@ -208,27 +208,27 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
     ) -> Result<Lookup<P>, LookupError> {
         let begun = remote.log().version();
         let now = remote.now();
-        if let Some(learnt) = self.shelf.known(digest)
-            && remote.is_current(&learnt, now)
+        if let Some(entry) = self.entries.known(digest)
+            && remote.is_valid(&entry, now)
         {
             self.count(|metrics| &metrics.hit);
-            return Ok(self.give(digest, &learnt, snapshot, remote));
+            return Ok(self.give(digest, &entry, snapshot, remote));
         }
-        if let Some(learnt) = self.shelf.unknown(digest)
-            && remote.is_still_unknown(&learnt, now)
+        if let Some(entry) = self.entries.unknown(digest)
+            && remote.is_negative_valid(&entry, now)
         {
             self.count(|metrics| &metrics.negative_hit);
-            return Ok(learnt.what.map_or(Lookup::Unknown, Lookup::Invalid));
+            return Ok(entry.value.map_or(Lookup::Unknown, Lookup::Invalid));
         }
         for _ in 0..MAX_LOOKUPS {
-            let landed = remote.look_up(digest, &self.shelf).await;
-            let took_off_before = landed.version < begun;
-            let record = match &landed.answer {
+            let outcome = remote.look_up(digest, &self.entries).await;
+            let took_off_before = outcome.version < begun;
+            let record = match &outcome.answer {
                 Ok(SourceAnswer::Found(record)) => record,
                 // Whatever was heard before this caller came may have made it known.
                 Ok(SourceAnswer::NotFound | SourceAnswer::Invalid(_))
                     if took_off_before
-                        && remote.log().validity_of_negative(landed.version)
+                        && remote.log().validity_of_negative(outcome.version)
                             != EntryValidity::Valid =>
                 {
                     continue;
@@ -243,21 +243,21 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
                 }
                 Err(error) => return self.stand_in(digest, snapshot, remote, error),
             };
-            let mut learnt = landed.learnt(remote.known_key(digest, record));
-            match remote.log().validity(learnt.version, learnt.what.buckets) {
+            let mut entry = outcome.entry(remote.known_key(digest, record));
+            match remote.log().validity(entry.version, entry.value.buckets) {
                 // It changed while it was under way, or it took off before something was heard that this caller came after.
                 EntryValidity::Outdated => continue,
                 EntryValidity::Revalidate if took_off_before => continue,
                 EntryValidity::Valid | EntryValidity::Revalidate => {}
             }
             // Of all that waited, the first has prepared it for the others.
-            if let Some(prepared) = self.shelf.known(digest)
-                && Arc::ptr_eq(prepared.what.kept.record(), record)
+            if let Some(prepared) = self.entries.known(digest)
+                && Arc::ptr_eq(prepared.value.kept.record(), record)
             {
-                learnt = prepared;
+                entry = prepared;
             }
             self.count(|metrics| &metrics.miss);
-            return Ok(self.give(digest, &learnt, snapshot, remote));
+            return Ok(self.give(digest, &entry, snapshot, remote));
         }
         self.count(|metrics| &metrics.miss);
         let error = SourceError::Failed("the key changes faster than it is read".into());
@@ -277,12 +277,12 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
             SourceError::Overloaded => false,
         };
         if source_fails
-            && let Some(learnt) = self.shelf.known(digest)
-            && remote.may_stand_in(&learnt)
-            && !self.is_known_to_be_stopped(&learnt)
+            && let Some(entry) = self.entries.known(digest)
+            && remote.may_stand_in(&entry)
+            && !self.is_known_to_be_stopped(&entry)
         {
             self.count(|metrics| &metrics.stale);
-            return Ok(self.give(digest, &learnt, snapshot, remote));
+            return Ok(self.give(digest, &entry, snapshot, remote));
         }
         self.count(|metrics| &metrics.miss);
         Err(self.lookup_error(digest, remote, error.clone()))
@@ -294,10 +294,10 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
         let is_outage = match &error {
             SourceError::Unreachable(_) => true,
             SourceError::Timeout | SourceError::Failed(_) => {
-                let known_lately = self.shelf.known_lately(digest, remote.now());
-                known_lately.is_some_and(|learnt| {
-                    let is_stopped = learnt.what.kept.record().is_stopped();
-                    !is_stopped && !self.is_known_to_be_stopped(&learnt)
+                let recently_known = self.entries.recently_known(digest, remote.now());
+                recently_known.is_some_and(|entry| {
+                    let is_stopped = entry.value.kept.record().is_stopped();
+                    !is_stopped && !self.is_known_to_be_stopped(&entry)
                 })
             }
             SourceError::Overloaded => false,
@@ -310,48 +310,48 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
     }
 
     /// Whether another of the key's digests was looked up since, and the key found revoked or disabled.
-    fn is_known_to_be_stopped(&self, learnt: &Learnt<KnownKey<P>>) -> bool {
-        let record = learnt.what.kept.record();
-        !record.is_stopped() && self.shelf.was_stopped_since(&record.id, learnt.at)
+    fn is_known_to_be_stopped(&self, entry: &Entry<KnownKey<P>>) -> bool {
+        let record = entry.value.kept.record();
+        !record.is_stopped() && self.entries.was_stopped_since(&record.id, entry.at)
     }
 
     /// A known key as it is used under that snapshot, unless it does not fit its policy.
     fn give(
         &self,
         digest: &KeyDigest,
-        learnt: &Learnt<KnownKey<P>>,
+        entry: &Entry<KnownKey<P>>,
         snapshot: &Snapshot,
         remote: &Remote,
     ) -> Lookup<P> {
         let generation = snapshot.generation;
-        let record = match &learnt.what.kept {
-            Kept::Prepared(cached) if cached.generation == generation => {
+        let record = match &entry.value.kept {
+            EntryState::Prepared(cached) if cached.generation == generation => {
                 return Lookup::Known(Arc::clone(cached));
             }
-            Kept::Refused(refused) if refused.generation == generation => {
+            EntryState::Rejected(refused) if refused.generation == generation => {
                 return Lookup::Invalid(refused.invalid.clone());
             }
-            kept @ (Kept::Prepared(_) | Kept::Refused(_) | Kept::Bare(_)) => {
+            kept @ (EntryState::Prepared(_) | EntryState::Rejected(_) | EntryState::Fetched(_)) => {
                 Arc::clone(kept.record())
             }
         };
         if let Err(invalid) = fits(&record, &snapshot.policy) {
             tracing::warn!(%digest, problem = %invalid.problem, "a key is refused for its record");
-            let refused = Arc::new(RefusedKey {
+            let refused = Arc::new(RejectedKey {
                 record: Arc::clone(&record),
                 invalid: invalid.clone(),
                 generation,
             });
-            self.shelf.replace(digest, &record, |learnt| Learnt {
-                fresh_for: learnt.fresh_for.min(remote.negative_ttl()),
-                ..learnt.with_kept(Kept::Refused(refused))
+            self.entries.replace(digest, &record, |entry| Entry {
+                fresh_for: entry.fresh_for.min(remote.negative_ttl()),
+                ..entry.with_kept(EntryState::Rejected(refused))
             });
             return Lookup::Invalid(invalid);
         }
         let cached = self.prepared(&record, snapshot);
-        let prepared = Kept::Prepared(Arc::clone(&cached));
-        self.shelf
-            .replace(digest, &record, |learnt| learnt.with_kept(prepared));
+        let prepared = EntryState::Prepared(Arc::clone(&cached));
+        self.entries
+            .replace(digest, &record, |entry| entry.with_kept(prepared));
         Lookup::Known(cached)
     }
 

@@ -182,7 +182,7 @@ impl Bound {
         ));
         if remote.is_some() {
             let authorizer = Arc::clone(&authorizer);
-            tasks.spawn(SOURCE, async move { authorizer.cache().tend().await });
+            tasks.spawn(SOURCE, async move { authorizer.cache().run().await });
         }
         _ = measured.set(Arc::clone(&authorizer));
         tasks.spawn(

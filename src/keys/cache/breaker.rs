@@ -1,9 +1,9 @@
 //! The circuit breaker in front of the source: a dead one must not cost each request a timeout.
 //!
-//! It opens when lookups of digests known lately fail, or when no connection can be made, and the probe fails too. Failures of
+//! It opens when lookups of digests recently known fail, or when no connection can be made, and the probe fails too. Failures of
 //! other digests never open it: anybody can present made-up keys, and a source may be slow or broken for those alone. The probe
 //! asks for the digests that were found last and for one that no key has; any answer to it, or to any lookup, closes the breaker.
-//! While it is open, digests known lately are looked up as trials, a few at a time, and all other lookups fail at once.
+//! While it is open, digests recently known are looked up as trials, a few at a time, and all other lookups fail at once.
 
 use std::collections::{HashSet, VecDeque};
 use std::panic::AssertUnwindSafe;
@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use super::super::invalidation::{InvalidationLog, Subscription};
 use super::super::source::{KeySource, SourceAnswer, SourceError, SourceReply, probe_digest};
-use super::shelf::KNOWN_LATELY;
+use super::entries::RECENTLY_KNOWN;
 use crate::authz::digest::KeyDigest;
 use crate::clock::Clock;
 use crate::observe::metrics::SourceMetrics;
@@ -97,11 +97,11 @@ impl FoundLast {
         }
     }
 
-    fn known_lately(&self, now: Duration) -> impl Iterator<Item = KeyDigest> {
+    fn recently_known(&self, now: Duration) -> impl Iterator<Item = KeyDigest> {
         let recent = self
             .0
             .iter()
-            .filter(move |(_, at)| now.saturating_sub(*at) < KNOWN_LATELY);
+            .filter(move |(_, at)| now.saturating_sub(*at) < RECENTLY_KNOWN);
         recent.map(|(digest, _)| *digest)
     }
 }
@@ -154,13 +154,17 @@ impl Breaker {
     ///
     /// # Errors
     /// Why the source counts as failed.
-    pub(super) fn admit(&self, digest: &KeyDigest, known_lately: bool) -> Result<(), SourceError> {
+    pub(super) fn admit(
+        &self,
+        digest: &KeyDigest,
+        recently_known: bool,
+    ) -> Result<(), SourceError> {
         let mut state = self.lock();
         match &state.failure {
             Some(failure) if state.is_open => {
                 let failure = failure.clone();
                 let now = self.clock.monotonic();
-                let is_trial = known_lately && state.trials.may_begin(digest, now);
+                let is_trial = recently_known && state.trials.may_begin(digest, now);
                 if is_trial { Ok(()) } else { Err(failure) }
             }
             Some(_) | None => Ok(()),
@@ -171,14 +175,14 @@ impl Breaker {
     pub(super) fn note(
         &self,
         digest: &KeyDigest,
-        known_lately: bool,
+        recently_known: bool,
         outcome: &Result<SourceReply, SourceError>,
     ) {
         match outcome {
             Ok(reply) => self.answered(digest, reply),
             Err(error @ SourceError::Unreachable(_)) => self.failed(true, error),
             Err(error @ (SourceError::Timeout | SourceError::Failed(_))) => {
-                self.failed(known_lately, error);
+                self.failed(recently_known, error);
             }
             // That is ours.
             Err(SourceError::Overloaded) => {}
@@ -229,7 +233,7 @@ impl Breaker {
         let now = self.clock.monotonic();
         let (answers, known) = {
             let state = self.lock();
-            let known: Vec<_> = state.found.known_lately(now).collect();
+            let known: Vec<_> = state.found.recently_known(now).collect();
             (state.answers, known)
         };
         let digests = known.into_iter().map(|digest| (digest, true));
@@ -279,8 +283,8 @@ impl Breaker {
                     self.suspicion.notify_one();
                 }
             }
-            // Where nothing is known lately, nothing speaks for the source.
-            if counts || state.found.known_lately(now).next().is_none() {
+            // Where nothing is recently known, nothing speaks for the source.
+            if counts || state.found.recently_known(now).next().is_none() {
                 state.failure = Some(error.clone());
                 self.set_up(false, &state);
             }

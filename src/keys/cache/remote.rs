@@ -11,9 +11,9 @@ use std::time::Duration;
 use super::super::invalidation::{EntryValidity, InvalidationLog, InvalidationSink};
 use super::super::source::{KeySource, Push, SourceAnswer, SourceError, SourceReply};
 use super::breaker::{Breaker, SourceHealth, ask};
-use super::flight::{Flights, Landed};
-use super::places::Places;
-use super::shelf::{Kept, KnownKey, Learnt, NotKnown, Shelf};
+use super::entries::{Entry, EntryState, EntryStore, KnownKey, Negative};
+use super::lookup_slots::LookupSlots;
+use super::single_flight::{LookupOutcome, SingleFlight};
 use crate::authz::digest::KeyDigest;
 use crate::authz::key::KeyRecord;
 use crate::clock::Clock;
@@ -47,7 +47,7 @@ pub struct RemoteSettings {
 
 pub(super) struct Remote {
     asking: Arc<Asking>,
-    flights: Flights,
+    single_flight: SingleFlight,
 }
 
 /// What a lookup needs, for as long as it is under way.
@@ -55,7 +55,7 @@ struct Asking {
     settings: RemoteSettings,
     log: Arc<InvalidationLog>,
     breaker: Breaker,
-    places: Places,
+    slots: LookupSlots,
 }
 
 impl Remote {
@@ -71,15 +71,15 @@ impl Remote {
             source.push() == Push::Asked,
             Arc::clone(clock),
         ));
-        let places = Places::new(settings.max_in_flight);
+        let slots = LookupSlots::new(settings.max_in_flight);
         Self {
             asking: Arc::new(Asking {
                 settings,
                 log,
                 breaker,
-                places,
+                slots,
             }),
-            flights: Flights::default(),
+            single_flight: SingleFlight::default(),
         }
     }
 
@@ -109,7 +109,7 @@ impl Remote {
     }
 
     /// What the source does by itself, lookups that nobody waits for, and the watch over the source. Never ends.
-    pub(super) async fn tend(&self) {
+    pub(super) async fn run(&self) {
         let Asking {
             settings,
             log,
@@ -121,30 +121,30 @@ impl Remote {
             .shown_by(settings.push_up.clone());
         tokio::join!(
             source.follow(sink),
-            self.flights.drive(),
+            self.single_flight.drive(),
             breaker.watch(log)
         );
     }
 
     /// Whether a known key is to be believed without asking.
-    pub(super) fn is_current<P>(&self, learnt: &Learnt<KnownKey<P>>, now: Duration) -> bool {
-        self.asking.is_current(learnt, now)
+    pub(super) fn is_valid<P>(&self, entry: &Entry<KnownKey<P>>, now: Duration) -> bool {
+        self.asking.is_valid(entry, now)
     }
 
     /// The same of a digest that is not known.
-    pub(super) fn is_still_unknown(&self, learnt: &Learnt<NotKnown>, now: Duration) -> bool {
-        self.asking.is_still_unknown(learnt, now)
+    pub(super) fn is_negative_valid(&self, entry: &Entry<Negative>, now: Duration) -> bool {
+        self.asking.is_negative_valid(entry, now)
     }
 
     /// Whether a known key may serve although the source failed just now: until `stale_if_error` after the moment from which on it
     /// was not to be believed any more, be it for its age or because changes were not heard. Never where pushes were armed again
     /// since it was looked up: what changed before that was not heard, and nothing tells whether it was this key.
-    pub(super) fn may_stand_in<P>(&self, learnt: &Learnt<KnownKey<P>>) -> bool {
+    pub(super) fn may_stand_in<P>(&self, entry: &Entry<KnownKey<P>>) -> bool {
         let Asking { settings, log, .. } = &*self.asking;
-        if log.validity(learnt.version, learnt.what.buckets) == EntryValidity::Outdated {
+        if log.validity(entry.version, entry.value.buckets) == EntryValidity::Outdated {
             return false;
         }
-        log.stale_since(learnt.version, learnt.at, learnt.stale_at())
+        log.stale_since(entry.version, entry.at, entry.stale_at())
             .is_some_and(|since| {
                 settings.clock.monotonic() < since.saturating_add(settings.stale_if_error)
             })
@@ -160,20 +160,20 @@ impl Remote {
     pub(super) async fn look_up<P: Send + Sync + 'static>(
         &self,
         digest: &KeyDigest,
-        kept: &Arc<Shelf<P>>,
-    ) -> Landed {
+        kept: &Arc<EntryStore<P>>,
+    ) -> LookupOutcome {
         let now = self.now();
-        let known_lately = kept.known_lately(digest, now).is_some();
+        let recently_known = kept.recently_known(digest, now).is_some();
         // Before anyone joins a flight: a source that is dead must not cost each request of a key in use its timeout.
-        if let Err(failure) = self.asking.breaker.admit(digest, known_lately) {
-            return Landed {
+        if let Err(failure) = self.asking.breaker.admit(digest, recently_known) {
+            return LookupOutcome {
                 answer: Err(failure),
                 asked_at: now,
                 fresh_for: Duration::ZERO,
                 version: self.log().version(),
             };
         }
-        let flight = self.flights.join(digest, || {
+        let flight = self.single_flight.join(digest, || {
             let (asking, kept, digest) = (Arc::clone(&self.asking), Arc::clone(kept), *digest);
             async move { asking.fly(&digest, &kept).await }
         });
@@ -181,8 +181,8 @@ impl Remote {
     }
 
     #[cfg(test)]
-    pub(super) fn flights(&self) -> usize {
-        self.flights.count()
+    pub(super) fn lookups_in_flight(&self) -> usize {
+        self.single_flight.count()
     }
 
     #[cfg(test)]
@@ -192,16 +192,20 @@ impl Remote {
 }
 
 impl Asking {
-    async fn fly<P: Send + Sync + 'static>(&self, digest: &KeyDigest, kept: &Shelf<P>) -> Landed {
+    async fn fly<P: Send + Sync + 'static>(
+        &self,
+        digest: &KeyDigest,
+        kept: &EntryStore<P>,
+    ) -> LookupOutcome {
         // Before the source is asked: what it answers may be older than anything that is heard from here on.
         let (asked_at, version) = (self.settings.clock.monotonic(), self.log.version());
         let known = kept.known(digest);
         // Another flight may have landed after this caller looked at the shelf and before it took off.
-        if let Some(landed) = self.on_shelf(known.as_ref(), kept.unknown(digest), asked_at) {
-            return landed;
+        if let Some(outcome) = self.on_shelf(known.as_ref(), kept.unknown(digest), asked_at) {
+            return outcome;
         }
-        let known_lately = known.is_some_and(|learnt| learnt.is_recent(asked_at));
-        let reply = self.ask(digest, known_lately).await;
+        let recently_known = known.is_some_and(|entry| entry.is_recent(asked_at));
+        let reply = self.ask(digest, recently_known).await;
         let max_age = reply.as_ref().ok().and_then(|reply| reply.max_age);
         let answer = reply.map(|reply| reply.answer);
         let ttl = match &answer {
@@ -210,68 +214,67 @@ impl Asking {
                 self.settings.negative_ttl
             }
         };
-        let landed = Landed {
+        let outcome = LookupOutcome {
             answer,
             asked_at,
             fresh_for: max_age.map_or(ttl, |max_age| max_age.min(ttl)),
             version,
         };
-        self.keep(digest, &landed, kept);
-        landed
+        self.keep(digest, &outcome, kept);
+        outcome
     }
 
     /// What is on the shelf and to be believed, as if it had just been asked for.
     fn on_shelf<P>(
         &self,
-        known: Option<&Learnt<KnownKey<P>>>,
-        unknown: Option<Learnt<NotKnown>>,
+        known: Option<&Entry<KnownKey<P>>>,
+        unknown: Option<Entry<Negative>>,
         now: Duration,
-    ) -> Option<Landed> {
-        if let Some(learnt) = known.filter(|learnt| self.is_current(learnt, now)) {
-            return Some(Landed {
-                answer: Ok(SourceAnswer::Found(Arc::clone(learnt.what.kept.record()))),
-                asked_at: learnt.at,
-                fresh_for: learnt.fresh_for,
-                version: learnt.version,
+    ) -> Option<LookupOutcome> {
+        if let Some(entry) = known.filter(|entry| self.is_valid(entry, now)) {
+            return Some(LookupOutcome {
+                answer: Ok(SourceAnswer::Found(Arc::clone(entry.value.kept.record()))),
+                asked_at: entry.at,
+                fresh_for: entry.fresh_for,
+                version: entry.version,
             });
         }
-        let learnt = unknown.filter(|learnt| self.is_still_unknown(learnt, now))?;
-        let answer = learnt
-            .what
+        let entry = unknown.filter(|entry| self.is_negative_valid(entry, now))?;
+        let answer = entry
+            .value
             .map_or(SourceAnswer::NotFound, SourceAnswer::Invalid);
-        Some(Landed {
+        Some(LookupOutcome {
             answer: Ok(answer),
-            asked_at: learnt.at,
-            fresh_for: learnt.fresh_for,
-            version: learnt.version,
+            asked_at: entry.at,
+            fresh_for: entry.fresh_for,
+            version: entry.version,
         })
     }
 
-    fn is_current<P>(&self, learnt: &Learnt<KnownKey<P>>, now: Duration) -> bool {
-        learnt.is_fresh(now)
-            && self.log.validity(learnt.version, learnt.what.buckets) == EntryValidity::Valid
+    fn is_valid<P>(&self, entry: &Entry<KnownKey<P>>, now: Duration) -> bool {
+        entry.is_fresh(now)
+            && self.log.validity(entry.version, entry.value.buckets) == EntryValidity::Valid
     }
 
-    fn is_still_unknown(&self, learnt: &Learnt<NotKnown>, now: Duration) -> bool {
-        learnt.is_fresh(now)
-            && self.log.validity_of_negative(learnt.version) == EntryValidity::Valid
+    fn is_negative_valid(&self, entry: &Entry<Negative>, now: Duration) -> bool {
+        entry.is_fresh(now) && self.log.validity_of_negative(entry.version) == EntryValidity::Valid
     }
 
     async fn ask(
         &self,
         digest: &KeyDigest,
-        known_lately: bool,
+        recently_known: bool,
     ) -> Result<SourceReply, SourceError> {
-        let mut place = self
-            .places
-            .take(known_lately)
+        let mut slot = self
+            .slots
+            .take(recently_known)
             .ok_or(SourceError::Overloaded)?;
         let begin = self.settings.clock.monotonic();
         let reply = tokio::select! {
             reply = ask(&*self.settings.source, digest) => reply,
-            () = place.withdrawn() => return Err(SourceError::Overloaded),
+            () = slot.preempted() => return Err(SourceError::Overloaded),
         };
-        self.breaker.note(digest, known_lately, &reply);
+        self.breaker.note(digest, recently_known, &reply);
         if let Some(metrics) = &self.settings.metrics {
             let result = match reply.as_ref().map(|reply| &reply.answer) {
                 Ok(SourceAnswer::Found(_) | SourceAnswer::Invalid(_)) => SourceResult::Found,
@@ -289,10 +292,15 @@ impl Asking {
         reply
     }
 
-    fn keep<P: Send + Sync + 'static>(&self, digest: &KeyDigest, landed: &Landed, kept: &Shelf<P>) {
-        let not_known = match &landed.answer {
+    fn keep<P: Send + Sync + 'static>(
+        &self,
+        digest: &KeyDigest,
+        outcome: &LookupOutcome,
+        kept: &EntryStore<P>,
+    ) {
+        let not_known = match &outcome.answer {
             Ok(SourceAnswer::Found(record)) => {
-                return kept.keep_known(digest, landed.learnt(self.known_key(digest, record)));
+                return kept.insert_key(digest, outcome.entry(self.known_key(digest, record)));
             }
             Ok(SourceAnswer::NotFound) => None,
             Ok(SourceAnswer::Invalid(invalid)) => {
@@ -302,12 +310,12 @@ impl Asking {
             }
             Err(_) => return,
         };
-        kept.keep_unknown(digest, landed.learnt(not_known));
+        kept.insert_negative(digest, outcome.entry(not_known));
     }
 
     fn known_key<P>(&self, digest: &KeyDigest, record: &Arc<KeyRecord>) -> KnownKey<P> {
         KnownKey {
-            kept: Kept::Bare(Arc::clone(record)),
+            kept: EntryState::Fetched(Arc::clone(record)),
             buckets: [
                 self.log.bucket_of_id(record.id.as_str()),
                 self.log.bucket_of_digest(digest),
@@ -316,11 +324,11 @@ impl Asking {
     }
 }
 
-impl Landed {
+impl LookupOutcome {
     /// What is kept of it.
-    pub(super) fn learnt<T>(&self, what: T) -> Learnt<T> {
-        Learnt {
-            what,
+    pub(super) fn entry<T>(&self, value: T) -> Entry<T> {
+        Entry {
+            value,
             at: self.asked_at,
             fresh_for: self.fresh_for,
             version: self.version,

@@ -17,12 +17,12 @@ use crate::clock::Clock;
 use crate::observe::metrics::Metrics;
 
 mod breaker;
+mod entries;
 mod failing;
 mod file;
 mod outage;
 mod pushed;
 mod remote;
-mod shelf;
 
 /// A clock that stands still until it is moved.
 #[derive(Default)]

@@ -46,7 +46,7 @@ impl LiveState {
             keys: Some(Arc::clone(keys)),
         }));
         // What was prepared under the generation before would else stay in memory.
-        self.authorizer.cache().forget_all();
+        self.authorizer.cache().clear();
     }
 
     /// Puts a policy in force under which a remote source's keys are used from now on. What the cache holds of them is held to it at

@@ -15,9 +15,9 @@ fn unreachable_source() -> SourceError {
 }
 
 /// Drives what tends the cache for as long as `other` runs, which may wait for what never comes.
-async fn tended<T>(scene: &Scene, other: impl Future<Output = T>) -> T {
+async fn running<T>(scene: &Scene, other: impl Future<Output = T>) -> T {
     tokio::select! {
-        () = scene.cache.tend() => panic!("it never ends"),
+        () = scene.cache.run() => panic!("it never ends"),
         done = tokio::time::timeout(PATIENCE, other) => done.expect("it never came"),
     }
 }
@@ -37,7 +37,7 @@ fn shows_up(scene: &Scene, value: u8) -> bool {
     scene.metrics.render().contains(&line)
 }
 
-/// Lookups that fail until the source counts as failed. The keys have to be known lately.
+/// Lookups that fail until the source counts as failed. The keys have to be recently known.
 async fn open(scene: &Scene, secret: &str) {
     scene.clock.forward(60);
     for _ in 0..3 {
@@ -49,7 +49,7 @@ async fn open(scene: &Scene, secret: &str) {
 #[tokio::test]
 async fn a_dead_source_is_given_up_after_a_few_failures_and_used_again_once_it_answers() {
     let scene = Scene::new();
-    tended(&scene, async {
+    running(&scene, async {
         assert_eq!(scene.find("a").await, "a");
         scene.source.fail_all(Some(failed()));
         open(&scene, "a").await;
@@ -72,7 +72,7 @@ async fn a_dead_source_is_given_up_after_a_few_failures_and_used_again_once_it_a
 async fn a_source_that_is_slow_or_broken_for_made_up_keys_alone_is_not_given_up() {
     for error in [SourceError::Timeout, failed()] {
         let scene = Scene::new();
-        tended(&scene, async {
+        running(&scene, async {
             assert_eq!(scene.find("a").await, "a");
             scene.source.fail_unknown(Some(error.clone()));
             for number in 0..20 {
@@ -96,7 +96,7 @@ async fn a_source_that_is_slow_or_broken_for_made_up_keys_alone_is_not_given_up(
 async fn with_nothing_known_lately_made_up_keys_are_not_enough_either() {
     let scene = Scene::new();
     scene.source.fail_unknown(Some(SourceError::Timeout));
-    tended(&scene, async {
+    running(&scene, async {
         for number in 0..20 {
             assert_eq!(
                 scene.verdict(&format!("made up {number}")).await,
@@ -116,7 +116,7 @@ async fn with_nothing_known_lately_made_up_keys_are_not_enough_either() {
 async fn where_no_connection_can_be_made_made_up_keys_tell_it_too() {
     let scene = Scene::new();
     scene.source.fail_all(Some(unreachable_source()));
-    tended(&scene, async {
+    running(&scene, async {
         for number in 0..3 {
             let name = format!("made up {number}");
             assert_eq!(scene.verdict(&name).await, "unavailable");
@@ -141,7 +141,7 @@ async fn where_no_connection_can_be_made_made_up_keys_tell_it_too() {
 #[tokio::test]
 async fn a_trial_that_is_answered_closes_the_breaker_for_all() {
     let scene = Scene::new();
-    tended(&scene, async {
+    running(&scene, async {
         for secret in ["a", "b"] {
             assert_eq!(scene.find(secret).await, secret);
         }
@@ -165,7 +165,7 @@ async fn an_answer_that_a_key_is_gone_or_its_record_bad_closes_it_as_well() {
         SourceAnswer::Invalid(InvalidRecord::new("no id")),
     ] {
         let scene = Scene::new();
-        tended(&scene, async {
+        running(&scene, async {
             assert_eq!(scene.find("a").await, "a");
             scene.source.fail_all(Some(failed()));
             open(&scene, "a").await;
@@ -185,7 +185,7 @@ async fn trials_are_few_and_one_a_key_however_many_ask() {
         .map(|n| Arc::new(record(&format!("k{n}"))))
         .collect();
     let scene = Scene::of(ScriptedSource::of(&records), Duration::ZERO);
-    tended(&scene, async {
+    running(&scene, async {
         for number in 0..40 {
             let name = format!("k{number}");
             assert_eq!(scene.find(&name).await, name);
@@ -212,7 +212,7 @@ async fn trials_are_few_and_one_a_key_however_many_ask() {
 #[tokio::test]
 async fn one_who_asks_while_a_trial_is_under_way_does_not_wait_for_it() {
     let scene = Scene::new();
-    tended(&scene, async {
+    running(&scene, async {
         assert_eq!(scene.find("a").await, "a");
         scene.source.fail_all(Some(failed()));
         open(&scene, "a").await;
@@ -231,7 +231,7 @@ async fn one_who_asks_while_a_trial_is_under_way_does_not_wait_for_it() {
 #[tokio::test]
 async fn a_trial_lets_in_no_key_that_was_revoked_meanwhile() {
     let scene = Scene::of(ScriptedSource::of(&records()), Duration::from_hours(1));
-    tended(&scene, async {
+    running(&scene, async {
         assert_eq!(scene.find("a").await, "a");
         scene.source.fail_all(Some(failed()));
         scene.clock.forward(60);
@@ -258,7 +258,7 @@ async fn a_trial_lets_in_no_key_that_was_revoked_meanwhile() {
 async fn one_key_that_fails_does_not_give_the_source_up() {
     let scene = Scene::new();
     scene.source.answer(digest_of("a"), down());
-    tended(&scene, async {
+    running(&scene, async {
         for _ in 0..20 {
             assert_eq!(scene.find("a").await, FAILED);
             // The source is tried meanwhile.
@@ -274,7 +274,7 @@ async fn one_key_that_fails_does_not_give_the_source_up() {
 #[tokio::test]
 async fn a_failure_that_no_lookup_follows_is_not_held_against_the_source() {
     let scene = Scene::new();
-    tended(&scene, async {
+    running(&scene, async {
         assert_eq!(scene.find("a").await, "a");
         scene.clock.forward(60);
         scene.source.answer(digest_of("a"), down());
@@ -296,7 +296,7 @@ async fn a_failure_that_no_lookup_follows_is_not_held_against_the_source() {
 async fn a_source_that_cannot_begin_to_push_is_tried() {
     let scene = Scene::of(ScriptedSource::of(&records()).pushing(), Duration::ZERO);
     scene.source.fail_all(Some(unreachable_source()));
-    tended(&scene, async {
+    running(&scene, async {
         scene.sink().unsubscribed("refused");
         until(|| is_open(&scene)).await;
     })

@@ -79,9 +79,9 @@ async fn a_flood_of_strangers_is_turned_away_and_makes_room_for_a_key_in_use() {
         .map(|name| Box::pin(scene.find(name)))
         .collect();
     let overloaded = "too many lookups are in flight";
-    for (number, stranger) in flood.iter_mut().enumerate() {
+    for (number, unknown) in flood.iter_mut().enumerate() {
         let refused = (number >= 4).then(|| overloaded.to_owned());
-        assert_eq!(stranger.now_or_never(), refused, "stranger {number}");
+        assert_eq!(unknown.now_or_never(), refused, "unknown digest {number}");
     }
     let mut known = Box::pin(scene.find("a"));
     assert_eq!((&mut known).now_or_never(), None);
@@ -89,21 +89,21 @@ async fn a_flood_of_strangers_is_turned_away_and_makes_room_for_a_key_in_use() {
     scene.source.let_pass();
     assert_eq!(known.await, "a");
     flood.truncate(4);
-    for stranger in flood.drain(1..) {
-        assert_eq!(stranger.await, "unknown");
+    for unknown in flood.drain(1..) {
+        assert_eq!(unknown.await, "unknown");
     }
 }
 
 #[tokio::test]
-async fn a_lookup_that_nobody_waits_for_lands_where_the_cache_is_tended() {
+async fn a_lookup_that_nobody_waits_for_lands_where_the_cache_is_running() {
     let scene = Scene::new();
-    let mut tending = Box::pin(scene.cache.tend());
+    let mut tending = Box::pin(scene.cache.run());
     assert!((&mut tending).now_or_never().is_none());
     scene.source.hold();
     assert_eq!(scene.find("a").now_or_never(), None);
-    assert_eq!(scene.open_flights(), 1);
+    assert_eq!(scene.lookups_in_flight(), 1);
     scene.source.let_pass();
-    while scene.open_flights() > 0 {
+    while scene.lookups_in_flight() > 0 {
         assert!((&mut tending).now_or_never().is_none());
         tokio::task::yield_now().await;
     }

@@ -67,8 +67,8 @@ impl Scene {
         }
     }
 
-    pub(super) fn open_flights(&self) -> usize {
-        self.remote().flights()
+    pub(super) fn lookups_in_flight(&self) -> usize {
+        self.remote().lookups_in_flight()
     }
 
     pub(super) fn sink(&self) -> InvalidationSink {
@@ -178,7 +178,7 @@ async fn a_thousand_first_requests_make_one_lookup_and_prepare_once() {
     assert!(found.iter().all(|id| id == "a"));
     assert_eq!(scene.source.asked(), 1);
     assert_eq!(scene.prepared.load(Ordering::SeqCst), 1);
-    assert_eq!(scene.open_flights(), 0);
+    assert_eq!(scene.lookups_in_flight(), 0);
 }
 
 #[tokio::test]
@@ -212,7 +212,7 @@ async fn when_all_have_left_the_lookup_ends_and_the_next_begins_anew() {
     let scene = Scene::new();
     scene.source.hold();
     assert_eq!(scene.find("a").now_or_never(), None);
-    assert_eq!(scene.open_flights(), 0);
+    assert_eq!(scene.lookups_in_flight(), 0);
     scene.source.let_pass();
     assert_eq!(scene.find("a").await, "a");
     assert_eq!(scene.source.asked(), 2);
@@ -232,7 +232,7 @@ async fn a_panic_in_a_source_is_a_failure_and_wedges_nothing() {
     assert_eq!(scene.find("b").await, "b");
     scene.source.panic_at(None);
     assert_eq!(scene.find("a").await, "a");
-    assert_eq!(scene.open_flights(), 0);
+    assert_eq!(scene.lookups_in_flight(), 0);
 }
 
 #[tokio::test]
@@ -245,7 +245,7 @@ async fn a_flood_of_unknown_digests_pushes_out_no_known_key() {
     let asked = scene.source.asked();
     assert_eq!(scene.find("a").await, "a");
     assert_eq!(scene.source.asked(), asked);
-    let (known, unknown) = scene.cache.shelf.counts();
+    let (known, unknown) = scene.cache.entries.counts();
     assert_eq!(known, 1);
     assert!(unknown <= 10, "{unknown}");
 }

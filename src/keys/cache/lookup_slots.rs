@@ -1,7 +1,7 @@
 //! How many lookups may be under way at once, and who makes room for whom.
 //!
 //! A flood of digests that nobody has takes every place there is, and would keep out the keys in use when their time is over. So
-//! whoever asks for a digest that was known lately and finds all places taken gets that of the stranger who came first, whose
+//! whoever asks for a digest that was recently known and finds all places taken gets that of the stranger who came first, whose
 //! lookup ends at its next turn.
 
 use std::collections::BTreeMap;
@@ -13,51 +13,51 @@ use tokio::sync::oneshot;
 struct Taken {
     free: usize,
     /// By number, so that the first is the one who came first.
-    strangers: BTreeMap<u64, oneshot::Sender<()>>,
+    unknown: BTreeMap<u64, oneshot::Sender<()>>,
     last_number: u64,
 }
 
 /// The places for lookups.
 #[derive(Debug, Clone)]
-pub(super) struct Places(Arc<Mutex<Taken>>);
+pub(super) struct LookupSlots(Arc<Mutex<Taken>>);
 
 /// One of them, free again when it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
-    places: Places,
-    stranger: Option<(u64, oneshot::Receiver<()>)>,
+pub(super) struct LookupSlot {
+    slots: LookupSlots,
+    unknown: Option<(u64, oneshot::Receiver<()>)>,
 }
 
-impl Places {
+impl LookupSlots {
     pub(super) fn new(count: usize) -> Self {
         Self(Arc::new(Mutex::new(Taken {
             free: count,
-            strangers: BTreeMap::new(),
+            unknown: BTreeMap::new(),
             last_number: 0,
         })))
     }
 
-    /// A place for a digest that was known lately or for a stranger's; `None` where all are taken.
-    pub(super) fn take(&self, known_lately: bool) -> Option<Place> {
+    /// A place for a digest that was recently known or for a stranger's; `None` where all are taken.
+    pub(super) fn take(&self, recently_known: bool) -> Option<LookupSlot> {
         let mut taken = self.lock();
         if let Some(free) = taken.free.checked_sub(1) {
             taken.free = free;
-        } else if known_lately {
+        } else if recently_known {
             // Dropping the other end tells the stranger.
-            taken.strangers.pop_first()?;
+            taken.unknown.pop_first()?;
         } else {
             return None;
         }
-        let stranger = (!known_lately).then(|| {
+        let unknown = (!recently_known).then(|| {
             taken.last_number += 1;
             let (keep, told) = oneshot::channel();
             let number = taken.last_number;
-            taken.strangers.insert(number, keep);
+            taken.unknown.insert(number, keep);
             (number, told)
         });
-        Some(Place {
-            places: self.clone(),
-            stranger,
+        Some(LookupSlot {
+            slots: self.clone(),
+            unknown,
         })
     }
 
@@ -67,21 +67,21 @@ impl Places {
     }
 }
 
-impl Place {
+impl LookupSlot {
     /// Waits until somebody else has got the place.
-    pub(super) async fn withdrawn(&mut self) {
-        match &mut self.stranger {
+    pub(super) async fn preempted(&mut self) {
+        match &mut self.unknown {
             Some((_, told)) => _ = told.await,
             None => std::future::pending().await,
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for LookupSlot {
     fn drop(&mut self) {
-        let mut taken = self.places.lock();
-        let is_ours = match &self.stranger {
-            Some((number, _)) => taken.strangers.remove(number).is_some(),
+        let mut taken = self.slots.lock();
+        let is_ours = match &self.unknown {
+            Some((number, _)) => taken.unknown.remove(number).is_some(),
             None => true,
         };
         if is_ours {
@@ -98,24 +98,24 @@ mod tests {
 
     #[test]
     fn strangers_make_room_for_who_was_known_lately_and_for_nobody_else() {
-        let places = Places::new(2);
-        let mut first = places.take(false).unwrap();
-        let mut second = places.take(false).unwrap();
-        assert!(places.take(false).is_none());
-        let known = places.take(true).unwrap();
-        assert!(first.withdrawn().now_or_never().is_some());
-        assert!(second.withdrawn().now_or_never().is_none());
-        let other = places.take(true).unwrap();
-        assert!(second.withdrawn().now_or_never().is_some());
-        assert!(places.take(true).is_none(), "nobody is left to make room");
+        let slots = LookupSlots::new(2);
+        let mut first = slots.take(false).unwrap();
+        let mut second = slots.take(false).unwrap();
+        assert!(slots.take(false).is_none());
+        let known = slots.take(true).unwrap();
+        assert!(first.preempted().now_or_never().is_some());
+        assert!(second.preempted().now_or_never().is_none());
+        let other = slots.take(true).unwrap();
+        assert!(second.preempted().now_or_never().is_some());
+        assert!(slots.take(true).is_none(), "nobody is left to make room");
         // Their places are others' already, and are not free because they go.
         drop((first, second));
-        assert!(places.take(false).is_none());
+        assert!(slots.take(false).is_none());
         drop(known);
-        let third = places.take(false).unwrap();
-        assert!(places.take(false).is_none());
+        let third = slots.take(false).unwrap();
+        assert!(slots.take(false).is_none());
         drop((other, third));
-        assert!(places.take(false).is_some() && places.take(true).is_some());
-        assert_eq!(places.lock().free, 2);
+        assert!(slots.take(false).is_some() && slots.take(true).is_some());
+        assert_eq!(slots.lock().free, 2);
     }
 }

@@ -20,7 +20,7 @@ use crate::authz::digest::{DigestHasher, KeyDigest};
 
 /// How a lookup ended.
 #[derive(Debug, Clone)]
-pub(super) struct Landed {
+pub(super) struct LookupOutcome {
     /// The answer, or the failure, for all who waited.
     pub(super) answer: Result<SourceAnswer, SourceError>,
     /// When the source was asked, on the monotonic clock.
@@ -31,11 +31,11 @@ pub(super) struct Landed {
     pub(super) version: Version,
 }
 
-type Flight = Pin<Box<dyn Future<Output = Landed> + Send>>;
+type Flight = Pin<Box<dyn Future<Output = LookupOutcome> + Send>>;
 
 #[derive(Default)]
 struct Open {
-    flights: HashMap<KeyDigest, (u64, WeakShared<Flight>), DigestHasher>,
+    single_flight: HashMap<KeyDigest, (u64, WeakShared<Flight>), DigestHasher>,
     last_number: u64,
     /// Brings flights to their end.
     driver: Option<mpsc::UnboundedSender<Shared<Flight>>>,
@@ -43,22 +43,22 @@ struct Open {
 
 /// The flights under way.
 #[derive(Default)]
-pub(super) struct Flights(Arc<Mutex<Open>>);
+pub(super) struct SingleFlight(Arc<Mutex<Open>>);
 
 fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
     // Every change is whole before anything could panic.
     open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Flights {
+impl SingleFlight {
     /// The flight for that digest: the open one, or one that `lookup` begins when it is first waited for.
     pub(super) fn join<F>(&self, digest: &KeyDigest, lookup: impl FnOnce() -> F) -> Shared<Flight>
     where
-        F: Future<Output = Landed> + Send + 'static,
+        F: Future<Output = LookupOutcome> + Send + 'static,
     {
         let mut open = lock(&self.0);
         if let Some(flight) = open
-            .flights
+            .single_flight
             .get(digest)
             .and_then(|(_, flight)| flight.upgrade())
         {
@@ -78,7 +78,7 @@ impl Flights {
         });
         let flight = flight.shared();
         if let Some(weak) = flight.downgrade() {
-            open.flights.insert(*digest, (number, weak));
+            open.single_flight.insert(*digest, (number, weak));
         }
         if let Some(driver) = &open.driver {
             // Fails once `drive` has been dropped, and then those who wait drive it.
@@ -104,7 +104,7 @@ impl Flights {
     /// How many are open.
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
-        lock(&self.0).flights.len()
+        lock(&self.0).single_flight.len()
     }
 }
 
@@ -120,11 +120,11 @@ impl Drop for Entry {
         let mut open = lock(&self.open);
         // Its place may be another's already.
         if open
-            .flights
+            .single_flight
             .get(&self.digest)
             .is_some_and(|(number, _)| *number == self.number)
         {
-            open.flights.remove(&self.digest);
+            open.single_flight.remove(&self.digest);
         }
     }
 }

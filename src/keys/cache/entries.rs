@@ -1,7 +1,7 @@
 //! What is kept, known and unknown digests apart: a flood of random ones must not push out the keys in use.
 //!
 //! It keeps and judges nothing: what it gives may be old, doubtful or outdated, and stays there all the same, for it tells whether a
-//! digest was known lately, and may have to stand in while the source fails.
+//! digest was recently known, and may have to stand in while the source fails.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,13 +19,13 @@ use crate::authz::snapshot::Generation;
 /// A known key that nobody asked for in so long is not kept: its series in the metrics go after an hour too, and must go last.
 const IDLE: Duration = Duration::from_mins(59);
 
-/// A digest that a lookup found within this time is known lately.
-pub(super) const KNOWN_LATELY: Duration = Duration::from_hours(1);
+/// A digest that a lookup found within this time is recently known.
+pub(super) const RECENTLY_KNOWN: Duration = Duration::from_hours(1);
 
 /// What was learnt, and what tells how far to believe it.
 #[derive(Debug, Clone)]
-pub(super) struct Learnt<T> {
-    pub(super) what: T,
+pub(super) struct Entry<T> {
+    pub(super) value: T,
     /// When the source was asked, on the monotonic clock.
     pub(super) at: Duration,
     /// How long it is fresh from then on.
@@ -34,14 +34,14 @@ pub(super) struct Learnt<T> {
     pub(super) version: Version,
 }
 
-impl<T> Learnt<T> {
+impl<T> Entry<T> {
     pub(super) fn is_fresh(&self, now: Duration) -> bool {
         now.saturating_sub(self.at) < self.fresh_for
     }
 
     /// Whether the source was asked within the last hour.
     pub(super) fn is_recent(&self, now: Duration) -> bool {
-        now.saturating_sub(self.at) < KNOWN_LATELY
+        now.saturating_sub(self.at) < RECENTLY_KNOWN
     }
 
     /// The moment from which on it is not fresh any more.
@@ -50,12 +50,12 @@ impl<T> Learnt<T> {
     }
 }
 
-impl<P> Learnt<KnownKey<P>> {
+impl<P> Entry<KnownKey<P>> {
     /// The same key of the same age and worth, kept in another way.
-    pub(super) fn with_kept(self, kept: Kept<P>) -> Self {
-        let buckets = self.what.buckets;
+    pub(super) fn with_kept(self, kept: EntryState<P>) -> Self {
+        let buckets = self.value.buckets;
         Self {
-            what: KnownKey { kept, buckets },
+            value: KnownKey { kept, buckets },
             ..self
         }
     }
@@ -63,7 +63,7 @@ impl<P> Learnt<KnownKey<P>> {
 
 /// A known key, and where its changes are noted.
 pub(super) struct KnownKey<P> {
-    pub(super) kept: Kept<P>,
+    pub(super) kept: EntryState<P>,
     pub(super) buckets: [Bucket; 2],
 }
 
@@ -78,54 +78,54 @@ impl<P> Clone for KnownKey<P> {
 }
 
 /// A known key.
-pub(super) enum Kept<P> {
+pub(super) enum EntryState<P> {
     /// With what was prepared for it.
     Prepared(Arc<CachedKey<P>>),
     /// Refused, because it does not fit a policy.
-    Refused(Arc<RefusedKey>),
+    Rejected(Arc<RejectedKey>),
     /// As it was learnt.
-    Bare(Arc<KeyRecord>),
+    Fetched(Arc<KeyRecord>),
 }
 
 /// A key that does not fit the policy of a generation.
-pub(super) struct RefusedKey {
+pub(super) struct RejectedKey {
     pub(super) record: Arc<KeyRecord>,
     pub(super) invalid: InvalidRecord,
     pub(super) generation: Generation,
 }
 
 // Derived, it would ask for a `P` that can be cloned.
-impl<P> Clone for Kept<P> {
+impl<P> Clone for EntryState<P> {
     fn clone(&self) -> Self {
         match self {
             Self::Prepared(cached) => Self::Prepared(Arc::clone(cached)),
-            Self::Refused(refused) => Self::Refused(Arc::clone(refused)),
-            Self::Bare(record) => Self::Bare(Arc::clone(record)),
+            Self::Rejected(refused) => Self::Rejected(Arc::clone(refused)),
+            Self::Fetched(record) => Self::Fetched(Arc::clone(record)),
         }
     }
 }
 
-impl<P> Kept<P> {
+impl<P> EntryState<P> {
     pub(super) fn record(&self) -> &Arc<KeyRecord> {
         match self {
             Self::Prepared(cached) => &cached.record,
-            Self::Refused(refused) => &refused.record,
-            Self::Bare(record) => record,
+            Self::Rejected(refused) => &refused.record,
+            Self::Fetched(record) => record,
         }
     }
 }
 
 /// Why a digest is not known: no key has it, or its record is not valid.
-pub(super) type NotKnown = Option<InvalidRecord>;
+pub(super) type Negative = Option<InvalidRecord>;
 
-pub(super) struct Shelf<P> {
-    known: Cache<KeyDigest, Learnt<KnownKey<P>>, DigestHasher>,
-    unknown: Cache<KeyDigest, Learnt<NotKnown>, DigestHasher>,
+pub(super) struct EntryStore<P> {
+    known: Cache<KeyDigest, Entry<KnownKey<P>>, DigestHasher>,
+    unknown: Cache<KeyDigest, Entry<Negative>, DigestHasher>,
     /// When a key's record last said that it is revoked or disabled, whichever of its digests was looked up.
     stopped: Cache<KeyId, Duration>,
 }
 
-impl<P: Send + Sync + 'static> Shelf<P> {
+impl<P: Send + Sync + 'static> EntryStore<P> {
     /// For the keys of a file, of which a map knows as fast what is not known.
     pub(super) fn for_file(capacity: u64) -> Self {
         Self {
@@ -159,21 +159,21 @@ impl<P: Send + Sync + 'static> Shelf<P> {
         }
     }
 
-    pub(super) fn known(&self, digest: &KeyDigest) -> Option<Learnt<KnownKey<P>>> {
+    pub(super) fn known(&self, digest: &KeyDigest) -> Option<Entry<KnownKey<P>>> {
         self.known.get(digest)
     }
 
     /// What is kept of a digest, if a lookup found it within the last hour. Made-up digests are never found, so that a flood of
     /// them cannot push any out.
-    pub(super) fn known_lately(
+    pub(super) fn recently_known(
         &self,
         digest: &KeyDigest,
         now: Duration,
-    ) -> Option<Learnt<KnownKey<P>>> {
-        self.known(digest).filter(|learnt| learnt.is_recent(now))
+    ) -> Option<Entry<KnownKey<P>>> {
+        self.known(digest).filter(|entry| entry.is_recent(now))
     }
 
-    pub(super) fn unknown(&self, digest: &KeyDigest) -> Option<Learnt<NotKnown>> {
+    pub(super) fn unknown(&self, digest: &KeyDigest) -> Option<Entry<Negative>> {
         self.unknown.get(digest)
     }
 
@@ -183,18 +183,18 @@ impl<P: Send + Sync + 'static> Shelf<P> {
     }
 
     /// Keeps what the source answered of a known key.
-    pub(super) fn keep_known(&self, digest: &KeyDigest, learnt: Learnt<KnownKey<P>>) {
-        let record = learnt.what.kept.record();
+    pub(super) fn insert_key(&self, digest: &KeyDigest, entry: Entry<KnownKey<P>>) {
+        let record = entry.value.kept.record();
         if record.is_stopped() {
-            self.stopped.insert(record.id.clone(), learnt.at);
+            self.stopped.insert(record.id.clone(), entry.at);
         }
         self.unknown.invalidate(digest);
-        self.known.insert(*digest, learnt);
+        self.known.insert(*digest, entry);
     }
 
     /// Keeps a key of a file's.
-    pub(super) fn keep_of_file(&self, digest: &KeyDigest, learnt: Learnt<KnownKey<P>>) {
-        self.known.insert(*digest, learnt);
+    pub(super) fn keep_of_file(&self, digest: &KeyDigest, entry: Entry<KnownKey<P>>) {
+        self.known.insert(*digest, entry);
     }
 
     /// Replaces what is kept of a known key, if it still is what was made of that record: whatever else is kept is newer.
@@ -202,11 +202,11 @@ impl<P: Send + Sync + 'static> Shelf<P> {
         &self,
         digest: &KeyDigest,
         record: &Arc<KeyRecord>,
-        with: impl FnOnce(Learnt<KnownKey<P>>) -> Learnt<KnownKey<P>>,
+        with: impl FnOnce(Entry<KnownKey<P>>) -> Entry<KnownKey<P>>,
     ) {
         self.known.entry(*digest).and_compute_with(|entry| {
             let kept = entry.map(moka::Entry::into_value);
-            match kept.filter(|kept| Arc::ptr_eq(kept.what.kept.record(), record)) {
+            match kept.filter(|kept| Arc::ptr_eq(kept.value.kept.record(), record)) {
                 Some(kept) => Op::Put(with(kept)),
                 None => Op::Nop,
             }
@@ -214,12 +214,12 @@ impl<P: Send + Sync + 'static> Shelf<P> {
     }
 
     /// Keeps that a digest is not known; what was known of it before is over.
-    pub(super) fn keep_unknown(&self, digest: &KeyDigest, learnt: Learnt<NotKnown>) {
+    pub(super) fn insert_negative(&self, digest: &KeyDigest, entry: Entry<Negative>) {
         self.known.invalidate(digest);
-        self.unknown.insert(*digest, learnt);
+        self.unknown.insert(*digest, entry);
     }
 
-    pub(super) fn forget_known(&self) {
+    pub(super) fn clear(&self) {
         self.known.invalidate_all();
         // moka only marks them; the memory is wanted back.
         self.known.run_pending_tasks();
