@@ -82,8 +82,8 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "envoy-gateway/security-policy.yaml",
-        "    timeout: 1s\n    # All",
-        "    timeout: 1 s\n    # All",
+        "    timeout: 1s\n    # Every",
+        "    timeout: 1 s\n    # Every",
         "spec.extAuth.timeout: must match pattern",
     ),
     (
