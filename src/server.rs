@@ -24,7 +24,6 @@ mod socket;
 mod source;
 mod tasks;
 mod tls;
-mod watch;
 
 use std::num::NonZero;
 use std::path::Path;

@@ -12,7 +12,7 @@ use crate::authz::digest::KeyDigest;
 use crate::authz::key::KeyRecord;
 use crate::authz::key_map::{KeyMap, Repeated};
 use crate::authz::snapshot::Policy;
-use crate::watch::FollowedFile;
+use crate::watch::WatchedFile;
 use crate::watch::named_file::NamedFile;
 use crate::yaml::{self, Problems, ReadError};
 
@@ -51,7 +51,7 @@ pub struct Texts {
 struct Text {
     path: PathBuf,
     content: String,
-    followed: FollowedFile,
+    followed: WatchedFile,
 }
 
 /// Loads the keys of a file or directory under that policy.
@@ -70,7 +70,7 @@ pub fn read(path: &NamedFile) -> Result<Texts, LoadError> {
     let mut files = Vec::new();
     let mut problems: Option<Problems> = None;
     for file in files_in(path)? {
-        let followed = FollowedFile::new(&file);
+        let followed = WatchedFile::new(&file);
         match read_text(&file) {
             Ok(content) => files.push(Text {
                 path: file,
@@ -125,7 +125,7 @@ fn add(problems: &mut Option<Problems>, more: Problems) {
 
 impl Texts {
     /// The files as they were read, each with the hash of its content.
-    pub fn followed(&self) -> impl Iterator<Item = (FollowedFile, blake3::Hash)> {
+    pub fn followed(&self) -> impl Iterator<Item = (WatchedFile, blake3::Hash)> {
         let files = self.files.iter();
         files.map(|file| (file.followed.clone(), blake3::hash(file.content.as_bytes())))
     }

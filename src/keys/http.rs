@@ -22,7 +22,7 @@ use crate::backoff::part_of;
 use crate::clock::Clock;
 use crate::observe::metrics::CertificateMetrics;
 use crate::tls::{CertificateState, CertificateStatus};
-use crate::watch::Followed;
+use crate::watch::WatchedFiles;
 use crate::watch::named_file::NamedFile;
 use client::Clients;
 use failure::Failure;
@@ -56,8 +56,8 @@ pub struct HttpSource {
     token: ArcSwap<Option<HeaderValue>>,
     /// Swapped when a file of TLS changes; requests under way end with the ones that they began with.
     clients: ArcSwap<Clients>,
-    token_file: Followed,
-    tls_files: Followed,
+    token_file: WatchedFiles,
+    tls_files: WatchedFiles,
     /// What is told of the files of TLS; `None` where there are none.
     certificates: Option<CertificateStatus>,
     /// A lookup was not answered in time, and the connection that it may have begun to make has gone with it.
@@ -82,8 +82,8 @@ impl HttpSource {
             .bearer_token_file
             .iter()
             .map(NamedFile::as_path_buf);
-        let mut token_file = Followed::polled(token_file);
-        let mut tls_files = Followed::polled(settings.tls.paths());
+        let mut token_file = WatchedFiles::polled(token_file);
+        let mut tls_files = WatchedFiles::polled(settings.tls.paths());
         let (token, token_mark) = token::read(&settings)?;
         let (clients, tls_mark) = Clients::new(&settings)?;
         let certificates = CertificateStatus::new(client::TLS, &settings.tls, clients.certificates);

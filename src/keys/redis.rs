@@ -16,7 +16,7 @@ use crate::authz::digest::KeyDigest;
 use crate::clock::Clock;
 use crate::observe::metrics::CertificateMetrics;
 use crate::tls::{CertificateState, CertificateStatus};
-use crate::watch::{Followed, News, STILL_FOR};
+use crate::watch::{ReadResult, SETTLE_TIME, WatchedFiles};
 
 mod dial;
 mod eviction;
@@ -60,7 +60,7 @@ pub struct RedisSource {
     /// How often a server that refuses to push is asked again.
     ask_again_every: Duration,
     clock: Arc<dyn Clock>,
-    files: Followed,
+    files: WatchedFiles,
     /// What is told of the files of TLS; `None` where there are none.
     certificates: Option<CertificateStatus>,
 }
@@ -72,7 +72,7 @@ impl RedisSource {
     /// When a file that the settings name cannot be used.
     pub fn new(settings: RedisSettings, clock: Arc<dyn Clock>) -> Result<Self, RedisSourceError> {
         // Looked at before they are read, so that a change while they are is seen later.
-        let followed = Followed::polled(files::paths(&settings));
+        let followed = WatchedFiles::polled(files::paths(&settings));
         let (files, certificates) = Files::prove(&settings)?;
         let (layout, timeout) = (Layout::new(&settings.prefix), settings.timeout);
         let push = settings.push;
@@ -175,18 +175,18 @@ impl RedisSource {
     async fn follow_files(&self) {
         let mut files = self.files.clone();
         loop {
-            files.due(STILL_FOR, &*self.clock).await;
+            files.due(SETTLE_TIME, &*self.clock).await;
             let loaded = self.dialer.files().load_anew().await;
             let now = self.clock.monotonic();
             let mark = loaded.as_ref().ok().map(|material| material.mark);
             // What the server makes of it is no reason to read it again, nor to offer a wrong password every second.
-            if files.was_read(mark, now) == News::Changing {
+            if files.was_read(mark, now) == ReadResult::Changing {
                 continue;
             }
             let material = match loaded {
                 Ok(material) => material,
                 Err(unusable) => {
-                    if files.is_untold(&unusable.why, now) {
+                    if files.should_report(&unusable.why, now) {
                         refused(&unusable.why);
                         if let Some(certificates) = &self.certificates
                             && unusable.of_certificates
@@ -197,7 +197,7 @@ impl RedisSource {
                     continue;
                 }
             };
-            files.is_well();
+            files.clear_problem();
             // New connections are made with them from now on, whatever becomes of the one that there is.
             if let Some(certificates) = &self.certificates {
                 certificates.is_used(material.certificates, self.clock.now());

@@ -61,7 +61,7 @@ pub(crate) struct Admin {
     /// The source's kind, as the configuration names it.
     pub(crate) source: &'static str,
     /// The state of a file.
-    pub(crate) file: ArcSwap<FileState>,
+    pub(crate) file: ArcSwap<KeyFilesState>,
     /// The state of the listener's certificates; `None` without TLS.
     pub(crate) certificates: ArcSwapOption<CertificateState>,
     /// Tells the state of a remote source; `None` where keys are in a file, and before there is one.
@@ -70,7 +70,7 @@ pub(crate) struct Admin {
 
 /// What is known of a file of keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct FileState {
+pub(crate) struct KeyFilesState {
     /// How many keys are loaded.
     pub(crate) keys: usize,
     /// What the last reload failed for; `None` if it did not.
@@ -202,7 +202,7 @@ fn is_local(peer: SocketAddr) -> bool {
 }
 
 /// What `/readyz` tells of a file.
-fn file_source(file: &FileState) -> serde_json::Value {
+fn file_source(file: &KeyFilesState) -> serde_json::Value {
     json!({
         "kind": "file",
         "keys": file.keys,

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tonic::service::Routes;
 
-use super::admin::{self, Admin, FileState};
+use super::admin::{self, Admin, KeyFilesState};
 use super::connections::Connections;
 use super::drain::{self, DrainTimes};
 use super::error::ServeError;
@@ -38,7 +38,7 @@ use crate::keys::cache::{KeyCache, Prepare};
 use crate::observe::Observer;
 use crate::observe::log::Log;
 use crate::observe::metrics::{Metrics, ReloadTarget};
-use crate::watch::Followed;
+use crate::watch::WatchedFiles;
 use crate::watch::named_file::NamedFile;
 
 /// What a server is started with.
@@ -60,7 +60,7 @@ const FIRST: Generation = Generation(1);
 pub(crate) struct Bound {
     launch: Launch,
     /// The certificates, and their files as they were looked at before.
-    tls: Option<(Arc<Tls>, Followed)>,
+    tls: Option<(Arc<Tls>, WatchedFiles)>,
     metrics: Arc<Metrics>,
     remote: Option<Remote>,
     grpc: Listener,
@@ -78,7 +78,7 @@ impl Bound {
             None => None,
             Some(files) => {
                 // Looked at before they are read, so that a change while they are is seen later.
-                let followed = Followed::new(files.paths());
+                let followed = WatchedFiles::new(files.paths());
                 Tls::of(config)?.map(|tls| (Arc::new(tls), followed))
             }
         };
@@ -163,7 +163,7 @@ impl Bound {
         if let Some(keys) = &keys {
             metrics.keys_changed(FIRST, keys.iter().map(|record| &**record), clock.now());
             source.set_up(true);
-            admin.file.store(Arc::new(FileState {
+            admin.file.store(Arc::new(KeyFilesState {
                 keys: keys.len(),
                 failure: None,
             }));
@@ -257,7 +257,7 @@ async fn log_suppressed_decisions(log: Log, mut phase: PhaseWatch) {
 
 /// What makes handshakes, and what follows its files.
 fn rotating(
-    tls: Option<(Arc<Tls>, Followed)>,
+    tls: Option<(Arc<Tls>, WatchedFiles)>,
     metrics: &Arc<Metrics>,
     admin: &Arc<Admin>,
     clock: &dyn Clock,

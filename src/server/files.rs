@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
-use crate::watch::{Followed, Look, News};
+use crate::watch::{Observation, ReadResult, WatchedFiles};
 use crate::yaml;
 
 /// Gives the value of an environment variable.
@@ -18,7 +18,7 @@ pub type Environment = fn(&str) -> Option<String>;
 pub(crate) struct ConfigFile {
     path: PathBuf,
     env: Environment,
-    pub(super) followed: Followed,
+    pub(super) followed: WatchedFiles,
 }
 
 impl ConfigFile {
@@ -27,7 +27,7 @@ impl ConfigFile {
         Self {
             path: path.to_owned(),
             env,
-            followed: Followed::new([path].into_iter()),
+            followed: WatchedFiles::new([path].into_iter()),
         }
     }
 
@@ -37,13 +37,13 @@ impl ConfigFile {
     }
 
     /// What to do now. Blocks.
-    pub(super) fn look(&mut self, clock: &dyn Clock) -> Look {
+    pub(super) fn look(&mut self, clock: &dyn Clock) -> Observation {
         self.followed.look(clock.monotonic())
     }
 
     /// Reads it, as the last look saw it. What cannot be used is due again, for it may be a file that it names that cannot be read.
     /// Blocks.
-    pub(crate) fn read(&mut self, clock: &dyn Clock) -> (Result<Config, ConfigError>, News) {
+    pub(crate) fn read(&mut self, clock: &dyn Clock) -> (Result<Config, ConfigError>, ReadResult) {
         let (hash, outcome) = match yaml::read(&self.path) {
             Ok(text) => {
                 let outcome = Config::parse(&self.path, &text, &self.env);

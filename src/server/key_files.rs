@@ -12,7 +12,7 @@ use crate::authz::key_map::KeyMap;
 use crate::authz::snapshot::Policy;
 use crate::keys::file::{self, Change, Judged, LoadError, LoadedKeys};
 use crate::watch::named_file::NamedFile;
-use crate::watch::{Advice, FollowedFile, RETRY_AFTER, STILL_FOR};
+use crate::watch::{RETRY_INTERVAL, ReloadAdvice, SETTLE_TIME, WatchedFile};
 
 /// The files of a source, and what they have in force.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(crate) struct KeyFiles {
 
 #[derive(Debug)]
 struct KeyFile {
-    followed: FollowedFile,
+    followed: WatchedFile,
     /// Of the content that was judged last; `None` where there is none, or where it could not be read.
     hash: Option<blake3::Hash>,
     /// Since when it has not been there.
@@ -125,7 +125,7 @@ impl KeyFiles {
     }
 
     /// Looks at all files. Whether any is to be read or judged, or in how long to look again. Blocks.
-    pub(super) fn look(&mut self, now: Duration) -> Advice {
+    pub(super) fn look(&mut self, now: Duration) -> ReloadAdvice {
         let moved = std::mem::take(&mut self.moved);
         self.are_changing = false;
         let listed = match file::files_in(&self.path) {
@@ -139,7 +139,7 @@ impl KeyFiles {
             let file = self
                 .files
                 .entry(path.clone())
-                .or_insert_with(|| KeyFile::new(FollowedFile::appeared(path), None));
+                .or_insert_with(|| KeyFile::new(WatchedFile::appeared(path), None));
             for moved in &moved {
                 file.followed.note(moved);
             }
@@ -149,8 +149,8 @@ impl KeyFiles {
             }
             let look = file.followed.look(now);
             file.is_in_flux = look.in_flux;
-            file.is_due = look.advice == Advice::Read;
-            if let Advice::Wait(time) = look.advice {
+            file.is_due = look.advice == ReloadAdvice::Read;
+            if let ReloadAdvice::Wait(time) = look.advice {
                 wait(time);
             }
         }
@@ -163,19 +163,19 @@ impl KeyFiles {
             let since = *file.missing.get_or_insert(now);
             let gone = now.saturating_sub(since);
             if !file.is_gone(now) {
-                wait(STILL_FOR.saturating_sub(gone));
+                wait(SETTLE_TIME.saturating_sub(gone));
             }
         }
         let is_due = |file: &KeyFile| file.is_due || file.is_gone(now);
         match rest {
-            _ if self.is_to_be_judged || self.files.values().any(is_due) => Advice::Read,
-            None => Advice::Unchanged,
-            Some(time) => Advice::Wait(time),
+            _ if self.is_to_be_judged || self.files.values().any(is_due) => ReloadAdvice::Read,
+            None => ReloadAdvice::Unchanged,
+            Some(time) => ReloadAdvice::Wait(time),
         }
     }
 
     /// Where there is no file: all of them keep what they have, even those that were missing before.
-    fn look_at_nothing(&mut self, problem: String, now: Duration) -> Advice {
+    fn look_at_nothing(&mut self, problem: String, now: Duration) -> ReloadAdvice {
         for file in self.files.values_mut() {
             file.missing = None;
             file.is_due = false;
@@ -189,11 +189,11 @@ impl KeyFiles {
             absence.problem = problem;
             absence.is_judged = false;
         }
-        let rest = STILL_FOR.saturating_sub(now.saturating_sub(absence.since));
+        let rest = SETTLE_TIME.saturating_sub(now.saturating_sub(absence.since));
         match absence.is_judged {
-            _ if !rest.is_zero() => Advice::Wait(rest),
-            false => Advice::Read,
-            true => Advice::Wait(RETRY_AFTER),
+            _ if !rest.is_zero() => ReloadAdvice::Wait(rest),
+            false => ReloadAdvice::Read,
+            true => ReloadAdvice::Wait(RETRY_INTERVAL),
         }
     }
 
@@ -299,7 +299,7 @@ impl KeyFiles {
         let text = file::read_text(path).map_err(|problems| problems.to_string());
         let file = self.files.get_mut(path)?;
         if !file.followed.was_read_whole() {
-            file.followed.was_changing();
+            file.followed.was_written_during_read();
             self.are_changing = true;
             return None;
         }
@@ -374,7 +374,7 @@ impl Read {
 }
 
 impl KeyFile {
-    fn new(followed: FollowedFile, hash: Option<blake3::Hash>) -> Self {
+    fn new(followed: WatchedFile, hash: Option<blake3::Hash>) -> Self {
         Self {
             followed,
             hash,
@@ -393,6 +393,6 @@ impl KeyFile {
     /// Whether it has been missing for a whole second.
     fn is_gone(&self, now: Duration) -> bool {
         let missing = self.missing.map(|since| now.saturating_sub(since));
-        missing.is_some_and(|time| time >= STILL_FOR)
+        missing.is_some_and(|time| time >= SETTLE_TIME)
     }
 }

@@ -15,17 +15,17 @@ use tokio::sync::mpsc;
 
 pub(crate) use self::live_state::{LiveState, log_warnings};
 use self::rejection::ReloadRejection;
-use super::admin::FileState;
+use super::admin::KeyFilesState;
 use super::files::ConfigFile;
 use super::key_files::{Judgement, KeyFiles};
 use super::phase::{Phase, PhaseWatch};
 use super::rotation::Rotation;
-use super::watch::{Happened, Watch};
 use crate::authz::snapshot::Generation;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::observe::metrics::ReloadTarget;
-use crate::watch::{Advice, News, STILL_FOR};
+use crate::watch::events::{DirectoryWatch, FileEvent};
+use crate::watch::{ReadResult, ReloadAdvice, SETTLE_TIME};
 
 /// How often everything is looked at where no event tells: subPath mounts and network file systems never do.
 const POLL: Duration = Duration::from_secs(5);
@@ -44,7 +44,7 @@ pub(crate) struct Reloader {
     /// `None` where keys are looked up at a remote source.
     key_files: Option<KeyFiles>,
     rotation: Option<Rotation>,
-    watch: Watch,
+    watch: DirectoryWatch,
     /// The last configuration was refused because the keys do not fit it.
     config_waits_for_keys: bool,
     /// Everything is to be read, whether it changed or not.
@@ -82,7 +82,7 @@ impl Reloader {
             .flat_map(|files| files.followed.directories());
         let of_keys = key_files.iter().flat_map(KeyFiles::directories);
         let of_config = config_file.followed.directories();
-        let watch = Watch::new(of_config.chain(of_keys).chain(of_certificates));
+        let watch = DirectoryWatch::new(of_config.chain(of_keys).chain(of_certificates));
         Self {
             live,
             clock,
@@ -115,8 +115,8 @@ impl Reloader {
                     biased;
                     () = phase.reached(Phase::Stopped) => return,
                     Some(()) = requests.recv() => self.is_forced = true,
-                    happened = self.watch.next() => {
-                        self.note(&happened);
+                    event = self.watch.next() => {
+                        self.note(&event);
                         // One change makes several events, and a busy directory makes many that are none of ours.
                         tokio::select! {
                             biased;
@@ -130,8 +130,8 @@ impl Reloader {
         });
     }
 
-    fn note(&mut self, happened: &Happened) {
-        let Some(moved) = &happened.moved else { return };
+    fn note(&mut self, event: &FileEvent) {
+        let Some(moved) = &event.moved else { return };
         self.config_file.followed.note(moved);
         if let Some(key_files) = &mut self.key_files {
             key_files.note(moved);
@@ -143,8 +143,8 @@ impl Reloader {
 
     /// Looks at everything, reads what is to be read, and tells when to look again.
     fn follow(&mut self) -> Duration {
-        while let Some(happened) = self.watch.waiting() {
-            self.note(&happened);
+        while let Some(event) = self.watch.try_next() {
+            self.note(&event);
         }
         let forced = std::mem::take(&mut self.is_forced);
         let rotation = self.rotation.as_mut();
@@ -155,16 +155,16 @@ impl Reloader {
         let now = self.clock.monotonic();
         let keys = self.key_files.as_mut().map(|files| files.look(now));
         for advice in [Some(look.advice), keys].into_iter().flatten() {
-            if let Advice::Wait(time) = advice {
+            if let ReloadAdvice::Wait(time) = advice {
                 rest = rest.min(time);
             }
         }
-        let are_keys_due = keys == Some(Advice::Read);
-        let is_config_due = look.advice == Advice::Read
+        let are_keys_due = keys == Some(ReloadAdvice::Read);
+        let is_config_due = look.advice == ReloadAdvice::Read
             || (!look.in_flux && (forced || (self.config_waits_for_keys && are_keys_due)));
         // A new configuration takes the keys with it.
         let taken = if is_config_due {
-            rest = rest.min(STILL_FOR);
+            rest = rest.min(SETTLE_TIME);
             self.reload_config(forced)
         } else {
             ConfigReload::Same
@@ -173,7 +173,7 @@ impl Reloader {
             rest = rest.min(RETRY);
         }
         if (forced || are_keys_due) && taken != ConfigReload::Adopted {
-            rest = rest.min(STILL_FOR);
+            rest = rest.min(SETTLE_TIME);
             self.reload_keys(forced);
         }
         if self.key_files.as_ref().is_some_and(KeyFiles::are_changing) {
@@ -185,11 +185,11 @@ impl Reloader {
     fn reload_config(&mut self, forced: bool) -> ConfigReload {
         let (outcome, news) = self.config_file.read(&*self.clock);
         match news {
-            News::Changing => return ConfigReload::Changing,
-            News::Same if outcome.is_ok() && !forced && !self.config_waits_for_keys => {
+            ReadResult::Changing => return ConfigReload::Changing,
+            ReadResult::Same if outcome.is_ok() && !forced && !self.config_waits_for_keys => {
                 return ConfigReload::Same;
             }
-            News::Same | News::New => {}
+            ReadResult::Same | ReadResult::New => {}
         }
         self.config_waits_for_keys = false;
         let adopted = outcome
@@ -199,7 +199,7 @@ impl Reloader {
         match adopted {
             Ok(()) => {
                 reloads.succeeded(ReloadTarget::Config, self.clock.now());
-                self.config_file.followed.is_well();
+                self.config_file.followed.clear_problem();
                 tracing::info!(generation = self.generation.0, "configuration reloaded");
                 log_warnings(&self.config);
                 ConfigReload::Adopted
@@ -208,9 +208,9 @@ impl Reloader {
                 self.config_waits_for_keys = refusal.is_of_keys();
                 let problems = refusal.to_string();
                 let now = self.clock.monotonic();
-                let is_untold = self.config_file.followed.is_untold(&problems, now) || forced;
+                let is_untold = self.config_file.followed.should_report(&problems, now) || forced;
                 // What is tried again in vain is the same failure.
-                if is_untold || news == News::New {
+                if is_untold || news == ReadResult::New {
                     reloads.failed(ReloadTarget::Config);
                 }
                 if is_untold {
@@ -330,7 +330,7 @@ impl Reloader {
             }
         }
         self.logged_key_problems.clone_from(&failure);
-        admin.file.store(Arc::new(FileState { keys, failure }));
+        admin.file.store(Arc::new(KeyFilesState { keys, failure }));
     }
 
     /// Has the keys of a remote source looked up anew, as those of a file are read anew.

@@ -12,12 +12,12 @@ use crate::clock::Clock;
 use crate::error_chain::chain;
 use crate::observe::metrics::CertificateMetrics;
 use crate::tls::CertificateState;
-use crate::watch::{Advice, Followed, News, STILL_FOR};
+use crate::watch::{ReadResult, ReloadAdvice, SETTLE_TIME, WatchedFiles};
 
 /// Follows the files of TLS.
 pub(crate) struct Rotation {
     tls: Arc<Tls>,
-    pub(super) followed: Followed,
+    pub(super) followed: WatchedFiles,
     metrics: CertificateMetrics,
     admin: Arc<Admin>,
 }
@@ -26,7 +26,7 @@ impl Rotation {
     /// Follows files that were read just now, as `followed` saw them before.
     pub(crate) fn new(
         tls: Arc<Tls>,
-        mut followed: Followed,
+        mut followed: WatchedFiles,
         metrics: CertificateMetrics,
         admin: Arc<Admin>,
         clock: &dyn Clock,
@@ -58,33 +58,33 @@ impl Rotation {
         let now = clock.monotonic();
         let look = self.followed.look(now);
         match look.advice {
-            Advice::Read => {}
-            Advice::Wait(_) | Advice::Unchanged if forced && !look.in_flux => {}
-            Advice::Wait(time) => return Some(time),
-            Advice::Unchanged => return None,
+            ReloadAdvice::Read => {}
+            ReloadAdvice::Wait(_) | ReloadAdvice::Unchanged if forced && !look.in_flux => {}
+            ReloadAdvice::Wait(time) => return Some(time),
+            ReloadAdvice::Unchanged => return None,
         }
         let read = self.tls.read();
         let mark = read.as_ref().ok().map(|(_, mark)| *mark);
         let news = self.followed.was_read(mark, clock.monotonic());
         match read {
-            _ if news == News::Changing => return Some(super::reload::RETRY),
-            Ok(_) if news == News::Same && !forced => {}
+            _ if news == ReadResult::Changing => return Some(super::reload::RETRY),
+            Ok(_) if news == ReadResult::Same && !forced => {}
             Ok((current, _)) => {
                 self.tls.put(current);
-                self.followed.is_well();
+                self.followed.clear_problem();
                 self.metrics
                     .reloaded(MEMBER, self.tls.expires_at(), clock.now());
                 tracing::info!("certificates reloaded");
             }
             Err(error) => {
                 let problems = chain(&error);
-                if self.followed.is_untold(&problems, clock.monotonic()) || forced {
+                if self.followed.should_report(&problems, clock.monotonic()) || forced {
                     self.metrics.refused();
                     tracing::error!(problems, "certificates not reloaded; those in force stay");
                 }
             }
         }
         self.show();
-        Some(STILL_FOR)
+        Some(SETTLE_TIME)
     }
 }

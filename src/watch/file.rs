@@ -6,18 +6,18 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Advice, Sighting, Stillness};
+use super::{Fingerprint, ReloadAdvice, SettleTracker};
 
 /// A file that is read again when it changes.
 #[derive(Debug, Clone)]
-pub struct FollowedFile {
+pub struct WatchedFile {
     /// As the configuration names it.
     path: PathBuf,
     /// As events name it.
     absolute: PathBuf,
-    stillness: Stillness,
+    tracker: SettleTracker,
     /// What the last look saw.
-    seen: Sighting,
+    seen: Fingerprint,
     moved: bool,
     /// Whether no events tell of it, so that a file which is replaced again and again must be told by what looks show.
     is_polled: bool,
@@ -25,16 +25,16 @@ pub struct FollowedFile {
 
 /// What a look at a file tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Look {
+pub struct Observation {
     /// What to do.
-    pub advice: Advice,
+    pub advice: ReloadAdvice,
     /// Whether somebody may be writing it just now, so that nobody should read it.
     pub in_flux: bool,
 }
 
 /// How a file stood a reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reading {
+pub(super) enum Integrity {
     /// What was read is one whole content.
     Whole,
     /// Another file was begun in its place, of which part may have been read.
@@ -43,22 +43,22 @@ pub(super) enum Reading {
     Written,
 }
 
-impl FollowedFile {
+impl WatchedFile {
     /// Follows a file that is about to be read.
     pub fn new(path: &Path) -> Self {
-        Self::since(path, Sighting::of(path))
+        Self::since(path, Fingerprint::of(path))
     }
 
     /// Follows a file that appeared and was never read.
     pub fn appeared(path: &Path) -> Self {
-        Self::since(path, Sighting::default())
+        Self::since(path, Fingerprint::default())
     }
 
-    fn since(path: &Path, seen: Sighting) -> Self {
+    fn since(path: &Path, seen: Fingerprint) -> Self {
         Self {
             path: path.to_owned(),
             absolute: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
-            stillness: Stillness::new(seen.clone()),
+            tracker: SettleTracker::new(seen.clone()),
             seen,
             moved: false,
             is_polled: false,
@@ -72,8 +72,8 @@ impl FollowedFile {
     }
 
     /// Has it stand still for another time than a second.
-    pub(super) fn must_stand_still_for(&mut self, still_for: Duration) {
-        self.stillness.still_for = still_for;
+    pub(super) fn set_settle_time(&mut self, settle_time: Duration) {
+        self.tracker.settle_time = settle_time;
     }
 
     /// The path.
@@ -92,53 +92,52 @@ impl FollowedFile {
     }
 
     /// What to do now. A few calls to the file system that open nothing.
-    pub fn look(&mut self, now: Duration) -> Look {
-        let seen = Sighting::of(&self.path);
+    pub fn look(&mut self, now: Duration) -> Observation {
+        let seen = Fingerprint::of(&self.path);
         // Two looks in a row that each found another file: somebody replaces it faster than it could be seen to stand still.
-        let is_swapped = self.is_polled
-            && seen.replaces(&self.seen)
-            && self.seen.replaces(self.stillness.read());
+        let is_swapped =
+            self.is_polled && seen.replaces(&self.seen) && self.seen.replaces(self.tracker.read());
         let moved = std::mem::take(&mut self.moved) || is_swapped;
-        let advice = self.stillness.judge(&seen, moved, now);
-        let in_flux = matches!(advice, Advice::Wait(_)) && seen != *self.stillness.read();
+        let advice = self.tracker.advise(&seen, moved, now);
+        let in_flux = matches!(advice, ReloadAdvice::Wait(_)) && seen != *self.tracker.read();
         self.seen = seen;
-        Look { advice, in_flux }
+        Observation { advice, in_flux }
     }
 
     /// Whether it was read since the last look as that look judged it.
     pub fn was_read_whole(&self) -> bool {
-        self.reading() == Reading::Whole
+        self.integrity() == Integrity::Whole
     }
 
     /// How it stood the reading that came after the last look. One that was replaced meanwhile by a file that came whole was read
     /// whole, whichever of the two it was: or who replaces it often enough would keep it from ever being read.
-    pub(super) fn reading(&self) -> Reading {
-        let now = Sighting::of(&self.path);
+    pub(super) fn integrity(&self) -> Integrity {
+        let now = Fingerprint::of(&self.path);
         if now.came_whole_since(&self.seen, false) {
-            Reading::Whole
+            Integrity::Whole
         } else if now.identity() == self.seen.identity() {
-            Reading::Written
+            Integrity::Written
         } else {
-            Reading::Replaced
+            Integrity::Replaced
         }
     }
 
     /// Notes that it was read as the last look saw it, or could not be and is to be tried again. Whether somebody touched it since it was
     /// read before.
     pub fn was_read(&mut self, is_known: bool, now: Duration) -> bool {
-        let touched = self.seen != *self.stillness.read();
+        let touched = self.seen != *self.tracker.read();
         if is_known {
-            self.stillness.was_read(self.seen.clone(), now);
+            self.tracker.was_read(self.seen.clone(), now);
         } else {
-            self.stillness.was_not_read(self.seen.clone(), now);
+            self.tracker.read_failed(self.seen.clone(), now);
         }
         touched
     }
 
     /// Notes that it was not read whole.
-    pub fn was_changing(&mut self) {
-        if self.reading() == Reading::Written {
-            self.stillness.was_changing(&self.seen);
+    pub fn was_written_during_read(&mut self) {
+        if self.integrity() == Integrity::Written {
+            self.tracker.was_written_during_read(&self.seen);
         }
     }
 }

@@ -7,14 +7,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Advice, FollowedFile, Look, STILL_FOR};
+use super::{Observation, ReloadAdvice, SETTLE_TIME, WatchedFile};
 use crate::clock::Clock;
 
 /// Files that are read together, and again when one of them changes.
 #[derive(Debug, Clone)]
-pub struct Followed {
-    files: Vec<FollowedFile>,
-    still_for: Duration,
+pub struct WatchedFiles {
+    files: Vec<WatchedFile>,
+    settle_time: Duration,
     /// The hash of what is in use of their contents; `None` where it could not be used.
     mark: Option<blake3::Hash>,
     problem: Option<Problem>,
@@ -24,12 +24,12 @@ pub struct Followed {
 struct Problem {
     text: String,
     since: Duration,
-    is_told: bool,
+    is_reported: bool,
 }
 
 /// What became of a reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum News {
+pub enum ReadResult {
     /// It is to be taken for what it says.
     New,
     /// It says what it said before, and nobody touched it: it was read once more to be sure, or tried again in vain.
@@ -38,21 +38,21 @@ pub enum News {
     Changing,
 }
 
-impl Followed {
+impl WatchedFiles {
     /// Follows files that are about to be read, and of which events tell. Blocks.
     pub fn new<'a>(paths: impl Iterator<Item = &'a Path>) -> Self {
-        Self::of(paths.map(FollowedFile::new).collect())
+        Self::of(paths.map(WatchedFile::new).collect())
     }
 
     /// Follows files that are about to be read, and that are only looked at. Blocks.
     pub(crate) fn polled<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Self {
-        Self::of(paths.map(|path| FollowedFile::new(path).polled()).collect())
+        Self::of(paths.map(|path| WatchedFile::new(path).polled()).collect())
     }
 
-    fn of(files: Vec<FollowedFile>) -> Self {
+    fn of(files: Vec<WatchedFile>) -> Self {
         Self {
             files,
-            still_for: STILL_FOR,
+            settle_time: SETTLE_TIME,
             mark: None,
             problem: None,
         }
@@ -60,7 +60,7 @@ impl Followed {
 
     /// The directories whose events tell of changes.
     pub fn directories(&self) -> impl Iterator<Item = PathBuf> {
-        self.files.iter().map(FollowedFile::directory)
+        self.files.iter().map(WatchedFile::directory)
     }
 
     /// Notes that a file was moved into place somewhere.
@@ -71,65 +71,69 @@ impl Followed {
     }
 
     /// What to do now. Blocks for a few calls to the file system.
-    pub fn look(&mut self, now: Duration) -> Look {
-        let looks: Vec<Look> = self.files.iter_mut().map(|file| file.look(now)).collect();
+    pub fn look(&mut self, now: Duration) -> Observation {
+        let looks: Vec<Observation> = self.files.iter_mut().map(|file| file.look(now)).collect();
         let in_flux = looks.iter().any(|look| look.in_flux);
-        let is_due = looks.iter().any(|look| look.advice == Advice::Read);
+        let is_due = looks.iter().any(|look| look.advice == ReloadAdvice::Read);
         let waits = looks.iter().filter_map(|look| match look.advice {
-            Advice::Wait(time) => Some(time),
-            Advice::Read | Advice::Unchanged => None,
+            ReloadAdvice::Wait(time) => Some(time),
+            ReloadAdvice::Read | ReloadAdvice::Unchanged => None,
         });
         let advice = match waits.min() {
-            _ if is_due && !in_flux => Advice::Read,
-            Some(time) => Advice::Wait(time),
-            None => Advice::Unchanged,
+            _ if is_due && !in_flux => ReloadAdvice::Read,
+            Some(time) => ReloadAdvice::Wait(time),
+            None => ReloadAdvice::Unchanged,
         };
-        Look { advice, in_flux }
+        Observation { advice, in_flux }
     }
 
     /// They were read after the last look. `mark` is the hash of their contents, or `None` where they could not be used, so that they are
     /// to be read again even if they stay as they are.
-    pub fn was_read(&mut self, mark: Option<blake3::Hash>, now: Duration) -> News {
-        if !self.files.iter().all(FollowedFile::was_read_whole) {
+    pub fn was_read(&mut self, mark: Option<blake3::Hash>, now: Duration) -> ReadResult {
+        if !self.files.iter().all(WatchedFile::was_read_whole) {
             for file in &mut self.files {
-                file.was_changing();
+                file.was_written_during_read();
             }
-            return News::Changing;
+            return ReadResult::Changing;
         }
         let mut is_new = mark != self.mark;
         for file in &mut self.files {
             is_new |= file.was_read(mark.is_some(), now);
         }
         self.mark = mark;
-        if is_new { News::New } else { News::Same }
+        if is_new {
+            ReadResult::New
+        } else {
+            ReadResult::Same
+        }
     }
 
     /// They cannot be used for that reason. Whether this is to be told now: once, and of several files only when it has lasted.
-    pub fn is_untold(&mut self, problem: &str, now: Duration) -> bool {
+    pub fn should_report(&mut self, problem: &str, now: Duration) -> bool {
         let is_one = self.files.len() == 1;
         let found = self.problem.get_or_insert_with(|| Problem {
             text: String::new(),
             since: now,
-            is_told: false,
+            is_reported: false,
         });
         if found.text != problem {
             problem.clone_into(&mut found.text);
-            found.is_told = false;
+            found.is_reported = false;
         }
-        let has_lasted = is_one || now.saturating_sub(found.since) >= self.still_for;
-        let is_untold = !found.is_told && has_lasted;
-        found.is_told |= is_untold;
-        is_untold
+        let has_lasted = is_one || now.saturating_sub(found.since) >= self.settle_time;
+        let should_report = !found.is_reported && has_lasted;
+        found.is_reported |= should_report;
+        should_report
     }
 
     /// Forgets what was told: all is well again.
-    pub fn is_well(&mut self) {
+    pub fn clear_problem(&mut self) {
         self.problem = None;
     }
 
     /// The problem that has been told and lasts.
     pub fn problem(&self) -> Option<&str> {
-        let told = self.problem.as_ref().filter(|problem| problem.is_told);
+        let told = self.problem.as_ref().filter(|problem| problem.is_reported);
         told.map(|problem| problem.text.as_str())
     }
 
@@ -139,9 +143,9 @@ impl Followed {
         if self.files.is_empty() {
             return std::future::pending().await;
         }
-        self.still_for = look_every;
+        self.settle_time = look_every;
         for file in &mut self.files {
-            file.must_stand_still_for(look_every);
+            file.set_settle_time(look_every);
         }
         loop {
             tokio::time::sleep(look_every).await;
@@ -155,7 +159,7 @@ impl Followed {
                 continue;
             };
             *self = files;
-            if look.advice == Advice::Read {
+            if look.advice == ReloadAdvice::Read {
                 return;
             }
         }

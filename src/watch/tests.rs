@@ -6,22 +6,22 @@ use super::*;
 use crate::clock::Clock as _;
 
 /// A file with that inode and size, modified and changed at those seconds.
-fn file(inode: u64, size: u64, modified: i64, changed: i64) -> Sighting {
-    let state = FileState {
+fn file(inode: u64, size: u64, modified: i64, changed: i64) -> Fingerprint {
+    let state = FileStat {
         identity: (1, inode),
         size,
         modified: (modified, 0),
         changed: (changed, 0),
     };
-    Sighting {
+    Fingerprint {
         resolved: Some("/d/keys.yaml".into()),
         is_link: false,
         state: Some(state),
     }
 }
 
-fn missing() -> Sighting {
-    Sighting::default()
+fn missing() -> Fingerprint {
+    Fingerprint::default()
 }
 
 fn ms(millis: u64) -> Duration {
@@ -29,29 +29,35 @@ fn ms(millis: u64) -> Duration {
 }
 
 /// Follows `read`, which has stood still.
-fn settled(read: &Sighting) -> Stillness {
-    let mut stillness = Stillness::new(read.clone());
-    assert_eq!(stillness.judge(read, false, ms(0)), Advice::Wait(STILL_FOR));
-    assert_eq!(stillness.judge(read, false, ms(1000)), Advice::Read);
-    stillness.was_read(read.clone(), ms(1000));
-    assert_eq!(stillness.judge(read, false, ms(1001)), Advice::Unchanged);
-    stillness
+fn settled(read: &Fingerprint) -> SettleTracker {
+    let mut tracker = SettleTracker::new(read.clone());
+    assert_eq!(
+        tracker.advise(read, false, ms(0)),
+        ReloadAdvice::Wait(SETTLE_TIME)
+    );
+    assert_eq!(tracker.advise(read, false, ms(1000)), ReloadAdvice::Read);
+    tracker.was_read(read.clone(), ms(1000));
+    assert_eq!(
+        tracker.advise(read, false, ms(1001)),
+        ReloadAdvice::Unchanged
+    );
+    tracker
 }
 
-fn old() -> Sighting {
+fn old() -> Fingerprint {
     file(1, 10, 100, 100)
 }
 
 /// What was read, what is seen then, whether an event told of a rename, and whether it is read at once.
-type Case = (&'static str, Sighting, Sighting, bool, bool);
+type Case = (&'static str, Fingerprint, Fingerprint, bool, bool);
 
 fn cases() -> Vec<Case> {
-    let linked = |to: &str, inode| Sighting {
+    let linked = |to: &str, inode| Fingerprint {
         resolved: Some(to.into()),
         is_link: true,
         ..file(inode, 10, 100, 100)
     };
-    let below_a_link = |to: &str, inode| Sighting {
+    let below_a_link = |to: &str, inode| Fingerprint {
         is_link: false,
         ..linked(to, inode)
     };
@@ -141,16 +147,16 @@ fn cases() -> Vec<Case> {
 #[test]
 fn what_came_whole_is_read_at_once_and_what_is_written_in_place_when_it_is_still() {
     for (name, before, now, moved, at_once) in cases() {
-        let mut stillness = settled(&before);
+        let mut tracker = settled(&before);
         let want = if at_once {
-            Advice::Read
+            ReloadAdvice::Read
         } else {
-            Advice::Wait(STILL_FOR)
+            ReloadAdvice::Wait(SETTLE_TIME)
         };
-        assert_eq!(stillness.judge(&now, moved, ms(5000)), want, "{name}");
+        assert_eq!(tracker.advise(&now, moved, ms(5000)), want, "{name}");
         assert_eq!(
-            stillness.judge(&now, false, ms(6000)),
-            Advice::Read,
+            tracker.advise(&now, false, ms(6000)),
+            ReloadAdvice::Read,
             "{name}, still"
         );
     }
@@ -158,16 +164,16 @@ fn what_came_whole_is_read_at_once_and_what_is_written_in_place_when_it_is_still
 
 #[test]
 fn every_change_begins_the_second_anew() {
-    let mut stillness = settled(&old());
+    let mut tracker = settled(&old());
     for (now, size, want) in [
-        (5000, 1, Advice::Wait(ms(1000))),
-        (5900, 1, Advice::Wait(ms(100))),
-        (5950, 2, Advice::Wait(ms(1000))),
-        (6900, 2, Advice::Wait(ms(50))),
-        (6950, 2, Advice::Read),
+        (5000, 1, ReloadAdvice::Wait(ms(1000))),
+        (5900, 1, ReloadAdvice::Wait(ms(100))),
+        (5950, 2, ReloadAdvice::Wait(ms(1000))),
+        (6900, 2, ReloadAdvice::Wait(ms(50))),
+        (6950, 2, ReloadAdvice::Read),
     ] {
         assert_eq!(
-            stillness.judge(&file(1, size, 200, 200), false, ms(now)),
+            tracker.advise(&file(1, size, 200, 200), false, ms(now)),
             want,
             "at {now}"
         );
@@ -176,94 +182,118 @@ fn every_change_begins_the_second_anew() {
 
 #[test]
 fn what_was_read_at_once_is_read_again_when_it_was_still_and_then_no_more() {
-    let mut stillness = settled(&old());
+    let mut tracker = settled(&old());
     let renamed = file(2, 10, 90, 200);
-    assert_eq!(stillness.judge(&renamed, false, ms(5000)), Advice::Read);
-    stillness.was_read(renamed.clone(), ms(5010));
     assert_eq!(
-        stillness.judge(&renamed, false, ms(5020)),
-        Advice::Wait(ms(980))
+        tracker.advise(&renamed, false, ms(5000)),
+        ReloadAdvice::Read
     );
-    assert_eq!(stillness.judge(&renamed, false, ms(6000)), Advice::Read);
-    stillness.was_read(renamed.clone(), ms(6010));
+    tracker.was_read(renamed.clone(), ms(5010));
     assert_eq!(
-        stillness.judge(&renamed, false, ms(7000)),
-        Advice::Unchanged
+        tracker.advise(&renamed, false, ms(5020)),
+        ReloadAdvice::Wait(ms(980))
     );
-    assert_eq!(stillness.judge(&renamed, true, ms(7001)), Advice::Unchanged);
+    assert_eq!(
+        tracker.advise(&renamed, false, ms(6000)),
+        ReloadAdvice::Read
+    );
+    tracker.was_read(renamed.clone(), ms(6010));
+    assert_eq!(
+        tracker.advise(&renamed, false, ms(7000)),
+        ReloadAdvice::Unchanged
+    );
+    assert_eq!(
+        tracker.advise(&renamed, true, ms(7001)),
+        ReloadAdvice::Unchanged
+    );
 }
 
 #[test]
 fn what_changes_while_it_is_read_must_stand_still() {
-    let mut stillness = settled(&old());
+    let mut tracker = settled(&old());
     let renamed = file(2, 10, 90, 200);
-    assert_eq!(stillness.judge(&renamed, false, ms(5000)), Advice::Read);
-    stillness.was_changing(&renamed);
     assert_eq!(
-        stillness.judge(&renamed, true, ms(5001)),
-        Advice::Wait(STILL_FOR)
+        tracker.advise(&renamed, false, ms(5000)),
+        ReloadAdvice::Read
+    );
+    tracker.was_written_during_read(&renamed);
+    assert_eq!(
+        tracker.advise(&renamed, true, ms(5001)),
+        ReloadAdvice::Wait(SETTLE_TIME)
     );
     // That of the file which was being written says nothing of another one.
     let another = file(3, 10, 90, 200);
-    assert_eq!(stillness.judge(&another, false, ms(5050)), Advice::Read);
     assert_eq!(
-        stillness.judge(&renamed, false, ms(5060)),
-        Advice::Read,
+        tracker.advise(&another, false, ms(5050)),
+        ReloadAdvice::Read
+    );
+    assert_eq!(
+        tracker.advise(&renamed, false, ms(5060)),
+        ReloadAdvice::Read,
         "it is whole again"
     );
 }
 
 #[test]
 fn an_event_of_one_file_says_nothing_of_the_next_that_is_begun_in_its_place() {
-    let mut stillness = settled(&old());
+    let mut tracker = settled(&old());
     let renamed = file(2, 10, 200, 200);
-    assert_eq!(stillness.judge(&renamed, true, ms(5000)), Advice::Read);
+    assert_eq!(tracker.advise(&renamed, true, ms(5000)), ReloadAdvice::Read);
     let begun = file(3, 1, 200, 200);
     assert_eq!(
-        stillness.judge(&begun, false, ms(5001)),
-        Advice::Wait(STILL_FOR)
+        tracker.advise(&begun, false, ms(5001)),
+        ReloadAdvice::Wait(SETTLE_TIME)
     );
 }
 
 #[test]
 fn what_could_not_be_read_is_tried_again_though_it_stays_as_it_is() {
-    let mut stillness = settled(&old());
+    let mut tracker = settled(&old());
     let renamed = file(2, 10, 90, 200);
-    assert_eq!(stillness.judge(&renamed, false, ms(5000)), Advice::Read);
-    stillness.was_not_read(renamed.clone(), ms(5000));
+    assert_eq!(
+        tracker.advise(&renamed, false, ms(5000)),
+        ReloadAdvice::Read
+    );
+    tracker.read_failed(renamed.clone(), ms(5000));
     for again in [5000, 7000, 9000] {
-        let waits = Advice::Wait(ms(1900));
-        assert_eq!(stillness.judge(&renamed, false, ms(again + 100)), waits);
+        let waits = ReloadAdvice::Wait(ms(1900));
+        assert_eq!(tracker.advise(&renamed, false, ms(again + 100)), waits);
         assert_eq!(
-            stillness.judge(&renamed, false, ms(again + 2000)),
-            Advice::Read
+            tracker.advise(&renamed, false, ms(again + 2000)),
+            ReloadAdvice::Read
         );
-        stillness.was_not_read(renamed.clone(), ms(again + 2000));
+        tracker.read_failed(renamed.clone(), ms(again + 2000));
     }
     // A change is no reason to wait.
     let another = file(3, 10, 90, 200);
-    assert_eq!(stillness.judge(&another, false, ms(11_100)), Advice::Read);
-    stillness.was_read(another.clone(), ms(11_100));
     assert_eq!(
-        stillness.judge(&another, false, ms(11_200)),
-        Advice::Wait(ms(900)),
+        tracker.advise(&another, false, ms(11_100)),
+        ReloadAdvice::Read
+    );
+    tracker.was_read(another.clone(), ms(11_100));
+    assert_eq!(
+        tracker.advise(&another, false, ms(11_200)),
+        ReloadAdvice::Wait(ms(900)),
         "as after any reading"
     );
 }
 
 #[test]
 fn a_missing_file_is_read_once_and_then_left_alone() {
-    let mut stillness = settled(&old());
+    let mut tracker = settled(&old());
     let missing = missing();
     assert_eq!(
-        stillness.judge(&missing, false, ms(5000)),
-        Advice::Wait(STILL_FOR)
+        tracker.advise(&missing, false, ms(5000)),
+        ReloadAdvice::Wait(SETTLE_TIME)
     );
-    assert_eq!(stillness.judge(&missing, false, ms(6000)), Advice::Read);
-    stillness.was_read(missing.clone(), ms(6000));
     assert_eq!(
-        stillness.judge(&missing, false, ms(6001)),
-        Advice::Unchanged
+        tracker.advise(&missing, false, ms(6000)),
+        ReloadAdvice::Read
+    );
+    tracker.was_read(missing.clone(), ms(6000));
+    assert_eq!(
+        tracker.advise(&missing, false, ms(6001)),
+        ReloadAdvice::Unchanged
     );
 }
 
@@ -279,21 +309,21 @@ fn a_sighting_sees_writes_renames_and_the_swap_of_a_kubernetes_volume() {
     std::os::unix::fs::symlink("..data/keys.yaml", path("keys.yaml")).unwrap();
 
     let file = path("keys.yaml");
-    let before = Sighting::of(&file);
-    assert_eq!(Sighting::of(&file), before);
+    let before = Fingerprint::of(&file);
+    assert_eq!(Fingerprint::of(&file), before);
     std::os::unix::fs::symlink("..v2", path("..data_tmp")).unwrap();
     fs::rename(path("..data_tmp"), path("..data")).unwrap();
-    let swapped = Sighting::of(&file);
+    let swapped = Fingerprint::of(&file);
     assert!(swapped != before && swapped.came_whole_since(&before, false));
     fs::write(path("..v2/keys.yaml"), "keys: [ ]").unwrap();
-    let written = Sighting::of(&file);
+    let written = Fingerprint::of(&file);
     assert!(written != swapped && !written.came_whole_since(&swapped, true));
     fs::remove_file(&file).unwrap();
-    assert_eq!(Sighting::of(&file), missing());
+    assert_eq!(Fingerprint::of(&file), missing());
 }
 
 /// Files that are followed as those of sources are: looked at, with a clock that is moved.
-fn followed(names: &[&str]) -> (tempfile::TempDir, Vec<std::path::PathBuf>, Followed) {
+fn followed(names: &[&str]) -> (tempfile::TempDir, Vec<std::path::PathBuf>, WatchedFiles) {
     let directory = tempfile::tempdir().unwrap();
     let paths: Vec<_> = names
         .iter()
@@ -302,8 +332,8 @@ fn followed(names: &[&str]) -> (tempfile::TempDir, Vec<std::path::PathBuf>, Foll
     for path in &paths {
         fs::write(path, "old").unwrap();
     }
-    let mut files = Followed::polled(paths.iter());
-    assert_eq!(files.was_read(Some(mark("old")), ms(0)), News::New);
+    let mut files = WatchedFiles::polled(paths.iter());
+    assert_eq!(files.was_read(Some(mark("old")), ms(0)), ReadResult::New);
     (directory, paths, files)
 }
 
@@ -314,34 +344,47 @@ fn mark(text: &str) -> blake3::Hash {
 #[test]
 fn a_pair_is_due_when_it_stands_still_and_a_problem_is_told_once_when_it_lasts() {
     let (_directory, paths, mut files) = followed(&["cert", "key"]);
-    let advice = |files: &mut Followed, at| files.look(ms(at)).advice;
+    let advice = |files: &mut WatchedFiles, at| files.look(ms(at)).advice;
     // What is read at start is read a second time.
-    assert_eq!(advice(&mut files, 10), Advice::Wait(STILL_FOR));
-    assert_eq!(advice(&mut files, 1010), Advice::Read);
-    assert_eq!(files.was_read(Some(mark("old")), ms(1010)), News::Same);
-    assert_eq!(advice(&mut files, 2010), Advice::Unchanged);
+    assert_eq!(advice(&mut files, 10), ReloadAdvice::Wait(SETTLE_TIME));
+    assert_eq!(advice(&mut files, 1010), ReloadAdvice::Read);
+    assert_eq!(
+        files.was_read(Some(mark("old")), ms(1010)),
+        ReadResult::Same
+    );
+    assert_eq!(advice(&mut files, 2010), ReloadAdvice::Unchanged);
 
     fs::write(&paths[1], "new!").unwrap();
-    assert_eq!(advice(&mut files, 3000), Advice::Wait(STILL_FOR));
-    assert_eq!(advice(&mut files, 4000), Advice::Read);
-    assert_eq!(files.was_read(None, ms(4000)), News::New);
-    assert!(!files.is_untold("no pair", ms(4000)), "it may be half-way");
+    assert_eq!(advice(&mut files, 3000), ReloadAdvice::Wait(SETTLE_TIME));
+    assert_eq!(advice(&mut files, 4000), ReloadAdvice::Read);
+    assert_eq!(files.was_read(None, ms(4000)), ReadResult::New);
+    assert!(
+        !files.should_report("no pair", ms(4000)),
+        "it may be half-way"
+    );
     assert_eq!(files.problem(), None);
-    assert_eq!(advice(&mut files, 5000), Advice::Wait(ms(1000)));
-    assert_eq!(advice(&mut files, 6000), Advice::Read);
-    assert_eq!(files.was_read(None, ms(6000)), News::Same, "tried again");
-    assert!(files.is_untold("no pair", ms(6000)), "it has lasted");
+    assert_eq!(advice(&mut files, 5000), ReloadAdvice::Wait(ms(1000)));
+    assert_eq!(advice(&mut files, 6000), ReloadAdvice::Read);
+    assert_eq!(
+        files.was_read(None, ms(6000)),
+        ReadResult::Same,
+        "tried again"
+    );
+    assert!(files.should_report("no pair", ms(6000)), "it has lasted");
     assert_eq!(files.problem(), Some("no pair"));
-    assert!(!files.is_untold("no pair", ms(8000)), "told already");
-    assert!(files.is_untold("cannot be read", ms(8001)), "another");
+    assert!(!files.should_report("no pair", ms(8000)), "told already");
+    assert!(files.should_report("cannot be read", ms(8001)), "another");
 
     fs::write(&paths[0], "new!").unwrap();
-    assert_eq!(advice(&mut files, 9000), Advice::Wait(STILL_FOR));
-    assert_eq!(advice(&mut files, 10_000), Advice::Read);
-    assert_eq!(files.was_read(Some(mark("new")), ms(10_000)), News::New);
-    files.is_well();
+    assert_eq!(advice(&mut files, 9000), ReloadAdvice::Wait(SETTLE_TIME));
+    assert_eq!(advice(&mut files, 10_000), ReloadAdvice::Read);
+    assert_eq!(
+        files.was_read(Some(mark("new")), ms(10_000)),
+        ReadResult::New
+    );
+    files.clear_problem();
     assert_eq!(files.problem(), None);
-    assert_eq!(advice(&mut files, 11_000), Advice::Unchanged);
+    assert_eq!(advice(&mut files, 11_000), ReloadAdvice::Unchanged);
 }
 
 #[test]
@@ -356,7 +399,7 @@ fn a_file_that_is_replaced_before_it_can_stand_still_is_read_all_the_same() {
             fs::write(&beside, format!("token {number}")).unwrap();
             fs::rename(&beside, &paths[0]).unwrap();
             let now = ms(5000 + 50 * number);
-            if files.look(now).advice == Advice::Read {
+            if files.look(now).advice == ReloadAdvice::Read {
                 files.was_read(Some(mark(&number.to_string())), now);
                 reads += 1;
             }
@@ -371,22 +414,22 @@ fn what_is_written_in_place_while_it_is_read_is_not_known() {
     let (_directory, paths, mut files) = followed(&["token"]);
     fs::write(&paths[0], "begun").unwrap();
     files.look(ms(5000));
-    assert_eq!(files.look(ms(6000)).advice, Advice::Read);
+    assert_eq!(files.look(ms(6000)).advice, ReloadAdvice::Read);
     fs::write(&paths[0], "and not ended").unwrap();
     assert_eq!(
         files.was_read(Some(mark("begun")), ms(6001)),
-        News::Changing
+        ReadResult::Changing
     );
-    assert_eq!(files.look(ms(6002)).advice, Advice::Wait(STILL_FOR));
-    assert_eq!(files.look(ms(7002)).advice, Advice::Read);
-    assert_eq!(files.was_read(Some(mark("all")), ms(7002)), News::New);
+    assert_eq!(files.look(ms(6002)).advice, ReloadAdvice::Wait(SETTLE_TIME));
+    assert_eq!(files.look(ms(7002)).advice, ReloadAdvice::Read);
+    assert_eq!(files.was_read(Some(mark("all")), ms(7002)), ReadResult::New);
 }
 
 #[tokio::test]
 async fn files_are_looked_at_until_they_are_due_and_where_there_are_none_for_ever() {
     let (_directory, paths, mut files) = followed(&["token"]);
     let clock = crate::clock::SystemClock::new();
-    let mut none = Followed::polled([].iter());
+    let mut none = WatchedFiles::polled([].iter());
     let every = Duration::from_millis(1);
     fs::write(&paths[0], "new!").unwrap();
     tokio::select! {
@@ -395,6 +438,6 @@ async fn files_are_looked_at_until_they_are_due_and_where_there_are_none_for_eve
     }
     assert_eq!(
         files.was_read(Some(mark("new!")), clock.monotonic()),
-        News::New
+        ReadResult::New
     );
 }

@@ -10,7 +10,7 @@ use super::error::HttpSourceError;
 use super::settings::HttpSettings;
 use super::{HttpSource, token};
 use crate::error_chain::chain;
-use crate::watch::{Followed, News};
+use crate::watch::{ReadResult, WatchedFiles};
 
 /// Follows the files of a source for ever.
 pub(super) async fn follow(source: &HttpSource) {
@@ -52,7 +52,7 @@ pub(super) async fn follow(source: &HttpSource) {
 async fn renew<T: Send + 'static>(
     source: &HttpSource,
     what: &'static str,
-    files: &Followed,
+    files: &WatchedFiles,
     read: fn(&HttpSettings) -> Result<(T, blake3::Hash), HttpSourceError>,
     put: impl Fn(T),
     refuse: impl Fn(&str),
@@ -69,11 +69,11 @@ async fn renew<T: Send + 'static>(
         let mark = read.as_ref().ok().map(|(_, mark)| *mark);
         let news = files.was_read(mark, now);
         match read {
-            _ if news == News::Changing => {}
-            Ok(_) if news == News::Same => {}
+            _ if news == ReadResult::Changing => {}
+            Ok(_) if news == ReadResult::Same => {}
             Ok((read, _)) => {
                 put(read);
-                files.is_well();
+                files.clear_problem();
                 tracing::info!(
                     source = "http",
                     what,
@@ -82,7 +82,7 @@ async fn renew<T: Send + 'static>(
             }
             Err(error) => {
                 let problems = chain(&error);
-                if files.is_untold(&problems, now) {
+                if files.should_report(&problems, now) {
                     refuse(&problems);
                     tracing::error!(
                         source = "http",

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::watch::STILL_FOR;
+use crate::watch::SETTLE_TIME;
 
 /// The longest pause before a lookup is tried again: enough for a server that is being replaced, little of the time that it has.
 pub(super) const RETRY_WITHIN: Duration = Duration::from_millis(8);
@@ -37,7 +37,7 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             skip_within: Duration::from_millis(10),
-            look_every: STILL_FOR,
+            look_every: SETTLE_TIME,
             open_within: Duration::from_secs(2),
             first_pause: Duration::from_millis(100),
             longest_pause: Duration::from_secs(2),

@@ -18,7 +18,7 @@ async fn admin() -> (Lifecycle, Admin) {
         config: ArcSwap::from_pointee("{}".to_owned()),
         source: "file",
         remote: Box::new(|| None),
-        file: ArcSwap::from_pointee(FileState {
+        file: ArcSwap::from_pointee(KeyFilesState {
             keys: 3,
             failure: None,
         }),
@@ -73,7 +73,7 @@ async fn each_path_answers_those_it_is_for() {
 #[tokio::test]
 async fn readiness_follows_the_phase_and_the_source_shows_in_its_body_only() {
     let (mut lifecycle, admin) = admin().await;
-    let failed = FileState {
+    let failed = KeyFilesState {
         keys: 3,
         failure: Some("keys.yaml: gone".to_owned()),
     };
@@ -169,7 +169,7 @@ async fn a_failure_is_told_without_the_digests_that_it_names() {
     ] {
         assert_eq!(without_digests(&failure), shown);
         let (lifecycle, admin) = admin().await;
-        let state = FileState {
+        let state = KeyFilesState {
             keys: 1,
             failure: Some(failure.clone()),
         };

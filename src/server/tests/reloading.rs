@@ -10,7 +10,7 @@ use rcgen::{CertificateParams, KeyPair};
 use super::running::{Home, Running, allows, keys, until};
 use crate::clock::{Clock as _, SystemClock};
 use crate::server::signals::Signal;
-use crate::watch::STILL_FOR;
+use crate::watch::SETTLE_TIME;
 
 async fn reloads(server: &Running, what: &str, result: &str) -> f64 {
     server
@@ -282,7 +282,7 @@ async fn a_neighbour_put_in_place_is_no_reason_to_read_a_half_written_file() {
         until("the neighbour counts", async || allows(&channel, &id).await).await;
         let is_read = allows(&channel, "open").await;
         // A machine that held this writer up for so long has let the file stand still.
-        if clock.monotonic().saturating_sub(written) >= STILL_FOR {
+        if clock.monotonic().saturating_sub(written) >= SETTLE_TIME {
             break;
         }
         assert!(!is_read, "half a file was read");

@@ -12,32 +12,32 @@ use tokio::sync::mpsc;
 
 /// Events that wait to be looked at; more would tell nothing new.
 const MAX_WAITING: usize = 64;
-/// Something happened in a watched directory.
+/// Something event in a watched directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Happened {
-    /// What was moved into place, if that is what happened.
+pub(crate) struct FileEvent {
+    /// What was moved into place, if that is what event.
     pub(crate) moved: Option<PathBuf>,
 }
 
 /// Watches directories.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct DirectoryWatch {
     watcher: Option<RecommendedWatcher>,
     directories: Vec<(PathBuf, Option<(u64, u64)>)>,
-    events: mpsc::Receiver<Happened>,
+    events: mpsc::Receiver<FileEvent>,
 }
 
-impl Watch {
+impl DirectoryWatch {
     /// Watches these directories.
     pub(crate) fn new(directories: impl IntoIterator<Item = PathBuf>) -> Self {
         let (sender, events) = mpsc::channel(MAX_WAITING);
-        let tell = move |event: notify::Result<Event>| {
-            if let Some(happened) = event.ok().and_then(|event| judge(&event)) {
+        let send = move |event: notify::Result<Event>| {
+            if let Some(event) = event.ok().and_then(|event| file_event(&event)) {
                 // Full: whoever looks has been woken already.
-                _ = sender.try_send(happened);
+                _ = sender.try_send(event);
             }
         };
-        let watcher = notify::recommended_watcher(tell);
+        let watcher = notify::recommended_watcher(send);
         if let Err(error) = &watcher {
             tracing::warn!(%error, "files cannot be watched; changes are found by looking every few seconds");
         }
@@ -81,22 +81,22 @@ impl Watch {
     }
 
     /// The next thing that happens. May be dropped and called anew.
-    pub(crate) async fn next(&mut self) -> Happened {
+    pub(crate) async fn next(&mut self) -> FileEvent {
         match self.events.recv().await {
-            Some(happened) => happened,
+            Some(event) => event,
             None => std::future::pending().await,
         }
     }
 
-    /// What has happened and was not waited for.
-    pub(crate) fn waiting(&mut self) -> Option<Happened> {
+    /// What has event and was not waited for.
+    pub(crate) fn try_next(&mut self) -> Option<FileEvent> {
         self.events.try_recv().ok()
     }
 }
 
 /// What an event tells; `None` if nothing changed. Reading files makes events too.
 #[expect(clippy::wildcard_enum_match_arm, reason = "of many events few matter")]
-fn judge(event: &Event) -> Option<Happened> {
+fn file_event(event: &Event) -> Option<FileEvent> {
     let moved = match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => None,
         EventKind::Access(_) => return None,
@@ -104,7 +104,7 @@ fn judge(event: &Event) -> Option<Happened> {
         EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => event.paths.get(1),
         _ => None,
     };
-    Some(Happened {
+    Some(FileEvent {
         moved: moved.cloned(),
     })
 }
@@ -132,12 +132,8 @@ mod tests {
             let event = paths
                 .iter()
                 .fold(Event::new(kind), |event, path| event.add_path(path.into()));
-            let happened = judge(&event).unwrap();
-            assert_eq!(
-                happened.moved,
-                moved.map(PathBuf::from),
-                "{kind:?} {paths:?}"
-            );
+            let event = file_event(&event).unwrap();
+            assert_eq!(event.moved, moved.map(PathBuf::from), "{kind:?} {paths:?}");
         }
     }
 
@@ -148,12 +144,12 @@ mod tests {
             AccessKind::Close(AccessMode::Read),
         ] {
             assert_eq!(
-                judge(&Event::new(EventKind::Access(kind))),
+                file_event(&Event::new(EventKind::Access(kind))),
                 None,
                 "{kind:?}"
             );
         }
         let written = AccessKind::Close(AccessMode::Write);
-        assert!(judge(&Event::new(EventKind::Access(written))).is_some());
+        assert!(file_event(&Event::new(EventKind::Access(written))).is_some());
     }
 }
