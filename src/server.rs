@@ -37,7 +37,7 @@ use anstream::{AutoStream, ColorChoice};
 pub use self::error::ServeError;
 pub use self::files::Environment;
 pub use self::socket::BindError;
-pub use self::source::Remote;
+pub use self::source::{key_cache, remote_source};
 
 use self::build::{Bound, Launch};
 use self::files::ConfigFile;

@@ -14,6 +14,7 @@ use super::trace::{NoTrace, Step};
 use super::*;
 use crate::authz::decision::Grounds;
 use crate::authz::edits::{CookieChange, Edits};
+use crate::keys::cache::FileKeys;
 
 mod callers;
 mod losses;
@@ -59,7 +60,11 @@ fn ready<F: Future>(future: F) -> F::Output {
 
 /// An authorizer that prepares nothing but the generation under which it was asked to.
 fn authorizer(snapshot: Arc<Snapshot>, clock: Arc<Standing>) -> Authorizer<u64> {
-    let cache = KeyCache::for_file(100, Box::new(|_, snapshot| snapshot.generation.0));
+    let cache = KeyCache::File(FileKeys::new(
+        100,
+        Box::new(|_, snapshot| snapshot.generation.0),
+        None,
+    ));
     Authorizer::new(snapshot, cache, clock)
 }
 

@@ -16,7 +16,7 @@ use super::{Error, Outcome, find_config, load_keys, print, runtime};
 use crate::authz::key_map::KeyMap;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::server::{self, Remote};
+use crate::server;
 
 /// A configuration that can be used, and what was found with it.
 struct Checked {
@@ -79,10 +79,10 @@ fn check(arguments: &CheckConfig) -> Result<Checked, Error> {
 /// Reads what a remote source needs and, unless `offline`, asks it. Gives what an operator should know of it.
 fn check_source(config: &Config, offline: bool) -> Result<Vec<String>, Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let Some(remote) = Remote::of(config, &clock, None)?.filter(|_| !offline) else {
+    let Some(remote) = server::remote_source(config, &clock, None)?.filter(|_| !offline) else {
         return Ok(Vec::new());
     };
-    let asked = runtime()?.block_on(remote.try_once());
+    let asked = runtime()?.block_on(remote.probe());
     asked.map_err(|source| Error::Source {
         kind: config.source.kind(),
         source,

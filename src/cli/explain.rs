@@ -19,8 +19,7 @@ use crate::authz::reason::Reason;
 use crate::authz::request::RequestAttributes;
 use crate::authz::snapshot::{Generation, Mode, Policy, Snapshot};
 use crate::clock::{Clock, SystemClock};
-use crate::keys::cache::KeyCache;
-use crate::server::Remote;
+use crate::server;
 
 mod presenting;
 
@@ -69,13 +68,9 @@ pub(super) fn run(arguments: &Explain, out: &mut impl Write) -> Result<Outcome, 
     let config = load_config(&arguments.config)?;
     let keys = load_keys(&config)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let remote = Remote::of(&config, &clock, None)?;
-    let cache = match &remote {
-        Some(remote) => remote
-            .cache(&config, &clock, None, Box::new(|_, _| ()))
-            .map_err(|error| Error::Failed(error.to_string()))?,
-        None => KeyCache::for_file(1, Box::new(|_, _| ())),
-    };
+    let remote = server::remote_source(&config, &clock, None)?;
+    let cache = server::key_cache(&config, remote.as_ref(), &clock, None, Box::new(|_, _| ()))
+        .map_err(|error| Error::Failed(error.to_string()))?;
     let policy = config.policy;
     let request = Request::of(arguments, &policy)?;
     let snapshot = Arc::new(Snapshot {

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use super::invalidation::InvalidationSink;
 use super::source::{
-    FollowFuture, KeySource, LookupFuture, Push, SourceAnswer, SourceError, SourceReply,
+    KeySource, LookupFuture, Push, SourceAnswer, SourceError, SourceFuture, SourceReply,
     probe_digest,
 };
 use crate::authz::digest::KeyDigest;
@@ -103,19 +103,12 @@ impl HttpSource {
     }
 
     /// Has the certificates shown in metrics, if there are some.
-    pub fn count_certificates_by(&mut self, metrics: CertificateMetrics) {
-        if let Some(certificates) = &mut self.certificates {
+    #[must_use]
+    pub fn count_certificates_by(mut self, metrics: Option<CertificateMetrics>) -> Self {
+        if let (Some(certificates), Some(metrics)) = (&mut self.certificates, metrics) {
             certificates.count_by(metrics, self.clock.now());
         }
-    }
-
-    /// Connects, in its own time, by asking for what nobody has. Whoever needs an answer asks again.
-    pub async fn connect(&self) {
-        let nobodys = probe_digest();
-        let asking = tokio::time::timeout(self.timing.open_within, self.ask_once(&nobodys));
-        if let Ok(Ok(answered)) = asking.await {
-            self.finish(answered).await;
-        }
+        self
     }
 
     /// Connects for lookups that had not the time. Never ends.
@@ -124,21 +117,6 @@ impl HttpSource {
             self.cold.notified().await;
             self.connect().await;
         }
-    }
-
-    /// Tries the source once: looks up what nobody has, and opens the stream of events where there is one.
-    ///
-    /// # Errors
-    /// When one of them fails.
-    pub async fn try_once(&self) -> Result<(), SourceError> {
-        self.connect().await;
-        self.lookup(&probe_digest()).await?;
-        let Some(url) = &self.settings.events_url else {
-            return Ok(());
-        };
-        events::open(self, url).await.map(drop).map_err(|why| {
-            SourceError::Failed(format!("changes of keys would not be heard: {why}").into())
-        })
     }
 
     /// Asks, and asks a second time if the first may have met a moment that has passed.
@@ -203,6 +181,29 @@ impl KeySource for HttpSource {
         })
     }
 
+    fn connect(&self) -> SourceFuture<'_, ()> {
+        Box::pin(async {
+            let digest = probe_digest();
+            let asking = tokio::time::timeout(self.timing.open_within, self.ask_once(&digest));
+            if let Ok(Ok(answered)) = asking.await {
+                self.finish(answered).await;
+            }
+        })
+    }
+
+    fn probe(&self) -> SourceFuture<'_, Result<Vec<String>, SourceError>> {
+        Box::pin(async {
+            self.connect().await;
+            self.lookup(&probe_digest()).await?;
+            if let Some(url) = &self.settings.events_url {
+                events::open(self, url).await.map_err(|why| {
+                    SourceError::Failed(format!("changes of keys would not be heard: {why}").into())
+                })?;
+            }
+            Ok(Vec::new())
+        })
+    }
+
     fn push(&self) -> Push {
         match self.settings.events_url {
             Some(_) => Push::Asked,
@@ -214,7 +215,7 @@ impl KeySource for HttpSource {
         self.certificates.as_ref().map(CertificateStatus::state)
     }
 
-    fn follow(&self, sink: InvalidationSink) -> FollowFuture<'_> {
+    fn follow(&self, sink: InvalidationSink) -> SourceFuture<'_, ()> {
         Box::pin(async move {
             let events = async {
                 match &self.settings.events_url {

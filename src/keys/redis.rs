@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::invalidation::{InvalidationLog, InvalidationSink};
 use super::source::{
-    FollowFuture, KeySource, LookupFuture, Push, SourceAnswer, SourceError, probe_digest,
+    KeySource, LookupFuture, Push, SourceAnswer, SourceError, SourceFuture, probe_digest,
 };
 use crate::authz::digest::KeyDigest;
 use crate::clock::Clock;
@@ -91,10 +91,12 @@ impl RedisSource {
     }
 
     /// Has the certificates shown in metrics, if there are some.
-    pub fn count_certificates_by(&mut self, metrics: CertificateMetrics) {
-        if let Some(certificates) = &mut self.certificates {
+    #[must_use]
+    pub fn count_certificates_by(mut self, metrics: Option<CertificateMetrics>) -> Self {
+        if let (Some(certificates), Some(metrics)) = (&mut self.certificates, metrics) {
             certificates.count_by(metrics, self.clock.now());
         }
+        self
     }
 
     /// Tries the source once: connects, in its own time, looks up what nobody has, and has changes pushed for a moment. Gives what an
@@ -102,8 +104,11 @@ impl RedisSource {
     ///
     /// # Errors
     /// When it cannot be connected to, does not let us read, or does not push although it must.
-    pub async fn try_once(&self) -> Result<Vec<String>, SourceError> {
-        self.connect().await?;
+    async fn try_once(&self) -> Result<Vec<String>, SourceError> {
+        self.link
+            .connect()
+            .await
+            .map_err(SourceError::Unreachable)?;
         self.look_up_in_time(&probe_digest()).await?;
         let mut warnings = Vec::new();
         if self.push != PushMode::Off {
@@ -127,14 +132,6 @@ impl RedisSource {
         }
         warnings.extend(self.dialer.evictions().await);
         Ok(warnings)
-    }
-
-    /// Connects, in its own time.
-    ///
-    /// # Errors
-    /// When it cannot.
-    pub async fn connect(&self) -> Result<(), SourceError> {
-        self.link.connect().await.map_err(SourceError::Unreachable)
     }
 
     fn listener(&self, sink: InvalidationSink) -> Listener<'_> {
@@ -239,6 +236,14 @@ impl KeySource for RedisSource {
         Box::pin(async { self.look_up_in_time(digest).await.map(Into::into) })
     }
 
+    fn connect(&self) -> SourceFuture<'_, ()> {
+        Box::pin(async { _ = self.link.connect().await })
+    }
+
+    fn probe(&self) -> SourceFuture<'_, Result<Vec<String>, SourceError>> {
+        Box::pin(self.try_once())
+    }
+
     fn push(&self) -> Push {
         match self.push {
             PushMode::Auto | PushMode::Require => Push::Asked,
@@ -250,7 +255,7 @@ impl KeySource for RedisSource {
         self.certificates.as_ref().map(CertificateStatus::state)
     }
 
-    fn follow(&self, sink: InvalidationSink) -> FollowFuture<'_> {
+    fn follow(&self, sink: InvalidationSink) -> SourceFuture<'_, ()> {
         Box::pin(async move {
             let suspect = async {
                 loop {

@@ -1,7 +1,7 @@
 //! The seam between the cache and where keys come from.
 //!
-//! A source is asked for one digest at a time. Not knowing a digest is an answer; failing to find out is an error,
-//! which nobody may take for that answer.
+//! A source is asked for one digest at a time. Not knowing a digest is an answer; failing to find
+//! out is an error, which must not be taken for that answer.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -27,13 +27,13 @@ pub enum SourceAnswer {
     Invalid(InvalidRecord),
 }
 
-/// An answer, and for how long it may be kept.
+/// An answer, and for how long it may be cached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceReply {
     /// What the source knows.
     pub answer: SourceAnswer,
-    /// The source's own bound on how long that holds, such as `max-age` of `Cache-Control` (RFC 9111 section 5.2.2.1); zero
-    /// is for whoever asked alone. `None` where it names none.
+    /// How long the source says that it may be cached at most, such as `max-age` of `Cache-Control`
+    /// (RFC 9111 section 5.2.2.1); zero: not at all. `None` where it does not say.
     pub max_age: Option<Duration>,
 }
 
@@ -80,17 +80,17 @@ pub enum SourceError {
     Overloaded,
 }
 
-/// The digest that is asked for to try a source: nobody has it, for it is of words that are no secret.
+/// The digest that probes ask for. No key has it, so that no caller's request is spent on testing a
+/// source.
 pub fn probe_digest() -> KeyDigest {
     KeyDigest::new(DigestKind::Blake3, blake3::hash(b"keyward probe").into())
 }
 
-/// A lookup under way.
-pub type LookupFuture<'a> =
-    Pin<Box<dyn Future<Output = Result<SourceReply, SourceError>> + Send + 'a>>;
+/// What a source does, for as long as it is borrowed.
+pub type SourceFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A task that ends with what it borrows.
-pub type FollowFuture<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+/// A lookup.
+pub type LookupFuture<'a> = SourceFuture<'a, Result<SourceReply, SourceError>>;
 
 /// Whether a source pushes changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +99,7 @@ pub enum Push {
     None,
     /// It could, and its operator does not want it to.
     Off,
-    /// It is asked to: nothing may be believed while it does not.
+    /// It is asked to: entries of the cache are valid only while it does, or refuses to.
     Asked,
 }
 
@@ -114,19 +114,38 @@ pub trait KeySource: Send + Sync {
     /// When the source cannot say whether there is such a key.
     fn lookup<'a>(&'a self, digest: &'a KeyDigest) -> LookupFuture<'a>;
 
+    /// Connects, in longer than a lookup may take, so that the first lookup need not. A failure is
+    /// left to the lookup to report.
+    fn connect(&self) -> SourceFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    /// Tries the source once: whether it answers a lookup, and whether it would push changes. Gives
+    /// warnings for its operator about a source that can be used.
+    ///
+    /// # Errors
+    /// When either fails.
+    fn probe(&self) -> SourceFuture<'_, Result<Vec<String>, SourceError>> {
+        Box::pin(async {
+            self.connect().await;
+            self.lookup(&probe_digest()).await.map(|_| Vec::new())
+        })
+    }
+
     /// Whether changes are pushed.
     fn push(&self) -> Push {
         Push::None
     }
 
-    /// The state of the certificates that it is reached with; `None` where the configuration names none.
+    /// The state of the certificates that it is reached with; `None` where the configuration names
+    /// none.
     fn certificates(&self) -> Option<Arc<CertificateState>> {
         None
     }
 
-    /// What the source does by itself while it is served from: hears of changes, keeps connections, follows its files. Never
-    /// ends.
-    fn follow(&self, sink: InvalidationSink) -> FollowFuture<'_> {
+    /// What the source does by itself while it is in use: reports changes, keeps connections, reads
+    /// files again that changed. Never ends.
+    fn follow(&self, sink: InvalidationSink) -> SourceFuture<'_, ()> {
         drop(sink);
         Box::pin(std::future::pending())
     }

@@ -25,7 +25,7 @@ use super::rotation::Rotation;
 use super::scrape::Scrapes;
 use super::signals::{Signal, Signals};
 use super::socket::Listener;
-use super::source::Remote;
+use super::source::{key_cache, remote_source};
 use super::tasks::{ADMIN, GRPC, LOG, RELOAD, SOURCE, Tasks};
 use super::tls::Tls;
 use crate::authorizer::Authorizer;
@@ -35,6 +35,7 @@ use crate::config::{Config, ListenAddress};
 use crate::envoy::proto::FILE_DESCRIPTOR_SET;
 use crate::envoy::service::AuthorizationService;
 use crate::keys::cache::{KeyCache, Prepare};
+use crate::keys::source::KeySource;
 use crate::observe::Observer;
 use crate::observe::log::Log;
 use crate::observe::metrics::{Metrics, ReloadTarget};
@@ -62,7 +63,7 @@ pub(crate) struct Bound {
     /// The certificates, and their files as they were looked at before.
     tls: Option<(Arc<Tls>, WatchedFiles)>,
     metrics: Arc<Metrics>,
-    remote: Option<Remote>,
+    remote: Option<Arc<dyn KeySource>>,
     grpc: Listener,
     admin: Listener,
 }
@@ -83,7 +84,7 @@ impl Bound {
             }
         };
         let metrics = Arc::new(Metrics::new(config.metrics_max_keys)?);
-        let remote = Remote::of(config, &launch.clock, Some(&metrics))?;
+        let remote = remote_source(config, &launch.clock, Some(&metrics))?;
         let grpc = Listener::bind(&config.server.grpc.address).await?;
         let admin = Listener::bind(&ListenAddress::Tcp(config.server.admin)).await?;
         let bound = Self {
@@ -331,18 +332,14 @@ async fn load_keys(
 /// The cache in front of the keys.
 pub(super) fn cache(
     config: &Config,
-    remote: Option<&Remote>,
+    remote: Option<&Arc<dyn KeySource>>,
     metrics: &Arc<Metrics>,
     clock: &Arc<dyn Clock>,
 ) -> Result<KeyCache<PreparedKey>, prometheus::Error> {
     let series = Arc::clone(metrics);
     let prepare: Prepare<_> =
         Box::new(move |record, snapshot| PreparedKey::new(record, snapshot, &series));
-    if let Some(remote) = remote {
-        return remote.cache(config, clock, Some(metrics), prepare);
-    }
-    let capacity = u64::try_from(config.cache.capacity).unwrap_or(u64::MAX);
-    Ok(KeyCache::for_file(capacity, prepare).counted_by(metrics.cache.clone()))
+    key_cache(config, remote, clock, Some(metrics), prepare)
 }
 
 /// What tells clients such as grpcurl which calls there are; older ones know v1alpha only.

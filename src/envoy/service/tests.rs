@@ -21,7 +21,7 @@ use crate::authz::reason::Reason;
 use crate::authz::snapshot::tests::policy;
 use crate::authz::snapshot::{Generation, Mode, Policy, Snapshot};
 use crate::envoy::encode::EncodedKey;
-use crate::keys::cache::KeyCache;
+use crate::keys::cache::{FileKeys, KeyCache};
 
 /// A clock on which every look takes a second.
 #[derive(Default)]
@@ -51,10 +51,11 @@ fn service(mode: Mode) -> (AuthorizationService<EncodedKey>, Seen) {
         policy: Arc::new(Policy { mode, ..policy() }),
         keys: Some(Arc::new(KeyMap::new(vec![Arc::new(record("k1"))]).unwrap())),
     };
-    let cache = KeyCache::for_file(
+    let cache = KeyCache::File(FileKeys::new(
         10,
         Box::new(|record, snapshot| EncodedKey::of(record, &snapshot.policy)),
-    );
+        None,
+    ));
     let clock: Arc<dyn Clock> = Arc::new(Ticking::default());
     let authorizer = Authorizer::new(Arc::new(snapshot), cache, Arc::clone(&clock));
     let seen = Seen::default();

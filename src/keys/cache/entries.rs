@@ -1,12 +1,15 @@
-//! What is kept, known and unknown digests apart: a flood of random ones must not push out the keys in use.
+//! The entry store: known and unknown digests in caches of their own, so that a flood of random
+//! digests does not evict the keys in use. The negative cache holds the unknown ones.
 //!
-//! It keeps and judges nothing: what it gives may be old, doubtful or outdated, and stays there all the same, for it tells whether a
-//! digest was recently known, and may have to stand in while the source fails.
+//! It stores and does not judge: entries may be expired or invalidated, and callers check before
+//! use. They stay all the same, because they tell that a digest was recently known, and may be
+//! served while the source fails. moka bounds the memory; what is fresh is judged by our clock.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use moka::ops::compute::Op;
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use super::super::invalidation::{Bucket, Version};
@@ -16,219 +19,166 @@ use crate::authz::digest::{DigestHasher, KeyDigest};
 use crate::authz::key::{KeyId, KeyRecord};
 use crate::authz::snapshot::Generation;
 
-/// A known key that nobody asked for in so long is not kept: its series in the metrics go after an hour too, and must go last.
+/// A key that is not used for so long is evicted: before its series in the metrics, which go after
+/// an hour.
 const IDLE: Duration = Duration::from_mins(59);
 
 /// A digest that a lookup found within this time is recently known.
 pub(super) const RECENTLY_KNOWN: Duration = Duration::from_hours(1);
 
-/// What was learnt, and what tells how far to believe it.
+/// A value from the source, with what its freshness and validity follow from.
 #[derive(Debug, Clone)]
 pub(super) struct Entry<T> {
     pub(super) value: T,
     /// When the source was asked, on the monotonic clock.
-    pub(super) at: Duration,
+    pub(super) looked_up_at: Duration,
     /// How long it is fresh from then on.
     pub(super) fresh_for: Duration,
-    /// What had been heard of changes at that moment.
+    /// The version of the invalidation log before the source was asked.
     pub(super) version: Version,
 }
 
 impl<T> Entry<T> {
     pub(super) fn is_fresh(&self, now: Duration) -> bool {
-        now.saturating_sub(self.at) < self.fresh_for
+        now.saturating_sub(self.looked_up_at) < self.fresh_for
     }
 
-    /// Whether the source was asked within the last hour.
-    pub(super) fn is_recent(&self, now: Duration) -> bool {
-        now.saturating_sub(self.at) < RECENTLY_KNOWN
+    pub(super) fn fresh_until(&self) -> Duration {
+        self.looked_up_at.saturating_add(self.fresh_for)
     }
 
-    /// The moment from which on it is not fresh any more.
-    pub(super) fn stale_at(&self) -> Duration {
-        self.at.saturating_add(self.fresh_for)
-    }
-}
-
-impl<P> Entry<KnownKey<P>> {
-    /// The same key of the same age and worth, kept in another way.
-    pub(super) fn with_kept(self, kept: EntryState<P>) -> Self {
-        let buckets = self.value.buckets;
-        Self {
-            value: KnownKey { kept, buckets },
-            ..self
+    /// Another value of the same age and version.
+    pub(super) fn with<U>(&self, value: U) -> Entry<U> {
+        Entry {
+            value,
+            looked_up_at: self.looked_up_at,
+            fresh_for: self.fresh_for,
+            version: self.version,
         }
     }
 }
 
-/// A known key, and where its changes are noted.
+/// A key that a digest was found to belong to.
 pub(super) struct KnownKey<P> {
-    pub(super) kept: EntryState<P>,
-    pub(super) buckets: [Bucket; 2],
-}
-
-// Derived, it would ask for a `P` that can be cloned.
-impl<P> Clone for KnownKey<P> {
-    fn clone(&self) -> Self {
-        Self {
-            kept: self.kept.clone(),
-            buckets: self.buckets,
-        }
-    }
-}
-
-/// A known key.
-pub(super) enum EntryState<P> {
-    /// With what was prepared for it.
-    Prepared(Arc<CachedKey<P>>),
-    /// Refused, because it does not fit a policy.
-    Rejected(Arc<RejectedKey>),
-    /// As it was learnt.
-    Fetched(Arc<KeyRecord>),
-}
-
-/// A key that does not fit the policy of a generation.
-pub(super) struct RejectedKey {
     pub(super) record: Arc<KeyRecord>,
-    pub(super) invalid: InvalidRecord,
-    pub(super) generation: Generation,
+    /// Where the invalidation log notes its changes.
+    pub(super) buckets: [Bucket; 2],
+    pub(super) state: EntryState<P>,
 }
 
-// Derived, it would ask for a `P` that can be cloned.
-impl<P> Clone for EntryState<P> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Prepared(cached) => Self::Prepared(Arc::clone(cached)),
-            Self::Rejected(refused) => Self::Rejected(Arc::clone(refused)),
-            Self::Fetched(record) => Self::Fetched(Arc::clone(record)),
-        }
-    }
+/// What was made of a record under the policy of a generation.
+pub(super) enum EntryState<P> {
+    /// Nothing yet.
+    Fetched,
+    /// It was prepared for use.
+    Prepared(Arc<CachedKey<P>>),
+    /// The record does not pass the checks of that generation's policy.
+    Rejected(InvalidRecord, Generation),
 }
 
-impl<P> EntryState<P> {
-    pub(super) fn record(&self) -> &Arc<KeyRecord> {
-        match self {
-            Self::Prepared(cached) => &cached.record,
-            Self::Rejected(refused) => &refused.record,
-            Self::Fetched(record) => record,
-        }
-    }
-}
+pub(super) type KeyEntry<P> = Entry<Arc<KnownKey<P>>>;
 
-/// Why a digest is not known: no key has it, or its record is not valid.
-pub(super) type Negative = Option<InvalidRecord>;
+/// A digest that no key has, or whose record is invalid.
+pub(super) type NegativeEntry = Entry<Option<InvalidRecord>>;
 
 pub(super) struct EntryStore<P> {
-    known: Cache<KeyDigest, Entry<KnownKey<P>>, DigestHasher>,
-    unknown: Cache<KeyDigest, Entry<Negative>, DigestHasher>,
-    /// When a key's record last said that it is revoked or disabled, whichever of its digests was looked up.
-    stopped: Cache<KeyId, Duration>,
+    keys: Cache<KeyDigest, KeyEntry<P>, DigestHasher>,
+    negative: Cache<KeyDigest, NegativeEntry, DigestHasher>,
+    /// When a lookup by any of a key's secrets last found it revoked or disabled. A key has an entry
+    /// for each secret, and those of the others say nothing of it: without this, the source's next
+    /// outage would let the key in by another secret, whose entry dates from before the revocation.
+    /// The least recently used is evicted, so that a new one is never turned away.
+    found_stopped: Cache<KeyId, Duration>,
 }
 
 impl<P: Send + Sync + 'static> EntryStore<P> {
-    /// For the keys of a file, of which a map knows as fast what is not known.
-    pub(super) fn for_file(capacity: u64) -> Self {
-        Self {
-            known: Cache::builder()
-                .max_capacity(capacity)
-                .build_with_hasher(DigestHasher::default()),
-            unknown: Cache::builder()
-                .max_capacity(0)
-                .build_with_hasher(DigestHasher::default()),
-            stopped: Cache::new(0),
-        }
-    }
-
-    /// `negative_ttl` only frees memory here: our clock judges what is fresh.
-    pub(super) fn for_remote(
-        capacity: u64,
-        negative_capacity: u64,
-        negative_ttl: Duration,
-    ) -> Self {
-        let mut unknown = Cache::builder().max_capacity(negative_capacity);
+    /// `negative_ttl` only frees memory here.
+    pub(super) fn new(capacity: u64, negative_capacity: u64, negative_ttl: Duration) -> Self {
+        let mut negative = Cache::builder().max_capacity(negative_capacity);
         if !negative_ttl.is_zero() {
-            unknown = unknown.time_to_live(negative_ttl);
+            negative = negative.time_to_live(negative_ttl);
         }
         Self {
-            known: Cache::builder()
+            keys: Cache::builder()
                 .max_capacity(capacity)
                 .time_to_idle(IDLE)
                 .build_with_hasher(DigestHasher::default()),
-            unknown: unknown.build_with_hasher(DigestHasher::default()),
-            stopped: Cache::new(capacity),
+            negative: negative.build_with_hasher(DigestHasher::default()),
+            found_stopped: Cache::builder()
+                .max_capacity(capacity)
+                .eviction_policy(EvictionPolicy::lru())
+                .build(),
         }
     }
 
-    pub(super) fn known(&self, digest: &KeyDigest) -> Option<Entry<KnownKey<P>>> {
-        self.known.get(digest)
+    pub(super) fn key(&self, digest: &KeyDigest) -> Option<KeyEntry<P>> {
+        self.keys.get(digest)
     }
 
-    /// What is kept of a digest, if a lookup found it within the last hour. Made-up digests are never found, so that a flood of
-    /// them cannot push any out.
-    pub(super) fn recently_known(
-        &self,
-        digest: &KeyDigest,
-        now: Duration,
-    ) -> Option<Entry<KnownKey<P>>> {
-        self.known(digest).filter(|entry| entry.is_recent(now))
+    /// The key's entry, if a lookup found it recently. Made-up digests are never found, so that a
+    /// flood of them evicts none.
+    pub(super) fn recently_known(&self, digest: &KeyDigest, now: Duration) -> Option<KeyEntry<P>> {
+        self.key(digest)
+            .filter(|entry| now.saturating_sub(entry.looked_up_at) < RECENTLY_KNOWN)
     }
 
-    pub(super) fn unknown(&self, digest: &KeyDigest) -> Option<Entry<Negative>> {
-        self.unknown.get(digest)
+    pub(super) fn negative(&self, digest: &KeyDigest) -> Option<NegativeEntry> {
+        self.negative.get(digest)
     }
 
-    /// Whether the key's record said, when it was asked for at that moment or later, that it is revoked or disabled.
-    pub(super) fn was_stopped_since(&self, id: &KeyId, at: Duration) -> bool {
-        self.stopped.get(id).is_some_and(|stopped| stopped >= at)
+    /// Whether the key is revoked or disabled by this entry, or by a lookup since of another of its
+    /// digests.
+    pub(super) fn is_stopped(&self, entry: &KeyEntry<P>) -> bool {
+        let record = &entry.value.record;
+        let found = || self.found_stopped.get(&record.id);
+        record.is_stopped() || found().is_some_and(|at| at >= entry.looked_up_at)
     }
 
-    /// Keeps what the source answered of a known key.
-    pub(super) fn insert_key(&self, digest: &KeyDigest, entry: Entry<KnownKey<P>>) {
-        let record = entry.value.kept.record();
+    pub(super) fn insert_key(&self, digest: &KeyDigest, entry: KeyEntry<P>) {
+        let record = &entry.value.record;
         if record.is_stopped() {
-            self.stopped.insert(record.id.clone(), entry.at);
+            self.found_stopped
+                .insert(record.id.clone(), entry.looked_up_at);
         }
-        self.unknown.invalidate(digest);
-        self.known.insert(*digest, entry);
+        self.negative.invalidate(digest);
+        self.keys.insert(*digest, entry);
     }
 
-    /// Keeps a key of a file's.
-    pub(super) fn keep_of_file(&self, digest: &KeyDigest, entry: Entry<KnownKey<P>>) {
-        self.known.insert(*digest, entry);
+    pub(super) fn insert_negative(&self, digest: &KeyDigest, entry: NegativeEntry) {
+        self.keys.invalidate(digest);
+        self.negative.insert(*digest, entry);
     }
 
-    /// Replaces what is kept of a known key, if it still is what was made of that record: whatever else is kept is newer.
-    pub(super) fn replace(
+    /// Stores what was made of a known key, which is then fresh for `fresh_for` at most. A record
+    /// that another lookup stored meanwhile is newer, and stays.
+    pub(super) fn set_state(
         &self,
         digest: &KeyDigest,
-        record: &Arc<KeyRecord>,
-        with: impl FnOnce(Entry<KnownKey<P>>) -> Entry<KnownKey<P>>,
+        known: &KnownKey<P>,
+        state: EntryState<P>,
+        fresh_for: Duration,
     ) {
-        self.known.entry(*digest).and_compute_with(|entry| {
-            let kept = entry.map(moka::Entry::into_value);
-            match kept.filter(|kept| Arc::ptr_eq(kept.value.kept.record(), record)) {
-                Some(kept) => Op::Put(with(kept)),
+        self.keys.entry(*digest).and_compute_with(|stored| {
+            let stored = stored.map(moka::Entry::into_value);
+            let is_same = |stored: &KeyEntry<P>| Arc::ptr_eq(&stored.value.record, &known.record);
+            match stored.filter(is_same) {
+                Some(stored) => Op::Put(Entry {
+                    fresh_for: stored.fresh_for.min(fresh_for),
+                    ..stored.with(Arc::new(KnownKey {
+                        record: Arc::clone(&known.record),
+                        buckets: known.buckets,
+                        state,
+                    }))
+                }),
                 None => Op::Nop,
             }
         });
     }
 
-    /// Keeps that a digest is not known; what was known of it before is over.
-    pub(super) fn insert_negative(&self, digest: &KeyDigest, entry: Entry<Negative>) {
-        self.known.invalidate(digest);
-        self.unknown.insert(*digest, entry);
-    }
-
-    pub(super) fn clear(&self) {
-        self.known.invalidate_all();
-        // moka only marks them; the memory is wanted back.
-        self.known.run_pending_tasks();
-    }
-
-    /// How many known and unknown digests are kept.
+    /// How many keys and negative entries there are, after what moka has put off.
     pub(super) fn counts(&self) -> (u64, u64) {
-        self.known.run_pending_tasks();
-        self.unknown.run_pending_tasks();
-        (self.known.entry_count(), self.unknown.entry_count())
+        self.keys.run_pending_tasks();
+        self.negative.run_pending_tasks();
+        (self.keys.entry_count(), self.negative.entry_count())
     }
 }

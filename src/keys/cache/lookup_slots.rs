@@ -1,8 +1,8 @@
-//! How many lookups may be under way at once, and who makes room for whom.
+//! Lookup slots: how many lookups may be in flight at once, and which one is preempted.
 //!
-//! A flood of digests that nobody has takes every place there is, and would keep out the keys in use when their time is over. So
-//! whoever asks for a digest that was recently known and finds all places taken gets that of the stranger who came first, whose
-//! lookup ends at its next turn.
+//! A flood of unknown digests takes all slots, and would keep out the keys in use when their entries
+//! expire. So the lookup of a recently known digest that finds no slot free takes that of the oldest
+//! lookup of an unknown digest, which ends at its next poll.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,68 +10,68 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 #[derive(Debug)]
-struct Taken {
+struct State {
     free: usize,
-    /// By number, so that the first is the one who came first.
-    unknown: BTreeMap<u64, oneshot::Sender<()>>,
+    /// Lookups of unknown digests by number, so that the first is the oldest.
+    preemptible: BTreeMap<u64, oneshot::Sender<()>>,
     last_number: u64,
 }
 
-/// The places for lookups.
+/// The slots of a source.
 #[derive(Debug, Clone)]
-pub(super) struct LookupSlots(Arc<Mutex<Taken>>);
+pub(super) struct LookupSlots(Arc<Mutex<State>>);
 
 /// One of them, free again when it is dropped.
 #[derive(Debug)]
 pub(super) struct LookupSlot {
     slots: LookupSlots,
-    unknown: Option<(u64, oneshot::Receiver<()>)>,
+    /// For an unknown digest: its number, and a channel that closes when another lookup takes the slot.
+    preemptible: Option<(u64, oneshot::Receiver<()>)>,
 }
 
 impl LookupSlots {
     pub(super) fn new(count: usize) -> Self {
-        Self(Arc::new(Mutex::new(Taken {
+        Self(Arc::new(Mutex::new(State {
             free: count,
-            unknown: BTreeMap::new(),
+            preemptible: BTreeMap::new(),
             last_number: 0,
         })))
     }
 
-    /// A place for a digest that was recently known or for a stranger's; `None` where all are taken.
-    pub(super) fn take(&self, recently_known: bool) -> Option<LookupSlot> {
-        let mut taken = self.lock();
-        if let Some(free) = taken.free.checked_sub(1) {
-            taken.free = free;
-        } else if recently_known {
-            // Dropping the other end tells the stranger.
-            taken.unknown.pop_first()?;
+    /// A slot for the lookup of a digest; `None` where all are taken and none can be preempted.
+    pub(super) fn take(&self, is_recently_known: bool) -> Option<LookupSlot> {
+        let mut state = self.lock();
+        if let Some(free) = state.free.checked_sub(1) {
+            state.free = free;
+        } else if is_recently_known {
+            state.preemptible.pop_first()?;
         } else {
             return None;
         }
-        let unknown = (!recently_known).then(|| {
-            taken.last_number += 1;
-            let (keep, told) = oneshot::channel();
-            let number = taken.last_number;
-            taken.unknown.insert(number, keep);
-            (number, told)
+        let preemptible = (!is_recently_known).then(|| {
+            state.last_number += 1;
+            let (sender, receiver) = oneshot::channel();
+            let number = state.last_number;
+            state.preemptible.insert(number, sender);
+            (number, receiver)
         });
         Some(LookupSlot {
             slots: self.clone(),
-            unknown,
+            preemptible,
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Taken> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         // Every change is whole before anything could panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl LookupSlot {
-    /// Waits until somebody else has got the place.
+    /// Waits until another lookup has taken the slot.
     pub(super) async fn preempted(&mut self) {
-        match &mut self.unknown {
-            Some((_, told)) => _ = told.await,
+        match &mut self.preemptible {
+            Some((_, preempted)) => _ = preempted.await,
             None => std::future::pending().await,
         }
     }
@@ -79,13 +79,13 @@ impl LookupSlot {
 
 impl Drop for LookupSlot {
     fn drop(&mut self) {
-        let mut taken = self.slots.lock();
-        let is_ours = match &self.unknown {
-            Some((number, _)) => taken.unknown.remove(number).is_some(),
+        let mut state = self.slots.lock();
+        let is_ours = match &self.preemptible {
+            Some((number, _)) => state.preemptible.remove(number).is_some(),
             None => true,
         };
         if is_ours {
-            taken.free += 1;
+            state.free += 1;
         }
     }
 }
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strangers_make_room_for_who_was_known_lately_and_for_nobody_else() {
+    fn lookups_of_unknown_digests_are_preempted_by_those_of_recently_known_ones_alone() {
         let slots = LookupSlots::new(2);
         let mut first = slots.take(false).unwrap();
         let mut second = slots.take(false).unwrap();
@@ -107,8 +107,8 @@ mod tests {
         assert!(second.preempted().now_or_never().is_none());
         let other = slots.take(true).unwrap();
         assert!(second.preempted().now_or_never().is_some());
-        assert!(slots.take(true).is_none(), "nobody is left to make room");
-        // Their places are others' already, and are not free because they go.
+        assert!(slots.take(true).is_none(), "none is left to be preempted");
+        // Their slots are others' already, and are not free because they go.
         drop((first, second));
         assert!(slots.take(false).is_none());
         drop(known);

@@ -1,337 +1,211 @@
-//! A source that has to be asked, and the rules by which its answers are kept and believed.
+//! The keys of a remote source: what the cache has of a digest, or what a lookup brings.
 //!
-//! Takes a digest and gives how its lookup ended, for all who wait for it. What was learnt is on the shelf before the
-//! flight ends; a failure is given to those who waited and kept for nobody. What is on the shelf is believed while it is fresh
-//! by our clock and nothing was heard against it; a known key may serve past that while the source fails, but never once it
-//! is known to have changed.
+//! Takes a digest and a snapshot, and gives the key as that snapshot's policy has it. An entry that
+//! is fresh and valid answers at once; otherwise the source is asked through the [`Fetcher`], and
+//! concurrent callers share one lookup. While the source fails, a known key may be served stale. A
+//! failure is never cached, and no lock is held across a wait.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::invalidation::{EntryValidity, InvalidationLog, InvalidationSink};
-use super::super::source::{KeySource, Push, SourceAnswer, SourceError, SourceReply};
-use super::breaker::{Breaker, SourceHealth, ask};
-use super::entries::{Entry, EntryState, EntryStore, KnownKey, Negative};
-use super::lookup_slots::LookupSlots;
-use super::single_flight::{LookupOutcome, SingleFlight};
+use super::entries::{EntryState, KeyEntry};
+use super::fetcher::{Fetcher, LookupOutcome};
+use super::single_flight::SingleFlight;
+use super::{Lookup, LookupError, Prepare, Preparer, RemoteSettings, SourceHealth};
 use crate::authz::digest::KeyDigest;
-use crate::authz::key::KeyRecord;
-use crate::clock::Clock;
-use crate::observe::metrics::{SourceMetrics, SourceResult};
+use crate::authz::snapshot::Snapshot;
+use crate::keys::invalidation::EntryValidity;
+use crate::keys::record::fits;
+use crate::keys::source::{SourceAnswer, SourceError};
 
-/// A source, and how long and how much of it is kept.
-pub struct RemoteSettings {
-    /// The source.
-    pub source: Arc<dyn KeySource>,
-    /// Tells what is fresh.
-    pub clock: Arc<dyn Clock>,
-    /// How many known keys are kept.
-    pub capacity: u64,
-    /// How long a known key is fresh.
-    pub ttl: Duration,
-    /// How many unknown digests are kept.
-    pub negative_capacity: u64,
-    /// How long an unknown digest is fresh, or one whose record is not valid.
-    pub negative_ttl: Duration,
-    /// How long past its time a known key may serve while the source fails.
-    pub stale_if_error: Duration,
-    /// Lookups at once.
-    pub max_in_flight: usize,
-    /// What counts its lookups.
-    pub metrics: Option<SourceMetrics>,
-    /// What counts the changes that it tells of.
-    pub heard: Option<prometheus::IntCounter>,
-    /// What shows whether changes are heard.
-    pub push_up: Option<prometheus::IntGauge>,
+/// How often a key is looked up for one caller when it changes during each lookup.
+pub(super) const MAX_LOOKUPS: usize = 3;
+
+/// The keys of a source that has to be asked.
+pub struct RemoteKeys<P> {
+    pub(super) fetcher: Arc<Fetcher<P>>,
+    pub(super) single_flight: SingleFlight<LookupOutcome>,
+    preparer: Preparer<P>,
 }
 
-pub(super) struct Remote {
-    asking: Arc<Asking>,
-    single_flight: SingleFlight,
-}
-
-/// What a lookup needs, for as long as it is under way.
-struct Asking {
-    settings: RemoteSettings,
-    log: Arc<InvalidationLog>,
-    breaker: Breaker,
-    slots: LookupSlots,
-}
-
-impl Remote {
-    pub(super) fn new(settings: RemoteSettings) -> Self {
-        let RemoteSettings {
-            source,
-            clock,
-            metrics,
-            ..
-        } = &settings;
-        let breaker = Breaker::new(Arc::clone(source), Arc::clone(clock), metrics.clone());
-        let log = Arc::new(InvalidationLog::new(
-            source.push() == Push::Asked,
-            Arc::clone(clock),
-        ));
-        let slots = LookupSlots::new(settings.max_in_flight);
+impl<P: Send + Sync + 'static> RemoteKeys<P> {
+    /// Caches what a source answers, with what `prepare` gives for the keys in use.
+    pub fn new(settings: RemoteSettings, prepare: Prepare<P>) -> Self {
+        let metrics = settings.metrics.as_ref();
+        let metrics = metrics.map(|metrics| metrics.cache.clone());
         Self {
-            asking: Arc::new(Asking {
-                settings,
-                log,
-                breaker,
-                slots,
-            }),
-            single_flight: SingleFlight::default(),
+            fetcher: Arc::new(Fetcher::new(settings)),
+            single_flight: SingleFlight::new(),
+            preparer: Preparer { prepare, metrics },
         }
     }
 
-    pub(super) fn now(&self) -> Duration {
-        self.asking.settings.clock.monotonic()
-    }
-
-    pub(super) fn log(&self) -> &InvalidationLog {
-        &self.asking.log
-    }
-
-    pub(super) fn negative_ttl(&self) -> Duration {
-        self.asking.settings.negative_ttl
-    }
-
-    pub(super) fn health(&self) -> SourceHealth {
-        let Asking {
-            settings,
-            log,
-            breaker,
-            ..
-        } = &*self.asking;
-        SourceHealth {
-            pushes: (settings.source.push() != Push::None).then(|| log.subscription()),
-            ..breaker.health()
-        }
-    }
-
-    /// What the source does by itself, lookups that nobody waits for, and the watch over the source. Never ends.
     pub(super) async fn run(&self) {
-        let Asking {
-            settings,
-            log,
-            breaker,
-            ..
-        } = &*self.asking;
-        let source = &settings.source;
-        let sink = InvalidationSink::new(Arc::clone(log), source.name(), settings.heard.clone())
-            .shown_by(settings.push_up.clone());
-        tokio::join!(
-            source.follow(sink),
-            self.single_flight.drive(),
-            breaker.watch(log)
-        );
+        tokio::join!(self.fetcher.run(), self.single_flight.drive());
     }
 
-    /// Whether a known key is to be believed without asking.
-    pub(super) fn is_valid<P>(&self, entry: &Entry<KnownKey<P>>, now: Duration) -> bool {
-        self.asking.is_valid(entry, now)
+    pub(super) fn revalidate_all(&self) {
+        self.fetcher.log.revalidate_all();
     }
 
-    /// The same of a digest that is not known.
-    pub(super) fn is_negative_valid(&self, entry: &Entry<Negative>, now: Duration) -> bool {
-        self.asking.is_negative_valid(entry, now)
+    pub(super) fn source_health(&self) -> SourceHealth {
+        self.fetcher.health()
     }
 
-    /// Whether a known key may serve although the source failed just now: until `stale_if_error` after the moment from which on it
-    /// was not to be believed any more, be it for its age or because changes were not heard. Never where pushes were armed again
-    /// since it was looked up: what changed before that was not heard, and nothing tells whether it was this key.
-    pub(super) fn may_stand_in<P>(&self, entry: &Entry<KnownKey<P>>) -> bool {
-        let Asking { settings, log, .. } = &*self.asking;
-        if log.validity(entry.version, entry.value.buckets) == EntryValidity::Outdated {
-            return false;
-        }
-        log.stale_since(entry.version, entry.at, entry.stale_at())
-            .is_some_and(|since| {
-                settings.clock.monotonic() < since.saturating_add(settings.stale_if_error)
-            })
+    pub(super) fn measure(&self) {
+        self.preparer.measure(self.fetcher.entries.counts());
     }
 
-    /// The key as it is kept on the shelf.
-    pub(super) fn known_key<P>(&self, digest: &KeyDigest, record: &Arc<KeyRecord>) -> KnownKey<P> {
-        self.asking.known_key(digest, record)
-    }
-
-    /// Asks the source unless the circuit breaker is open, or waits with those who have asked already. What it answers is on the
-    /// shelf before anyone can ask again.
-    pub(super) async fn look_up<P: Send + Sync + 'static>(
+    /// What is known of a digest.
+    ///
+    /// A caller must not get an answer that a change overtook which keyward received before the
+    /// caller came. Two things can bring one: a lookup that it joined, which began before the change,
+    /// and a lookup of its own, during which the change came. Versions of the invalidation log tell
+    /// both: an outcome carries the version from before the source was asked. A key that is outdated
+    /// by then is looked up again, for everybody; one that a mere loss of pushes, or an order, makes
+    /// due for revalidation is looked up again only for those who came after that, since the others
+    /// asked in time. A change of any key may give an unknown digest its key, but only a caller that
+    /// came after the change can expect that.
+    ///
+    /// # Errors
+    /// When the source cannot answer, and no stale key may stand in.
+    pub async fn find(
         &self,
         digest: &KeyDigest,
-        kept: &Arc<EntryStore<P>>,
-    ) -> LookupOutcome {
-        let now = self.now();
-        let recently_known = kept.recently_known(digest, now).is_some();
-        // Before anyone joins a flight: a source that is dead must not cost each request of a key in use its timeout.
-        if let Err(failure) = self.asking.breaker.admit(digest, recently_known) {
-            return LookupOutcome {
-                answer: Err(failure),
-                asked_at: now,
-                fresh_for: Duration::ZERO,
-                version: self.log().version(),
-            };
+        snapshot: &Snapshot,
+    ) -> Result<Lookup<P>, LookupError> {
+        let log = &self.fetcher.log;
+        let came_at = log.version();
+        if let Some(cached) = self.find_cached(digest, snapshot) {
+            return Ok(cached);
         }
-        let flight = self.single_flight.join(digest, || {
-            let (asking, kept, digest) = (Arc::clone(&self.asking), Arc::clone(kept), *digest);
-            async move { asking.fly(&digest, &kept).await }
+        for _ in 0..MAX_LOOKUPS {
+            let outcome = self.look_up(digest).await;
+            let is_from_before = outcome.version < came_at;
+            match &outcome.value {
+                Ok(SourceAnswer::Found(record)) => {
+                    // The first of all that waited has prepared it for the others.
+                    let stored = self.fetcher.entries.key(digest);
+                    let entry = stored
+                        .filter(|stored| Arc::ptr_eq(&stored.value.record, record))
+                        .unwrap_or_else(|| self.fetcher.entry(digest, record, &outcome));
+                    match log.validity(outcome.version, entry.value.buckets) {
+                        EntryValidity::Outdated => continue,
+                        EntryValidity::Revalidate if is_from_before => continue,
+                        EntryValidity::Valid | EntryValidity::Revalidate => {}
+                    }
+                    self.preparer.count(|metrics| &metrics.miss);
+                    return Ok(self.evaluate(digest, &entry, snapshot));
+                }
+                Ok(SourceAnswer::NotFound | SourceAnswer::Invalid(_))
+                    if is_from_before
+                        && log.validity_of_negative(outcome.version) != EntryValidity::Valid => {}
+                Ok(SourceAnswer::NotFound) => {
+                    self.preparer.count(|metrics| &metrics.miss);
+                    return Ok(Lookup::Unknown);
+                }
+                Ok(SourceAnswer::Invalid(invalid)) => {
+                    self.preparer.count(|metrics| &metrics.miss);
+                    return Ok(Lookup::Invalid(invalid.clone()));
+                }
+                Err(error) => return self.find_stale(digest, snapshot, error),
+            }
+        }
+        self.preparer.count(|metrics| &metrics.miss);
+        let error = SourceError::Failed("the key changes faster than it is read".into());
+        Err(self.lookup_error(digest, error))
+    }
+
+    /// What the cache has, if it is fresh and valid.
+    fn find_cached(&self, digest: &KeyDigest, snapshot: &Snapshot) -> Option<Lookup<P>> {
+        let now = self.fetcher.now();
+        if let Some(entry) = self.fetcher.valid_key(digest, now) {
+            self.preparer.count(|metrics| &metrics.hit);
+            return Some(self.evaluate(digest, &entry, snapshot));
+        }
+        let negative = self.fetcher.valid_negative(digest, now)?;
+        self.preparer.count(|metrics| &metrics.negative_hit);
+        Some(negative.value.map_or(Lookup::Unknown, Lookup::Invalid))
+    }
+
+    /// Asks the source, unless the circuit breaker is open, or waits with those who have asked. The
+    /// breaker comes first: else each caller of a key in use would wait for the timeout of a trial.
+    async fn look_up(&self, digest: &KeyDigest) -> LookupOutcome {
+        if let Err(refused) = self.fetcher.admit(digest) {
+            return refused;
+        }
+        let lookup = self.single_flight.join(digest, || {
+            let (fetcher, digest) = (Arc::clone(&self.fetcher), *digest);
+            async move { fetcher.fetch(&digest).await }
         });
-        flight.await
+        lookup.await
     }
 
-    #[cfg(test)]
-    pub(super) fn lookups_in_flight(&self) -> usize {
-        self.single_flight.count()
-    }
-
-    #[cfg(test)]
-    pub(super) fn sink(&self) -> InvalidationSink {
-        InvalidationSink::new(Arc::clone(&self.asking.log), "http", None)
-    }
-}
-
-impl Asking {
-    async fn fly<P: Send + Sync + 'static>(
+    /// stale-if-error: a key from the cache, in place of a source that failed to answer.
+    fn find_stale(
         &self,
         digest: &KeyDigest,
-        kept: &EntryStore<P>,
-    ) -> LookupOutcome {
-        // Before the source is asked: what it answers may be older than anything that is heard from here on.
-        let (asked_at, version) = (self.settings.clock.monotonic(), self.log.version());
-        let known = kept.known(digest);
-        // Another flight may have landed after this caller looked at the shelf and before it took off.
-        if let Some(outcome) = self.on_shelf(known.as_ref(), kept.unknown(digest), asked_at) {
-            return outcome;
-        }
-        let recently_known = known.is_some_and(|entry| entry.is_recent(asked_at));
-        let reply = self.ask(digest, recently_known).await;
-        let max_age = reply.as_ref().ok().and_then(|reply| reply.max_age);
-        let answer = reply.map(|reply| reply.answer);
-        let ttl = match &answer {
-            Ok(SourceAnswer::Found(_)) => self.settings.ttl,
-            Ok(SourceAnswer::NotFound | SourceAnswer::Invalid(_)) | Err(_) => {
-                self.settings.negative_ttl
+        snapshot: &Snapshot,
+        error: &SourceError,
+    ) -> Result<Lookup<P>, LookupError> {
+        let source_fails = match error {
+            SourceError::Timeout | SourceError::Unreachable(_) | SourceError::Failed(_) => true,
+            SourceError::Overloaded => false,
+        };
+        let stored = self.fetcher.entries.key(digest);
+        match stored.filter(|entry| source_fails && self.fetcher.may_serve_stale(entry)) {
+            Some(entry) => {
+                self.preparer.count(|metrics| &metrics.stale);
+                Ok(self.evaluate(digest, &entry, snapshot))
             }
-        };
-        let outcome = LookupOutcome {
-            answer,
-            asked_at,
-            fresh_for: max_age.map_or(ttl, |max_age| max_age.min(ttl)),
-            version,
-        };
-        self.keep(digest, &outcome, kept);
-        outcome
-    }
-
-    /// What is on the shelf and to be believed, as if it had just been asked for.
-    fn on_shelf<P>(
-        &self,
-        known: Option<&Entry<KnownKey<P>>>,
-        unknown: Option<Entry<Negative>>,
-        now: Duration,
-    ) -> Option<LookupOutcome> {
-        if let Some(entry) = known.filter(|entry| self.is_valid(entry, now)) {
-            return Some(LookupOutcome {
-                answer: Ok(SourceAnswer::Found(Arc::clone(entry.value.kept.record()))),
-                asked_at: entry.at,
-                fresh_for: entry.fresh_for,
-                version: entry.version,
-            });
-        }
-        let entry = unknown.filter(|entry| self.is_negative_valid(entry, now))?;
-        let answer = entry
-            .value
-            .map_or(SourceAnswer::NotFound, SourceAnswer::Invalid);
-        Some(LookupOutcome {
-            answer: Ok(answer),
-            asked_at: entry.at,
-            fresh_for: entry.fresh_for,
-            version: entry.version,
-        })
-    }
-
-    fn is_valid<P>(&self, entry: &Entry<KnownKey<P>>, now: Duration) -> bool {
-        entry.is_fresh(now)
-            && self.log.validity(entry.version, entry.value.buckets) == EntryValidity::Valid
-    }
-
-    fn is_negative_valid(&self, entry: &Entry<Negative>, now: Duration) -> bool {
-        entry.is_fresh(now) && self.log.validity_of_negative(entry.version) == EntryValidity::Valid
-    }
-
-    async fn ask(
-        &self,
-        digest: &KeyDigest,
-        recently_known: bool,
-    ) -> Result<SourceReply, SourceError> {
-        let mut slot = self
-            .slots
-            .take(recently_known)
-            .ok_or(SourceError::Overloaded)?;
-        let begin = self.settings.clock.monotonic();
-        let reply = tokio::select! {
-            reply = ask(&*self.settings.source, digest) => reply,
-            () = slot.preempted() => return Err(SourceError::Overloaded),
-        };
-        self.breaker.note(digest, recently_known, &reply);
-        if let Some(metrics) = &self.settings.metrics {
-            let result = match reply.as_ref().map(|reply| &reply.answer) {
-                Ok(SourceAnswer::Found(_) | SourceAnswer::Invalid(_)) => SourceResult::Found,
-                Ok(SourceAnswer::NotFound) => SourceResult::NotFound,
-                Err(SourceError::Timeout) => SourceResult::Timeout,
-                Err(
-                    SourceError::Unreachable(_) | SourceError::Failed(_) | SourceError::Overloaded,
-                ) => SourceResult::Error,
-            };
-            metrics.looked_up(
-                result,
-                self.settings.clock.monotonic().saturating_sub(begin),
-            );
-        }
-        reply
-    }
-
-    fn keep<P: Send + Sync + 'static>(
-        &self,
-        digest: &KeyDigest,
-        outcome: &LookupOutcome,
-        kept: &EntryStore<P>,
-    ) {
-        let not_known = match &outcome.answer {
-            Ok(SourceAnswer::Found(record)) => {
-                return kept.insert_key(digest, outcome.entry(self.known_key(digest, record)));
+            None => {
+                self.preparer.count(|metrics| &metrics.miss);
+                Err(self.lookup_error(digest, error.clone()))
             }
-            Ok(SourceAnswer::NotFound) => None,
-            Ok(SourceAnswer::Invalid(invalid)) => {
-                let source = self.settings.source.name();
-                tracing::warn!(source, %digest, problem = %invalid.problem, "a key is refused for its record");
-                Some(invalid.clone())
-            }
-            Err(_) => return,
+        }
+    }
+
+    /// Whether a failure may count as an outage. A caller with a made-up key can trigger timeouts,
+    /// errors and a full queue, and so can one whose key was found revoked or disabled; none of them
+    /// can cut the connection to the source.
+    fn lookup_error(&self, digest: &KeyDigest, error: SourceError) -> LookupError {
+        let entries = &self.fetcher.entries;
+        let is_outage = match &error {
+            SourceError::Unreachable(_) => true,
+            SourceError::Timeout | SourceError::Failed(_) => entries
+                .recently_known(digest, self.fetcher.now())
+                .is_some_and(|entry| !entries.is_stopped(&entry)),
+            SourceError::Overloaded => false,
         };
-        kept.insert_negative(digest, outcome.entry(not_known));
-    }
-
-    fn known_key<P>(&self, digest: &KeyDigest, record: &Arc<KeyRecord>) -> KnownKey<P> {
-        KnownKey {
-            kept: EntryState::Fetched(Arc::clone(record)),
-            buckets: [
-                self.log.bucket_of_id(record.id.as_str()),
-                self.log.bucket_of_digest(digest),
-            ],
+        if is_outage {
+            LookupError::Unavailable(error)
+        } else {
+            LookupError::Overloaded(error)
         }
     }
-}
 
-impl LookupOutcome {
-    /// What is kept of it.
-    pub(super) fn entry<T>(&self, value: T) -> Entry<T> {
-        Entry {
-            value,
-            at: self.asked_at,
-            fresh_for: self.fresh_for,
-            version: self.version,
+    /// A known key under that snapshot: prepared, or rejected by its policy.
+    fn evaluate(&self, digest: &KeyDigest, entry: &KeyEntry<P>, snapshot: &Snapshot) -> Lookup<P> {
+        let (known, generation) = (&*entry.value, snapshot.generation);
+        match &known.state {
+            EntryState::Prepared(cached) if cached.generation == generation => {
+                return Lookup::Known(Arc::clone(cached));
+            }
+            EntryState::Rejected(invalid, under) if *under == generation => {
+                return Lookup::Invalid(invalid.clone());
+            }
+            EntryState::Prepared(_) | EntryState::Rejected(..) | EntryState::Fetched => {}
         }
+        let entries = &self.fetcher.entries;
+        if let Err(invalid) = fits(&known.record, &snapshot.policy) {
+            tracing::warn!(%digest, problem = %invalid.problem, "a key is refused for its record");
+            let rejected = EntryState::Rejected(invalid.clone(), generation);
+            entries.set_state(digest, known, rejected, self.fetcher.negative_ttl());
+            return Lookup::Invalid(invalid);
+        }
+        let cached = self.preparer.prepare(&known.record, snapshot);
+        let prepared = EntryState::Prepared(Arc::clone(&cached));
+        entries.set_state(digest, known, prepared, Duration::MAX);
+        Lookup::Known(cached)
     }
 }

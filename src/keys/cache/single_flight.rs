@@ -1,130 +1,118 @@
-//! Lookups under way: all who want one digest share one.
+//! Single-flight: concurrent lookups of one digest are one lookup.
 //!
-//! Whoever waits for a flight drives it, and one who leaves does not take it along. Where `drive` runs it lands even when all have
-//! left: what it brings is there for the next, who would else begin anew what always took too long. Where it does not, as on
-//! the command line, a flight ends with the last who waits. No task is started for it, and none is left behind.
+//! Callers that wait for a lookup poll it, and one that leaves does not cancel it for the others.
+//! While `drive` runs, a lookup ends even after all callers have left, so that its result is there
+//! for the next one; otherwise each caller would start anew a lookup that always takes too long.
+//! Without `drive`, as on the command line, it ends with its last caller. No task is spawned.
 
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use futures_util::future::{Shared, WeakShared};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 
-use super::super::invalidation::Version;
-use super::super::source::{SourceAnswer, SourceError};
 use crate::authz::digest::{DigestHasher, KeyDigest};
 
-/// How a lookup ended.
-#[derive(Debug, Clone)]
-pub(super) struct LookupOutcome {
-    /// The answer, or the failure, for all who waited.
-    pub(super) answer: Result<SourceAnswer, SourceError>,
-    /// When the source was asked, on the monotonic clock.
-    pub(super) asked_at: Duration,
-    /// How long the answer is fresh from then on.
-    pub(super) fresh_for: Duration,
-    /// What had been heard of changes at that moment.
-    pub(super) version: Version,
-}
+type Lookup<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-type Flight = Pin<Box<dyn Future<Output = LookupOutcome> + Send>>;
-
-#[derive(Default)]
-struct Open {
-    single_flight: HashMap<KeyDigest, (u64, WeakShared<Flight>), DigestHasher>,
+struct Table<T: Clone> {
+    /// Each with the number that tells it from a later one of the same digest.
+    in_flight: HashMap<KeyDigest, (u64, WeakShared<Lookup<T>>), DigestHasher>,
     last_number: u64,
-    /// Brings flights to their end.
-    driver: Option<mpsc::UnboundedSender<Shared<Flight>>>,
+    driver: Option<mpsc::UnboundedSender<Shared<Lookup<T>>>>,
 }
 
-/// The flights under way.
-#[derive(Default)]
-pub(super) struct SingleFlight(Arc<Mutex<Open>>);
+/// The lookups in flight.
+pub(super) struct SingleFlight<T: Clone>(Arc<Mutex<Table<T>>>);
 
-fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
+fn lock<T: Clone>(table: &Mutex<Table<T>>) -> MutexGuard<'_, Table<T>> {
     // Every change is whole before anything could panic.
-    open.lock().unwrap_or_else(PoisonError::into_inner)
+    table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl SingleFlight {
-    /// The flight for that digest: the open one, or one that `lookup` begins when it is first waited for.
-    pub(super) fn join<F>(&self, digest: &KeyDigest, lookup: impl FnOnce() -> F) -> Shared<Flight>
+impl<T: Clone + Send + Sync + 'static> SingleFlight<T> {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Mutex::new(Table {
+            in_flight: HashMap::default(),
+            last_number: 0,
+            driver: None,
+        })))
+    }
+
+    /// The lookup in flight for that digest, or the one that `lookup` begins when it is first polled.
+    pub(super) fn join<F>(
+        &self,
+        digest: &KeyDigest,
+        lookup: impl FnOnce() -> F,
+    ) -> Shared<Lookup<T>>
     where
-        F: Future<Output = LookupOutcome> + Send + 'static,
+        F: Future<Output = T> + Send + 'static,
     {
-        let mut open = lock(&self.0);
-        if let Some(flight) = open
-            .single_flight
-            .get(digest)
-            .and_then(|(_, flight)| flight.upgrade())
-        {
-            return flight;
+        let mut table = lock(&self.0);
+        let in_flight = table.in_flight.get(digest);
+        if let Some(joined) = in_flight.and_then(|(_, lookup)| lookup.upgrade()) {
+            return joined;
         }
-        open.last_number += 1;
-        let number = open.last_number;
-        let lookup = lookup();
-        let entry = Entry {
-            open: Arc::clone(&self.0),
+        table.last_number += 1;
+        let number = table.last_number;
+        let registration = Registration {
+            table: Arc::clone(&self.0),
             digest: *digest,
             number,
         };
-        let flight: Flight = Box::pin(async move {
-            let _entry = entry;
+        let lookup = lookup();
+        let lookup: Lookup<T> = Box::pin(async move {
+            let _registration = registration;
             lookup.await
         });
-        let flight = flight.shared();
-        if let Some(weak) = flight.downgrade() {
-            open.single_flight.insert(*digest, (number, weak));
+        let lookup = lookup.shared();
+        if let Some(weak) = lookup.downgrade() {
+            table.in_flight.insert(*digest, (number, weak));
         }
-        if let Some(driver) = &open.driver {
-            // Fails once `drive` has been dropped, and then those who wait drive it.
-            _ = driver.send(flight.clone());
+        if let Some(driver) = &table.driver {
+            // Fails once `drive` has been dropped, and then the callers poll it.
+            _ = driver.send(lookup.clone());
         }
-        flight
+        lookup
     }
 
-    /// Brings every flight to its end that begins from now on. Never ends.
+    /// Drives every lookup that begins from now on to its end. Never ends.
     pub(super) async fn drive(&self) {
-        // No more wait here than there are callers: what finds no place for its lookup ends at its first turn.
+        // Holds no more lookups than there are callers: without a lookup slot, one ends at its
+        // first poll.
         let (driver, mut begun) = mpsc::unbounded_channel();
         lock(&self.0).driver = Some(driver);
-        let mut under_way = FuturesUnordered::new();
+        let mut in_flight = FuturesUnordered::new();
         loop {
             tokio::select! {
-                Some(flight) = begun.recv() => under_way.push(flight),
-                Some(_) = under_way.next() => {}
+                Some(lookup) = begun.recv() => in_flight.push(lookup),
+                Some(_) = in_flight.next() => {}
             }
         }
     }
 
-    /// How many are open.
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
-        lock(&self.0).single_flight.len()
+        lock(&self.0).in_flight.len()
     }
 }
 
-/// A flight's place in the table, which goes with the flight.
-struct Entry {
-    open: Arc<Mutex<Open>>,
+/// Removes a lookup from the table when it is dropped, be it done or abandoned by all callers.
+struct Registration<T: Clone> {
+    table: Arc<Mutex<Table<T>>>,
     digest: KeyDigest,
     number: u64,
 }
 
-impl Drop for Entry {
+impl<T: Clone> Drop for Registration<T> {
     fn drop(&mut self) {
-        let mut open = lock(&self.open);
-        // Its place may be another's already.
-        if open
-            .single_flight
-            .get(&self.digest)
-            .is_some_and(|(number, _)| *number == self.number)
-        {
-            open.single_flight.remove(&self.digest);
+        let mut table = lock(&self.table);
+        let in_flight = table.in_flight.get(&self.digest);
+        if in_flight.is_some_and(|(number, _)| *number == self.number) {
+            table.in_flight.remove(&self.digest);
         }
     }
 }

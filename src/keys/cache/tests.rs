@@ -2,13 +2,16 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
 use jiff::Timestamp;
 
 use super::super::source::contract::{ScriptedSource, keeps_the_contract, records};
-use super::super::source::{KeySource, LookupFuture};
+use super::super::source::{KeySource, LookupFuture, SourceAnswer};
+use super::entries::{Entry, EntryState, EntryStore, KeyEntry, KnownKey};
+use super::remote::MAX_LOOKUPS;
 use super::*;
 use crate::authz::key::tests::{digest_of, record};
 use crate::authz::key_map::KeyMap;

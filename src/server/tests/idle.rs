@@ -12,10 +12,10 @@ use crate::authz::reason::Reason;
 use crate::authz::snapshot::{Generation, Snapshot};
 use crate::clock::Clock;
 use crate::observe::metrics::Metrics;
-use crate::server::Remote;
 use crate::server::build::{admin_of, cache};
 use crate::server::files::ConfigFile;
 use crate::server::phase::Lifecycle;
+use crate::server::remote_source;
 
 /// The beginning of time, and an hour later.
 struct Later;
@@ -44,7 +44,7 @@ async fn a_scrape_forgets_idle_keys_of_a_remote_source_and_none_of_a_file() {
         let mut config_file = ConfigFile::new(&home.path("keyward.yaml"), |_| None);
         let config = config_file.read(&*clock).0.unwrap();
         let metrics = Arc::new(Metrics::new(10).unwrap());
-        let remote = Remote::of(&config, &clock, None).unwrap();
+        let remote = remote_source(&config, &clock, None).unwrap();
         let cache = cache(&config, remote.as_ref(), &metrics, &clock).unwrap();
         let snapshot = Snapshot {
             generation: Generation(1),

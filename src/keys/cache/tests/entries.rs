@@ -1,17 +1,23 @@
-//! What is kept of a digest when several have something to keep.
+//! What is stored of a digest when several have something to store.
 
 use super::*;
+use crate::keys::invalidation::{Bucket, Version};
 
-fn entry(record: &Arc<KeyRecord>) -> Entry<KnownKey<String>> {
+fn entry<T>(value: T) -> Entry<T> {
     Entry {
-        value: KnownKey {
-            kept: EntryState::Fetched(Arc::clone(record)),
-            buckets: [Bucket::default(); 2],
-        },
-        at: Duration::ZERO,
+        value,
+        looked_up_at: Duration::ZERO,
         fresh_for: Duration::MAX,
         version: Version::default(),
     }
+}
+
+fn fetched(record: &Arc<KeyRecord>) -> KeyEntry<String> {
+    entry(Arc::new(KnownKey {
+        record: Arc::clone(record),
+        buckets: [Bucket::default(); 2],
+        state: EntryState::Fetched,
+    }))
 }
 
 fn prepared(record: &Arc<KeyRecord>) -> EntryState<String> {
@@ -22,37 +28,29 @@ fn prepared(record: &Arc<KeyRecord>) -> EntryState<String> {
     }))
 }
 
-/// What a slow caller made of a record replaces that record alone, not what was learnt while he made it.
+/// What a slow caller made of a record replaces that record alone, not what was looked up meanwhile.
 #[test]
 fn what_was_made_of_a_record_replaces_nothing_newer() {
-    let entries = EntryStore::for_remote(10, 10, Duration::from_secs(5));
+    let entries = EntryStore::new(10, 10, Duration::from_secs(5));
     let digest = digest_of("a");
     let [old, new] = [Arc::new(record("a")), Arc::new(record("a"))];
     let is_prepared = |of: &Arc<KeyRecord>| {
-        let kept = entries.known(&digest).unwrap().value.kept;
-        assert!(Arc::ptr_eq(kept.record(), of));
-        matches!(kept, EntryState::Prepared(_))
+        let known = entries.key(&digest).unwrap().value;
+        assert!(Arc::ptr_eq(&known.record, of));
+        matches!(known.state, EntryState::Prepared(_))
     };
     let prepare = |of: &Arc<KeyRecord>| {
-        entries.replace(&digest, of, |entry| entry.with_kept(prepared(of)));
+        entries.set_state(&digest, &fetched(of).value, prepared(of), Duration::MAX);
     };
-    entries.insert_key(&digest, entry(&old));
+    entries.insert_key(&digest, fetched(&old));
     prepare(&old);
     assert!(is_prepared(&old));
-    entries.insert_key(&digest, entry(&new));
+    entries.insert_key(&digest, fetched(&new));
     prepare(&old);
     assert!(!is_prepared(&new));
     prepare(&new);
     assert!(is_prepared(&new));
-    entries.insert_negative(
-        &digest,
-        Entry {
-            value: None,
-            at: Duration::ZERO,
-            fresh_for: Duration::MAX,
-            version: Version::default(),
-        },
-    );
+    entries.insert_negative(&digest, entry(None));
     prepare(&new);
-    assert!(entries.known(&digest).is_none());
+    assert!(entries.key(&digest).is_none());
 }

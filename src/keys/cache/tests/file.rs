@@ -7,11 +7,11 @@ fn map(ids: &[&str]) -> KeyMap {
     KeyMap::new(records.collect()).unwrap()
 }
 
-#[tokio::test]
-async fn a_key_is_prepared_once_for_each_generation() {
+#[test]
+fn a_key_is_prepared_once_for_each_generation() {
     let (prepared, prepare) = counting();
     let metrics = Metrics::new(10).unwrap();
-    let cache = KeyCache::for_file(10, prepare).counted_by(metrics.cache.clone());
+    let cache = FileKeys::new(10, prepare, Some(metrics.cache.clone()));
     let (one, two) = (
         snapshot(1, Some(map(&["a"]))),
         snapshot(2, Some(map(&["a", "b"]))),
@@ -24,7 +24,7 @@ async fn a_key_is_prepared_once_for_each_generation() {
         ("a", &two, "a", 3),
         ("a", &one, "a", 4),
     ] {
-        assert_eq!(told(cache.find(&digest_of(secret), snapshot).await), want);
+        assert_eq!(told(Ok(cache.find(&digest_of(secret), snapshot))), want);
         assert_eq!(prepared.load(Ordering::SeqCst), times);
     }
     cache.measure();
@@ -36,19 +36,19 @@ async fn a_key_is_prepared_once_for_each_generation() {
     assert_eq!(metrics_of(&metrics), want);
 }
 
-#[tokio::test]
-async fn a_key_that_left_the_file_is_unknown_at_once_and_its_memory_goes_with_the_reload() {
-    let cache = KeyCache::for_file(10, Box::new(|record, _| Arc::clone(record)));
+#[test]
+fn a_key_that_left_the_file_is_unknown_at_once_and_its_memory_goes_with_the_reload() {
+    let cache = FileKeys::new(10, Box::new(|record, _| Arc::clone(record)), None);
     let record = Arc::new(record("a"));
     let before = snapshot(1, Some(KeyMap::new(vec![Arc::clone(&record)]).unwrap()));
     assert!(matches!(
-        cache.find(&digest_of("a"), &before).await,
-        Ok(Lookup::Known(_))
+        cache.find(&digest_of("a"), &before),
+        Lookup::Known(_)
     ));
     let after = snapshot(2, Some(map(&["b"])));
     assert!(matches!(
-        cache.find(&digest_of("a"), &after).await,
-        Ok(Lookup::Unknown)
+        cache.find(&digest_of("a"), &after),
+        Lookup::Unknown
     ));
     drop(before);
     cache.clear();

@@ -9,7 +9,7 @@ pub(super) struct Scene {
     pub(super) source: Arc<ScriptedSource>,
     pub(super) clock: Arc<StillClock>,
     pub(super) metrics: Metrics,
-    pub(super) cache: KeyCache<String>,
+    pub(super) cache: RemoteKeys<String>,
     pub(super) prepared: Arc<AtomicUsize>,
     pub(super) snapshot: Snapshot,
 }
@@ -33,11 +33,14 @@ impl Scene {
             negative_ttl: Duration::from_secs(5),
             stale_if_error,
             max_in_flight: 4,
-            metrics: Some(metrics.source("http").unwrap()),
-            heard: Some(metrics.invalidations.push.clone()),
-            push_up: None,
+            metrics: Some(RemoteMetrics {
+                cache: metrics.cache.clone(),
+                source: metrics.source("http").unwrap(),
+                invalidations: metrics.invalidations.push.clone(),
+                push_up: None,
+            }),
         };
-        let cache = KeyCache::for_source(remote, prepare).counted_by(metrics.cache.clone());
+        let cache = RemoteKeys::new(remote, prepare);
         Self {
             source,
             clock,
@@ -52,10 +55,6 @@ impl Scene {
         told(self.cache.find(&digest_of(secret), &self.snapshot).await)
     }
 
-    fn remote(&self) -> &Remote {
-        self.cache.remote.as_ref().unwrap()
-    }
-
     /// Whom the lookup of a digest is answered as: `known`, `unknown`, `invalid`, `unavailable` or `overloaded`.
     pub(super) async fn verdict(&self, secret: &str) -> &'static str {
         match self.cache.find(&digest_of(secret), &self.snapshot).await {
@@ -68,11 +67,11 @@ impl Scene {
     }
 
     pub(super) fn lookups_in_flight(&self) -> usize {
-        self.remote().lookups_in_flight()
+        self.cache.single_flight.count()
     }
 
     pub(super) fn sink(&self) -> InvalidationSink {
-        self.remote().sink()
+        InvalidationSink::new(Arc::clone(&self.cache.fetcher.log), "http", None)
     }
 }
 
@@ -245,7 +244,7 @@ async fn a_flood_of_unknown_digests_pushes_out_no_known_key() {
     let asked = scene.source.asked();
     assert_eq!(scene.find("a").await, "a");
     assert_eq!(scene.source.asked(), asked);
-    let (known, unknown) = scene.cache.entries.counts();
+    let (known, unknown) = scene.cache.fetcher.entries.counts();
     assert_eq!(known, 1);
     assert!(unknown <= 10, "{unknown}");
 }
@@ -297,7 +296,7 @@ async fn lookups_are_counted() {
 }
 
 /// The cache is a source to whoever asks it: what it gives is what the source behind it would give.
-struct ThroughCache(KeyCache<String>, Snapshot);
+struct ThroughCache(RemoteKeys<String>, Snapshot);
 
 impl KeySource for ThroughCache {
     fn name(&self) -> &'static str {

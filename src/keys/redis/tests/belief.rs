@@ -24,7 +24,7 @@ async fn a_replica_is_believed_only_while_it_is_connected_to_its_master() {
     let replica = replica_of(&master).await;
     let source = source(&replica.url());
     keeps_the_contract(&source).await;
-    assert_eq!(source.try_once().await, Ok(Vec::new()));
+    assert_eq!(source.probe().await, Ok(Vec::new()));
     let lost = format!(
         "the source failed: 127.0.0.1:{}: it is a replica that is not connected to its master",
         replica.port
@@ -51,7 +51,7 @@ async fn a_replica_is_believed_only_while_it_is_connected_to_its_master() {
     })
     .await;
     master.kill();
-    let told = source.try_once().await.unwrap_err().to_string();
+    let told = source.probe().await.unwrap_err().to_string();
     let why = lost.trim_start_matches("the source failed: ");
     assert!(told.ends_with(why), "check-config says so too: {told}");
 }
@@ -106,7 +106,7 @@ async fn a_user_that_may_neither_ping_nor_ask_for_the_role_hears_of_changes_stea
             )
             .await;
             let source = source(&server.url());
-            let told = source.try_once().await.unwrap();
+            let told = source.probe().await.unwrap();
             assert_eq!(told.len(), warnings, "{told:?}");
             assert!(told.iter().all(|text| text.contains("+role")), "{told:?}");
             followed(&source, async |log| {
@@ -152,7 +152,7 @@ async fn to_try_the_source_is_to_send_what_a_lookup_sends() {
     run(&mut client, &rules).await;
     let want = "GETRANGE keyward:key:_probe: the user is not allowed the command or the Redis key (NOPERM)";
     for _ in 0..2 {
-        let told = source.try_once().await.unwrap_err().to_string();
+        let told = source.probe().await.unwrap_err().to_string();
         let want = want.replace("GETRANGE", "GET");
         assert_eq!(told, format!("the source failed: {want}"));
     }
@@ -170,6 +170,6 @@ async fn a_server_without_getrange_keeps_the_contract() {
     let server = Server::start(Program::Redis, &["--rename-command", "GETRANGE", ""]).await;
     fill(&mut server.client().await).await;
     let source = source(&server.url());
-    assert_eq!(source.try_once().await, Ok(Vec::new()));
+    assert_eq!(source.probe().await, Ok(Vec::new()));
     keeps_the_contract(&source).await;
 }

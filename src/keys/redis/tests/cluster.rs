@@ -97,7 +97,7 @@ async fn a_cluster_keeps_the_contract_and_each_master_is_heard() {
     let mut client = cluster.client().await;
     fill(&mut client).await;
     let source = cluster.source();
-    assert_eq!(source.try_once().await, Ok(Vec::new()));
+    assert_eq!(source.probe().await, Ok(Vec::new()));
     keeps_the_contract(&source).await;
     let mut ids = Vec::new();
     for number in 0..3 {

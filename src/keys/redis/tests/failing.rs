@@ -177,7 +177,7 @@ async fn a_server_that_repeats_what_it_was_sent_shows_no_password() {
             let source = RedisSource::new(settings, clock()).unwrap();
             let told = [
                 failure(&source).await,
-                source.try_once().await.unwrap_err().to_string(),
+                source.probe().await.unwrap_err().to_string(),
                 arming_fails(&source).await,
             ];
             for told in told {

@@ -34,7 +34,7 @@ async fn server_with_user() -> (Server, RedisSettings) {
 async fn a_user_with_a_password_file_keeps_the_contract_and_hears_of_changes() {
     let (server, settings) = server_with_user().await;
     let source = RedisSource::new(settings, clock()).unwrap();
-    assert_eq!(source.try_once().await, Ok(Vec::new()));
+    assert_eq!(source.probe().await, Ok(Vec::new()));
     keeps_the_contract(&source).await;
     let mut client = server.client().await;
     followed(&source, async |log| {
@@ -56,7 +56,7 @@ async fn a_wrong_password_is_told_as_such_and_not_shown() {
         "the source failed: 127.0.0.1:{}: the user or the password is wrong (WRONGPASS)",
         server.port
     );
-    assert_eq!(source.try_once().await.unwrap_err().to_string(), want);
+    assert_eq!(source.probe().await.unwrap_err().to_string(), want);
     assert_eq!(failure(&source).await, want);
 }
 
@@ -70,7 +70,7 @@ async fn what_a_user_may_not_read_is_told() {
     )
     .await;
     let source = RedisSource::new(settings, clock()).unwrap();
-    let failed = source.try_once().await.unwrap_err().to_string();
+    let failed = source.probe().await.unwrap_err().to_string();
     assert!(
         failed.starts_with("the source failed: GET keyward:digest:blake3:"),
         "{failed}"

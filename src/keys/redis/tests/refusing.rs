@@ -46,7 +46,7 @@ async fn connections(server: &Server) -> u32 {
 async fn a_server_that_refuses_to_push_is_believed_for_ttl_unless_pushes_are_required() {
     for (server, why) in refusing().await {
         let source = with(&server, PushMode::Auto);
-        let told = source.try_once().await.unwrap();
+        let told = source.probe().await.unwrap();
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(
             told[0].contains(why) && told[0].contains("cache.ttl"),
@@ -61,7 +61,7 @@ async fn a_server_that_refuses_to_push_is_believed_for_ttl_unless_pushes_are_req
         .await;
 
         let source = with(&server, PushMode::Require);
-        let told = source.try_once().await.unwrap_err().to_string();
+        let told = source.probe().await.unwrap_err().to_string();
         assert!(
             told.contains(why) && told.contains("would not be heard"),
             "{told}"
@@ -134,7 +134,7 @@ async fn a_server_is_not_asked_to_push_that_is_not_to() {
     fill(&mut client).await;
     let source = with(&server, PushMode::Off);
     assert_eq!(source.push(), Push::Off);
-    assert_eq!(source.try_once().await, Ok(Vec::new()));
+    assert_eq!(source.probe().await, Ok(Vec::new()));
     followed(&source, async |_| {
         keeps_the_contract(&source).await;
         let info = run(&mut client, &["INFO", "commandstats"]).await;
@@ -174,7 +174,7 @@ async fn a_server_that_evicts_keys_in_use_is_warned_of_where_that_can_be_read() 
                 &[&["ACL", "SETUSER", "default"], rules].concat(),
             )
             .await;
-            let told = source(&server.url()).try_once().await.unwrap();
+            let told = source(&server.url()).probe().await.unwrap();
             assert_eq!(told.len(), usize::from(is_told), "{rules:?}: {told:?}");
             assert!(told.iter().all(|text| text.contains(policy)), "{told:?}");
         }

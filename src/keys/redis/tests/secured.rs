@@ -148,7 +148,7 @@ async fn a_connection_that_is_not_wanted_any_more_ends_whatever_was_not_sent() {
         stream.write_all(master).await.unwrap();
         stream
     };
-    let (mut stream, connected) = tokio::join!(letting_in, source.connect());
+    let (mut stream, connected) = tokio::join!(letting_in, source.link.connect());
     connected.unwrap();
     // More than lies on the way to a server that does not read.
     let size = 16 << 20;
