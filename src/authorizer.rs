@@ -18,12 +18,10 @@ use self::trace::{Step, Trace};
 use crate::authz::credential::Credential;
 use crate::authz::decision::{Decision, Grant, Grounds, Refusal};
 use crate::authz::digest::KeyDigest;
-use crate::authz::edits::Edits;
 use crate::authz::key::{Secret, SecretId};
 use crate::authz::path::RequestPath;
 use crate::authz::reason::Reason;
 use crate::authz::request::RequestAttributes;
-use crate::authz::rule::Rule;
 use crate::authz::snapshot::{Mode, Policy, Snapshot};
 use crate::clock::Clock;
 use crate::keys::cache::{CachedKey, KeyCache, Lookup, LookupError};
@@ -104,49 +102,33 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
         snapshot: &'r Snapshot,
         trace: &mut T,
     ) -> Decision<'r, PresentedKey<P>> {
-        let policy = &*snapshot.policy;
-        let outcome = self.evaluate(request, snapshot, trace).await;
-        let (grounds, rule) = match (outcome, policy.mode) {
-            (Ok(ground), _) => ground,
-            (Err(refusal), Mode::Enforce) => return Decision::Deny(refusal),
-            (Err(refusal), Mode::Observe) => {
-                let rule = refusal.rule;
-                (Grounds::Observed(refusal), rule)
-            }
-        };
-        Decision::Allow(Grant {
-            grounds,
-            rule,
-            edits: Edits::of(request, policy),
-        })
-    }
-
-    /// The answer where Envoy sent no HTTP attributes, and so nothing that could be decided, or would have to be stripped.
-    pub fn decide_without_request(snapshot: &Snapshot) -> Decision<'_, PresentedKey<P>> {
-        let refusal = Refusal::new(Reason::BadRequest);
-        match snapshot.policy.mode {
-            Mode::Enforce => Decision::Deny(refusal),
-            Mode::Observe => Decision::Allow(Grant {
-                grounds: Grounds::Observed(refusal),
-                rule: None,
-                edits: Edits::default(),
-            }),
+        match self.evaluate(request, snapshot, trace).await {
+            Ok(grant) => Decision::Allow(grant),
+            Err(refusal) => refuse(refusal, snapshot),
         }
     }
 
-    /// The ground on which a request goes on, or the first step that fails.
+    /// The answer where Envoy sent no HTTP attributes, and so nothing that could be decided, or would
+    /// have to be stripped.
+    pub fn decide_without_request(snapshot: &Snapshot) -> Decision<'_, PresentedKey<P>> {
+        refuse(Refusal::new(Reason::BadRequest), snapshot)
+    }
+
+    /// The grounds on which a request goes on, or the first step that fails.
     async fn evaluate<'r, T: Trace>(
         &self,
         request: &RequestAttributes<'r>,
         snapshot: &'r Snapshot,
         trace: &mut T,
-    ) -> Result<(Grounds<'r, PresentedKey<P>>, Option<&'r Rule>), Refusal<'r, PresentedKey<P>>>
-    {
+    ) -> Result<Grant<'r, PresentedKey<P>>, Refusal<'r, PresentedKey<P>>> {
         let policy = &*snapshot.policy;
         let mut path = RequestPath::of(request);
         let route = Route::select(request, &mut path, policy, trace);
         if route.access == RouteAccess::Anyone {
-            return Ok((Grounds::Public, route.rule));
+            return Ok(Grant {
+                grounds: Grounds::Public,
+                rule: route.rule,
+            });
         }
         let refuse = |reason| Refusal {
             rule: route.rule,
@@ -165,7 +147,10 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
                 .map_err(|reason| (reason, None))
         });
         match verdict {
-            Ok(()) => Ok((Grounds::Key(key), route.rule)),
+            Ok(()) => Ok(Grant {
+                grounds: Grounds::Key(key),
+                rule: route.rule,
+            }),
             Err((reason, moment)) => Err(Refusal {
                 reason,
                 key: Some(key),
@@ -210,6 +195,17 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
         }
         trace.failed(Step::Key, || "no key has this secret: it is mistyped, removed, or of another environment or pepper".to_owned());
         Err(Reason::UnknownKey)
+    }
+}
+
+/// The decision that a refusal is. Observe mode lets the request go on, here and nowhere else.
+fn refuse<'r, K>(refusal: Refusal<'r, K>, snapshot: &Snapshot) -> Decision<'r, K> {
+    match snapshot.policy.mode {
+        Mode::Enforce => Decision::Deny(refusal),
+        Mode::Observe => Decision::Allow(Grant {
+            rule: refusal.rule,
+            grounds: Grounds::Observed(refusal),
+        }),
     }
 }
 

@@ -8,7 +8,6 @@ pub mod credential;
 pub mod decision;
 pub mod decision_id;
 pub mod digest;
-pub mod edits;
 pub mod host;
 pub mod identity;
 pub mod key;
@@ -22,3 +21,6 @@ pub mod rule;
 pub mod scope;
 pub mod snapshot;
 pub mod token;
+
+#[cfg(test)]
+pub(crate) mod tests;

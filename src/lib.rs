@@ -2,7 +2,7 @@
 //! and the records it leaves on the other.
 //!
 //! ```text
-//! CheckRequest ─ envoy/decode ─> RequestAttributes ─ authorizer ─> Decision ─ envoy/encode ─> CheckResponse
+//! CheckRequest ─ envoy/decode ─> RequestAttributes ─ authorizer ─> Decision ─ answer ─ envoy/encode ─> CheckResponse
 //!                                                    │     │         └─> observe (metrics, decision log)
 //!                      authz/credential, digest ─────┘     └── authz/rule, key, path, host (pure)
 //!                           keys (cache ─> source)
@@ -12,6 +12,7 @@
 //!
 //! - [`envoy`]: the wire. Bytes to [`RequestAttributes`](authz::request::RequestAttributes), decisions to bytes.
 //! - [`authorizer`]: the pipeline, one function in the order of a decision.
+//! - [`answer`]: what a decision says to caller and upstream: status, headers, body, as plain values.
 //! - [`authz`]: its parts, pure: credentials, digests, keys, rules, paths, hosts, reasons.
 //! - [`keys`]: where keys come from: a file, an HTTP service or Redis behind one seam, and what hears of changes; moka in front.
 //! - [`manage`]: what changes keys: new secrets and writes, for the command line alone.
@@ -24,7 +25,7 @@
 //! - [`cli`]: the command line.
 //!
 //! Imports go one way: `cli` -> `server` -> everything; `config` -> `authz`, `keys`, `observe`, `tls`, `watch`, `yaml`;
-//! `envoy` -> `authorizer`, `authz`, `keys`, `observe`; `authorizer` -> `authz`, `keys`; `manage` -> `authz`, `keys`, `watch`,
+//! `envoy` -> `answer`, `authorizer`, `authz`, `observe`; `answer` -> `authz`; `authorizer` -> `authz`, `keys`; `manage` -> `authz`, `keys`, `watch`,
 //! `yaml`; `keys` -> `authz`, `observe`, `tls`, `watch`, `yaml`; `tls` -> `observe`, `watch`; `observe` -> `authz`; `authz`,
 //! `watch` and `yaml` -> nothing but leaves. A test reads the `use` lines and holds the code to it.
 //!
@@ -32,6 +33,7 @@
 //! refusal whose reason says so, never as an allow. Every answer but an allow carries a non-zero status, because an empty one would be an
 //! allow to Envoy. What is wrong with a file is told whole, and what was in force stays in force.
 
+pub mod answer;
 pub mod authorizer;
 pub mod authz;
 pub mod backoff;

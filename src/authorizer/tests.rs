@@ -1,6 +1,6 @@
 //! The pipeline as a whole: held to an oracle, to the order of a decision, to the clock and to reloads.
 //!
-//! `naive` is the data, `oracle`, `losses` and `texts` read it on their own, `random` and `callers` make it up.
+//! The oracle and the random inputs are those of `authz::tests`.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -13,18 +13,12 @@ use jiff::Timestamp;
 use super::trace::{NoTrace, Step};
 use super::*;
 use crate::authz::decision::Grounds;
-use crate::authz::edits::{CookieChange, Edits};
+use crate::authz::tests::{naive, oracle, random};
 use crate::keys::cache::FileKeys;
 
-mod callers;
-mod losses;
-mod naive;
-mod oracle;
 mod order;
 mod properties;
-mod random;
 mod secrecy;
-mod texts;
 mod time;
 
 /// A clock that stands until it is moved.
@@ -79,7 +73,6 @@ struct Outcome {
     moment: Option<Timestamp>,
     /// The identity headers that go upstream.
     identity: Vec<(String, String)>,
-    losses: Option<losses::Losses>,
 }
 
 fn outcome(world: &naive::World, request: &naive::NaiveRequest) -> Outcome {
@@ -93,9 +86,7 @@ fn outcome(world: &naive::World, request: &naive::NaiveRequest) -> Outcome {
 fn told(decision: &Decision<'_, PresentedKey<u64>>, snapshot: &Snapshot) -> Outcome {
     let policy = &snapshot.policy;
     let mut identity = Vec::new();
-    let mut losses = None;
     if let Decision::Allow(grant) = decision {
-        losses = Some(lost(&grant.edits, &snapshot.policy));
         if let Grounds::Key(key) = &grant.grounds {
             for (name, value) in policy.identity.values(&key.record, &policy.plans) {
                 identity.extend(value.map(|value| (name.as_str().to_owned(), value.into_owned())));
@@ -110,35 +101,6 @@ fn told(decision: &Decision<'_, PresentedKey<u64>>, snapshot: &Snapshot) -> Outc
         rule: decision.rule().map(|rule| rule.name.to_string()),
         moment: decision.refusal().and_then(|refusal| refusal.moment),
         identity,
-        losses,
-    }
-}
-
-fn lost(edits: &Edits<'_>, policy: &Policy) -> losses::Losses {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_ascii_lowercase()).unwrap();
-    let always = policy.always_removed().map(str::to_owned);
-    let found = edits.remove_headers.iter().map(|name| text(name));
-    let query: BTreeSet<String> = edits
-        .remove_query
-        .iter()
-        .map(|name| (*name).to_owned())
-        .collect();
-    assert_eq!(
-        query.len(),
-        edits.remove_query.len(),
-        "a parameter is named once"
-    );
-    losses::Losses {
-        headers: always.chain(found).collect(),
-        query,
-        cookies: match &edits.cookie {
-            CookieChange::Keep => None,
-            CookieChange::Remove => Some(vec![]),
-            CookieChange::Replace(left) => {
-                let left = String::from_utf8(left.clone()).unwrap();
-                Some(left.split("; ").map(str::to_owned).collect())
-            }
-        },
     }
 }
 

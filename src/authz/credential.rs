@@ -15,8 +15,7 @@ use place::Found;
 mod directions;
 mod place;
 
-pub use place::{CredentialLocation, CredentialPlace, QueryStrip};
-pub(super) use place::{cookie_pieces, has_scheme, query_pieces};
+pub use place::{CredentialLocation, CredentialPlace, QueryStrip, has_scheme};
 
 /// A secret may have at most this many bytes; far more than any real one, and little enough to hash at leisure.
 pub const SECRET_MAX_BYTES: usize = 512;

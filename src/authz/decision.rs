@@ -8,7 +8,6 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 
-use super::edits::Edits;
 use super::reason::{DecisionKind, Reason};
 use super::rule::Rule;
 use super::scope::Scope;
@@ -22,18 +21,16 @@ pub enum Decision<'r, K> {
     Deny(Refusal<'r, K>),
 }
 
-/// On what ground a request goes on, and what changes on its way.
+/// On what grounds a request goes on.
 #[derive(Debug)]
 pub struct Grant<'r, K> {
-    /// The ground.
+    /// The grounds.
     pub grounds: Grounds<'r, K>,
     /// The rule that decided; `None` where `default` did.
     pub rule: Option<&'r Rule>,
-    /// What the request loses on its way upstream.
-    pub edits: Edits<'r>,
 }
 
-/// The ground on which a request goes on.
+/// The grounds on which a request goes on.
 #[derive(Debug)]
 pub enum Grounds<'r, K> {
     /// No key is asked for.

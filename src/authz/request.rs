@@ -38,6 +38,21 @@ impl<'a> RequestAttributes<'a> {
         split_target(self.target).1
     }
 
+    /// What stands between the `&` of the query; nothing without one.
+    pub fn query_pieces(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let query = self.query().into_iter();
+        query.flat_map(|query| query.split(|byte| *byte == b'&'))
+    }
+
+    /// The pieces of all cookie lines, trimmed. HTTP/1 lines reach us joined by a comma, which no
+    /// cookie value may hold.
+    pub fn cookie_pieces(&self) -> impl Iterator<Item = &'a [u8]> + '_ {
+        let lines = self.headers.values("cookie");
+        lines
+            .flat_map(|line| line.split(|byte| matches!(byte, b';' | b',')))
+            .map(<[u8]>::trim_ascii)
+    }
+
     /// Whether the caller's connection was HTTPS: by `x-forwarded-proto`, which Envoy sets or trusts, and by the scheme
     /// only where that header does not come. What is told in two ways, or not at all, is not HTTPS.
     pub fn is_https(&self) -> bool {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::credential::{CredentialLocation, CredentialPlace, CredentialPlaces};
+use super::credential::{CredentialPlace, CredentialPlaces};
 use super::digest::Digester;
 use super::identity::{IdentityHeaders, IdentityName};
 use super::key::{KeyRecord, PlanName};
@@ -151,19 +151,6 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Headers that are a credential place as a whole: removed from every allowed request, present or not. With a prefix the
-    /// header may hold what is not keyward's.
-    pub fn always_removed(&self) -> impl Iterator<Item = &str> {
-        let places = self.credentials.iter().filter(|_| self.strip_credentials);
-        let places = places.filter(|place| place.prefix.is_none());
-        places.filter_map(|place| match &place.location {
-            CredentialLocation::Header { name } => Some(&**name),
-            CredentialLocation::Scheme { .. }
-            | CredentialLocation::Query { .. }
-            | CredentialLocation::Cookie { .. } => None,
-        })
-    }
-
     /// The identity header that an upstream could take for a credential header, or the reverse; such a pair is refused.
     pub fn identity_among_credentials(&self) -> Option<&IdentityName> {
         let mut names = self.identity.names();
@@ -180,6 +167,7 @@ impl Policy {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::authz::credential::CredentialLocation;
     use crate::authz::digest::DigestKind;
 
     /// A policy with the configuration's defaults.

@@ -13,37 +13,18 @@ mod ok_response;
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use prost::{Message as _, length_delimiter_len};
+use prost::length_delimiter_len;
 
 use self::metadata::Metadata;
-use crate::authz::decision::{Decision, Grant, Grounds, Refusal};
+use crate::answer::denial::{CallerProtocol, Denial};
+use crate::answer::upstream::UpstreamChanges;
+use crate::authz::decision::{Decision, Grounds, Refusal};
 use crate::authz::reason::Reason;
 use crate::authz::request::RequestAttributes;
 use crate::authz::snapshot::Policy;
 use crate::envoy::proto::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
 
 pub use self::encoded_key::{EncodedKey, HasEncodedKey};
-
-/// Who reads a refusal's body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Caller {
-    /// Anyone who speaks HTTP: a problem document (RFC 9457).
-    Http,
-    /// A gRPC client, for whom Envoy makes the body into `grpc-message`: one sentence.
-    Grpc,
-}
-
-impl Caller {
-    /// What the request's content type says. The test is Envoy's own, to the letter, since it is Envoy that makes a
-    /// body into `grpc-message`; gRPC-Web is plain HTTP to it.
-    fn of(request: Option<&RequestAttributes<'_>>) -> Self {
-        let content_type = request.and_then(|request| request.headers.single("content-type"));
-        match content_type.and_then(|value| value.strip_prefix(b"application/grpc")) {
-            Some([] | [b'+', ..]) => Self::Grpc,
-            Some(_) | None => Self::Http,
-        }
-    }
-}
 
 /// The bytes of the `CheckResponse` that tells Envoy the decision.
 ///
@@ -57,32 +38,25 @@ pub fn encode_response<K: HasEncodedKey>(
 ) -> Bytes {
     let metadata = Metadata::of(decision, decision_id);
     match decision {
-        Decision::Allow(Grant { grounds, edits, .. }) => {
-            let identity = match grounds {
-                Grounds::Key(key) => Cow::Borrowed(key.encoded_key().identity()),
-                // Nobody is vouched for, so nobody's identity goes upstream: neither a caller's own copy of the headers.
+        Decision::Allow(grant) => {
+            let by_key = match &grant.grounds {
+                Grounds::Key(key) => Cow::Borrowed(key.encoded_key().ok_response()),
                 Grounds::Public | Grounds::Observed(_) => {
-                    Cow::Owned(ok_response::nobody(policy).encode_to_vec())
+                    Cow::Owned(ok_response::encode(UpstreamChanges::without_key(policy)))
                 }
             };
-            let edits = ok_response::by_request(edits, policy).encode_to_vec();
-            answer(
-                &[],
-                check_response::OK_RESPONSE,
-                [&identity, &edits],
-                &metadata,
-            )
+            let by_request = request.map_or_else(Vec::new, |request| {
+                ok_response::encode(UpstreamChanges::by_request(request, policy))
+            });
+            let parts = [&*by_key, &by_request];
+            answer(&[], check_response::OK_RESPONSE, parts, &metadata)
         }
         Decision::Deny(refusal) => {
-            let status = denied_response::status(refusal.reason).encode_to_vec();
-            let response =
-                denied_response::response(refusal, policy, Caller::of(request)).encode_to_vec();
-            answer(
-                &status,
-                response_field(refusal),
-                [&response, &[]],
-                &metadata,
-            )
+            let denial = Denial::of(refusal, policy, CallerProtocol::of(request));
+            let status = denied_response::status(&denial, refusal.reason);
+            let response = denied_response::encode(denial);
+            let parts = [&*response, &[]];
+            answer(&status, response_field(refusal), parts, &metadata)
         }
     }
 }

@@ -12,6 +12,7 @@ const LEAVES: &[&str] = &["backoff", "clock", "error_chain", "secret_format"];
 
 /// A room, and the rooms that it may import besides itself and the leaves.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("answer", &["authz"]),
     ("authz", &[]),
     ("authorizer", &["authz", "keys"]),
     (
@@ -33,13 +34,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "config",
         &["authz", "keys", "observe", "tls", "watch", "yaml"],
     ),
-    ("envoy", &["authorizer", "authz", "keys", "observe"]),
+    (
+        "envoy",
+        &["answer", "authorizer", "authz", "keys", "observe"],
+    ),
     ("keys", &["authz", "observe", "tls", "watch", "yaml"]),
     ("manage", &["authz", "keys", "watch", "yaml"]),
     ("observe", &["authz"]),
     (
         "server",
         &[
+            "answer",
             "authorizer",
             "authz",
             "config",

@@ -68,12 +68,10 @@ fn no_debug_text_and_no_trace_tells_a_secret() {
             let mut trace = Listening::default();
             let decision = ready(authorizer.decide(&attributes, &snapshot, &mut trace));
             reasons.insert(decision.reason().as_str());
-            let edits = Edits::of(&attributes, &snapshot.policy);
             let found = snapshot.policy.credentials.find(&attributes);
             let mut told = vec![
                 format!("{attributes:?} {attributes:#?}"),
                 format!("{:?}", attributes.headers),
-                format!("{edits:?} {edits:#?} {:?}", edits.cookie),
                 format!("{found:?} {found:#?}"),
                 format!("{decision:?} {decision:#?}"),
                 format!("{snapshot:?}"),

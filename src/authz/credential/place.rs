@@ -108,6 +108,21 @@ impl CredentialPlace {
         }
     }
 
+    /// The query parameter in which this place lies, and how it is removed.
+    pub fn query_parameter(&self) -> Option<(&str, QueryStrip)> {
+        match &self.location {
+            CredentialLocation::Query { name, strip } => Some((name, *strip)),
+            CredentialLocation::Header { .. }
+            | CredentialLocation::Scheme { .. }
+            | CredentialLocation::Cookie { .. } => None,
+        }
+    }
+
+    /// Whether this place lies in a cookie.
+    pub fn is_cookie(&self) -> bool {
+        matches!(self.location, CredentialLocation::Cookie { .. })
+    }
+
     /// Its name in the decision log and for `explain --key-file`: `x-api-key`, `query:api_key`, `cookie:api_key`.
     pub fn handle(&self) -> String {
         match &self.location {
@@ -174,7 +189,9 @@ impl CredentialPlace {
                 })
             }
             CredentialLocation::Cookie { name } => {
-                let values = cookie_pieces(request).filter_map(|piece| value_of(piece, name));
+                let values = request
+                    .cookie_pieces()
+                    .filter_map(|piece| value_of(piece, name));
                 Found::only(values, false, |value| {
                     self.claims(value, false).then_some(value)
                 })
@@ -279,35 +296,15 @@ fn trim_start(value: &[u8]) -> &[u8] {
 }
 
 /// Whether that scheme stands anywhere in that header, with or without something after it.
-pub(in crate::authz) fn has_scheme(
-    request: &RequestAttributes<'_>,
-    name: &str,
-    scheme: &str,
-) -> bool {
+pub fn has_scheme(request: &RequestAttributes<'_>, name: &str, scheme: &str) -> bool {
     header_parts(request, name).any(|part| strip_scheme(trim_start(part), scheme).is_some())
 }
 
 /// The raw values of a query parameter; names are compared undecoded, as Envoy does when it removes one.
 fn query_values<'a>(request: &RequestAttributes<'a>, name: &str) -> impl Iterator<Item = &'a [u8]> {
-    query_pieces(request).filter_map(move |pair| value_of(pair, name))
-}
-
-/// What stands between the `&` of the query; nothing without one.
-pub(in crate::authz) fn query_pieces<'a>(
-    request: &RequestAttributes<'a>,
-) -> impl Iterator<Item = &'a [u8]> {
-    let query = request.query().into_iter();
-    query.flat_map(|query| query.split(|byte| *byte == b'&'))
-}
-
-/// The pieces of all cookie lines. HTTP/1 lines reach us joined by a comma, which no cookie value may hold.
-pub(in crate::authz) fn cookie_pieces<'a>(
-    request: &RequestAttributes<'a>,
-) -> impl Iterator<Item = &'a [u8]> {
-    let lines = request.headers.values("cookie");
-    lines
-        .flat_map(|line| line.split(|byte| matches!(byte, b';' | b',')))
-        .map(<[u8]>::trim_ascii)
+    request
+        .query_pieces()
+        .filter_map(move |pair| value_of(pair, name))
 }
 
 /// The value of `name=value`; a bare `name` has an empty one.

@@ -5,9 +5,8 @@
 
 use std::fmt;
 
-use prost::Message as _;
-
 use super::{metadata, ok_response};
+use crate::answer::upstream::UpstreamChanges;
 use crate::authorizer::PresentedKey;
 use crate::authz::key::KeyRecord;
 use crate::authz::snapshot::Policy;
@@ -24,7 +23,7 @@ pub struct EncodedKey {
 impl EncodedKey {
     /// Encodes what this policy tells of the key.
     pub fn of(record: &KeyRecord, policy: &Policy) -> Self {
-        let mut bytes = ok_response::by_key(record, policy).encode_to_vec();
+        let mut bytes = ok_response::encode(UpstreamChanges::by_key(record, policy));
         let split = bytes.len();
         bytes.extend(metadata::of_key(record));
         Self {
@@ -34,7 +33,7 @@ impl EncodedKey {
     }
 
     /// What an allow of this key sets and removes, whatever the request: fields of an `OkHttpResponse`.
-    pub(super) fn identity(&self) -> &[u8] {
+    pub(super) fn ok_response(&self) -> &[u8] {
         self.bytes.get(..self.split).unwrap_or_default()
     }
 

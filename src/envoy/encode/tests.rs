@@ -12,7 +12,7 @@ use prost::Message as _;
 
 use super::*;
 use crate::authz::credential::{CredentialLocation, CredentialPlace, CredentialPlaces, QueryStrip};
-use crate::authz::edits::{CookieChange, Edits};
+use crate::authz::decision::Grant;
 use crate::authz::identity::IdentityHeaders;
 use crate::authz::key::tests::record;
 use crate::authz::key::{KeyRecord, MetadataValue};
@@ -79,18 +79,13 @@ fn refuse(
 fn allow(
     grounds: Grounds<'_, EncodedKey>,
     policy: &Policy,
-    edits: Edits<'_>,
+    request: &RequestAttributes<'_>,
 ) -> (CheckResponse, OkHttpResponse) {
-    let response = decode(&encode_response(
-        &Decision::Allow(Grant {
-            grounds,
-            rule: None,
-            edits,
-        }),
-        policy,
-        None,
-        "id",
-    ));
+    let decision = Decision::Allow(Grant {
+        grounds,
+        rule: None,
+    });
+    let response = decode(&encode_response(&decision, policy, Some(request), "id"));
     let Some(HttpResponse::OkResponse(ok)) = response.http_response.clone() else {
         panic!("{response:?}")
     };
@@ -188,7 +183,6 @@ fn metadata_tells_the_would_be_decision_and_what_is_known() {
     let observed = Grant {
         grounds: Grounds::Observed(refused()),
         rule: Some(&rule),
-        edits: Edits::default(),
     };
     assert_eq!(
         metadata(&decode(&encode_response(

@@ -97,7 +97,7 @@ proptest! {
             1 => Grounds::Public,
             _ => Grounds::Observed(Refusal::new(reason)),
         };
-        let grant = Grant { grounds, rule: None, edits: Edits::of(&request, &policy) };
+        let grant = Grant { grounds, rule: None };
 
         let allowed = decode(&encode_response(&Decision::Allow(grant), &policy, Some(&request), "id"));
         let Some(HttpResponse::OkResponse(ok)) = allowed.http_response else { panic!("{allowed:?}") };

@@ -10,12 +10,12 @@ use super::texts::{self, Held};
 
 /// What is to come of a request.
 #[derive(Debug, PartialEq)]
-pub(super) struct Expected {
-    pub(super) reason: &'static str,
+pub(crate) struct Expected {
+    pub(crate) reason: &'static str,
     /// The id of the key that was presented, where it is known; not looked for on public requests.
-    pub(super) key: Option<String>,
+    pub(crate) key: Option<String>,
     /// The rule that decides; `None` where it is the default, or open.
-    pub(super) rule: Option<String>,
+    pub(crate) rule: Option<String>,
 }
 
 /// What the rules say of a request.
@@ -26,17 +26,17 @@ enum Chosen<'w> {
     NoSuchName,
 }
 
-pub(super) fn path_of(target: &[u8]) -> &[u8] {
+pub(crate) fn path_of(target: &[u8]) -> &[u8] {
     let end = target.iter().position(|byte| *byte == b'?');
     &target[..end.unwrap_or(target.len())]
 }
 
-pub(super) fn query_of(target: &[u8]) -> &[u8] {
+pub(crate) fn query_of(target: &[u8]) -> &[u8] {
     let end = target.iter().position(|byte| *byte == b'?');
     end.map_or(&[], |at| &target[at + 1..])
 }
 
-pub(super) fn decide(world: &World, request: &NaiveRequest, now: i64) -> Expected {
+pub(crate) fn decide(world: &World, request: &NaiveRequest, now: i64) -> Expected {
     let chosen = choose(world, request);
     let rule = match &chosen {
         Chosen::Rule(rule) => Some(rule.name.clone()),
@@ -213,7 +213,7 @@ fn closed(world: &World, chosen: &Chosen<'_>) -> Option<&'static str> {
     closed.then_some("route_denied")
 }
 
-pub(super) fn client_address(world: &World, request: &NaiveRequest) -> Option<IpAddr> {
+pub(crate) fn client_address(world: &World, request: &NaiveRequest) -> Option<IpAddr> {
     if !world.external_address {
         return request.peer;
     }
@@ -248,12 +248,12 @@ fn wrong_place(world: &World, key: &NaiveKey, request: &NaiveRequest) -> Option<
     None
 }
 
-pub(super) fn client_of(key: &NaiveKey) -> &str {
+pub(crate) fn client_of(key: &NaiveKey) -> &str {
     key.client.as_ref().unwrap_or(&key.id)
 }
 
 /// The plan's scopes, then the key's own, each once.
-pub(super) fn scopes_of(world: &World, key: &NaiveKey) -> Vec<String> {
+pub(crate) fn scopes_of(world: &World, key: &NaiveKey) -> Vec<String> {
     let mut scopes: Vec<String> = Vec::new();
     for (name, list) in &world.plans {
         if key.plan.as_ref() == Some(name) {
@@ -289,7 +289,7 @@ fn unmet(world: &World, chosen: &Chosen<'_>, key: &NaiveKey) -> Option<&'static 
 }
 
 /// The identity headers that a key's requests carry upstream, in lower case.
-pub(super) fn identity(world: &World, key: &NaiveKey) -> Vec<(String, String)> {
+pub(crate) fn identity(world: &World, key: &NaiveKey) -> Vec<(String, String)> {
     let mut headers = Vec::new();
     for (name, field) in &world.identity {
         let value = match *field {

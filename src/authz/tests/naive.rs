@@ -19,12 +19,12 @@ use crate::authz::rule::{Access, DefaultAccess, RequestMatch, Requirement, Rule,
 use crate::authz::snapshot::{ClientAddress, Generation, Mode, Plan, Plans, Policy, Snapshot};
 
 /// The tests' now, in seconds since 1970; moments are told relative to it.
-pub(super) const NOW: i64 = 1_800_000_000;
+pub(crate) const NOW: i64 = 1_800_000_000;
 
-pub(super) type Texts = Vec<String>;
+pub(crate) type Texts = Vec<String>;
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum NaivePlace {
+pub(crate) enum NaivePlace {
     Header(&'static str),
     Scheme(&'static str, &'static str),
     Query(&'static str),
@@ -32,7 +32,7 @@ pub(super) enum NaivePlace {
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum NaiveAccess {
+pub(crate) enum NaiveAccess {
     Anyone,
     Nobody,
     Require {
@@ -42,38 +42,38 @@ pub(super) enum NaiveAccess {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct NaiveRule {
-    pub(super) name: String,
-    pub(super) hosts: Option<Texts>,
-    pub(super) paths: Option<Texts>,
-    pub(super) methods: Option<Texts>,
-    pub(super) access: NaiveAccess,
+pub(crate) struct NaiveRule {
+    pub(crate) name: String,
+    pub(crate) hosts: Option<Texts>,
+    pub(crate) paths: Option<Texts>,
+    pub(crate) methods: Option<Texts>,
+    pub(crate) access: NaiveAccess,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct NaiveSecret {
-    pub(super) keyed: bool,
-    pub(super) text: String,
-    pub(super) from: Option<i64>,
-    pub(super) until: Option<i64>,
+pub(crate) struct NaiveSecret {
+    pub(crate) keyed: bool,
+    pub(crate) text: String,
+    pub(crate) from: Option<i64>,
+    pub(crate) until: Option<i64>,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct NaiveKey {
-    pub(super) id: String,
-    pub(super) client: Option<String>,
-    pub(super) secrets: Vec<NaiveSecret>,
-    pub(super) enabled: bool,
-    pub(super) revoked: Option<i64>,
-    pub(super) from: Option<i64>,
-    pub(super) until: Option<i64>,
-    pub(super) plan: Option<String>,
-    pub(super) scopes: Texts,
-    pub(super) ips: Option<Texts>,
-    pub(super) hosts: Option<Texts>,
-    pub(super) paths: Option<Texts>,
-    pub(super) methods: Option<Texts>,
-    pub(super) org: Option<String>,
+pub(crate) struct NaiveKey {
+    pub(crate) id: String,
+    pub(crate) client: Option<String>,
+    pub(crate) secrets: Vec<NaiveSecret>,
+    pub(crate) enabled: bool,
+    pub(crate) revoked: Option<i64>,
+    pub(crate) from: Option<i64>,
+    pub(crate) until: Option<i64>,
+    pub(crate) plan: Option<String>,
+    pub(crate) scopes: Texts,
+    pub(crate) ips: Option<Texts>,
+    pub(crate) hosts: Option<Texts>,
+    pub(crate) paths: Option<Texts>,
+    pub(crate) methods: Option<Texts>,
+    pub(crate) org: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -81,41 +81,41 @@ pub(super) struct NaiveKey {
     clippy::struct_excessive_bools,
     reason = "a configuration has as many switches"
 )]
-pub(super) struct World {
-    pub(super) places: Vec<NaivePlace>,
+pub(crate) struct World {
+    pub(crate) places: Vec<NaivePlace>,
     /// Of every place.
-    pub(super) prefix: Option<&'static str>,
+    pub(crate) prefix: Option<&'static str>,
     /// Whether each accepted kind is the keyed one.
-    pub(super) accept: Vec<bool>,
-    pub(super) rules: Vec<NaiveRule>,
+    pub(crate) accept: Vec<bool>,
+    pub(crate) rules: Vec<NaiveRule>,
     /// `require-key`, `allow-anyone` or `deny`.
-    pub(super) default: &'static str,
-    pub(super) plans: Vec<(String, Texts)>,
-    pub(super) identity: Vec<(&'static str, &'static str)>,
-    pub(super) strip: bool,
-    pub(super) https: bool,
-    pub(super) external_address: bool,
-    pub(super) observe: bool,
-    pub(super) keys: Vec<NaiveKey>,
+    pub(crate) default: &'static str,
+    pub(crate) plans: Vec<(String, Texts)>,
+    pub(crate) identity: Vec<(&'static str, &'static str)>,
+    pub(crate) strip: bool,
+    pub(crate) https: bool,
+    pub(crate) external_address: bool,
+    pub(crate) observe: bool,
+    pub(crate) keys: Vec<NaiveKey>,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct NaiveRequest {
-    pub(super) method: String,
-    pub(super) host: String,
-    pub(super) target: Vec<u8>,
-    pub(super) scheme: &'static str,
-    pub(super) lines: Vec<(String, String)>,
-    pub(super) peer: Option<IpAddr>,
-    pub(super) rule: Option<String>,
+pub(crate) struct NaiveRequest {
+    pub(crate) method: String,
+    pub(crate) host: String,
+    pub(crate) target: Vec<u8>,
+    pub(crate) scheme: &'static str,
+    pub(crate) lines: Vec<(String, String)>,
+    pub(crate) peer: Option<IpAddr>,
+    pub(crate) rule: Option<String>,
 }
 
-pub(super) fn texts(list: &[&str]) -> Texts {
+pub(crate) fn texts(list: &[&str]) -> Texts {
     list.iter().map(|text| (*text).to_owned()).collect()
 }
 
 /// A key whose one secret is `secret`, and which may do everything.
-pub(super) fn key(id: &str, secret: &str) -> NaiveKey {
+pub(crate) fn key(id: &str, secret: &str) -> NaiveKey {
     NaiveKey {
         id: id.to_owned(),
         client: None,
@@ -140,7 +140,7 @@ pub(super) fn key(id: &str, secret: &str) -> NaiveKey {
 }
 
 /// A configuration with the defaults and these keys.
-pub(super) fn world(keys: Vec<NaiveKey>) -> World {
+pub(crate) fn world(keys: Vec<NaiveKey>) -> World {
     World {
         places: vec![
             NaivePlace::Header("x-api-key"),
@@ -164,7 +164,7 @@ pub(super) fn world(keys: Vec<NaiveKey>) -> World {
 }
 
 /// `GET h/a` with these header lines.
-pub(super) fn request(lines: &[(&str, &str)]) -> NaiveRequest {
+pub(crate) fn request(lines: &[(&str, &str)]) -> NaiveRequest {
     NaiveRequest {
         method: "GET".to_owned(),
         host: "h".to_owned(),
@@ -179,7 +179,7 @@ pub(super) fn request(lines: &[(&str, &str)]) -> NaiveRequest {
     }
 }
 
-pub(super) fn moment(offset: i64) -> Timestamp {
+pub(crate) fn moment(offset: i64) -> Timestamp {
     Timestamp::from_second(NOW).unwrap() + SignedDuration::from_secs(offset)
 }
 
@@ -280,7 +280,7 @@ impl NaiveKey {
 }
 
 impl World {
-    pub(super) fn snapshot(&self, generation: u64) -> Arc<Snapshot> {
+    pub(crate) fn snapshot(&self, generation: u64) -> Arc<Snapshot> {
         let policy = self.policy();
         let records = self.keys.iter().map(|key| key.build(&policy.digester));
         let keys = KeyMap::new(records.map(Arc::new).collect()).unwrap();
@@ -291,7 +291,7 @@ impl World {
         })
     }
 
-    pub(super) fn policy(&self) -> Policy {
+    pub(crate) fn policy(&self) -> Policy {
         let pepper = Pepper::new(&[7; 32]).unwrap();
         let kinds = self.accept.iter().map(|keyed| kind(*keyed)).collect();
         let plans: BTreeMap<_, _> = self
@@ -343,7 +343,7 @@ impl World {
 }
 
 impl NaiveRequest {
-    pub(super) fn attributes(&self) -> RequestAttributes<'_> {
+    pub(crate) fn attributes(&self) -> RequestAttributes<'_> {
         let headers: Headers<'_> = self
             .lines
             .iter()
@@ -361,7 +361,7 @@ impl NaiveRequest {
     }
 
     /// The same request as Envoy's `headers` map tells it: duplicates joined by a comma, at the place of the first.
-    pub(super) fn joined(&self) -> Self {
+    pub(crate) fn joined(&self) -> Self {
         let mut lines: Vec<(String, String)> = Vec::new();
         for (name, value) in &self.lines {
             let lower = name.to_ascii_lowercase();

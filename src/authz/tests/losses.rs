@@ -8,16 +8,16 @@ use super::texts;
 
 /// What goes, and what stays of the cookies.
 #[derive(Debug, PartialEq)]
-pub(super) struct Losses {
+pub(crate) struct Losses {
     /// Header names in lower case, without the cookie header.
-    pub(super) headers: BTreeSet<String>,
+    pub(crate) headers: BTreeSet<String>,
     /// Names of query parameters, undecoded.
-    pub(super) query: BTreeSet<String>,
+    pub(crate) query: BTreeSet<String>,
     /// `None`: the cookie header stays as it is; empty: it goes.
-    pub(super) cookies: Option<Vec<String>>,
+    pub(crate) cookies: Option<Vec<String>>,
 }
 
-pub(super) fn of(world: &World, request: &NaiveRequest) -> Losses {
+pub(crate) fn of(world: &World, request: &NaiveRequest) -> Losses {
     let mut losses = Losses {
         headers: BTreeSet::new(),
         query: BTreeSet::new(),

@@ -6,7 +6,7 @@ use super::naive::NaivePlace;
 
 /// What a credential place holds.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Held {
+pub(crate) enum Held {
     Nothing,
     Secret(Vec<u8>),
     Two,
@@ -28,7 +28,7 @@ fn is_name(pattern: &str, name: &str) -> bool {
 }
 
 /// Strictly: the authority as sent but for case.
-pub(super) fn host_as_sent(pattern: &str, authority: &str) -> bool {
+pub(crate) fn host_as_sent(pattern: &str, authority: &str) -> bool {
     let (name, port) = pattern_parts(pattern);
     let authority = authority.to_ascii_lowercase();
     match (port.as_deref(), authority.split_once(':')) {
@@ -40,7 +40,7 @@ pub(super) fn host_as_sent(pattern: &str, authority: &str) -> bool {
 }
 
 /// Broadly: ports and a final dot do not count.
-pub(super) fn host_at_large(pattern: &str, authority: &str) -> bool {
+pub(crate) fn host_at_large(pattern: &str, authority: &str) -> bool {
     let (name, _) = pattern_parts(pattern);
     let authority = authority.to_ascii_lowercase();
     let host = authority.split(':').next().unwrap();
@@ -54,7 +54,7 @@ fn hex(digit: u8) -> Option<u8> {
 }
 
 /// Percent-decoded once; a `%` without two hex digits stays.
-pub(super) fn decoded(text: &[u8]) -> Vec<u8> {
+pub(crate) fn decoded(text: &[u8]) -> Vec<u8> {
     match text {
         [] => vec![],
         [b'%', high, low, rest @ ..] if hex(*high).is_some() && hex(*low).is_some() => {
@@ -80,7 +80,7 @@ fn is_control(byte: u8) -> bool {
     byte < 0x20 || byte == 0x7f
 }
 
-pub(super) fn is_plain(path: &[u8]) -> bool {
+pub(crate) fn is_plain(path: &[u8]) -> bool {
     if path.is_empty() || path == b"*" {
         return true;
     }
@@ -111,7 +111,7 @@ pub(super) fn is_plain(path: &[u8]) -> bool {
 }
 
 /// Whether a plain path matches a pattern.
-pub(super) fn path_matches(pattern: &str, path: &[u8]) -> bool {
+pub(crate) fn path_matches(pattern: &str, path: &[u8]) -> bool {
     if path.is_empty() || path == b"*" {
         return false;
     }
@@ -156,7 +156,7 @@ fn bits(address: IpAddr) -> (u32, u128) {
     }
 }
 
-pub(super) fn is_in(net: &str, address: IpAddr) -> bool {
+pub(crate) fn is_in(net: &str, address: IpAddr) -> bool {
     let (base, prefix) = net.split_once('/').unwrap();
     let (width, base) = bits(base.parse().unwrap());
     let (actual, address) = bits(address);
@@ -165,7 +165,7 @@ pub(super) fn is_in(net: &str, address: IpAddr) -> bool {
 }
 
 /// The lines of a header, joined as Envoy joins them.
-pub(super) fn joined(lines: &[(String, String)], wanted: &str) -> Option<String> {
+pub(crate) fn joined(lines: &[(String, String)], wanted: &str) -> Option<String> {
     let values: Vec<&str> = lines
         .iter()
         .filter(|(name, _)| name.eq_ignore_ascii_case(wanted))
@@ -175,7 +175,7 @@ pub(super) fn joined(lines: &[(String, String)], wanted: &str) -> Option<String>
 }
 
 /// Whether a header's value begins with a scheme, and what follows the scheme and its spaces.
-pub(super) fn after_scheme<'v>(value: &'v str, scheme: &str) -> Option<&'v str> {
+pub(crate) fn after_scheme<'v>(value: &'v str, scheme: &str) -> Option<&'v str> {
     let end = value.find([' ', ',']).unwrap_or(value.len());
     let (first, rest) = value.split_at(end);
     first
@@ -184,7 +184,7 @@ pub(super) fn after_scheme<'v>(value: &'v str, scheme: &str) -> Option<&'v str> 
 }
 
 /// The cookies of a request: name, value, and the whole of it.
-pub(super) fn cookies(lines: &[(String, String)]) -> Vec<(String, String, String)> {
+pub(crate) fn cookies(lines: &[(String, String)]) -> Vec<(String, String, String)> {
     let header = joined(lines, "cookie").unwrap_or_default();
     let pieces = header
         .split([';', ','])
@@ -199,7 +199,7 @@ pub(super) fn cookies(lines: &[(String, String)]) -> Vec<(String, String, String
 }
 
 /// The parameters of a query: raw names and decoded values.
-pub(super) fn parameters(query: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+pub(crate) fn parameters(query: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     let pieces = query
         .split(|byte| *byte == b'&')
         .filter(|piece| !piece.is_empty());
@@ -228,7 +228,7 @@ fn parts(value: &str) -> Vec<Vec<u8>> {
 }
 
 /// What a place holds. With a prefix, values that do not begin with it are nobody's unless one beside them does.
-pub(super) fn held(
+pub(crate) fn held(
     place: &NaivePlace,
     prefix: Option<&str>,
     lines: &[(String, String)],

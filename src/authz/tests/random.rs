@@ -11,7 +11,7 @@ use super::naive::{
     NaiveAccess, NaiveKey, NaivePlace, NaiveRule, NaiveSecret, Texts, World, texts,
 };
 
-pub(super) const SECRETS: &[&str] = &["KA", "KB", "KC", "KD"];
+pub(crate) const SECRETS: &[&str] = &["KA", "KB", "KC", "KD"];
 
 fn some_of(list: &'static [&'static str], most: usize) -> impl Strategy<Value = Texts> {
     subsequence(list, 0..=most).prop_map(|list| texts(&list))
@@ -177,7 +177,7 @@ fn places() -> impl Strategy<Value = Vec<NaivePlace>> {
     subsequence(all, 1..=6).prop_shuffle()
 }
 
-pub(super) fn worlds() -> impl Strategy<Value = World> {
+pub(crate) fn worlds() -> impl Strategy<Value = World> {
     let identity = subsequence(
         vec![
             ("x-keyward-key-id", "key.id"),

@@ -127,7 +127,7 @@ fn query() -> impl Strategy<Value = String> {
     vec(piece, 1..3).prop_map(|pieces| format!("?{}", pieces.join("&")))
 }
 
-pub(super) fn requests() -> impl Strategy<Value = NaiveRequest> {
+pub(crate) fn requests() -> impl Strategy<Value = NaiveRequest> {
     let host = select(vec![
         "a.example",
         "A.Example",
@@ -182,12 +182,12 @@ pub(super) fn requests() -> impl Strategy<Value = NaiveRequest> {
 }
 
 /// A request, and in most cases the wish that it present one secret of one of the keys at one of the places.
-pub(super) fn presentations() -> impl Strategy<Value = (NaiveRequest, Option<(Index, Index)>)> {
+pub(crate) fn presentations() -> impl Strategy<Value = (NaiveRequest, Option<(Index, Index)>)> {
     (requests(), option::weighted(0.65, any::<(Index, Index)>()))
 }
 
 /// The request, presenting what is wished for and no other secret.
-pub(super) fn presenting(
+pub(crate) fn presenting(
     world: &World,
     request: NaiveRequest,
     wish: Option<(Index, Index)>,
