@@ -26,10 +26,11 @@ use self::report::{note, report};
 use crate::authz::key_map::KeyMap;
 use crate::config::{Config, ConfigError};
 use crate::keys::file::LoadError;
-use crate::keys::redis::{RedisKeysError, RedisSourceError};
 use crate::keys::source::SourceError;
 use crate::manage::append::AppendError;
+use crate::manage::redis_store::RedisKeyStoreError;
 use crate::observe::log::LogFormat;
+use crate::redis::RedisCredentialsError;
 use crate::server::{self, ServeError};
 
 /// The environment variable that names the configuration where no argument does; empty is as good as unset.
@@ -78,7 +79,7 @@ enum Error {
     #[error("{} things are wrong", .0.len())]
     Several(Vec<Error>),
     #[error(transparent)]
-    SourceFiles(#[from] RedisSourceError),
+    SourceFiles(#[from] RedisCredentialsError),
     #[error("source.{kind}")]
     Source {
         kind: &'static str,
@@ -96,7 +97,7 @@ enum Error {
         source: io::Error,
     },
     #[error(transparent)]
-    RedisKeys(#[from] RedisKeysError),
+    RedisKeyStore(#[from] RedisKeyStoreError),
     #[error("{0}")]
     Failed(String),
     #[error("cannot {what}")]
@@ -111,11 +112,11 @@ impl Error {
             // The record is what the arguments say.
             Self::Usage(_)
             | Self::Append(AppendError::Record(_))
-            | Self::RedisKeys(RedisKeysError::Record(_)) => 2,
+            | Self::RedisKeyStore(RedisKeyStoreError::Record(_)) => 2,
             Self::NotReady { .. }
             | Self::SecretLost { .. }
             | Self::Source { .. }
-            | Self::RedisKeys(_)
+            | Self::RedisKeyStore(_)
             | Self::Failed(_)
             | Self::Io { .. } => 1,
             Self::NoConfig | Self::Config(_) | Self::Keys(_) | Self::SourceFiles(_) => 3,

@@ -17,17 +17,25 @@
 //! - [`keys`]: where keys come from: a file, an HTTP service or Redis behind one seam, and what hears of changes; moka in front.
 //! - [`manage`]: what changes keys: new secrets and writes, for the command line alone.
 //! - [`observe`]: what is left behind: metrics, the decision log, the log.
-//! - [`watch`], [`tls`], [`yaml`]: mechanisms, each once: files that are followed; certificates that rotate; text to typed
-//!   shapes, or everything that is wrong with it, and where.
+//! - [`redis`], [`tls`], [`watch`], [`yaml`]: mechanisms, each once: connections that reconnect; certificates that
+//!   rotate; files that are followed; text to typed shapes, or everything that is wrong with it, and where.
 //! - [`backoff`], [`clock`], [`error_chain`], [`secret_format`]: leaves, which import nothing.
 //! - [`config`]: `keyward.yaml`, as written and as checked.
 //! - [`server`]: builds everything, binds, follows the files, drains. The only place that constructs.
 //! - [`cli`]: the command line.
 //!
-//! Imports go one way: `cli` -> `server` -> everything; `config` -> `authz`, `keys`, `observe`, `tls`, `watch`, `yaml`;
-//! `envoy` -> `answer`, `authorizer`, `authz`, `observe`; `answer` -> `authz`; `authorizer` -> `authz`, `keys`; `manage` -> `authz`, `keys`, `watch`,
-//! `yaml`; `keys` -> `authz`, `observe`, `tls`, `watch`, `yaml`; `tls` -> `observe`, `watch`; `observe` -> `authz`; `authz`,
-//! `watch` and `yaml` -> nothing but leaves. A test reads the `use` lines and holds the code to it.
+//! Imports go one way, and a test reads the `use` lines and holds the code to it:
+//!
+//! ```text
+//! cli        -> all but envoy              server     -> all but cli, manage, redis
+//! config     -> authz, keys, observe, redis, tls, watch, yaml
+//! envoy      -> answer, authorizer, authz, keys, observe
+//! authorizer -> authz, keys                answer     -> authz
+//! observe    -> authz                      manage     -> authz, keys, redis, watch, yaml
+//! keys       -> authz, observe, redis, tls, watch, yaml
+//! redis      -> tls, watch                 tls        -> observe, watch
+//! authz, watch, yaml and the leaves -> leaves at most
+//! ```
 //!
 //! How it fails: a denial is a value, not an error. An error means that we could not do our job, and ends as a
 //! refusal whose reason says so, never as an allow. Every answer but an allow carries a non-zero status, because an empty one would be an
@@ -45,6 +53,7 @@ pub mod error_chain;
 pub mod keys;
 pub mod manage;
 pub mod observe;
+pub mod redis;
 pub mod secret_format;
 pub mod server;
 pub mod tls;

@@ -4,5 +4,6 @@
 //! starts anew when another writer came between, so that no write is lost.
 
 pub mod append;
+pub mod redis_store;
 mod rewrite;
 pub mod secret;

@@ -10,7 +10,8 @@ use std::time::Duration;
 use super::server::file;
 use super::spec::{HttpSpec, PushSpec, RedisSpec, SentinelSpec, TlsClientSpec};
 use crate::keys::http::{EventsUrl, HttpSettings, InvalidUrl, UrlTemplate};
-use crate::keys::redis::{InvalidRedisUrl, PushMode, RedisServers, RedisSettings, RedisUrl};
+use crate::keys::redis::{PushMode, RedisSourceSettings};
+use crate::redis::{InvalidRedisUrl, RedisServers, RedisSettings, RedisUrl};
 use crate::tls::{ClientIdentityFiles, ClientTlsFiles};
 use crate::watch::named_file::NamedFile;
 use crate::yaml::{DurationSpec, Place};
@@ -54,7 +55,11 @@ pub(super) fn check_http(spec: &HttpSpec, at: &Place<'_>, base: &Path) -> Option
 }
 
 /// The checked form of a Redis source; paths are relative to `base`.
-pub(super) fn check_redis(spec: &RedisSpec, at: &Place<'_>, base: &Path) -> Option<RedisSettings> {
+pub(super) fn check_redis(
+    spec: &RedisSpec,
+    at: &Place<'_>,
+    base: &Path,
+) -> Option<RedisSourceSettings> {
     let before = at.problems_so_far();
     let servers = check_servers(spec, at);
     let password_file = check_file(
@@ -79,11 +84,13 @@ pub(super) fn check_redis(spec: &RedisSpec, at: &Place<'_>, base: &Path) -> Opti
         );
     }
     let timeout = check_timeout(spec.timeout, &at.field("timeout"));
-    let settings = RedisSettings {
-        servers: servers?,
-        username: spec.username.clone(),
-        password_file,
-        tls,
+    let settings = RedisSourceSettings {
+        redis: RedisSettings {
+            servers: servers?,
+            username: spec.username.clone(),
+            password_file,
+            tls,
+        },
         prefix: spec.prefix.clone(),
         timeout,
         push: match spec.push {

@@ -10,7 +10,7 @@ use super::remote::{check_http, check_redis};
 use super::server::file;
 use super::spec::{CacheSpec, SourceSpec};
 use crate::keys::http::HttpSettings;
-use crate::keys::redis::RedisSettings;
+use crate::keys::redis::RedisSourceSettings;
 use crate::watch::named_file::NamedFile;
 use crate::yaml::Place;
 
@@ -25,7 +25,7 @@ pub enum SourceConfig {
     /// An HTTP service.
     Http(Box<HttpSettings>),
     /// Redis or Valkey.
-    Redis(Box<RedisSettings>),
+    Redis(Box<RedisSourceSettings>),
 }
 
 impl SourceConfig {

@@ -14,7 +14,7 @@ use super::source::SourceConfig;
 use super::spec::{ConfigSpec, DefaultSpec, ModeSpec, RuleSpec};
 use super::{NamedFile, Parts};
 use crate::keys::http::{EventsUrl, HttpSettings};
-use crate::keys::redis::{RedisServers, RedisSettings, RedisUrl};
+use crate::redis::{RedisServers, RedisSettings, RedisUrl};
 use crate::watch::secret_file::oddity;
 use crate::yaml::Place;
 
@@ -26,7 +26,7 @@ pub(super) fn note(parts: &Parts, top: &Place<'_>) {
     match &parts.source {
         SourceConfig::File { .. } => {}
         SourceConfig::Http(settings) => note_http(settings, &source.field("http")),
-        SourceConfig::Redis(settings) => note_redis(settings, &source.field("redis")),
+        SourceConfig::Redis(settings) => note_redis(&settings.redis, &source.field("redis")),
     }
     note_openness(spec, &parts.source, top);
     note_shadowed(&spec.rules, &top.field("rules"));

@@ -233,7 +233,7 @@ fn from_json(json: &str) -> Result<Arc<KeyRecord>, InvalidRecord> {
 ///
 /// # Errors
 /// When it is not JSON, or has not the members of a record.
-pub(super) fn spec_from_json(json: &str) -> Result<KeySpec, InvalidRecord> {
+pub(crate) fn spec_from_json(json: &str) -> Result<KeySpec, InvalidRecord> {
     read_json(json, |spec, _| Some(spec))
 }
 

@@ -1,9 +1,9 @@
-//! Keys from Redis or Valkey: one server, a cluster, or a master that sentinels know.
+//! Keys from Redis or Valkey.
 //!
-//! Takes a digest, reads the id that its index entry holds and then the record of that id, and gives what the record
-//! says. Changes are heard of on connections of their own, so that a revocation is known in milliseconds; `follow` keeps all
-//! connections and notices rotated passwords, but lookups work without it. A record says whose it is: one that lies under
-//! another key's name is not believed.
+//! Takes a digest, reads the id that its index entry holds and then the record of that id, and gives what
+//! the record says. Changes come as pushes on connections of their own, so that a revocation takes effect
+//! within milliseconds; `follow` keeps all connections, but lookups work without it. A record that lies
+//! under the name of another key is refused as invalid.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,54 +15,39 @@ use super::source::{
 use crate::authz::digest::KeyDigest;
 use crate::clock::Clock;
 use crate::observe::metrics::CertificateMetrics;
+use crate::redis::RedisCredentialsError;
+use crate::redis::client::RedisClient;
+use crate::redis::fault::PushError;
+use crate::redis::role::ROLE_IS_REFUSED;
 use crate::tls::{CertificateState, CertificateStatus};
-use crate::watch::{ReadResult, SETTLE_TIME, WatchedFiles};
 
-mod dial;
-mod eviction;
-mod fault;
-mod files;
-mod layout;
-mod link;
-mod listen;
+pub(crate) mod layout;
 mod read;
-mod role;
-pub mod settings;
-mod store;
+mod settings;
+mod tracking;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
-pub use files::RedisSourceError;
-pub use settings::{InvalidRedisUrl, PushMode, RedisServers, RedisSettings, RedisUrl};
-pub use store::{RedisKeys, RedisKeysError, StoredKey};
+pub use settings::{PushMode, RedisSourceSettings};
 
-use dial::Dialer;
-use fault::{NoPushes, Reason};
-use files::{Files, Material};
 use layout::Layout;
-use link::Link;
-use listen::{ASK_AGAIN_EVERY, Listener};
 use read::Reader;
-use role::ROLE_IS_REFUSED;
+use tracking::{ASK_AGAIN_EVERY, InvalidationListener};
 
-/// A record may have so many bytes. A longer one is not valid: an operator's mistake, that would be read again and again if it
-/// were taken for a failure.
+/// Longest record that is read. A longer one is invalid, not a failure: a failure would be retried at each
+/// request.
 pub const RECORD_MAX_BYTES: usize = 256 * 1024;
 
 /// Keys from Redis or Valkey.
 pub struct RedisSource {
-    link: Link,
-    dialer: Arc<Dialer>,
+    client: RedisClient,
     layout: Layout,
     timeout: Duration,
     push: PushMode,
     /// How often a server that refuses to push is asked again.
     ask_again_every: Duration,
     clock: Arc<dyn Clock>,
-    files: WatchedFiles,
-    /// What is told of the files of TLS; `None` where there are none.
-    certificates: Option<CertificateStatus>,
 }
 
 impl RedisSource {
@@ -70,42 +55,37 @@ impl RedisSource {
     ///
     /// # Errors
     /// When a file that the settings name cannot be used.
-    pub fn new(settings: RedisSettings, clock: Arc<dyn Clock>) -> Result<Self, RedisSourceError> {
-        // Looked at before they are read, so that a change while they are is seen later.
-        let followed = WatchedFiles::polled(files::paths(&settings));
-        let (files, certificates) = Files::prove(&settings)?;
-        let (layout, timeout) = (Layout::new(&settings.prefix), settings.timeout);
-        let push = settings.push;
-        let dialer = Arc::new(Dialer::new(settings, files));
+    pub fn new(
+        settings: RedisSourceSettings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, RedisCredentialsError> {
         Ok(Self {
-            link: Link::new(Arc::clone(&dialer), Arc::clone(&clock)),
-            dialer,
-            layout,
-            timeout,
-            push,
+            client: RedisClient::new(settings.redis, Arc::clone(&clock))?,
+            layout: Layout::new(&settings.prefix),
+            timeout: settings.timeout,
+            push: settings.push,
             ask_again_every: ASK_AGAIN_EVERY,
             clock,
-            files: followed,
-            certificates,
         })
     }
 
-    /// Has the certificates shown in metrics, if there are some.
+    /// Registers metrics for the certificates, if there are some.
     #[must_use]
     pub fn count_certificates_by(mut self, metrics: Option<CertificateMetrics>) -> Self {
-        if let (Some(certificates), Some(metrics)) = (&mut self.certificates, metrics) {
-            certificates.count_by(metrics, self.clock.now());
+        let now = self.clock.now();
+        if let (Some(certificates), Some(metrics)) = (self.client.certificates_mut(), metrics) {
+            certificates.count_by(metrics, now);
         }
         self
     }
 
-    /// Tries the source once: connects, in its own time, looks up what nobody has, and has changes pushed for a moment. Gives what an
-    /// operator should know of a source that can be used.
+    /// Tries the source once: connects, looks up the digest that no key has, and subscribes to changes for
+    /// a moment. Gives warnings about a source that can be used.
     ///
     /// # Errors
-    /// When it cannot be connected to, does not let us read, or does not push although it must.
+    /// When it cannot be connected to, refuses lookups, or refuses to push although it must.
     async fn try_once(&self) -> Result<Vec<String>, SourceError> {
-        self.link
+        self.client
             .connect()
             .await
             .map_err(SourceError::Unreachable)?;
@@ -114,30 +94,29 @@ impl RedisSource {
         if self.push != PushMode::Off {
             let log = InvalidationLog::new(true, Arc::clone(&self.clock));
             let listener = self.listener(InvalidationSink::new(Arc::new(log), self.name(), None));
-            match listener.arm().await {
+            match listener.subscribe().await {
                 Ok(_) => {}
-                Err(NoPushes::Refused(why)) if self.push == PushMode::Auto => {
+                Err(PushError::Refused(why)) if self.push == PushMode::Auto => {
                     warnings.push(format!(
                         "source.redis: changes of keys are not pushed, so that a change is seen up to `cache.ttl` later: {why}"
                     ));
                 }
-                Err(NoPushes::Refused(why) | NoPushes::Failed(why)) => {
+                Err(PushError::Refused(why) | PushError::Failed(why)) => {
                     let why = format!("changes of keys would not be heard: {why}");
                     return Err(SourceError::Failed(why.into()));
                 }
             }
         }
-        if self.dialer.is_role_refused() {
+        if self.client.connector().is_role_refused() {
             warnings.push(format!("source.redis: {ROLE_IS_REFUSED}"));
         }
-        warnings.extend(self.dialer.evictions().await);
+        warnings.extend(self.client.connector().evictions().await);
         Ok(warnings)
     }
 
-    fn listener(&self, sink: InvalidationSink) -> Listener<'_> {
-        Listener {
-            dialer: &self.dialer,
-            link: &self.link,
+    fn listener(&self, sink: InvalidationSink) -> InvalidationListener<'_> {
+        InvalidationListener {
+            client: &self.client,
             layout: &self.layout,
             clock: &*self.clock,
             sink,
@@ -148,83 +127,25 @@ impl RedisSource {
 
     fn reader(&self) -> Reader<'_> {
         Reader {
-            link: &self.link,
+            client: &self.client,
             layout: &self.layout,
         }
     }
 
     async fn look_up_in_time(&self, digest: &KeyDigest) -> Result<SourceAnswer, SourceError> {
-        let before = self.link.glimpse();
+        let before = self.client.progress();
         let looked_up = tokio::time::timeout(self.timeout, self.reader().look_up(digest)).await;
         looked_up.unwrap_or_else(|_| {
             if let Some(before) = before {
-                self.link.suspect(before);
+                self.client.discard_if_silent(before);
             }
-            // It may have waited for another attempt to connect to a server that answers none.
+            // It may have waited for an attempt to connect, whose failure says more.
             Err(self
-                .link
+                .client
                 .down()
                 .map_or(SourceError::Timeout, SourceError::Unreachable))
         })
     }
-
-    /// Makes the connection anew when the files hold something else than it was made with.
-    async fn follow_files(&self) {
-        let mut files = self.files.clone();
-        loop {
-            files.due(SETTLE_TIME, &*self.clock).await;
-            let loaded = self.dialer.files().load_anew().await;
-            let now = self.clock.monotonic();
-            let mark = loaded.as_ref().ok().map(|material| material.mark);
-            // What the server makes of it is no reason to read it again, nor to offer a wrong password every second.
-            if files.was_read(mark, now) == ReadResult::Changing {
-                continue;
-            }
-            let material = match loaded {
-                Ok(material) => material,
-                Err(unusable) => {
-                    if files.should_report(&unusable.why, now) {
-                        refused(&unusable.why);
-                        if let Some(certificates) = &self.certificates
-                            && unusable.of_certificates
-                        {
-                            certificates.is_refused(&unusable.why);
-                        }
-                    }
-                    continue;
-                }
-            };
-            files.clear_problem();
-            // New connections are made with them from now on, whatever becomes of the one that there is.
-            if let Some(certificates) = &self.certificates {
-                certificates.is_used(material.certificates, self.clock.now());
-            }
-            match self.use_material(&material).await {
-                Ok(true) => tracing::info!(
-                    source = "redis",
-                    "password or certificates changed and are in use"
-                ),
-                Ok(false) => {}
-                Err(why) => refused(&why),
-            }
-        }
-    }
-
-    /// Whether another connection was needed.
-    async fn use_material(&self, material: &Material) -> Result<bool, Reason> {
-        if !self.link.was_made_without(material.mark) {
-            return Ok(false);
-        }
-        self.link.renew().await.map(|_| true)
-    }
-}
-
-fn refused(why: &str) {
-    tracing::error!(
-        source = "redis",
-        why,
-        "password or certificates changed and cannot be used; the connection stays"
-    );
 }
 
 impl KeySource for RedisSource {
@@ -237,7 +158,7 @@ impl KeySource for RedisSource {
     }
 
     fn connect(&self) -> SourceFuture<'_, ()> {
-        Box::pin(async { _ = self.link.connect().await })
+        Box::pin(async { _ = self.client.connect().await })
     }
 
     fn probe(&self) -> SourceFuture<'_, Result<Vec<String>, SourceError>> {
@@ -252,14 +173,14 @@ impl KeySource for RedisSource {
     }
 
     fn certificates(&self) -> Option<Arc<CertificateState>> {
-        self.certificates.as_ref().map(CertificateStatus::state)
+        self.client.certificates().map(CertificateStatus::state)
     }
 
     fn follow(&self, sink: InvalidationSink) -> SourceFuture<'_, ()> {
         Box::pin(async move {
             let suspect = async {
                 loop {
-                    self.link.trouble().await;
+                    self.client.trouble().await;
                     sink.suspect_source();
                 }
             };
@@ -274,7 +195,7 @@ impl KeySource for RedisSource {
                     }
                 }
             };
-            tokio::join!(self.link.keep(), listen, suspect, self.follow_files());
+            tokio::join!(self.client.run(), listen, suspect);
         })
     }
 }

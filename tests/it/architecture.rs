@@ -24,6 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "keys",
             "manage",
             "observe",
+            "redis",
             "server",
             "tls",
             "watch",
@@ -32,15 +33,19 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "config",
-        &["authz", "keys", "observe", "tls", "watch", "yaml"],
+        &["authz", "keys", "observe", "redis", "tls", "watch", "yaml"],
     ),
     (
         "envoy",
         &["answer", "authorizer", "authz", "keys", "observe"],
     ),
-    ("keys", &["authz", "observe", "tls", "watch", "yaml"]),
-    ("manage", &["authz", "keys", "watch", "yaml"]),
+    (
+        "keys",
+        &["authz", "observe", "redis", "tls", "watch", "yaml"],
+    ),
+    ("manage", &["authz", "keys", "redis", "watch", "yaml"]),
     ("observe", &["authz"]),
+    ("redis", &["tls", "watch"]),
     (
         "server",
         &[

@@ -11,8 +11,9 @@ use super::super::command::KeyStoreArgs;
 use super::super::{Error, load_config, named_config, note};
 use crate::clock::SystemClock;
 use crate::config::{Config, SourceConfig, defaults};
-use crate::keys::redis::{PushMode, RedisKeys, RedisServers, RedisSettings, RedisUrl};
 use crate::manage::append::{resolved, written_to};
+use crate::manage::redis_store::RedisKeyStore;
+use crate::redis::{RedisServers, RedisSettings, RedisUrl};
 use crate::tls::ClientTlsFiles;
 use crate::watch::named_file::NamedFile;
 
@@ -21,7 +22,7 @@ pub(super) enum KeyStore {
     /// A file or directory.
     File(NamedFile),
     /// Redis, and what it is called in messages.
-    Redis(Box<RedisKeys>, String),
+    Redis(Box<RedisKeyStore>, String),
 }
 
 impl KeyStore {
@@ -46,9 +47,11 @@ impl KeyStore {
         let config = load_config(&arguments.config)?;
         let place = match &config.source {
             SourceConfig::File { path } => Self::File(path.clone()),
-            SourceConfig::Redis(settings) => {
-                Self::redis((**settings).clone(), config.source_place().to_owned())?
-            }
+            SourceConfig::Redis(settings) => Self::redis(
+                settings.redis.clone(),
+                &settings.prefix,
+                config.source_place().to_owned(),
+            )?,
             SourceConfig::Http(_) => {
                 return Err(Error::Usage(
                     "the configuration's keys are those of an HTTP service, which manages them itself; name others with --file or --redis"
@@ -63,7 +66,7 @@ impl KeyStore {
         let name = url.to_string();
         let config = config_of(arguments, |config| {
             let is_source = match &config.source {
-                SourceConfig::Redis(settings) => settings.servers.urls().contains(&url),
+                SourceConfig::Redis(settings) => settings.redis.servers.urls().contains(&url),
                 SourceConfig::File { .. } | SourceConfig::Http(_) => false,
             };
             if !is_source && named_config(&arguments.config).is_none() {
@@ -74,29 +77,29 @@ impl KeyStore {
             }
             is_source
         })?;
-        let settings = match config.as_ref().map(|config| &config.source) {
-            Some(SourceConfig::Redis(settings)) if settings.servers.urls().contains(&url) => {
-                (**settings).clone()
+        let (settings, prefix) = match config.as_ref().map(|config| &config.source) {
+            Some(SourceConfig::Redis(source)) => {
+                let mut settings = source.redis.clone();
+                if !settings.servers.urls().contains(&url) {
+                    settings.servers = RedisServers::One(url);
+                }
+                (settings, source.prefix.as_str())
             }
-            Some(SourceConfig::Redis(settings)) => RedisSettings {
-                servers: RedisServers::One(url),
-                ..(**settings).clone()
-            },
-            Some(SourceConfig::File { .. } | SourceConfig::Http(_)) | None => RedisSettings {
-                servers: RedisServers::One(url),
-                username: None,
-                password_file: None,
-                tls: ClientTlsFiles::default(),
-                prefix: defaults::REDIS_PREFIX.to_owned(),
-                timeout: defaults::REDIS_TIMEOUT.0,
-                push: PushMode::Off,
-            },
+            Some(SourceConfig::File { .. } | SourceConfig::Http(_)) | None => {
+                let settings = RedisSettings {
+                    servers: RedisServers::One(url),
+                    username: None,
+                    password_file: None,
+                    tls: ClientTlsFiles::default(),
+                };
+                (settings, defaults::REDIS_PREFIX)
+            }
         };
-        Ok((Self::redis(settings, name)?, config))
+        Ok((Self::redis(settings, prefix, name)?, config))
     }
 
-    fn redis(settings: RedisSettings, name: String) -> Result<Self, Error> {
-        let keys = RedisKeys::new(settings, Arc::new(SystemClock::new()))?;
+    fn redis(settings: RedisSettings, prefix: &str, name: String) -> Result<Self, Error> {
+        let keys = RedisKeyStore::new(settings, prefix, Arc::new(SystemClock::new()))?;
         Ok(Self::Redis(Box::new(keys), name))
     }
 }

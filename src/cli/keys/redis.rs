@@ -20,12 +20,12 @@ use crate::authz::snapshot::Policy;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::keys::record::{KeySpec, SecretSpec};
-use crate::keys::redis::{RedisKeys, RedisKeysError, StoredKey};
+use crate::manage::redis_store::{RedisKeyStore, RedisKeyStoreError, StoredKey};
 use crate::manage::secret::NewSecret;
 
 /// Keys in Redis, their name in messages, and the configuration that they are managed by.
 struct RedisStore {
-    keys: RedisKeys,
+    keys: RedisKeyStore,
     name: String,
     config: Option<Config>,
 }
@@ -80,8 +80,8 @@ pub(super) fn show(arguments: &NamedKey, out: &mut impl Write) -> Result<Outcome
     let store = RedisStore::of(&arguments.store)?;
     let id = id(&arguments.id)?;
     let found = runtime()?.block_on(store.keys.read(&id))?;
-    let key = found.ok_or(RedisKeysError::NotFound(id))?;
-    let spec = key.spec().map_err(|source| RedisKeysError::Stored {
+    let key = found.ok_or(RedisKeyStoreError::NotFound(id))?;
+    let spec = key.spec().map_err(|source| RedisKeyStoreError::Stored {
         name: store.keys.name_of(&key.id),
         source,
     })?;
@@ -179,7 +179,7 @@ pub(super) fn switch(
         store.keys.read(&id).await
     })?;
     // A key that is switched on may have expired all the same. One that is gone meanwhile was removed by somebody else.
-    let key = found.ok_or(RedisKeysError::NotFound(id))?;
+    let key = found.ok_or(RedisKeyStoreError::NotFound(id))?;
     let state = Line::of(&key, store.policy(), SystemClock::new().now()).state_text();
     let told = json!({"id": arguments.id, "state": state});
     tell(
@@ -190,8 +190,8 @@ pub(super) fn switch(
     )
 }
 
-fn refuse_revoked(id: &KeyId, spec: &KeySpec) -> Result<(), RedisKeysError> {
-    let revoked = spec.revoked_at.map(|since| RedisKeysError::Revoked {
+fn refuse_revoked(id: &KeyId, spec: &KeySpec) -> Result<(), RedisKeyStoreError> {
+    let revoked = spec.revoked_at.map(|since| RedisKeyStoreError::Revoked {
         id: id.clone(),
         since: since.to_string(),
     });

@@ -1,64 +1,65 @@
-//! The names under which keyward's data lies in Redis.
+//! The names of keyward's Redis keys.
 //!
-//! `{prefix}key:{id}` holds a record and `{prefix}digest:{kind}:{hex}` the id of the key that has the digest: one write of the
-//! record changes a key, however many secrets it has. The same names come back in pushes, and are read here.
+//! `{prefix}key:{id}` holds a record and `{prefix}digest:{kind}:{hex}` the id of the key that has the
+//! digest, so that one write of the record changes a key, however many secrets it has. InvalidationSink name the
+//! same Redis keys, and are parsed here.
 
 use std::sync::Arc;
 
 use crate::authz::digest::KeyDigest;
 use crate::authz::key::KeyId;
 
-/// Makes and reads names.
+/// Formats and parses names.
 #[derive(Debug, Clone)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     prefix: Arc<str>,
 }
 
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Named<'a> {
+pub(crate) enum Named<'a> {
     /// The record of a key.
     Key(&'a str),
     /// The index entry of a digest.
     Digest(KeyDigest),
-    /// Nothing that this program could have named.
+    /// Not a name that this program could have given.
     Unknown,
 }
 
 impl Layout {
-    pub(super) fn new(prefix: &str) -> Self {
+    pub(crate) fn new(prefix: &str) -> Self {
         Self {
             prefix: prefix.into(),
         }
     }
 
     /// Where the record of the key with that id is.
-    pub(super) fn key(&self, id: &KeyId) -> String {
+    pub(crate) fn key(&self, id: &KeyId) -> String {
         format!("{}{id}", self.keys())
     }
 
-    /// Where a record would be that no key can have, for no id begins with an underscore.
-    pub(super) fn probe_key(&self) -> String {
+    /// The name of a record that no key can have, since no id begins with an underscore.
+    pub(crate) fn probe_key(&self) -> String {
         format!("{}_probe", self.keys())
     }
 
     /// Where the id of the key that has that digest is.
-    pub(super) fn digest(&self, digest: &KeyDigest) -> String {
+    pub(crate) fn digest(&self, digest: &KeyDigest) -> String {
         format!("{}{digest}", self.digests())
     }
 
     /// What the names of all records begin with.
-    pub(super) fn keys(&self) -> String {
+    pub(crate) fn keys(&self) -> String {
         format!("{}key:", self.prefix)
     }
 
     /// What the names of all index entries begin with.
-    pub(super) fn digests(&self) -> String {
+    pub(crate) fn digests(&self) -> String {
         format!("{}digest:", self.prefix)
     }
 
     /// What a name stands for.
-    pub(super) fn read<'a>(&self, name: &'a [u8]) -> Named<'a> {
+    pub(crate) fn read<'a>(&self, name: &'a [u8]) -> Named<'a> {
         let Ok(name) = std::str::from_utf8(name) else {
             return Named::Unknown;
         };
@@ -70,8 +71,8 @@ impl Layout {
             .map_or(Named::Unknown, Named::Digest)
     }
 
-    /// The pattern of `SCAN` for the names of all records; what the prefix has of a pattern's characters stands for itself.
-    pub(super) fn pattern_of_keys(&self) -> String {
+    /// The pattern of `SCAN` for the names of all records; the prefix is escaped.
+    pub(crate) fn pattern_of_keys(&self) -> String {
         let mut pattern = String::new();
         for character in self.keys().chars() {
             if matches!(character, '*' | '?' | '[' | ']' | '^' | '-' | '\\') {

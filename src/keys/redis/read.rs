@@ -1,7 +1,8 @@
 //! How a key is read: the index entry of its digest, then its record.
 //!
-//! Takes a digest and sends the commands of a lookup over the link. The digest that nobody has is looked up with a record that
-//! nobody has: to try a source is to send all that a lookup sends, for a user may be allowed the one and not the other.
+//! Takes a digest and sends the commands of a lookup. The probe digest, which no key has, is looked up with
+//! a record that no key has: a probe sends every command of a lookup, since the user may be allowed one
+//! and not the other.
 
 use std::time::Duration;
 
@@ -10,18 +11,18 @@ use redis::Value;
 use super::super::record;
 use super::super::source::{InvalidRecord, SourceAnswer, SourceError, probe_digest};
 use super::RECORD_MAX_BYTES;
-use super::fault::Reason;
 use super::layout::Layout;
-use super::link::{Link, LinkError};
 use crate::authz::digest::KeyDigest;
 use crate::authz::key::KeyId;
+use crate::redis::client::{CommandError, RedisClient};
+use crate::redis::fault::Cause;
 
 const NOT_A_STRING: &str = "it does not hold a string";
 
 /// Reads keys.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
-    pub(super) link: &'a Link,
+    pub(super) client: &'a RedisClient,
     pub(super) layout: &'a Layout,
 }
 
@@ -52,8 +53,8 @@ impl Reader<'_> {
         })
     }
 
-    /// Fails where a lookup would.
-    pub(super) async fn try_once(self, within: Duration) -> Result<(), Reason> {
+    /// Looks up the probe digest; fails where a lookup would.
+    pub(super) async fn try_once(self, within: Duration) -> Result<(), Cause> {
         let looked_up = tokio::time::timeout(within, self.look_up(&probe_digest())).await;
         match looked_up {
             Ok(Ok(_)) => Ok(()),
@@ -64,43 +65,43 @@ impl Reader<'_> {
         }
     }
 
-    /// What has that name.
+    /// The content of that Redis key.
     async fn get(self, name: &str) -> Result<Content, SourceError> {
         let get = redis::cmd("GET").arg(name).to_owned();
-        content("GET", name, self.link.read(&get).await)
+        content("GET", name, self.client.read(&get).await)
     }
 
-    /// A record's text, or what it begins with: one byte more than it may have. A very long one, read whole, would hold up all other
-    /// lookups on the connection.
+    /// A record's text, up to one byte more than it may have. A very long one, read whole, would hold up
+    /// all other lookups on the connection.
     async fn record(self, name: &str) -> Result<Content, SourceError> {
         let mut beginning = redis::cmd("GETRANGE");
         beginning.arg(name).arg(0).arg(RECORD_MAX_BYTES);
-        let read = self.link.read(&beginning).await;
-        if read.as_ref().is_err_and(LinkError::is_refusal) {
-            // A user that may only GET is served all the same, and so is one of a server without GETRANGE.
+        let read = self.client.read(&beginning).await;
+        if read.as_ref().is_err_and(CommandError::is_refusal) {
+            // The user may only GET, or the server has no GETRANGE.
             return self.get(name).await;
         }
         match content("GETRANGE", name, read)? {
-            // There is none, or an empty one.
+            // GETRANGE does not tell an absent record from an empty one.
             Content::String(text) if text.is_empty() => self.get(name).await,
             content @ (Content::None | Content::String(_) | Content::OfOtherType) => Ok(content),
         }
     }
 }
 
-/// What Redis holds under a name.
+/// The content of a Redis key.
 enum Content {
     None,
     String(Vec<u8>),
-    /// A list or whatever: an answer, and an operator's mistake with one key.
+    /// A list, a hash, …: an invalid record, not a failure of the source.
     OfOtherType,
 }
 
-/// What was answered to that command.
+/// The content that a command answered with.
 fn content(
     word: &str,
     name: &str,
-    answer: Result<Value, LinkError>,
+    answer: Result<Value, CommandError>,
 ) -> Result<Content, SourceError> {
     let failed = |text: String| SourceError::Failed(text.into());
     match answer {
@@ -108,12 +109,12 @@ fn content(
         Ok(Value::BulkString(content)) => Ok(Content::String(content)),
         Ok(_) => Err(failed(format!("{word} {name}: the answer is not a string"))),
         Err(error) if error.is_wrong_type() => Ok(Content::OfOtherType),
-        Err(error) if error.is_down() => Err(SourceError::Unreachable(error.reason().into())),
-        Err(error) => Err(failed(format!("{word} {name}: {}", error.reason()))),
+        Err(error) if error.is_down() => Err(SourceError::Unreachable(error.cause().into())),
+        Err(error) => Err(failed(format!("{word} {name}: {}", error.cause()))),
     }
 }
 
-/// What a record says, if it is that key's.
+/// The answer that a record gives, if it is that key's.
 fn record_in(key: &str, id: &KeyId, text: &[u8], digest: &KeyDigest) -> SourceAnswer {
     if text.len() > RECORD_MAX_BYTES {
         return invalid(key, "it holds more than 256 KiB");

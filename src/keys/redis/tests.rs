@@ -15,14 +15,13 @@ use super::super::invalidation::{EntryValidity, InvalidationLog, InvalidationSin
 use super::super::source::contract::{keeps_the_contract, records};
 use super::read::invalid;
 use super::*;
+use crate::authz::key::KeyRecord;
 use crate::authz::key::tests::digest_of;
-use crate::authz::key::{KeyId, KeyRecord};
 use crate::clock::SystemClock;
+use crate::redis::{RedisServers, RedisSettings};
 use crate::tls::ClientTlsFiles;
 
-mod amend;
-mod belief;
-mod cluster;
+pub(crate) mod cluster;
 mod failing;
 mod following;
 mod login;
@@ -30,41 +29,43 @@ mod lookups;
 mod refusing;
 mod secured;
 mod sentinel;
-mod server;
-mod store;
+pub(crate) mod server;
+mod trust;
 
-use server::{Program, Server};
+pub(crate) use server::{Program, Server};
 
 /// How long something may take to become so; only a failing test waits for it.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Settings for one server, with a timeout that a loaded machine keeps.
-fn settings(url: &str) -> RedisSettings {
+pub(crate) fn settings(url: &str) -> RedisSourceSettings {
     settings_for(RedisServers::One(url.parse().unwrap()))
 }
 
-fn settings_for(servers: RedisServers) -> RedisSettings {
-    RedisSettings {
-        servers,
-        username: None,
-        password_file: None,
-        tls: ClientTlsFiles::default(),
+pub(crate) fn settings_for(servers: RedisServers) -> RedisSourceSettings {
+    RedisSourceSettings {
+        redis: RedisSettings {
+            servers,
+            username: None,
+            password_file: None,
+            tls: ClientTlsFiles::default(),
+        },
         prefix: "keyward:".to_owned(),
         timeout: Duration::from_secs(5),
         push: PushMode::Auto,
     }
 }
 
-fn clock() -> Arc<dyn Clock> {
+pub(crate) fn clock() -> Arc<dyn Clock> {
     Arc::new(SystemClock::new())
 }
 
-fn source(url: &str) -> RedisSource {
+pub(crate) fn source(url: &str) -> RedisSource {
     RedisSource::new(settings(url), clock()).unwrap()
 }
 
 /// Sends a command and panics if it fails.
-async fn run(connection: &mut impl redis::aio::ConnectionLike, words: &[&str]) -> Value {
+pub(crate) async fn run(connection: &mut impl redis::aio::ConnectionLike, words: &[&str]) -> Value {
     let mut command = redis::cmd(words[0]);
     for word in &words[1..] {
         command.arg(word);
@@ -74,7 +75,7 @@ async fn run(connection: &mut impl redis::aio::ConnectionLike, words: &[&str]) -
 }
 
 /// A record as it lies in Redis.
-fn json_of(record: &KeyRecord) -> String {
+pub(crate) fn json_of(record: &KeyRecord) -> String {
     let secrets: Vec<_> = record
         .secrets
         .iter()
@@ -84,13 +85,13 @@ fn json_of(record: &KeyRecord) -> String {
 }
 
 /// Puts the records of the contract there.
-async fn fill(connection: &mut impl redis::aio::ConnectionLike) {
+pub(crate) async fn fill(connection: &mut impl redis::aio::ConnectionLike) {
     for record in records() {
         put(connection, &record).await;
     }
 }
 
-async fn put(connection: &mut impl redis::aio::ConnectionLike, record: &KeyRecord) {
+pub(crate) async fn put(connection: &mut impl redis::aio::ConnectionLike, record: &KeyRecord) {
     let layout = Layout::new("keyward:");
     for secret in &record.secrets {
         let entry = layout.digest(&secret.digest);
@@ -104,7 +105,7 @@ async fn put(connection: &mut impl redis::aio::ConnectionLike, record: &KeyRecor
 }
 
 /// Waits until something is so.
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !is_so().await {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -115,12 +116,12 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
 }
 
 /// Follows a source while something is done.
-async fn followed(source: &RedisSource, body: impl AsyncFnOnce(Arc<InvalidationLog>)) {
+pub(crate) async fn followed(source: &RedisSource, body: impl AsyncFnOnce(Arc<InvalidationLog>)) {
     followed_and_counted(source, None, body).await;
 }
 
 /// Follows, with a count of what is pushed.
-async fn followed_and_counted(
+pub(crate) async fn followed_and_counted(
     source: &RedisSource,
     heard: Option<IntCounter>,
     body: impl AsyncFnOnce(Arc<InvalidationLog>),
@@ -133,16 +134,16 @@ async fn followed_and_counted(
     }
 }
 
-async fn until_subscribed(log: &InvalidationLog) {
+pub(crate) async fn until_subscribed(log: &InvalidationLog) {
     until("pushes are armed", async || log.is_subscribed()).await;
 }
 
-async fn until_unsubscribed(log: &InvalidationLog) {
+pub(crate) async fn until_unsubscribed(log: &InvalidationLog) {
     until("pushes are lost", async || !log.is_subscribed()).await;
 }
 
 /// What the answer of a moment about the key `a` is worth.
-fn validity_of_a(
+pub(crate) fn validity_of_a(
     log: &InvalidationLog,
     version: super::super::invalidation::Version,
 ) -> EntryValidity {
@@ -151,7 +152,7 @@ fn validity_of_a(
 }
 
 /// Does something and waits until it was heard that `a` changed.
-async fn is_heard(name: &str, log: &InvalidationLog, change: impl AsyncFnOnce()) {
+pub(crate) async fn is_heard(name: &str, log: &InvalidationLog, change: impl AsyncFnOnce()) {
     let version = log.version();
     assert_ne!(
         validity_of_a(log, version),
@@ -165,18 +166,18 @@ async fn is_heard(name: &str, log: &InvalidationLog, change: impl AsyncFnOnce())
     .await;
 }
 
-async fn found(source: &RedisSource, secret: &str) -> Result<SourceAnswer, SourceError> {
+pub(crate) async fn found(source: &RedisSource, secret: &str) -> Result<SourceAnswer, SourceError> {
     let reply = source.lookup(&digest_of(secret)).await;
     reply.map(|reply| reply.answer)
 }
 
 /// Whether the key `a` is found by its secret.
-async fn finds_a(source: &RedisSource) -> bool {
+pub(crate) async fn finds_a(source: &RedisSource) -> bool {
     matches!(found(source, "a").await, Ok(SourceAnswer::Found(_)))
 }
 
 /// Why a lookup failed.
-async fn failure(source: &RedisSource) -> String {
+pub(crate) async fn failure(source: &RedisSource) -> String {
     match found(source, "a").await {
         Err(error) => error.to_string(),
         Ok(answer) => panic!("{answer:?}"),
@@ -184,7 +185,7 @@ async fn failure(source: &RedisSource) -> String {
 }
 
 /// How often a command was sent, whatever came of it.
-async fn sent(client: &mut MultiplexedConnection, command: &str) -> u32 {
+pub(crate) async fn sent(client: &mut MultiplexedConnection, command: &str) -> u32 {
     let info = run(client, &["INFO", "commandstats"]).await;
     let info: String = redis::from_redis_value(info).unwrap();
     let line = info

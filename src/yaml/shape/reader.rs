@@ -1,6 +1,6 @@
 //! serde's deserializer over the tree, reading scalars as `serde_yaml` does.
 //!
-//! It knows where it is, so every fault gets its path and position on the way out, the innermost place first.
+//! It knows where it is, so every fault gets its path and position, the innermost first.
 
 use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
@@ -12,6 +12,7 @@ use super::access::{ListAccess, MappingAccess};
 use super::fault::{Fault, Kind, Site, nearest, one_of};
 use super::trail::{Step, Trail};
 use super::{Mark, Session};
+use crate::secret_format::may_hold_secret;
 
 /// A value in the tree, about to be read.
 #[derive(Clone, Copy)]
@@ -153,12 +154,8 @@ impl<'s> Reader<'s> {
         if let Some(fields) = fields {
             self.drop_unknown(members, fields);
         }
-        let fillings = self
-            .session
-            .fillings
-            .borrow()
-            .get(&self.node.number)
-            .cloned();
+        let fillings = self.session.fillings.borrow();
+        let fillings = fillings.get(&self.node.number).cloned();
         visitor.visit_map(MappingAccess {
             reader: self,
             members: members.iter(),
@@ -177,8 +174,7 @@ impl<'s> Reader<'s> {
                 continue;
             }
             let name = &member.name;
-            let meant =
-                nearest(name, fields).filter(|_| !crate::secret_format::may_hold_secret(name));
+            let meant = nearest(name, fields).filter(|_| !may_hold_secret(name));
             // A name that is no typo may be anything, and even a secret.
             let message = if meant.is_some() || is_showable(name) {
                 format!("unknown field `{}`", name.escape_debug())

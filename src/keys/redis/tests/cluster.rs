@@ -5,15 +5,15 @@ use redis::cluster::ClusterClient;
 use super::*;
 
 /// Three masters with all the slots between them, and their number of servers more without any.
-struct Cluster {
-    servers: Vec<Server>,
+pub(crate) struct Cluster {
+    pub(crate) servers: Vec<Server>,
 }
 
 /// The last slot of each master.
 const LAST_SLOTS: [u16; 3] = [5460, 10922, 16383];
 
 impl Cluster {
-    async fn start(servers: usize) -> Self {
+    pub(crate) async fn start(servers: usize) -> Self {
         let mut nodes = Vec::new();
         for _ in 0..servers {
             // The bus listens on a port of its own, for which the usual one may be too high a number.
@@ -65,7 +65,7 @@ impl Cluster {
         client.get_async_connection().await.unwrap()
     }
 
-    fn source(&self) -> RedisSource {
+    pub(crate) fn source(&self) -> RedisSource {
         // The first cannot be reached, and another tells of all.
         let nodes = ["redis://127.0.0.1:1".to_owned(), self.servers[1].url()];
         let nodes = nodes.iter().map(|url| url.parse().unwrap()).collect();
@@ -74,7 +74,7 @@ impl Cluster {
 }
 
 /// An id whose record lies at the master of that number.
-async fn id_at(cluster: &Cluster, number: usize) -> String {
+pub(crate) async fn id_at(cluster: &Cluster, number: usize) -> String {
     let mut client = cluster.servers[0].client().await;
     for candidate in 0.. {
         let id = format!("k{candidate}");
@@ -145,35 +145,6 @@ async fn another_set_of_masters_is_armed_anew() {
         .await;
     })
     .await;
-}
-
-#[tokio::test]
-async fn a_cluster_is_written_to_and_listed_whole() {
-    let cluster = Cluster::start(3).await;
-    let nodes = vec![cluster.servers[1].url().parse().unwrap()];
-    let keys = RedisKeys::new(settings_for(RedisServers::Cluster(nodes)), clock()).unwrap();
-    let mut ids = Vec::new();
-    for number in 0..3 {
-        let id = id_at(&cluster, number).await;
-        keys.create(&store::spec(&id, &[&id]), None).await.unwrap();
-        ids.push(id);
-    }
-    ids.sort();
-    let listed: Vec<_> = keys.list().await.unwrap();
-    let listed: Vec<_> = listed.iter().map(|key| key.id.to_string()).collect();
-    assert_eq!(listed, ids);
-    let first = ids[0].parse().unwrap();
-    let changed = keys.update(&first, None, |spec| {
-        *spec = store::spec(&ids[0], &["new"]);
-        Ok::<_, RedisKeysError>(())
-    });
-    changed.await.unwrap();
-    let source = cluster.source();
-    assert!(matches!(
-        found(&source, "new").await,
-        Ok(SourceAnswer::Found(_))
-    ));
-    assert_eq!(found(&source, &ids[0]).await, Ok(SourceAnswer::NotFound));
 }
 
 #[tokio::test]

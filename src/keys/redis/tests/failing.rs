@@ -60,7 +60,7 @@ async fn a_connection_that_does_not_answer_is_given_up() {
     server.pause();
     until("the connection is given up", async || {
         assert_eq!(found(&source, "a").await, Err(SourceError::Timeout));
-        source.link.glimpse().is_none()
+        source.client.progress().is_none()
     })
     .await;
     server.resume();
@@ -75,7 +75,7 @@ async fn connecting_is_not_bound_to_the_lookup_that_began_it() {
     settings.timeout = Duration::from_millis(20);
     let dir = tempfile::tempdir().unwrap();
     write_secret(&dir.path().join("password"), "canary1");
-    settings.password_file = Some(dir.path().join("password").into());
+    settings.redis.password_file = Some(dir.path().join("password").into());
     let source = RedisSource::new(settings, clock()).unwrap();
     assert_eq!(found(&source, "a").await, Err(SourceError::Timeout));
     let server = async {
@@ -160,7 +160,11 @@ async fn a_server_that_repeats_what_it_was_sent_shows_no_password() {
     write_secret(&dir.path().join("password"), "canary1");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let url = |scheme: &str| format!("{scheme}://{address}").parse::<RedisUrl>().unwrap();
+    let url = |scheme: &str| {
+        format!("{scheme}://{address}")
+            .parse::<crate::redis::RedisUrl>()
+            .unwrap()
+    };
     let all = async {
         for servers in [
             RedisServers::One(url("redis")),
@@ -172,8 +176,8 @@ async fn a_server_that_repeats_what_it_was_sent_shows_no_password() {
             },
         ] {
             let mut settings = settings_for(servers);
-            settings.username = Some("canary0".to_owned());
-            settings.password_file = Some(dir.path().join("password").into());
+            settings.redis.username = Some("canary0".to_owned());
+            settings.redis.password_file = Some(dir.path().join("password").into());
             let source = RedisSource::new(settings, clock()).unwrap();
             let told = [
                 failure(&source).await,
@@ -196,8 +200,8 @@ async fn a_server_that_repeats_what_it_was_sent_shows_no_password() {
 async fn arming_fails(source: &RedisSource) -> String {
     let log = Arc::new(InvalidationLog::new(true, Arc::new(SystemClock::new())));
     let listener = source.listener(InvalidationSink::new(log, "redis", None));
-    let why = listener.arm().await.err().unwrap();
-    why.into_reason().to_string()
+    let why = listener.subscribe().await.err().unwrap();
+    why.into_cause().to_string()
 }
 
 #[tokio::test]

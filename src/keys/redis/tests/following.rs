@@ -1,4 +1,4 @@
-//! Pushes: what is heard, and that nothing is believed when it might not be.
+//! InvalidationSink: what is heard, and that nothing is believed when it might not be.
 
 use super::*;
 
@@ -141,10 +141,10 @@ async fn armed_pushes_mean_a_connection_that_was_made_since() {
     fill(&mut client).await;
     let source = source(&server.url());
     assert!(finds_a(&source).await);
-    let before = source.link.glimpse().unwrap().number();
+    let before = source.client.progress().unwrap().number();
     followed(&source, async |log| {
         until_subscribed(&log).await;
-        assert_ne!(source.link.glimpse().unwrap().number(), before);
+        assert_ne!(source.client.progress().unwrap().number(), before);
     })
     .await;
 }

@@ -1,8 +1,8 @@
 //! Users and passwords: who is let in, what is told of who is not, and passwords that change.
 
-use super::super::link::Glimpse;
 use super::server::write_secret;
 use super::*;
+use crate::redis::client::Progress;
 
 const USER: [&str; 10] = [
     "ACL",
@@ -18,14 +18,14 @@ const USER: [&str; 10] = [
 ];
 
 /// A server with the user `keyward` of password `canary1`, and nobody else but ourselves.
-async fn server_with_user() -> (Server, RedisSettings) {
+async fn server_with_user() -> (Server, RedisSourceSettings) {
     let server = Server::redis().await;
     let mut client = server.client().await;
     fill(&mut client).await;
     run(&mut client, &USER).await;
     let mut settings = settings(&server.url());
-    settings.username = Some("keyward".to_owned());
-    settings.password_file = Some(server.path("password").into());
+    settings.redis.username = Some("keyward".to_owned());
+    settings.redis.password_file = Some(server.path("password").into());
     write_secret(&server.path("password"), "canary1\n");
     (server, settings)
 }
@@ -101,13 +101,13 @@ async fn a_password_may_change_while_the_source_is_followed() {
     followed(&source, async |log| {
         until_subscribed(&log).await;
         assert!(finds_a(&source).await);
-        let before = source.link.glimpse();
+        let before = source.client.progress();
         // The operator's order: both passwords are good, the file changes, the old one goes.
         run(&mut client, &["ACL", "SETUSER", "keyward", ">canary2"]).await;
         write_secret(&server.path("password"), "canary2");
         until("the connection is another one", async || {
-            let now = source.link.glimpse();
-            now.map(Glimpse::number) != before.map(Glimpse::number)
+            let now = source.client.progress();
+            now.map(Progress::number) != before.map(Progress::number)
         })
         .await;
         run(&mut client, &["ACL", "SETUSER", "keyward", "<canary1"]).await;
@@ -117,8 +117,12 @@ async fn a_password_may_change_while_the_source_is_followed() {
 
         // A password that is wrong leaves the connection that works.
         write_secret(&server.path("password"), "canary3");
-        let material = source.dialer.files().load().await.unwrap();
-        let refused = source.use_material(&material).await.unwrap_err();
+        let credentials = source.client.connector().files().load().await.unwrap();
+        let refused = source
+            .client
+            .reconnect_with(&credentials)
+            .await
+            .unwrap_err();
         assert!(refused.ends_with("(WRONGPASS)"), "{refused}");
         assert!(finds_a(&source).await);
     })

@@ -78,9 +78,9 @@ async fn files_that_cannot_be_used_are_told_by_member_and_path() {
         }
         let mut settings = settings("redis://127.0.0.1:1");
         if is_password {
-            settings.password_file = Some(file.clone().into());
+            settings.redis.password_file = Some(file.clone().into());
         } else {
-            settings.tls.ca = Some(file.clone().into());
+            settings.redis.tls.ca = Some(file.clone().into());
         }
         let error = RedisSource::new(settings, clock())
             .err()

@@ -49,7 +49,7 @@ async fn fill_by(source: &RedisSource) {
     let layout = Layout::new("keyward:");
     let set = async |name: String, value: &str| {
         let set = redis::cmd("SET").arg(name).arg(value).to_owned();
-        source.link.write(&set).await.unwrap();
+        source.client.write(&set).await.unwrap();
     };
     for record in records() {
         for secret in &record.secrets {
@@ -67,11 +67,11 @@ async fn tls_with_a_certificate_of_ours_keeps_the_contract() {
     let failed = failure(&RedisSource::new(settings.clone(), clock()).unwrap()).await;
     assert!(failed.contains("UnknownIssuer"), "{failed}");
 
-    settings.tls.ca = Some(server.path("ca").into());
+    settings.redis.tls.ca = Some(server.path("ca").into());
     let failed = failure(&RedisSource::new(settings.clone(), clock()).unwrap()).await;
     assert!(failed.contains("CertificateRequired"), "{failed}");
 
-    settings.tls = files(&server);
+    settings.redis.tls = files(&server);
     let source = RedisSource::new(settings, clock()).unwrap();
     fill_by(&source).await;
     keeps_the_contract(&source).await;
@@ -102,7 +102,7 @@ async fn sentinels_and_their_master_are_spoken_to_over_tls() {
         master: "m".to_owned(),
         nodes: vec![url.parse().unwrap()],
     });
-    settings.tls = files(&server);
+    settings.redis.tls = files(&server);
     let source = RedisSource::new(settings, clock()).unwrap();
     let sentinel = async {
         loop {
@@ -132,7 +132,7 @@ async fn a_connection_that_is_not_wanted_any_more_ends_whatever_was_not_sent() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let mut settings = settings(&format!("rediss://localhost:{port}"));
-    settings.tls = good_files(dir.path());
+    settings.redis.tls = good_files(dir.path());
     authority.put(&file("ca"));
     let ours = authority.issue("client");
     ours.put(&file("cert"), &file("key"));
@@ -148,12 +148,12 @@ async fn a_connection_that_is_not_wanted_any_more_ends_whatever_was_not_sent() {
         stream.write_all(master).await.unwrap();
         stream
     };
-    let (mut stream, connected) = tokio::join!(letting_in, source.link.connect());
+    let (mut stream, connected) = tokio::join!(letting_in, source.client.connect());
     connected.unwrap();
     // More than lies on the way to a server that does not read.
     let size = 16 << 20;
     let big = redis::cmd("SET").arg("x").arg(vec![b'x'; size]).to_owned();
-    let setting = source.link.write(&big);
+    let setting = source.client.write(&big);
     let answer = tokio::time::timeout(Duration::from_millis(100), setting).await;
     assert!(answer.is_err(), "nobody answers");
     drop(source);
@@ -172,7 +172,7 @@ async fn a_connection_that_is_not_wanted_any_more_ends_whatever_was_not_sent() {
 fn files_of_tls_are_proved_before_anybody_connects() {
     let dir = tempfile::tempdir().unwrap();
     let mut settings = settings("rediss://localhost:1");
-    settings.tls = good_files(dir.path());
+    settings.redis.tls = good_files(dir.path());
     RedisSource::new(settings.clone(), clock()).unwrap();
     fs::write(dir.path().join("key"), Authority::new().issue("other").key).unwrap();
     let error = RedisSource::new(settings, clock()).err().unwrap();

@@ -38,7 +38,7 @@ impl Trio {
         }
     }
 
-    fn settings(&self, master: &str) -> RedisSettings {
+    fn settings(&self, master: &str) -> RedisSourceSettings {
         // The first cannot be reached.
         let nodes = ["redis://127.0.0.1:1".to_owned(), self.sentinel.url()];
         settings_for(RedisServers::Sentinel {
@@ -182,7 +182,7 @@ async fn a_sentinel_that_wants_a_password_gets_that_of_the_source() {
     );
     assert!(failed.ends_with(&want), "{failed}");
     run(&mut master, &["CONFIG", "SET", "requirepass", "canary1"]).await;
-    settings.password_file = Some(trio.sentinel.path("password").into());
+    settings.redis.password_file = Some(trio.sentinel.path("password").into());
     write_secret(&trio.sentinel.path("password"), "canary1");
     keeps_the_contract(&RedisSource::new(settings, clock()).unwrap()).await;
 }

@@ -9,19 +9,19 @@ use super::*;
 
 /// What is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Program {
+pub(crate) enum Program {
     Redis,
     Valkey,
     Sentinel,
 }
 
 /// A server that runs until it is dropped.
-pub(super) struct Server {
+pub(crate) struct Server {
     program: Program,
     arguments: Vec<String>,
     child: Option<Child>,
-    pub(super) dir: tempfile::TempDir,
-    pub(super) port: u16,
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) port: u16,
 }
 
 impl Program {
@@ -72,7 +72,7 @@ fn valkey_in_target() -> Option<PathBuf> {
 }
 
 impl Server {
-    pub(super) async fn start(program: Program, arguments: &[&str]) -> Self {
+    pub(crate) async fn start(program: Program, arguments: &[&str]) -> Self {
         let mut server = Self {
             program,
             arguments: arguments.iter().map(ToString::to_string).collect(),
@@ -90,12 +90,12 @@ impl Server {
         panic!("{program:?} does not start with {arguments:?}");
     }
 
-    pub(super) async fn redis() -> Self {
+    pub(crate) async fn redis() -> Self {
         Self::start(Program::Redis, &[]).await
     }
 
     /// Runs it on the port that it had. Whether it is there.
-    pub(super) async fn run_again(&mut self) -> bool {
+    pub(crate) async fn run_again(&mut self) -> bool {
         let mut command = Command::new(self.program.path());
         let port = self.port.to_string();
         if self.program == Program::Sentinel {
@@ -137,21 +137,21 @@ impl Server {
         }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub(super) async fn client(&self) -> MultiplexedConnection {
+    pub(crate) async fn client(&self) -> MultiplexedConnection {
         let client = redis::Client::open(self.url()).unwrap();
         client.get_multiplexed_async_connection().await.unwrap()
     }
 
     /// Ends it at once.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             _ = child.kill();
             _ = child.wait();
@@ -159,11 +159,11 @@ impl Server {
     }
 
     /// Lets it do nothing any more, without a word to anyone.
-    pub(super) fn pause(&self) {
+    pub(crate) fn pause(&self) {
         self.signal("-STOP");
     }
 
-    pub(super) fn resume(&self) {
+    pub(crate) fn resume(&self) {
         self.signal("-CONT");
     }
 
@@ -180,13 +180,13 @@ impl Drop for Server {
     }
 }
 
-pub(super) fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
 
 /// Writes a file that only its owner may read, in place of the one that was there.
-pub(super) fn write_secret(path: &Path, content: &str) {
+pub(crate) fn write_secret(path: &Path, content: &str) {
     let beside = path.with_extension("new");
     fs::write(&beside, content).unwrap();
     fs::set_permissions(&beside, fs::Permissions::from_mode(0o600)).unwrap();

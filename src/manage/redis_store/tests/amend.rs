@@ -9,9 +9,9 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::super::super::record::KeySpec;
-use super::store::{id, keys, spec, updated};
+use super::create::{id, keys, spec, updated};
 use super::*;
+use crate::keys::record::KeySpec;
 
 #[tokio::test]
 async fn nothing_in_a_record_keeps_its_key_from_being_revoked() {
@@ -46,7 +46,10 @@ async fn nothing_in_a_record_keeps_its_key_from_being_revoked() {
         run(&mut client, &["SET", "keyward:key:a", &text]).await;
         assert_eq!(keys.revoke(&id("a"), now).await.unwrap(), since, "{name}");
         let error = keys.switch(&id("a"), true).await.unwrap_err();
-        assert!(matches!(error, RedisKeysError::Revoked { .. }), "{name}");
+        assert!(
+            matches!(error, RedisKeyStoreError::Revoked { .. }),
+            "{name}"
+        );
         let there = run(&mut client, &["GET", "keyward:key:a"]).await;
         let there: String = redis::from_redis_value(there).unwrap();
         let mut want = record;
@@ -72,7 +75,10 @@ async fn nothing_in_a_record_keeps_its_key_from_being_revoked() {
         run(&mut client, &["SET", "keyward:key:a", record]).await;
         if record.contains("revoked_at") {
             let error = keys.switch(&id("a"), true).await.unwrap_err();
-            assert!(matches!(error, RedisKeysError::Revoked { .. }), "{error}");
+            assert!(
+                matches!(error, RedisKeyStoreError::Revoked { .. }),
+                "{error}"
+            );
         }
         keys.revoke(&id("a"), now).await.unwrap();
         let there = run(&mut client, &["GET", "keyward:key:a"]).await;
@@ -108,7 +114,10 @@ async fn no_number_in_a_record_is_written_in_another_way() {
         run(&mut setter, &["SET", "keyward:key:a", &text("")]).await;
         // No lookup takes it for a record, and nothing but its switch changes.
         let error = updated(&keys, "a", |_| ()).await.unwrap_err();
-        assert!(matches!(error, RedisKeysError::Stored { .. }), "{error}");
+        assert!(
+            matches!(error, RedisKeyStoreError::Stored { .. }),
+            "{error}"
+        );
         assert_eq!(stored().await, text(""));
         keys.switch(&id("a"), false).await.unwrap();
         assert_eq!(stored().await, text(",\"enabled\":false"));

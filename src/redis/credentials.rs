@@ -1,8 +1,9 @@
 //! The password and the certificates, read from their files whenever a connection is made.
 //!
-//! Takes the files that the settings name and gives what is in them, proved to be usable, so that a connection made after
-//! a rotation uses what is there then. Problems name the member and the path, never the content. The system's authorities,
-//! where no file of them is named, are read when the source is made and not for each connection.
+//! Takes the files that the settings name and gives their checked content, so that a connection made
+//! after a rotation uses what is there then. Errors name the member and the path, never the content. The
+//! system's certificate authorities, where no file of them is named, are read once, when the client is
+//! made, and not for each connection.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,16 +13,16 @@ use redis::{ClientTlsConfig, TlsCertificates};
 use rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
-use super::fault::Reason;
+use super::fault::Cause;
 use super::settings::{RedisServers, RedisSettings, RedisUrl};
 use crate::error_chain::chain;
 use crate::tls::{CertificateStatus, ClientTlsFiles, Contents, TlsFilesError, mark, system};
 use crate::watch::named_file::NamedFile;
 use crate::watch::secret_file::{self, NoSecret};
 
-/// A file that a Redis source needs cannot be used.
+/// A file that connections to Redis need cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum RedisSourceError {
+pub enum RedisCredentialsError {
     /// The password's file cannot be read.
     #[error("source.redis.password_file: {} cannot be read", path.display())]
     Read {
@@ -42,7 +43,7 @@ pub enum RedisSourceError {
     Tls(#[from] TlsFilesError),
 }
 
-impl RedisSourceError {
+impl RedisCredentialsError {
     /// The member of the configuration that is to blame.
     pub fn member(&self) -> String {
         match self {
@@ -55,56 +56,59 @@ impl RedisSourceError {
 /// Where the files of TLS are named.
 const TLS: &str = "source.redis.tls";
 
-/// The files' names, and whom to trust where none says so.
+/// The files' names, and the certificate authorities where no file names them.
 #[derive(Debug, Clone)]
-pub(super) struct Files {
+pub(crate) struct CredentialFiles {
     password: Option<NamedFile>,
     tls: ClientTlsFiles,
     authorities: Arc<RootCertStore>,
 }
 
 /// What is in the files.
-pub(super) struct Material {
+pub(crate) struct Credentials {
     /// The password.
-    pub(super) password: Option<Zeroizing<String>>,
-    /// What handshakes of TLS are made with.
-    pub(super) tls: Arc<ClientConfig>,
+    pub(crate) password: Option<Zeroizing<String>>,
+    /// For handshakes of TLS.
+    pub(crate) tls: Arc<ClientConfig>,
     /// The same as PEM, for the client of clusters.
-    pub(super) certs: TlsCertificates,
-    /// What is told of the files of TLS.
-    pub(super) certificates: Contents,
-    /// Differs where any content does.
-    pub(super) mark: blake3::Hash,
+    pub(crate) certs: TlsCertificates,
+    /// What is reported of the certificates.
+    pub(crate) certificates: Contents,
+    /// Of all the files.
+    pub(crate) content_hash: blake3::Hash,
 }
 
-/// Why there is no [`Material`].
-pub(super) struct Unusable {
-    /// Told in full.
-    pub(super) why: Reason,
+/// Why there is no [`Credentials`].
+pub(crate) struct UnusableFiles {
+    /// Why, with its causes.
+    pub(crate) cause: Cause,
     /// Whether it is the files of TLS that cannot be used.
-    pub(super) of_certificates: bool,
+    pub(crate) of_certificates: bool,
 }
 
 /// The files that the settings name.
-pub(super) fn paths(settings: &RedisSettings) -> impl Iterator<Item = &PathBuf> {
+pub(crate) fn paths(settings: &RedisSettings) -> impl Iterator<Item = &PathBuf> {
     let password = settings.password_file.iter().map(NamedFile::as_path_buf);
     password.chain(settings.tls.paths())
 }
 
-impl Files {
-    /// Names the files of the settings, and proves that all that is needed can be used. Gives what is told of the certificates beside,
-    /// where some are named. Blocks.
-    pub(super) fn prove(
+impl CredentialFiles {
+    /// Checks that the files of the settings can be used. Gives what is reported of the certificates
+    /// beside, where some are named. Blocks.
+    ///
+    /// # Errors
+    /// When a file cannot be used.
+    pub(crate) fn open(
         settings: &RedisSettings,
-    ) -> Result<(Self, Option<CertificateStatus>), RedisSourceError> {
-        let is_spoken = settings.servers.urls().iter().any(RedisUrl::is_tls);
-        if is_spoken && matches!(settings.servers, RedisServers::Cluster(_)) {
+    ) -> Result<(Self, Option<CertificateStatus>), RedisCredentialsError> {
+        let uses_tls = settings.servers.urls().iter().any(RedisUrl::is_tls);
+        if uses_tls && matches!(settings.servers, RedisServers::Cluster(_)) {
             system::prove_all(TLS)?;
         }
         let files = Self {
             password: settings.password_file.clone(),
             tls: settings.tls.clone(),
-            authorities: settings.tls.default_authorities(TLS, is_spoken)?,
+            authorities: settings.tls.default_authorities(TLS, uses_tls)?,
         };
         let read = files.read()?.certificates;
         let certificates = CertificateStatus::new(TLS, &files.tls, read);
@@ -112,17 +116,17 @@ impl Files {
     }
 
     /// Reads all of them. Blocks.
-    fn read(&self) -> Result<Material, RedisSourceError> {
+    fn read(&self) -> Result<Credentials, RedisCredentialsError> {
         let password = self.password.as_ref().map(read_password).transpose()?;
         let tls = self.tls.read(TLS, &self.authorities)?;
         let password_bytes = password.as_ref().map(|password| password.as_bytes());
-        let mark = mark([password_bytes, Some(tls.contents.mark.as_bytes())]);
+        let content_hash = mark([password_bytes, Some(tls.contents.mark.as_bytes())]);
         let (cert, key) = tls.identity.unzip();
         let client_tls = cert.zip(key).map(|(cert, key)| ClientTlsConfig {
             client_cert: cert,
             client_key: key.to_vec(),
         });
-        Ok(Material {
+        Ok(Credentials {
             password,
             tls: Arc::new(tls.config),
             certs: TlsCertificates {
@@ -130,38 +134,40 @@ impl Files {
                 root_cert: tls.ca,
             },
             certificates: tls.contents,
-            mark,
+            content_hash,
         })
     }
 
     /// Reads all of them on a thread that may block.
-    pub(super) async fn load(&self) -> Result<Material, Reason> {
-        self.load_anew().await.map_err(|unusable| unusable.why)
+    pub(crate) async fn load(&self) -> Result<Credentials, Cause> {
+        self.load_unlogged()
+            .await
+            .map_err(|unusable| unusable.cause)
     }
 
-    /// As [`Self::load`], for whoever follows the files.
-    pub(super) async fn load_anew(&self) -> Result<Material, Unusable> {
+    /// As [`Self::load`], for the task that follows the files and reports its problems itself.
+    pub(crate) async fn load_unlogged(&self) -> Result<Credentials, UnusableFiles> {
         let files = self.clone();
         match tokio::task::spawn_blocking(move || files.read()).await {
-            Ok(Ok(material)) => Ok(material),
-            Ok(Err(error)) => Err(Unusable {
-                why: chain(&error).into(),
-                of_certificates: matches!(error, RedisSourceError::Tls(_)),
+            Ok(Ok(credentials)) => Ok(credentials),
+            Ok(Err(error)) => Err(UnusableFiles {
+                cause: chain(&error).into(),
+                of_certificates: matches!(error, RedisCredentialsError::Tls(_)),
             }),
-            Err(_) => Err(Unusable {
-                why: "reading the password and certificates was stopped".into(),
+            Err(_) => Err(UnusableFiles {
+                cause: "reading the password and certificates was stopped".into(),
                 of_certificates: false,
             }),
         }
     }
 }
 
-fn read_password(path: &NamedFile) -> Result<Zeroizing<String>, RedisSourceError> {
-    secret_file::read(path).map_err(|why| match why {
-        NoSecret::Read(cause) => RedisSourceError::Read {
+fn read_password(path: &NamedFile) -> Result<Zeroizing<String>, RedisCredentialsError> {
+    secret_file::read(path).map_err(|error| match error {
+        NoSecret::Read(cause) => RedisCredentialsError::Read {
             path: path.clone(),
             cause,
         },
-        NoSecret::Content => RedisSourceError::Password { path: path.clone() },
+        NoSecret::Content => RedisCredentialsError::Password { path: path.clone() },
     })
 }

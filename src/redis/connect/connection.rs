@@ -1,8 +1,9 @@
 //! A connection to one server, and how one over TLS is opened.
 //!
-//! redis-rs reads the system's certificate authorities anew for each connection over TLS that it makes, on the thread that serves,
-//! and fails on any flaw in them even where it is given others. So the stream is opened here, with what was read and proved
-//! before, and redis-rs speaks its protocol over it. Other connections are left to it.
+//! For each connection over TLS, redis-rs reads the system's certificate authorities anew, on the thread
+//! that serves, and fails on any flaw in them even where it is given others. So the stream is opened
+//! here, with the configuration that was checked before, and redis-rs speaks its protocol over it. It
+//! opens connections without TLS itself.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,16 +25,17 @@ use tokio_rustls::client::TlsStream;
 
 /// A connection to one server; clones share it, and it ends with the last of them.
 #[derive(Clone)]
-pub(in super::super) struct Connection {
+pub(crate) struct Connection {
     inner: MultiplexedConnection,
-    /// What moves the bytes of a stream of our own. To drop it is to stop it, as redis-rs does with those that it opens: by itself it
-    /// would first send what nobody waits for any more, to a server that may never read it.
+    /// The task that moves the bytes of a stream of our own. It stops when it is dropped, as redis-rs does
+    /// with its own: else it would first send commands whose callers are gone, to a server that may never
+    /// read them.
     _driver: Option<Arc<JoinSet<()>>>,
 }
 
 impl Connection {
-    /// Connects to a server over TLS, and says `hello`.
-    pub(super) async fn over_tls(
+    /// Connects to a server over TLS, and sends `hello`.
+    pub(crate) async fn over_tls(
         (host, port): (&str, u16),
         tls: Arc<ClientConfig>,
         tcp: &TcpSettings,
@@ -49,7 +51,7 @@ impl Connection {
         if connecting.is_empty() {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address").into());
         }
-        // All at once, as redis-rs does it: of two addresses one may be of a network that leads nowhere.
+        // All at once, as redis-rs does it: one of two addresses may be unreachable.
         let (stream, _) = select_ok(connecting).await?;
         let (inner, driver) =
             MultiplexedConnection::new_with_config(hello, Box::new(stream), config).await?;
@@ -73,7 +75,7 @@ async fn handshake(
     connector.connect(name.clone(), stream).await
 }
 
-/// Has a stream be as the settings of those streams say that redis-rs opens.
+/// Gives a stream the TCP settings of those that redis-rs opens.
 fn set(stream: &TcpStream, tcp: &TcpSettings) -> io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_tcp_nodelay(tcp.nodelay())?;

@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use super::super::super::source::InvalidRecord;
 use crate::authz::key::KeyId;
+use crate::keys::source::InvalidRecord;
 
 /// Keys in Redis could not be read or written.
 #[derive(Debug, thiserror::Error)]
-pub enum RedisKeysError {
+pub enum RedisKeyStoreError {
     /// The record to be written cannot be used.
     #[error(transparent)]
     Record(#[from] InvalidRecord),
@@ -56,7 +56,7 @@ pub enum RedisKeysError {
     Unanswered(Arc<str>),
 }
 
-impl RedisKeysError {
+impl RedisKeyStoreError {
     /// The same with what to do about it, where a key was to be revoked whose record is that Redis key.
     pub(super) fn while_revoking(self, name: &str) -> Self {
         if let Self::Full(why) = self {

@@ -6,10 +6,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::super::super::record::{self, KeySpec};
-use super::super::super::source::InvalidRecord;
 use crate::authz::key::{KeyId, KeyRecord};
 use crate::authz::snapshot::Policy;
+use crate::keys::record::{self, KeySpec};
+use crate::keys::source::InvalidRecord;
 
 /// A record as it lies in Redis.
 #[derive(Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 
 use redis::Value;
 
-use super::{RedisKeys, RedisKeysError};
+use super::{RedisKeyStore, RedisKeyStoreError};
 use crate::authz::digest::KeyDigest;
 use crate::authz::key::KeyId;
 
@@ -12,7 +12,7 @@ use crate::authz::key::KeyId;
 const COMPARE_AND_DELETE: &str =
     "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 
-impl RedisKeys {
+impl RedisKeyStore {
     /// Puts a digest into the index, for that key. Whether it was not there for that key already.
     ///
     /// # Errors
@@ -21,7 +21,7 @@ impl RedisKeys {
         &self,
         digest: &KeyDigest,
         id: &KeyId,
-    ) -> Result<bool, RedisKeysError> {
+    ) -> Result<bool, RedisKeyStoreError> {
         let name = self.layout.digest(digest);
         let set = redis::cmd("SET")
             .arg(&name)
@@ -32,13 +32,13 @@ impl RedisKeys {
         let lost = match answer {
             Ok(Value::Nil) => None,
             Ok(_) => return Ok(true),
-            Err(RedisKeysError::Unanswered(why)) => Some(why),
+            Err(RedisKeyStoreError::Unanswered(why)) => Some(why),
             Err(error) => return Err(error),
         };
         match (self.get(&name).await?, lost) {
             (Some(holder), lost) if holder == id.as_str().as_bytes() => Ok(lost.is_some()),
-            (None, Some(why)) => Err(RedisKeysError::Failed(why)),
-            (Some(_), _) | (None, None) => Err(RedisKeysError::DigestTaken { name }),
+            (None, Some(why)) => Err(RedisKeyStoreError::Failed(why)),
+            (Some(_), _) | (None, None) => Err(RedisKeyStoreError::DigestTaken { name }),
         }
     }
 
@@ -50,7 +50,7 @@ impl RedisKeys {
         &self,
         digest: &KeyDigest,
         id: &KeyId,
-    ) -> Result<bool, RedisKeysError> {
+    ) -> Result<bool, RedisKeyStoreError> {
         let name = self.layout.digest(digest);
         let remove = redis::cmd("EVAL")
             .arg(COMPARE_AND_DELETE)
@@ -67,7 +67,7 @@ impl RedisKeys {
         &self,
         digests: &[KeyDigest],
         id: &KeyId,
-    ) -> Result<Vec<KeyDigest>, RedisKeysError> {
+    ) -> Result<Vec<KeyDigest>, RedisKeyStoreError> {
         let mut put = Vec::with_capacity(digests.len());
         for digest in digests {
             match self.put_digest(digest, id).await {

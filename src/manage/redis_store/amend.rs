@@ -11,19 +11,23 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::super::super::source::InvalidRecord;
 use super::update::{TRIES, pause};
-use super::{RedisKeys, RedisKeysError, StoredKey};
+use super::{RedisKeyStore, RedisKeyStoreError, StoredKey};
 use crate::authz::key::KeyId;
+use crate::keys::source::InvalidRecord;
 use crate::yaml::TimeSpec;
 
-impl RedisKeys {
+impl RedisKeyStore {
     /// Has a key refused for ever. It is disabled as well, so that the sidecars whose clocks are behind refuse it at once too.
     /// Gives the moment from which on it is revoked: `now`, or an earlier one that is in the record.
     ///
     /// # Errors
     /// When there is no such key, what lies there is not its record, or Redis fails.
-    pub async fn revoke(&self, id: &KeyId, now: Timestamp) -> Result<Timestamp, RedisKeysError> {
+    pub async fn revoke(
+        &self,
+        id: &KeyId,
+        now: Timestamp,
+    ) -> Result<Timestamp, RedisKeyStoreError> {
         let mut since = now;
         self.amend(id, |members| {
             let before = members.get("revoked_at");
@@ -42,11 +46,11 @@ impl RedisKeys {
     ///
     /// # Errors
     /// Those of [`revoke`](Self::revoke), and when a key is to be switched on that is revoked.
-    pub async fn switch(&self, id: &KeyId, on: bool) -> Result<(), RedisKeysError> {
+    pub async fn switch(&self, id: &KeyId, on: bool) -> Result<(), RedisKeyStoreError> {
         self.amend(id, |members| {
             match members.get("revoked_at") {
                 Some(since) if on && !since.is_null() => {
-                    return Err(RedisKeysError::Revoked {
+                    return Err(RedisKeyStoreError::Revoked {
                         id: id.clone(),
                         since: since
                             .as_str()
@@ -66,12 +70,12 @@ impl RedisKeys {
     async fn amend(
         &self,
         id: &KeyId,
-        mut change: impl FnMut(&mut Members<'_>) -> Result<(), RedisKeysError>,
-    ) -> Result<(), RedisKeysError> {
+        mut change: impl FnMut(&mut Members<'_>) -> Result<(), RedisKeyStoreError>,
+    ) -> Result<(), RedisKeyStoreError> {
         for tries in 1..=TRIES {
             let stored = self.read(id).await?;
-            let stored = stored.ok_or_else(|| RedisKeysError::NotFound(id.clone()))?;
-            let mut members = members(&stored).map_err(|source| RedisKeysError::Stored {
+            let stored = stored.ok_or_else(|| RedisKeyStoreError::NotFound(id.clone()))?;
+            let mut members = members(&stored).map_err(|source| RedisKeyStoreError::Stored {
                 name: self.layout.key(id),
                 source,
             })?;
@@ -81,7 +85,7 @@ impl RedisKeys {
             }
             pause(tries).await;
         }
-        Err(RedisKeysError::Contended(id.clone()))
+        Err(RedisKeyStoreError::Contended(id.clone()))
     }
 }
 

@@ -1,6 +1,6 @@
-//! A server that is connected to: one that a URL names, or one that such a server tells of.
+//! The address of a server: one that a URL names, or one that such a server names.
 //!
-//! A server tells host and port of another one; whether TLS is spoken there, and which database is chosen, is as at the one that was
+//! A server names host and port of another one; TLS and database are those of the server that was
 //! asked.
 
 use std::fmt;
@@ -9,28 +9,28 @@ use redis::ConnectionAddr;
 
 use super::super::settings::RedisUrl;
 
-/// A server that can be connected to.
+/// The address of a server, and the database to select there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) struct Target {
-    pub(super) addr: ConnectionAddr,
-    pub(super) db: i64,
+pub(crate) struct ServerAddress {
+    pub(crate) addr: ConnectionAddr,
+    pub(crate) db: i64,
 }
 
-impl Target {
+impl ServerAddress {
     /// The server of that URL.
-    pub(super) fn of(url: &RedisUrl) -> Self {
+    pub(crate) fn of(url: &RedisUrl) -> Self {
         Self {
             addr: url.info().addr().clone(),
             db: url.info().redis_settings().db(),
         }
     }
 
-    pub(super) fn is_tls(&self) -> bool {
+    pub(crate) fn is_tls(&self) -> bool {
         matches!(self.addr, ConnectionAddr::TcpTls { .. })
     }
 
-    /// A server that this one told of, reached in the same way. An empty host is this one's.
-    pub(super) fn beside(&self, host: &str, port: u16) -> Self {
+    /// A server that this one named, reached in the same way. An empty host is this one's.
+    pub(crate) fn beside(&self, host: &str, port: u16) -> Self {
         if let ConnectionAddr::TcpTls { host: own, .. } = &self.addr {
             let addr = ConnectionAddr::TcpTls {
                 host: if host.is_empty() { own } else { host }.to_owned(),
@@ -51,7 +51,7 @@ impl Target {
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.addr.fmt(f)
     }

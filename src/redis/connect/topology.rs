@@ -1,11 +1,11 @@
-//! Which servers there are: the masters of a cluster, or the master that sentinels know.
+//! Which servers there are: the masters of a cluster, or the master that sentinels name.
 //!
-//! Takes the settings and asks nodes and sentinels, all at once. They may tell of a master that is none any more: its own role is asked
-//! for by whoever connects to it.
+//! Asks all nodes or sentinels at once. They may name a master that is none any more: whoever connects to
+//! it asks for its own role.
 //!
-//! Sentinels are first asked without a user. One that wants a password gets the user and password of the source, which are the
-//! only ones in the configuration; with `rediss` sentinels, TLS and certificates are those of the source too, for sentinels as
-//! for the master.
+//! Sentinels are first asked without a user. One that wants a password gets the user and password of the
+//! settings, which are the only ones there; with `rediss` sentinels, TLS and certificates are those of
+//! the settings too, for sentinels as for the master.
 
 use std::time::Duration;
 
@@ -14,39 +14,39 @@ use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use redis::Value;
 
-use super::super::fault::{NoPushes, Reason, told};
-use super::super::files::Material;
+use super::super::credentials::Credentials;
+use super::super::fault::{Cause, PushError, describe};
 use super::super::settings::{RedisServers, RedisUrl};
-use super::{Connection, Dialer, Greeting, Target, in_time};
+use super::{Connection, Connector, Handshake, ServerAddress, in_time};
 
-/// How long a sentinel may take in all: a silent one is not worth more of the time in which a failover should be over.
+/// How long a sentinel may take in all. Short, since a silent one delays a failover.
 const SENTINEL_TIMEOUT: Duration = Duration::from_millis(500);
 
-impl Dialer {
-    /// All masters, in an order of their own: one, but for a cluster.
-    pub(in super::super) async fn masters(
+impl Connector {
+    /// All masters, ordered by address; one, but for a cluster.
+    pub(crate) async fn masters(
         &self,
-        material: &Material,
-    ) -> Result<Vec<Target>, Reason> {
+        credentials: &Credentials,
+    ) -> Result<Vec<ServerAddress>, Cause> {
         match &self.settings.servers {
-            RedisServers::One(url) => Ok(vec![Target::of(url)]),
-            RedisServers::Cluster(nodes) => self.slots(nodes, material).await,
+            RedisServers::One(url) => Ok(vec![ServerAddress::of(url)]),
+            RedisServers::Cluster(nodes) => self.slots(nodes, credentials).await,
             RedisServers::Sentinel { .. } => {
-                let master = self.named_master(material).await?;
+                let master = self.named_master(credentials).await?;
                 Ok(vec![master])
             }
         }
     }
 
-    /// The masters that have slots, by the first node that answers of all that are asked at once.
-    pub(super) async fn slots(
+    /// The masters that have slots, by the first node that answers.
+    pub(crate) async fn slots(
         &self,
         nodes: &[RedisUrl],
-        material: &Material,
-    ) -> Result<Vec<Target>, Reason> {
+        credentials: &Credentials,
+    ) -> Result<Vec<ServerAddress>, Cause> {
         let asking = nodes.iter().map(async |node| {
-            let target = Target::of(node);
-            let mut connection = self.login(&target, material).await?;
+            let target = ServerAddress::of(node);
+            let mut connection = self.login(&target, credentials).await?;
             masters_by(&mut connection, &target).await
         });
         let mut asked: FuturesUnordered<_> = asking.collect();
@@ -54,33 +54,33 @@ impl Dialer {
         while let Some(answer) = asked.next().await {
             match answer {
                 Ok(masters) => return Ok(masters),
-                Err(reason) => failures.push(reason),
+                Err(cause) => failures.push(cause),
             }
         }
         Err(failures.join(", ").into())
     }
 
-    /// The master that most of the sentinels that answer name, all asked at once: one that is cut off from the others may go on
-    /// naming the master that it last knew.
-    pub(in super::super) async fn named_master(
+    /// The master that most of the answering sentinels name: one that is cut off from the others may go
+    /// on naming the master that it last knew.
+    pub(crate) async fn named_master(
         &self,
-        material: &Material,
-    ) -> Result<Target, Reason> {
+        credentials: &Credentials,
+    ) -> Result<ServerAddress, Cause> {
         let RedisServers::Sentinel { master, nodes } = &self.settings.servers else {
             return Err("there are no sentinels".into());
         };
-        let sentinels: Vec<_> = nodes.iter().map(Target::of).collect();
+        let sentinels: Vec<_> = nodes.iter().map(ServerAddress::of).collect();
         let asking = sentinels
             .iter()
-            .map(|sentinel| self.ask_sentinel(sentinel, master, material));
+            .map(|sentinel| self.ask_sentinel(sentinel, master, credentials));
         let (mut named, mut failures) = (Vec::new(), Vec::new());
         for answer in join_all(asking).await {
             match answer {
                 Ok(target) => named.push(target),
-                Err(reason) => failures.push(reason),
+                Err(cause) => failures.push(cause),
             }
         }
-        let votes = |target: &Target| named.iter().filter(|other| *other == target).count();
+        let votes = |target: &ServerAddress| named.iter().filter(|other| *other == target).count();
         match named.iter().find(|target| 2 * votes(target) > named.len()) {
             Some(target) => Ok(target.clone()),
             None if named.is_empty() => Err(failures.join(", ").into()),
@@ -90,26 +90,26 @@ impl Dialer {
 
     async fn ask_sentinel(
         &self,
-        sentinel: &Target,
+        sentinel: &ServerAddress,
         master: &str,
-        material: &Material,
-    ) -> Result<Target, Reason> {
-        let asking = self.try_ask_sentinel(sentinel, master, material);
+        credentials: &Credentials,
+    ) -> Result<ServerAddress, Cause> {
+        let asking = self.try_ask_sentinel(sentinel, master, credentials);
         let asked = tokio::time::timeout(SENTINEL_TIMEOUT, asking).await;
         asked.unwrap_or_else(|_| Err(format!("sentinel {sentinel}: no answer in time").into()))
     }
 
     async fn try_ask_sentinel(
         &self,
-        sentinel: &Target,
+        sentinel: &ServerAddress,
         master: &str,
-        material: &Material,
-    ) -> Result<Target, Reason> {
-        let failed = |text: &str| Reason::from(format!("sentinel {sentinel}: {text}"));
-        let opened = self.open(sentinel, material, Greeting::Nothing).await;
-        let mut connection = opened.map_err(|error: NoPushes| {
-            let reason = error.into_reason();
-            Reason::from(format!("sentinel {reason}"))
+        credentials: &Credentials,
+    ) -> Result<ServerAddress, Cause> {
+        let failed = |text: &str| Cause::from(format!("sentinel {sentinel}: {text}"));
+        let opened = self.open(sentinel, credentials, Handshake::Anonymous).await;
+        let mut connection = opened.map_err(|error: PushError| {
+            let cause = error.into_cause();
+            Cause::from(format!("sentinel {cause}"))
         })?;
         let mut ask = redis::cmd("SENTINEL");
         ask.arg("get-master-addr-by-name").arg(master);
@@ -118,11 +118,11 @@ impl Dialer {
             .as_ref()
             .is_err_and(|error| error.code() == Some("NOAUTH"))
         {
-            let admitted = self.log_in(&mut connection, material).await;
-            admitted.map_err(|error| failed(&told(&error)))?;
+            let authenticated = self.log_in(&mut connection, credentials).await;
+            authenticated.map_err(|error| failed(&describe(&error)))?;
             answer = ask.query_async(&mut connection).await;
         }
-        let answer = answer.map_err(|error| failed(&told(&error)))?;
+        let answer = answer.map_err(|error| failed(&describe(&error)))?;
         if answer == Value::Nil {
             return Err(failed("it knows no master of that name"));
         }
@@ -132,17 +132,17 @@ impl Dialer {
     }
 }
 
-/// The masters that have slots, by the server at the other end, in the order of their addresses.
-pub(in super::super) async fn masters_by(
+/// The masters that have slots, by the server at the other end, ordered by address.
+pub(crate) async fn masters_by(
     connection: &mut Connection,
-    target: &Target,
-) -> Result<Vec<Target>, Reason> {
-    let failed = |text: &str| Reason::from(format!("{target}: {text}"));
+    target: &ServerAddress,
+) -> Result<Vec<ServerAddress>, Cause> {
+    let failed = |text: &str| Cause::from(format!("{target}: {text}"));
     let slots = redis::cmd("CLUSTER").arg("SLOTS").to_owned();
     let answer = in_time(&slots, connection).await;
     let answer = answer.map_err(|error| match error.code() {
         Some("ERR") => failed("it is not one of a cluster"),
-        _ => failed(&told(&error)),
+        _ => failed(&describe(&error)),
     })?;
     let ranges = items(&answer).iter();
     let masters: Option<Vec<_>> = ranges.map(|range| master_in(range, target)).collect();
@@ -156,9 +156,9 @@ pub(in super::super) async fn masters_by(
 }
 
 /// The master of a range of slots: `[first, last, [host, port, ..], replicas ..]`. `None` where the node does not know it.
-fn master_in(range: &Value, asked: &Target) -> Option<Target> {
+fn master_in(range: &Value, asked: &ServerAddress) -> Option<ServerAddress> {
     let master = items(items(range).get(2)?);
-    // Null is the host of whom we asked.
+    // Null is the host of the node that was asked.
     let host = master.first()?;
     let host = bytes(host).or((*host == Value::Nil).then_some(b""))?;
     let host = std::str::from_utf8(host).ok()?;
@@ -178,7 +178,7 @@ fn address_in(answer: &Value) -> Option<(String, u16)> {
 }
 
 /// The items of a list; none of anything else.
-pub(in super::super) fn items(value: &Value) -> &[Value] {
+pub(crate) fn items(value: &Value) -> &[Value] {
     if let Value::Array(items) = value {
         items
     } else {
@@ -187,7 +187,7 @@ pub(in super::super) fn items(value: &Value) -> &[Value] {
 }
 
 /// A string's bytes; both protocols have two kinds of strings.
-pub(in super::super) fn bytes(value: &Value) -> Option<&[u8]> {
+pub(crate) fn bytes(value: &Value) -> Option<&[u8]> {
     if let Value::BulkString(bytes) = value {
         Some(bytes)
     } else if let Value::SimpleString(text) = value {

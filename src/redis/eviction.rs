@@ -1,25 +1,26 @@
 //! Whether a server removes keys when its memory is full.
 //!
-//! A record that was evicted is a key that nobody has: its callers are refused, and nothing tells why. The server's policy is read
-//! where the user may; where not, nothing is said of it.
+//! A key whose record was evicted is unknown: its callers are refused, and no log says why. The policy is
+//! read where the user may read it; elsewhere there is no warning.
 
 use redis::Value;
 
-use super::dial::topology::{bytes, items};
-use super::dial::{Connection, Dialer, Target, in_time};
+use super::connect::topology::{bytes, items};
+use super::connect::{Connection, Connector, ServerAddress, in_time};
 
-/// What the policies that remove any key begin with; those of the other kind remove only keys with an expiry, which records have none of.
+/// The prefix of the policies that remove any key. The others remove only keys with an expiry, which
+/// records do not have.
 const OF_ALL_KEYS: &str = "allkeys-";
 
-impl Dialer {
+impl Connector {
     /// A warning for each master that may evict records.
-    pub(super) async fn evictions(&self) -> Vec<String> {
+    pub(crate) async fn evictions(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        let Ok(material) = self.files().load().await else {
+        let Ok(credentials) = self.files().load().await else {
             return warnings;
         };
-        for master in self.masters(&material).await.unwrap_or_default() {
-            if let Ok(mut connection) = self.login(&master, &material).await
+        for master in self.masters(&credentials).await.unwrap_or_default() {
+            if let Ok(mut connection) = self.login(&master, &credentials).await
                 && let Some(policy) = policy_of(&mut connection).await
                 && policy.starts_with(OF_ALL_KEYS)
             {
@@ -30,7 +31,7 @@ impl Dialer {
     }
 }
 
-fn warning(server: &Target, policy: &str) -> String {
+fn warning(server: &ServerAddress, policy: &str) -> String {
     format!(
         "source.redis: {server}: maxmemory-policy is {policy}: when its memory is full the server removes keys that are in use, and their callers are refused as `unknown_key`; set it to noeviction"
     )
@@ -53,13 +54,13 @@ async fn policy_of(connection: &mut Connection) -> Option<String> {
     word(policy)
 }
 
-/// The policy that `INFO` tells.
+/// The policy in an answer to `INFO memory`.
 fn policy_in(info: &[u8]) -> Option<String> {
     let mut lines = info.split(|byte| *byte == b'\n');
     word(lines.find_map(|line| line.strip_prefix(b"maxmemory_policy:"))?)
 }
 
-/// A policy's name. What else a server may say is not repeated.
+/// A policy's name. No other text of a server is repeated.
 fn word(text: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(text).ok()?.trim();
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-';

@@ -7,13 +7,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::super::record::{self, KeySpec};
-use super::super::super::source::InvalidRecord;
-use super::{RedisKeys, RedisKeysError, StoredKey, text_of};
+use super::{RedisKeyStore, RedisKeyStoreError, StoredKey, text_of};
 use crate::authz::digest::KeyDigest;
 use crate::authz::key::{KeyId, KeyRecord};
 use crate::authz::snapshot::Policy;
 use crate::backoff::part_of;
+use crate::keys::record::{self, KeySpec};
+use crate::keys::source::InvalidRecord;
 
 /// How often a change is made anew because the record changed meanwhile. Of those who write at once one always gets through.
 pub(super) const TRIES: u32 = 100;
@@ -25,7 +25,7 @@ const PAUSE_STEP: Duration = Duration::from_millis(5);
 const COMPARE_AND_SET: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then \
      redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL') return 1 end return 0";
 
-impl RedisKeys {
+impl RedisKeyStore {
     /// Changes the record of that id, and the index with it. `change` is called anew, with the record as it is then, as often as
     /// somebody else changes the record meanwhile; so it should do nothing but change what it is given. Gives the record as it
     /// will be found.
@@ -33,7 +33,7 @@ impl RedisKeys {
     /// # Errors
     /// Those of `change`; when there is no such key, what lies there is not its record, or the changed record is not valid,
     /// under the policy if there is one; when another key has a digest that is added; and when Redis fails.
-    pub async fn update<E: From<RedisKeysError>>(
+    pub async fn update<E: From<RedisKeyStoreError>>(
         &self,
         id: &KeyId,
         policy: Option<&Policy>,
@@ -52,11 +52,11 @@ impl RedisKeys {
             pause(tries).await;
         }
         self.tidy(&doubtful, id).await;
-        outcome?.ok_or_else(|| RedisKeysError::Contended(id.clone()).into())
+        outcome?.ok_or_else(|| RedisKeyStoreError::Contended(id.clone()).into())
     }
 
     /// The changed record, or nothing where it changed meanwhile.
-    async fn try_update<E: From<RedisKeysError>>(
+    async fn try_update<E: From<RedisKeyStoreError>>(
         &self,
         id: &KeyId,
         policy: Option<&Policy>,
@@ -65,8 +65,8 @@ impl RedisKeys {
     ) -> Result<Option<Arc<KeyRecord>>, E> {
         let name = self.layout.key(id);
         let stored = self.read(id).await?;
-        let stored = stored.ok_or_else(|| RedisKeysError::NotFound(id.clone()))?;
-        let mut spec = stored.spec().map_err(|source| RedisKeysError::Stored {
+        let stored = stored.ok_or_else(|| RedisKeyStoreError::NotFound(id.clone()))?;
+        let mut spec = stored.spec().map_err(|source| RedisKeyStoreError::Stored {
             name: name.clone(),
             source,
         })?;
@@ -74,9 +74,9 @@ impl RedisKeys {
         change(&mut spec)?;
         if spec.id != id.as_str() {
             let problem = InvalidRecord::new("id: a key keeps its id");
-            return Err(RedisKeysError::from(problem).into());
+            return Err(RedisKeyStoreError::from(problem).into());
         }
-        let record = record::prove(&spec, policy).map_err(|source| RedisKeysError::Stored {
+        let record = record::prove(&spec, policy).map_err(|source| RedisKeyStoreError::Stored {
             name: name.clone(),
             source,
         })?;
@@ -99,7 +99,7 @@ impl RedisKeys {
         &self,
         stored: &StoredKey,
         text: &str,
-    ) -> Result<bool, RedisKeysError> {
+    ) -> Result<bool, RedisKeyStoreError> {
         let name = self.layout.key(&stored.id);
         let set = redis::cmd("EVAL")
             .arg(COMPARE_AND_SET)

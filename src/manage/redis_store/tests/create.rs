@@ -2,8 +2,8 @@
 
 use futures_util::future::join_all;
 
-use super::super::super::record::{KeySpec, SecretSpec};
 use super::*;
+use crate::keys::record::{KeySpec, SecretSpec};
 
 /// A record with these secrets.
 pub(super) fn spec(id: &str, secrets: &[&str]) -> KeySpec {
@@ -19,8 +19,8 @@ pub(super) fn spec(id: &str, secrets: &[&str]) -> KeySpec {
     }
 }
 
-pub(super) fn keys(url: &str) -> RedisKeys {
-    RedisKeys::new(settings(url), clock()).unwrap()
+pub(super) fn keys(url: &str) -> RedisKeyStore {
+    RedisKeyStore::new(settings(url).redis, "keyward:", clock()).unwrap()
 }
 
 pub(super) fn id(text: &str) -> KeyId {
@@ -28,10 +28,10 @@ pub(super) fn id(text: &str) -> KeyId {
 }
 
 pub(super) async fn updated(
-    keys: &RedisKeys,
+    keys: &RedisKeyStore,
     of: &str,
     change: impl Fn(&mut KeySpec),
-) -> Result<Arc<KeyRecord>, RedisKeysError> {
+) -> Result<Arc<KeyRecord>, RedisKeyStoreError> {
     keys.update(&id(of), None, |spec| {
         change(spec);
         Ok(())
@@ -133,7 +133,7 @@ async fn a_change_that_fails_leaves_no_digest_behind() {
     let outcome = keys.update(&a, None, |spec| {
         tries += 1;
         if tries > 3 {
-            return Err(RedisKeysError::Contended(id("a")));
+            return Err(RedisKeyStoreError::Contended(id("a")));
         }
         spec.client = Some(format!("c{tries}"));
         let text = serde_json::to_string(spec).unwrap();
@@ -143,7 +143,10 @@ async fn a_change_that_fails_leaves_no_digest_behind() {
         spec.secrets.extend(new.secrets);
         Ok(())
     });
-    assert!(matches!(outcome.await, Err(RedisKeysError::Contended(_))));
+    assert!(matches!(
+        outcome.await,
+        Err(RedisKeyStoreError::Contended(_))
+    ));
     assert_eq!(tries, 4);
     assert_eq!(names(&mut client).await, before);
     let stored = keys.read(&a).await.unwrap().unwrap();
@@ -237,7 +240,7 @@ async fn a_list_is_of_one_prefix_and_of_what_could_be_records() {
     let mut client = server.client().await;
     let mut settings = settings(&server.url());
     settings.prefix = "[ab]*?:".to_owned();
-    let keys = RedisKeys::new(settings, clock()).unwrap();
+    let keys = RedisKeyStore::new(settings.redis, &settings.prefix, clock()).unwrap();
     for number in 0..2500 {
         run(
             &mut client,

@@ -1,8 +1,9 @@
-//! The keys in Redis as something that is written to, for whoever manages them.
+//! Keys in Redis, to be managed.
 //!
-//! Takes records and puts them where lookups find them. A record is one value, written whole by one command, so that whoever
-//! looks a key up sees it before a change or after, never between; a change is written only if the record is still what it
-//! was made from. A digest is in the index before the record that has it and until after, and belongs to one key at a time.
+//! Takes records and writes them where lookups find them. A record is one value, written by one command,
+//! so that a lookup sees it before or after a change, never between; a change is written only if the
+//! record is still the one it was made from. A digest enters the index before the record that has it,
+//! leaves it after, and belongs to one key at a time.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,16 +12,14 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use redis::{Cmd, Value};
 
-use super::super::record::{self, KeySpec};
-use super::dial::Dialer;
-use super::fault::{Reason, is_out_of_memory, told};
-use super::files::{Files, RedisSourceError};
-use super::layout::{Layout, Named};
-use super::link::{Link, LinkError};
-use super::settings::RedisSettings;
 use crate::authz::key::{KeyId, KeyRecord};
 use crate::authz::snapshot::Policy;
 use crate::clock::Clock;
+use crate::keys::record::{self, KeySpec};
+use crate::keys::redis::layout::{Layout, Named};
+use crate::redis::client::{CommandError, RedisClient};
+use crate::redis::fault::{Cause, describe, is_out_of_memory};
+use crate::redis::{RedisCredentialsError, RedisSettings};
 
 mod amend;
 mod error;
@@ -28,7 +27,10 @@ mod index;
 mod stored;
 mod update;
 
-pub use error::RedisKeysError;
+#[cfg(test)]
+mod tests;
+
+pub use error::RedisKeyStoreError;
 pub use stored::StoredKey;
 
 /// How long one command may take, connecting included: a person waits for it, not a request.
@@ -41,29 +43,28 @@ const SCAN_STEP: u32 = 1000;
 const READ_AT_ONCE: usize = 100;
 
 /// Keys in Redis, to be managed.
-pub struct RedisKeys {
-    link: Link,
-    dialer: Arc<Dialer>,
+pub struct RedisKeyStore {
+    client: RedisClient,
     layout: Layout,
 }
 
-impl RedisKeys {
-    /// The keys of these settings. Connects to nothing; their timeout is for lookups and not used.
+impl RedisKeyStore {
+    /// The keys under names that begin with `prefix`. Connects to nothing.
     ///
     /// # Errors
     /// When a file that the settings name cannot be used.
-    pub fn new(settings: RedisSettings, clock: Arc<dyn Clock>) -> Result<Self, RedisSourceError> {
-        let (files, _) = Files::prove(&settings)?;
-        let layout = Layout::new(&settings.prefix);
-        let dialer = Arc::new(Dialer::new(settings, files));
+    pub fn new(
+        settings: RedisSettings,
+        prefix: &str,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, RedisCredentialsError> {
         Ok(Self {
-            link: Link::new(Arc::clone(&dialer), clock),
-            dialer,
-            layout,
+            client: RedisClient::new(settings, clock)?,
+            layout: Layout::new(prefix),
         })
     }
 
-    /// What the record of that id is called in Redis.
+    /// The name of that id's record in Redis.
     pub fn name_of(&self, id: &KeyId) -> String {
         self.layout.key(id)
     }
@@ -72,7 +73,7 @@ impl RedisKeys {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub async fn read(&self, id: &KeyId) -> Result<Option<StoredKey>, RedisKeysError> {
+    pub async fn read(&self, id: &KeyId) -> Result<Option<StoredKey>, RedisKeyStoreError> {
         let bytes = self.get(&self.layout.key(id)).await?;
         Ok(bytes.map(|bytes| StoredKey {
             id: id.clone(),
@@ -84,8 +85,8 @@ impl RedisKeys {
     ///
     /// # Errors
     /// When they cannot all be read.
-    pub async fn list(&self) -> Result<Vec<StoredKey>, RedisKeysError> {
-        let ids = self.ids().await.map_err(RedisKeysError::Failed)?;
+    pub async fn list(&self) -> Result<Vec<StoredKey>, RedisKeyStoreError> {
+        let ids = self.ids().await.map_err(RedisKeyStoreError::Failed)?;
         let ids: Vec<_> = ids.into_iter().collect();
         let mut keys = Vec::with_capacity(ids.len());
         for some in ids.chunks(READ_AT_ONCE) {
@@ -96,11 +97,12 @@ impl RedisKeys {
     }
 
     /// The ids of all records; names that are not of a key are left out, for no lookup finds them.
-    async fn ids(&self) -> Result<BTreeSet<KeyId>, Reason> {
-        let material = self.dialer.files().load().await?;
+    async fn ids(&self) -> Result<BTreeSet<KeyId>, Cause> {
+        let connector = self.client.connector();
+        let credentials = connector.files().load().await?;
         let mut ids = BTreeSet::new();
-        for master in self.dialer.masters(&material).await? {
-            let mut connection = self.dialer.login(&master, &material).await?;
+        for master in connector.masters(&credentials).await? {
+            let mut connection = connector.login(&master, &credentials).await?;
             let mut cursor = 0_u64;
             loop {
                 let mut scan = redis::cmd("SCAN");
@@ -114,8 +116,10 @@ impl RedisKeys {
                 let scanning = scan.query_async::<(u64, Vec<Vec<u8>>)>(&mut connection);
                 let scanned = tokio::time::timeout(COMMAND_TIMEOUT, scanning).await;
                 let (next, names) = scanned
-                    .map_err(|_| Reason::from(format!("{master}: SCAN: no answer in time")))?
-                    .map_err(|error| Reason::from(format!("{master}: SCAN: {}", told(&error))))?;
+                    .map_err(|_| Cause::from(format!("{master}: SCAN: no answer in time")))?
+                    .map_err(|error| {
+                        Cause::from(format!("{master}: SCAN: {}", describe(&error)))
+                    })?;
                 let names = names.iter().map(|name| self.layout.read(name));
                 ids.extend(names.filter_map(|name| match name {
                     Named::Key(id) => id.parse().ok(),
@@ -139,7 +143,7 @@ impl RedisKeys {
         &self,
         spec: &KeySpec,
         policy: Option<&Policy>,
-    ) -> Result<Arc<KeyRecord>, RedisKeysError> {
+    ) -> Result<Arc<KeyRecord>, RedisKeyStoreError> {
         let record = record::prove(spec, policy)?;
         let (name, text) = (self.layout.key(&record.id), text_of(spec));
         let digests: Vec<_> = record.secrets.iter().map(|secret| secret.digest).collect();
@@ -149,30 +153,35 @@ impl RedisKeys {
             Ok(true) => Ok(record),
             Ok(false) => {
                 self.remove_digests(&ours, &record.id).await;
-                Err(RedisKeysError::IdTaken(record.id.clone()))
+                Err(RedisKeyStoreError::IdTaken(record.id.clone()))
             }
             // Its digests stay where the record may be there.
             Err(error) => Err(error),
         }
     }
 
-    async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, RedisKeysError> {
+    async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, RedisKeyStoreError> {
         let get = redis::cmd("GET").arg(name).to_owned();
-        let answer = in_time("GET", name, self.link.read(&get)).await;
+        let answer = in_time("GET", name, self.client.read(&get)).await;
         // A command that reads leaves nothing unknown.
-        let answer = answer.map_err(RedisKeysError::nothing_written)?;
+        let answer = answer.map_err(RedisKeyStoreError::nothing_written)?;
         if answer == Value::Nil {
             Ok(None)
         } else if let Value::BulkString(bytes) = answer {
             Ok(Some(bytes))
         } else {
             let why = format!("GET {name}: the answer is not a string");
-            Err(RedisKeysError::Failed(why.into()))
+            Err(RedisKeyStoreError::Failed(why.into()))
         }
     }
 
-    async fn write(&self, word: &str, name: &str, command: &Cmd) -> Result<Value, RedisKeysError> {
-        in_time(word, name, self.link.write(command)).await
+    async fn write(
+        &self,
+        word: &str,
+        name: &str,
+        command: &Cmd,
+    ) -> Result<Value, RedisKeyStoreError> {
+        in_time(word, name, self.client.write(command)).await
     }
 
     /// Writes a record by a command that answers whether it did. What the answer cannot tell is found out by reading: it may be
@@ -183,7 +192,7 @@ impl RedisKeys {
         name: &str,
         command: &Cmd,
         text: &str,
-    ) -> Result<bool, RedisKeysError> {
+    ) -> Result<bool, RedisKeyStoreError> {
         let answer = self.write(word, name, command).await;
         if matches!(answer, Ok(Value::Okay | Value::Int(1))) {
             return Ok(true);
@@ -204,21 +213,21 @@ impl RedisKeys {
 async fn in_time(
     word: &str,
     name: &str,
-    asking: impl Future<Output = Result<Value, LinkError>>,
-) -> Result<Value, RedisKeysError> {
-    let told = |why: &str| Arc::from(format!("{word} {name}: {why}"));
+    asking: impl Future<Output = Result<Value, CommandError>>,
+) -> Result<Value, RedisKeyStoreError> {
+    let failed = |why: &str| Arc::from(format!("{word} {name}: {why}"));
     match tokio::time::timeout(COMMAND_TIMEOUT, asking).await {
         Ok(answer) => answer.map_err(|error| match &error {
-            LinkError::Down(reason) => RedisKeysError::Failed(Arc::clone(reason)),
-            LinkError::Failed(failure) if is_out_of_memory(failure) => {
-                RedisKeysError::Full(told(&error.reason()))
+            CommandError::Down(cause) => RedisKeyStoreError::Failed(Arc::clone(cause)),
+            CommandError::Failed(failure) if is_out_of_memory(failure) => {
+                RedisKeyStoreError::Full(failed(&error.cause()))
             }
-            LinkError::Failed(failure) if failure.code().is_some() => {
-                RedisKeysError::Failed(told(&error.reason()))
+            CommandError::Failed(failure) if failure.code().is_some() => {
+                RedisKeyStoreError::Failed(failed(&error.cause()))
             }
-            LinkError::Failed(_) => RedisKeysError::Unanswered(told(&error.reason())),
+            CommandError::Failed(_) => RedisKeyStoreError::Unanswered(failed(&error.cause())),
         }),
-        Err(_) => Err(RedisKeysError::Unanswered(told("no answer in time"))),
+        Err(_) => Err(RedisKeyStoreError::Unanswered(failed("no answer in time"))),
     }
 }
 

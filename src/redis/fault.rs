@@ -1,7 +1,7 @@
-//! What went wrong with Redis, in words that may be logged.
+//! Errors of Redis in words that may be logged.
 //!
-//! Takes an error of the client and gives a sentence made of the error's code and of our own words. The server's text is never
-//! repeated: servers quote what they were sent, and what they were sent may be a password.
+//! Takes an error of redis-rs and gives a sentence made of the error's code and of our own words. The
+//! server's text is never repeated: servers quote what they were sent, which may be a password.
 
 use std::error::Error;
 use std::io;
@@ -9,29 +9,29 @@ use std::sync::Arc;
 
 use redis::{ErrorKind, RedisError};
 
-/// Why something was not done, for operators.
-pub(super) type Reason = Arc<str>;
+/// Why an operation failed, for operators.
+pub(crate) type Cause = Arc<str>;
 
 /// Why changes are not pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum NoPushes {
-    /// The server cannot push, or does not let this user have it push; it answers lookups all the same.
-    Refused(Reason),
-    /// Something that may pass.
-    Failed(Reason),
+pub(crate) enum PushError {
+    /// The server cannot push, or this user may not ask for it; it answers lookups all the same.
+    Refused(Cause),
+    /// A failure that may pass.
+    Failed(Cause),
 }
 
-impl NoPushes {
+impl PushError {
     /// Why, for operators.
-    pub(super) fn into_reason(self) -> Reason {
+    pub(crate) fn into_cause(self) -> Cause {
         match self {
             Self::Refused(why) | Self::Failed(why) => why,
         }
     }
 }
 
-impl From<Reason> for NoPushes {
-    fn from(why: Reason) -> Self {
+impl From<Cause> for PushError {
+    fn from(why: Cause) -> Self {
         Self::Failed(why)
     }
 }
@@ -75,10 +75,10 @@ const CODES: [(&str, &str); 17] = [
     ("NOPROTO", "the server does not speak RESP3"),
 ];
 
-/// What a server says that is full, which has no code of its own.
+/// The text of a server that has reached `maxclients`, which has no code of its own.
 const TOO_MANY_CLIENTS: &str = "max number of clients reached";
 
-/// What the client itself tells of, and what it means to an operator.
+/// Errors of redis-rs itself, and what they mean to an operator.
 const KINDS: [(ErrorKind, &str); 5] = [
     (
         ErrorKind::AuthenticationFailed,
@@ -102,7 +102,7 @@ const KINDS: [(ErrorKind, &str); 5] = [
     ),
 ];
 
-/// Failures of a connection that the operating system has other words for.
+/// Failures of a connection, in plainer words than the operating system's.
 const IO_KINDS: [(io::ErrorKind, &str); 3] = [
     (io::ErrorKind::BrokenPipe, "the connection was closed"),
     (io::ErrorKind::UnexpectedEof, "the connection was closed"),
@@ -110,35 +110,35 @@ const IO_KINDS: [(io::ErrorKind, &str); 3] = [
 ];
 
 /// The error in words of our own, with the server's code where it gave one.
-pub(super) fn told(error: &RedisError) -> String {
+pub(crate) fn describe(error: &RedisError) -> String {
     if let Some(code) = error.code() {
         if error.detail() == Some(TOO_MANY_CLIENTS) {
             return "the server has as many clients as it takes".to_owned();
         }
-        return told_code(code);
+        return describe_code(code);
     }
     match KINDS.iter().find(|(kind, _)| *kind == error.kind()) {
         Some((_, words)) => (*words).to_owned(),
-        None => told_cause(error),
+        None => describe_cause(error),
     }
 }
 
 /// Whether the server does not know the command, or a word of it.
-pub(super) fn is_unknown_command(error: &RedisError) -> bool {
+pub(crate) fn is_unknown_command(error: &RedisError) -> bool {
     let detail = error.detail().unwrap_or_default().to_ascii_lowercase();
     error.code() == Some("ERR") && detail.starts_with("unknown ")
 }
 
 /// Whether the server's memory is full. Before version 7 a script's error has no code of its own.
-pub(super) fn is_out_of_memory(error: &RedisError) -> bool {
+pub(crate) fn is_out_of_memory(error: &RedisError) -> bool {
     let detail = error.detail().unwrap_or_default();
     error.code() == Some("OOM") || detail.contains("-OOM command not allowed")
 }
 
-/// A connection's failure. Nothing in it comes from the server's side of the protocol: the client wraps nothing but errors of the
-/// operating system and of TLS, and keeps other details elsewhere.
-fn told_cause(error: &RedisError) -> String {
-    // The client hands out its shared pointer to the cause as the cause.
+/// A connection's failure. Nothing in it comes from the server's side of the protocol: redis-rs wraps
+/// nothing but errors of the operating system and of TLS, and keeps other details elsewhere.
+fn describe_cause(error: &RedisError) -> String {
+    // redis-rs hands out its shared pointer to the cause as the cause.
     let cause = error
         .source()
         .and_then(|cause| cause.downcast_ref::<Arc<dyn Error + Send + Sync>>())
@@ -167,7 +167,7 @@ fn uncapitalized(text: &str) -> String {
         .collect()
 }
 
-fn told_code(code: &str) -> String {
+fn describe_code(code: &str) -> String {
     if let Some((_, words)) = CODES.iter().find(|(known, _)| *known == code) {
         return format!("{words} ({code})");
     }
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_says_is_told_by_its_code_and_never_repeated() {
+    fn an_error_is_described_by_its_code_and_the_servers_text_is_never_repeated() {
         for (line, want) in [
             (
                 "ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'u' 'canary'",
@@ -208,10 +208,10 @@ mod tests {
             ("canary-in-the-place-of-a-code", "the server refused"),
             ("CANARYCANARYCANARY", "the server refused"),
         ] {
-            assert_eq!(told(&refusal(line)), want, "{line}");
+            assert_eq!(describe(&refusal(line)), want, "{line}");
         }
         let detailed = (ErrorKind::Client, "canary", "canary".to_owned());
-        let detailed = told(&RedisError::from(detailed));
+        let detailed = describe(&RedisError::from(detailed));
         assert!(!detailed.contains("canary"), "{detailed}");
     }
 }

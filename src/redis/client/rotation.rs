@@ -1,0 +1,72 @@
+//! Rotation of the password and the certificates: the connection is made anew when their files change.
+//!
+//! The server's refusal of a new password is no reason to read the file again, nor to offer a wrong
+//! password every second: the next attempt is made when a file changes or a connection is needed.
+
+use super::super::credentials::Credentials;
+use super::super::fault::Cause;
+use super::{RedisClient, lock};
+use crate::watch::{ReadResult, SETTLE_TIME};
+
+impl RedisClient {
+    /// Replaces the connection when the files hold something other than it was made with. Never ends.
+    pub(super) async fn follow_files(&self) {
+        let mut files = self.files.clone();
+        loop {
+            files.due(SETTLE_TIME, &*self.clock).await;
+            let loaded = self.connector.files().load_unlogged().await;
+            let now = self.clock.monotonic();
+            let content_hash = loaded.as_ref().ok().map(|loaded| loaded.content_hash);
+            if files.was_read(content_hash, now) == ReadResult::Changing {
+                continue;
+            }
+            let credentials = match loaded {
+                Ok(credentials) => credentials,
+                Err(unusable) => {
+                    if files.should_report(&unusable.cause, now) {
+                        log_refused(&unusable.cause);
+                        if let Some(certificates) = &self.certificates
+                            && unusable.of_certificates
+                        {
+                            certificates.is_refused(&unusable.cause);
+                        }
+                    }
+                    continue;
+                }
+            };
+            files.clear_problem();
+            // New connections are made with them from now on, whatever becomes of the current one.
+            if let Some(certificates) = &self.certificates {
+                certificates.is_used(credentials.certificates, self.clock.now());
+            }
+            match self.reconnect_with(&credentials).await {
+                Ok(true) => tracing::info!(
+                    source = "redis",
+                    "password or certificates changed and are in use"
+                ),
+                Ok(false) => {}
+                Err(cause) => log_refused(&cause),
+            }
+        }
+    }
+
+    /// Replaces a connection that was made with other credentials. Whether there was one.
+    pub(crate) async fn reconnect_with(&self, credentials: &Credentials) -> Result<bool, Cause> {
+        let is_outdated = lock(&self.state)
+            .live
+            .as_ref()
+            .is_some_and(|live| live.content_hash != credentials.content_hash);
+        if is_outdated {
+            self.renew().await?;
+        }
+        Ok(is_outdated)
+    }
+}
+
+fn log_refused(why: &str) {
+    tracing::error!(
+        source = "redis",
+        why,
+        "password or certificates changed and cannot be used; the connection stays"
+    );
+}
