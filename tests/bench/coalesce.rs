@@ -1,7 +1,8 @@
-//! A TCP stream whose writes leave together.
+//! A TCP stream that sends gathered writes together.
 //!
-//! The `h2` crate makes one system call for each DATA frame of more than 256 bytes, which would make the client the slower
-//! end. Envoy's writes leave once a turn of its event loop; here they leave when the connection has nothing more to do.
+//! The `h2` crate makes one system call for each DATA frame of more than 256 bytes, which would
+//! make the client slower than the servers. Envoy writes once per turn of its event loop; this
+//! stream writes when the connection has nothing more to do.
 
 use std::cell::RefCell;
 use std::io;
@@ -13,7 +14,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// The stream and what waits to be written; cloned, so that the driver of the connection can flush it.
+/// The stream and its pending bytes; cloned, so that the driver of the connection can flush it.
 #[derive(Clone)]
 pub(crate) struct Coalesced(Rc<RefCell<Inner>>);
 
@@ -28,7 +29,7 @@ impl Coalesced {
         Self(Rc::new(RefCell::new(Inner { tcp, waiting })))
     }
 
-    /// Polls the connection that stands on this stream, then writes what it has gathered.
+    /// Polls the connection on this stream, then writes what it has gathered.
     pub(crate) fn drive<F: Future>(
         &self,
         connection: Pin<&mut F>,
@@ -36,7 +37,7 @@ impl Coalesced {
     ) -> Poll<()> {
         let ended = connection.poll(context).is_ready();
         let written = self.0.borrow_mut().write(context);
-        // What could not be written yet wakes the connection's task again.
+        // Bytes that could not be written yet wake the connection's task again.
         if ended || matches!(written, Poll::Ready(Err(_))) {
             Poll::Ready(())
         } else {

@@ -1,36 +1,34 @@
-//! Keys whose secrets the bench knows.
+//! Keys with known secrets for the benchmark.
 //!
-//! Everything about key number `i` follows from `i`, so that the file of keys and the load client need to share nothing
-//! but the number of keys. The secrets are no secrets: nobody may put such a file in front of anything.
+//! Everything about key number `i` follows from `i`, so that the file of keys and the load client
+//! need to agree only on the number of keys. The secrets are public: never use such a file to
+//! protect anything.
 
 use std::io::{self, Write};
 use std::path::Path;
 
 use blake3::Hasher;
 
-/// The length of a secret: that of the hash of which performance claims speak.
+/// The length of a secret: that of the hash in performance claims.
 pub(crate) const SECRET_LENGTH: usize = 40;
 
-/// The plan of every key.
 pub(crate) const PLAN: &str = "gold";
 
 /// The scope that comes from the plan.
 pub(crate) const PLAN_SCOPE: &str = "invoices:read";
 
-/// The scope of the key's own.
+/// The scope that the key itself has.
 pub(crate) const KEY_SCOPE: &str = "invoices:write";
 
-/// The id of key number `i`.
 pub(crate) fn id(i: usize) -> String {
     format!("key-{i:06}")
 }
 
-/// The client of key number `i`; three keys each.
+/// The client of key number `i`; each client has three keys.
 pub(crate) fn client(i: usize) -> String {
     format!("client-{:06}", i / 3)
 }
 
-/// The secret of key number `i`.
 pub(crate) fn secret(i: usize) -> [u8; SECRET_LENGTH] {
     let hex = Hasher::new_derive_key("keyward bench secret v1")
         .update(&(i as u64).to_le_bytes())
@@ -41,7 +39,7 @@ pub(crate) fn secret(i: usize) -> [u8; SECRET_LENGTH] {
     secret
 }
 
-/// Writes a keys file of `count` keys; with a pepper the digests are keyed.
+/// Writes a key file of `count` keys; with a pepper the digests are keyed.
 pub(crate) fn write(count: usize, pepper: Option<&Path>, mut to: impl Write) -> io::Result<()> {
     let pepper = match pepper {
         Some(file) => {

@@ -1,9 +1,11 @@
-//! The load client: speaks to an `ext_authz` server over TCP as Envoy does, and believes no answer that it has not read.
+//! The load client: speaks to an `ext_authz` server over TCP as Envoy does, and checks every
+//! response.
 //!
-//! A closed loop of connections × streams on one thread, straight on the `h2` crate so that the client is not what is
-//! measured. Each answer's `grpc-status` is looked at and its message decoded and judged (see `request.rs`); one that equals, to
-//! the byte, what was already judged for the same key is not decoded again. One line of JSON says how it went; a wrong
-//! answer ends the run with exit code 1. `load keys` writes the keys file that goes with it.
+//! A closed loop of connections × streams on one thread, directly on the `h2` crate, so that the
+//! client is not the bottleneck. It checks the `grpc-status` of each response and decodes and
+//! checks its message (see `request.rs`); a message equal to one already checked for the same key
+//! is not decoded again. It prints the results as one line of JSON; a wrong response ends the run
+//! with exit code 1. `load keys` writes the matching key file.
 #![expect(
     clippy::as_conversions,
     clippy::cast_possible_truncation,
@@ -42,7 +44,7 @@ use tokio::runtime;
 use tokio::task::LocalSet;
 
 use coalesce::Coalesced;
-use request::{Expected, Template, judge, refusal};
+use request::{Expected, Template, check, refusal};
 
 /// Load for an `ext_authz` server, and the keys for it.
 #[derive(Parser)]
@@ -53,7 +55,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Write a keys file.
+    /// Write a key file.
     Keys {
         /// How many keys.
         count: usize,
@@ -63,7 +65,7 @@ enum Command {
         #[arg(long)]
         pepper_file: Option<PathBuf>,
     },
-    /// Send requests and judge the answers.
+    /// Send requests and check the responses.
     Run(Run),
 }
 
@@ -71,16 +73,16 @@ enum Command {
 struct Run {
     /// The server's gRPC address.
     address: SocketAddr,
-    /// What the answers must be.
+    /// The expected responses.
     #[arg(long, value_enum, default_value = "full")]
     expect: Expected,
-    /// Send this many requests, instead of sending for a time.
+    /// Send this many requests, instead of sending for a fixed time.
     #[arg(long)]
     count: Option<u64>,
     /// Send for this long.
     #[arg(long, default_value_t = 1.0)]
     seconds: f64,
-    /// Send for this long first, without counting.
+    /// Send for this long before counting.
     #[arg(long, default_value_t = 0.0)]
     warm_up: f64,
     #[arg(long, default_value_t = 1)]
@@ -88,29 +90,30 @@ struct Run {
     /// Streams of each connection, each with one request at a time.
     #[arg(long, default_value_t = 1)]
     streams: usize,
-    /// Each request presents one of the first so many keys, at random.
+    /// Each request presents one of this many keys, at random.
     #[arg(long, default_value_t = 1)]
     keys: usize,
-    /// All but one request in so many present a secret that nobody has, another each time, and must be refused.
+    /// All but one in this many requests present a made-up secret, a different one each time, and
+    /// must be refused.
     #[arg(long)]
     flood: Option<u64>,
 }
 
-/// What the streams share; they run on one thread.
+/// State that the streams share; they run on one thread.
 struct Shared {
     expected: Expected,
     template: Template,
     request: Request<()>,
     secrets: Vec<[u8; keys::SECRET_LENGTH]>,
-    /// By key: the last answer that was judged to be right.
-    judged: RefCell<Vec<Bytes>>,
+    /// By key: the last response that was checked.
+    checked: RefCell<Vec<Bytes>>,
     random: Cell<u64>,
     remaining: Cell<u64>,
     counted_from: Instant,
     until: Option<Instant>,
     failed: Cell<u64>,
     flood: Option<u64>,
-    /// How often strangers were refused for what.
+    /// How often made-up secrets were refused, by reason.
     refused: RefCell<BTreeMap<String, u64>>,
     nanoseconds: RefCell<Vec<u32>>,
 }
@@ -150,7 +153,7 @@ async fn drive(run: Run) -> Result<(), Box<dyn Error>> {
         expected: run.expect,
         template: Template::new(run.expect),
         request: check_call(run.address)?,
-        judged: RefCell::new(vec![Bytes::new(); secrets.len()]),
+        checked: RefCell::new(vec![Bytes::new(); secrets.len()]),
         secrets,
         random: Cell::new(0x9e37_79b9_7f4a_7c15),
         remaining: Cell::new(run.count.unwrap_or(u64::MAX)),
@@ -175,7 +178,7 @@ async fn drive(run: Run) -> Result<(), Box<dyn Error>> {
     report(&shared)
 }
 
-/// One stream after the other, each with one request, until the time or the requests are used up.
+/// One stream: sends requests one after the other until the time or the requests are used up.
 async fn stream(mut connection: SendRequest<Bytes>, shared: Rc<Shared>) {
     loop {
         let sent = Instant::now();
@@ -185,11 +188,11 @@ async fn stream(mut connection: SendRequest<Bytes>, shared: Rc<Shared>) {
         }
         shared.remaining.set(remaining - 1);
 
-        let stranger = shared
+        let made_up = shared
             .flood
             .is_some_and(|one_in| !remaining.is_multiple_of(one_in));
-        let judged = if stranger {
-            // Numbers far beyond those of any file of keys, and none of them twice.
+        let checked = if made_up {
+            // Numbers far beyond those of any key file, each used once.
             let secret = keys::secret(usize::MAX - remaining as usize);
             match call(&mut connection, &shared, &secret).await {
                 Ok(message) => shared.judge_stranger(&message),
@@ -198,7 +201,7 @@ async fn stream(mut connection: SendRequest<Bytes>, shared: Rc<Shared>) {
         } else {
             let key = shared.pick();
             match call(&mut connection, &shared, &shared.secrets[key]).await {
-                Ok(message) => shared.judge(key, &message),
+                Ok(message) => shared.check(key, &message),
                 Err(error) => Err(error.to_string()),
             }
         };
@@ -206,13 +209,13 @@ async fn stream(mut connection: SendRequest<Bytes>, shared: Rc<Shared>) {
             let took = u32::try_from(sent.elapsed().as_nanos()).unwrap_or(u32::MAX);
             shared.nanoseconds.borrow_mut().push(took);
         }
-        if let Err(wrong) = judged {
+        if let Err(wrong) = checked {
             let failed = shared.failed.get() + 1;
             shared.failed.set(failed);
             if failed == 1 {
                 println!("{}", serde_json::json!({ "wrong": wrong }));
             }
-            // What goes wrong once goes wrong always: the run is worth nothing.
+            // A failure repeats, so the rest of the run is worthless.
             shared.remaining.set(0);
         }
     }
@@ -245,7 +248,7 @@ async fn call(
             message = whole.freeze();
         }
     }
-    // Without a message the trailers may come as the head.
+    // Without a message, the head may be the trailers.
     let trailers: HeaderMap = body.trailers().await?.unwrap_or(head.headers);
     match trailers.get("grpc-status") {
         Some(status) if status == "0" => Ok(message),
@@ -254,7 +257,7 @@ async fn call(
 }
 
 impl Shared {
-    /// A key at random (splitmix64, from the same seed in every run).
+    /// A random key (splitmix64, with the same seed in every run).
     fn pick(&self) -> usize {
         let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
         self.random.set(state);
@@ -269,12 +272,12 @@ impl Shared {
         Ok(())
     }
 
-    fn judge(&self, key: usize, message: &Bytes) -> Result<(), String> {
-        let mut judged = self.judged.borrow_mut();
-        if judged[key] != *message || message.is_empty() {
-            judge(self.expected, key, message)?;
-            // The bytes are copied, so as not to keep the connection's whole read buffer.
-            judged[key] = Bytes::copy_from_slice(message);
+    fn check(&self, key: usize, message: &Bytes) -> Result<(), String> {
+        let mut checked = self.checked.borrow_mut();
+        if checked[key] != *message || message.is_empty() {
+            check(self.expected, key, message)?;
+            // The bytes are copied, so as not to keep the connection's whole read buffer alive.
+            checked[key] = Bytes::copy_from_slice(message);
         }
         Ok(())
     }
@@ -285,7 +288,7 @@ async fn connect(address: SocketAddr) -> Result<SendRequest<Bytes>, Box<dyn Erro
     let tcp = TcpStream::connect(address).await?;
     tcp.set_nodelay(true)?;
     let tcp = Coalesced::new(tcp);
-    // Envoy's own windows, which it is not worth while to be short of.
+    // Envoy's own windows, which are large enough.
     let handshake = h2::client::Builder::new()
         .initial_window_size(16 << 20)
         .initial_connection_window_size(24 << 20)
@@ -295,13 +298,13 @@ async fn connect(address: SocketAddr) -> Result<SendRequest<Bytes>, Box<dyn Erro
     let (client, connection) = handshake.await?;
     tokio::task::spawn_local(async move {
         let mut connection = pin!(connection);
-        // An error of the connection is one of each of its streams, where it is reported.
+        // An error of the connection is also one of each stream, and reported there.
         poll_fn(|context| tcp.drive(connection.as_mut(), context)).await;
     });
     Ok(client)
 }
 
-/// The head of Envoy's call, with the metadata that it sends along.
+/// The head of Envoy's call, with the metadata that Envoy sends.
 fn check_call(address: SocketAddr) -> Result<Request<()>, http::Error> {
     Request::post(format!(
         "http://{address}/envoy.service.auth.v3.Authorization/Check"

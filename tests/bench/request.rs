@@ -1,8 +1,9 @@
-//! What the load client sends and what it demands back.
+//! What the load client sends, and the responses that it requires.
 //!
-//! The request is the `CheckRequest` of Envoy 1.40 for a request with 16 ordinary headers, 1128 bytes long. It is encoded
-//! once, with the headers in one order (a `HashMap` would shuffle them from run to run, and the instruction counts with
-//! them), and `envoy-types` is the witness that it reads as meant; only the secret is written anew for each request.
+//! The request is the `CheckRequest` of Envoy 1.40 for a request with 16 ordinary headers, 1128
+//! bytes long. It is encoded once, with the headers in one order (a `HashMap` would shuffle them
+//! from run to run, and the instruction counts with them). `envoy-types` verifies that it decodes
+//! as intended; only the secret is written for each request.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -23,10 +24,11 @@ const PREFIX_LENGTH: usize = 5;
 /// The credential header, whose value is the secret of a key.
 const CREDENTIAL: &str = "x-api-key";
 
-/// The header whose value is made as long as the request has to be.
+/// The header whose value is padded to reach the request's length.
 const PADDED: &str = "user-agent";
 
-/// The 16 headers of the caller, as a browser or an HTTP library sends them through a load balancer.
+/// The 16 headers of the caller, as a browser or an HTTP library sends them through a load
+/// balancer.
 const HEADERS: [(&str, &str); 16] = [
     (PADDED, ""),
     ("accept", "application/json, text/plain, */*"),
@@ -46,27 +48,27 @@ const HEADERS: [(&str, &str); 16] = [
     ("x-request-id", "4f1c7e1a-8a54-4b8e-9d35-0d8f6f4f2b11"),
 ];
 
-/// What a server is to answer.
+/// The response expected from a server.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Expected {
-    /// An allow with the four identity headers of the very key that was sent.
+    /// An allow with the four identity headers of the key that was sent.
     Full,
-    /// An allow of a request that names no key: HEAD, which the bench's configuration makes public.
+    /// An allow of a request without a key: HEAD, which the benchmark's configuration makes public.
     Public,
     /// A denial of an unknown key.
     Deny,
-    /// Any allow, as a server that does nothing gives.
+    /// Any allow, as from a server that does nothing.
     Allow,
 }
 
-/// An encoded request, but for the secret.
+/// An encoded request without the secret.
 pub(crate) struct Template {
     framed: BytesMut,
     secret_at: usize,
 }
 
 impl Template {
-    /// Builds the request for what is expected of it.
+    /// Builds the request that leads to the expected response.
     pub(crate) fn new(expected: Expected) -> Self {
         let method = if expected == Expected::Public {
             "HEAD"
@@ -115,16 +117,16 @@ fn decode(message: &[u8]) -> Result<CheckResponse, String> {
     }
 }
 
-/// Why a stranger was refused; an allow is what is wrong.
+/// The reason for which a made-up secret was refused. An allow is the error.
 pub(crate) fn refusal(message: &[u8]) -> Result<String, String> {
     match decode(message)?.status {
         Some(status) if status.code != 0 => Ok(status.message),
-        _ => Err("a stranger was allowed".to_owned()),
+        _ => Err("a made-up secret was allowed".to_owned()),
     }
 }
 
-/// Says what is wrong with the answer to the request of key number `key`, if anything is.
-pub(crate) fn judge(expected: Expected, key: usize, message: &[u8]) -> Result<(), String> {
+/// Returns what is wrong with the response to the request of key number `key`, if anything.
+pub(crate) fn check(expected: Expected, key: usize, message: &[u8]) -> Result<(), String> {
     let response = decode(message)?;
     let code = response.status.as_ref().map_or(0, |status| status.code);
     if expected == Expected::Deny {
@@ -184,7 +186,7 @@ fn placeholder() -> String {
     "S".repeat(SECRET_LENGTH)
 }
 
-/// Panics unless `envoy-types` reads what was meant.
+/// Panics unless `envoy-types` decodes what was intended.
 fn witness(request: &[u8], method: &str) {
     let http = CheckRequest::decode(request)
         .expect("a CheckRequest")
@@ -194,11 +196,12 @@ fn witness(request: &[u8], method: &str) {
         .expect("HTTP attributes");
     assert_eq!(http.method, method);
     assert_eq!(http.headers.get(CREDENTIAL), Some(&placeholder()));
-    // The 16, the four pseudo headers.
+    // The 16, and the four pseudo-headers.
     assert_eq!(http.headers.len(), HEADERS.len() + 4);
 }
 
-/// `CheckRequest{attributes{source, destination, request{time, http}, metadata_context, route_metadata_context}}`.
+/// `CheckRequest{attributes{source, destination, request{time, http}, metadata_context,
+/// route_metadata_context}}`.
 fn check_request(method: &str, padding: usize) -> Vec<u8> {
     let path = "/v1/invoices/2026/11?page=2&per_page=50";
     let host = "api.example.com";

@@ -1,8 +1,8 @@
-//! The reference that keyward's numbers are divided by: what anyone would write in an afternoon.
+//! The reference to which keyward's numbers are compared: the obvious implementation.
 //!
-//! tonic's server as it comes, the messages of the `envoy-types` crate, every request allowed without being looked at, on
-//! tokio's `multi_thread` runtime. With `--current-thread` it is `ref_ct`, the same on the `current_thread` runtime.
-//! It must stay as plain as it is: a faster stock would flatter nobody, a slower one would flatter keyward.
+//! tonic's server with its defaults, the messages of the `envoy-types` crate, every request allowed
+//! unread, on tokio's `multi_thread` runtime. With `--current-thread` it is `ref_ct`, the same on
+//! the `current_thread` runtime. Keep it this plain: a slower reference would flatter keyward.
 #![expect(
     clippy::print_stderr,
     clippy::disallowed_methods,
@@ -69,12 +69,13 @@ async fn serve(address: SocketAddr, started: Instant) -> Result<(), Box<dyn Erro
     let ms = started.elapsed().as_millis();
     eprintln!(r#"{{"level":"info","msg":"ready","ms":{ms}}}"#);
 
-    // serve_with_incoming does not pass tonic's own default for nodelay on to a listener that is given to it.
+    // serve_with_incoming does not apply tonic's default for nodelay to a given listener.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let serving = Server::builder()
         .add_service(AuthorizationServer::new(AllowAll))
         .serve_with_incoming(incoming);
-    // An end by signal returns from main: callgrind writes its total only when the process exits by itself.
+    // On a signal, return from main: callgrind writes its total only when the process exits by
+    // itself.
     tokio::select! {
         served = serving => served?,
         _ = terminate.recv() => {}

@@ -1,5 +1,5 @@
-//! The admin listener and what scrapes it: health, metrics that promtool has nothing to say about, series that come
-//! and go with their keys, and a configuration without secrets.
+//! The admin listener and its clients: health, metrics that promtool accepts, series that come and
+//! go with their keys, and a configuration without secrets.
 
 use std::process::Command;
 
@@ -40,10 +40,10 @@ async fn health_paths_and_the_health_command_agree() {
 #[tokio::test]
 async fn decisions_are_counted_by_reason_and_by_key() {
     let keyward = Keyward::start(scene::CONFIG, &scene::keys()).await;
-    for id in ["full", "full", "revoked", "nobody-at-all"] {
+    for id in ["full", "full", "revoked", "made-up"] {
         ask(&keyward, id).await;
     }
-    // The first use of a key and every unknown one are misses.
+    // The first use of a key and every unknown key are misses.
     let metrics = keyward.fetch("/metrics").await;
     for (name, labels, value) in [
         (
@@ -119,11 +119,11 @@ async fn decisions_are_counted_by_reason_and_by_key() {
     ] {
         assert!(text.contains(name), "{name} in:\n{text}");
     }
-    assert!(!text.contains("nobody"), "an unknown key makes no series");
+    assert!(!text.contains("made-up"), "an unknown key makes no series");
 }
 
 #[tokio::test]
-async fn the_cache_counts_its_hits_and_holds_nothing_of_before_a_reload() {
+async fn the_cache_counts_its_hits_and_is_emptied_by_a_reload() {
     let keys = key(KeyFile::new(), "steady", &[]);
     let keyward = Keyward::start("{}", &keys).await;
     let hits = async || {
@@ -148,7 +148,7 @@ async fn the_cache_counts_its_hits_and_holds_nothing_of_before_a_reload() {
 }
 
 #[tokio::test]
-async fn a_keys_series_go_when_the_key_goes() {
+async fn a_keys_series_are_removed_with_the_key() {
     let both = key(key(KeyFile::new(), "staying", &[]), "going", &[]);
     let keyward = Keyward::start("{}", &both).await;
     ask(&keyward, "going").await;
@@ -193,9 +193,9 @@ async fn keys_beyond_max_keys_share_a_series() {
 }
 
 #[tokio::test]
-async fn promtool_has_nothing_to_say_about_the_metrics() {
+async fn promtool_has_no_complaints_about_the_metrics() {
     let keyward = Keyward::start(scene::CONFIG, &scene::keys()).await;
-    for id in ["full", "revoked", "nobody"] {
+    for id in ["full", "revoked", "made-up"] {
         ask(&keyward, id).await;
     }
     let metrics = keyward.fetch("/metrics").await;

@@ -1,5 +1,5 @@
-//! A secret is seen by nobody but the caller: over a run of every kind of request, with the log at its most
-//! talkative, it shows up in no output.
+//! Secrets do not leak: over a run of every kind of request, at the most verbose log level, no
+//! output contains one.
 
 use std::process::Command;
 
@@ -50,7 +50,7 @@ fn asks() -> Vec<Ask> {
 }
 
 #[tokio::test]
-async fn a_secret_shows_up_in_no_output() {
+async fn no_output_contains_a_secret() {
     let config = format!("{}log: {{level: trace, decisions: all}}\n", scene::CONFIG);
     let keys = KeyFile::new().key("canary", CANARY, &["plan: gold"]);
     let mut stack = Stack::start(&config, &keys, both_shapes_unprotected).await;
@@ -63,12 +63,12 @@ async fn a_secret_shows_up_in_no_output() {
                     continue;
                 }
                 let reply = caller.send(stack.envoy.at(shape), &ask).await;
-                let told = format!("{:?}{:?}{}", reply.headers, reply.trailers, reply.text());
-                assert!(!told.contains(CANARY), "{ask:?}: {told}");
+                let whole = format!("{:?}{:?}{}", reply.headers, reply.trailers, reply.text());
+                assert!(!whole.contains(CANARY), "{ask:?}: {whole}");
             }
         }
     }
-    // What Envoy would never send, and what is no CheckRequest at all.
+    // What Envoy would never send, and bytes that are not a CheckRequest.
     let channel = check::channel(&stack.keyward.grpc).await;
     for request in [
         check::request(CANARY, "", &[("x-api-key", CANARY)]),
@@ -88,18 +88,19 @@ async fn a_secret_shows_up_in_no_output() {
         stack.keyward.decisions().len() > 100,
         "there was something to log"
     );
-    // A method is no secret, so the log may tell it; no secret was ever sent as one but above.
+    // A method is not a secret, so the log may contain it; only the request above sent a secret as
+    // one.
     let log: Vec<String> = stack
         .keyward
         .log()
         .into_iter()
         .map(|mut line| {
-            for told in ["method", "path"] {
-                if line[told]
+            for member in ["method", "path"] {
+                if line[member]
                     .as_str()
                     .is_some_and(|text| text.starts_with(CANARY))
                 {
-                    line[told].take();
+                    line[member].take();
                 }
             }
             line.to_string()

@@ -1,5 +1,5 @@
-//! The command line as operators and scripts meet it: exit codes, what goes to stdout and what to stderr, and that
-//! no secret shows where it was not asked for. Nothing here starts a server.
+//! The command line as operators and scripts see it: exit codes, stdout and stderr, and no secret
+//! in unexpected places. Nothing here starts a server.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -17,10 +17,10 @@ mod output;
 mod presenting;
 mod schema;
 
-/// A directory that commands are run in.
-pub struct Desk(TempDir);
+/// A directory in which commands run.
+pub struct Workdir(TempDir);
 
-/// How a command ended.
+/// The exit code and output of a command.
 #[derive(Debug)]
 pub struct Run {
     pub code: Option<i32>,
@@ -28,18 +28,17 @@ pub struct Run {
     pub stderr: String,
 }
 
-impl Desk {
-    /// An empty directory.
+impl Workdir {
     pub fn empty() -> Self {
         Self(TempDir::new().unwrap())
     }
 
-    /// One with `keyward.yaml` and `keys.yaml`.
+    /// A directory with `keyward.yaml` and `keys.yaml`.
     pub fn new(config: &str, keys: &str) -> Self {
-        let desk = Self::empty();
-        desk.write("keyward.yaml", config);
-        desk.write("keys.yaml", keys);
-        desk
+        let workdir = Self::empty();
+        workdir.write("keyward.yaml", config);
+        workdir.write("keys.yaml", keys);
+        workdir
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -97,13 +96,13 @@ impl Run {
         command.output().unwrap().into()
     }
 
-    /// What was printed, of a command that succeeded in silence.
+    /// The stdout of a command that succeeded with an empty stderr.
     pub fn data(self) -> String {
         assert_eq!((self.code, &*self.stderr), (Some(0), ""), "{self:?}");
         self.stdout
     }
 
-    /// The complaint, of a command that printed nothing else.
+    /// The stderr of a command that failed with this code and an empty stdout.
     pub fn complaint(self, code: i32) -> String {
         assert_eq!((self.code, &*self.stdout), (Some(code), ""), "{self:?}");
         self.stderr

@@ -1,5 +1,5 @@
-//! Traps around credentials, on both shapes in which Envoy sends headers: what comes twice, what hides in cookies
-//! and queries, and what must go upstream as it came.
+//! Difficult credentials, in both forms in which Envoy sends headers: repeated ones, ones hidden in
+//! cookies and queries, and values that must reach the upstream unchanged.
 
 use crate::support::keyfile::{KeyFile, keyed_digest};
 use crate::support::message::{Ask, Reply};
@@ -20,7 +20,7 @@ fn code(reply: &Reply) -> String {
 }
 
 #[tokio::test]
-async fn a_place_that_is_filled_twice_is_ambiguous() {
+async fn a_location_that_is_filled_twice_is_ambiguous() {
     let stack = scene().await;
     let (a, b) = (secret("full"), secret("bare"));
     let bearer = |value: &str| orders().header("authorization", value);
@@ -97,11 +97,11 @@ async fn a_place_that_is_filled_twice_is_ambiguous() {
 }
 
 #[tokio::test]
-async fn a_key_may_hide_in_any_cookie_line_or_crumb_and_only_it_is_taken_out() {
+async fn a_key_is_found_in_any_cookie_line_or_crumb_and_only_it_is_removed() {
     let stack = scene().await;
     let a = secret("bare");
     let mine = format!("api_key={a}");
-    // What the client sends as separate lines, and what is left: joined by Envoy or by us.
+    // The lines that the client sends, and what is left of them, joined by Envoy or by keyward.
     let cases: [(&str, Vec<String>, &[&str]); 7] = [
         ("alone", vec![mine.clone()], &[]),
         (
@@ -183,7 +183,7 @@ async fn two_cookie_lines_with_a_key_each_are_ambiguous() {
 }
 
 #[tokio::test]
-async fn a_query_is_left_alone_where_no_credential_is_in_it() {
+async fn a_query_without_a_credential_is_unchanged() {
     let stack = scene().await;
     let a = secret("bare");
     for path in [
@@ -206,7 +206,7 @@ fn hex(digit: u8) -> char {
 }
 
 #[tokio::test]
-async fn a_parameter_is_taken_out_with_its_value_however_it_is_encoded() {
+async fn a_parameter_is_removed_with_its_value_however_it_is_encoded() {
     let stack = scene().await;
     let a = secret("bare");
     let encoded: String = a
@@ -232,7 +232,7 @@ async fn a_parameter_is_taken_out_with_its_value_however_it_is_encoded() {
 }
 
 #[tokio::test]
-async fn an_encoded_parameter_name_is_no_credential() {
+async fn an_encoded_parameter_name_is_not_a_credential() {
     let stack = scene().await;
     let path = format!("/v1/orders?api%5Fkey={}", secret("bare"));
     for shape in SHAPES {
@@ -242,7 +242,7 @@ async fn an_encoded_parameter_name_is_no_credential() {
 }
 
 #[tokio::test]
-async fn an_authorization_of_another_scheme_goes_through_untouched() {
+async fn an_authorization_header_of_another_scheme_passes_unchanged() {
     let stack = scene().await;
     for value in [
         "Basic dXNlcjpwYXNz",
@@ -263,7 +263,7 @@ async fn an_authorization_of_another_scheme_goes_through_untouched() {
 }
 
 #[tokio::test]
-async fn secrets_stay_where_the_operator_wants_them_kept() {
+async fn secrets_are_not_stripped_if_the_operator_keeps_them() {
     let config = format!("{}\nmode: enforce\n", scene::CONFIG)
         .replace("identity:\n", "identity:\n  strip_credentials: false\n");
     let stack = Stack::start(&config, &scene::keys(), both_shapes).await;
@@ -296,7 +296,7 @@ async fn a_pepper_makes_plain_digests_worthless() {
 }
 
 #[tokio::test]
-async fn a_bearer_token_behind_another_scheme_lets_nobody_in() {
+async fn a_bearer_token_behind_another_scheme_is_refused() {
     let stack = scene().await;
     let bearer = format!("Bearer {}", secret("bare"));
     let two_lines = orders()

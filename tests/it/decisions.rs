@@ -1,5 +1,5 @@
-//! The table of docs/decisions.md, row by row, as seen from both ends: what the caller gets and what the
-//! upstream receives, for every caller and both shapes in which Envoy sends headers.
+//! The table of docs/decisions.md, row by row, from both ends: what the caller gets and what the
+//! upstream receives, for every caller and both forms in which Envoy sends headers.
 
 mod cases;
 
@@ -94,7 +94,8 @@ fn is_denied(label: &str, reply: &Reply, caller: Caller, want: (u16, &str, &str)
     assert!(detail.ends_with('.'), "{label}: a sentence: {problem}");
 }
 
-/// Numbers the requests, so that each finds its decision. (Envoy rewrites a letter in ids as long as a UUID.)
+/// Numbers the requests, so that each finds its decision. (Envoy changes a letter in ids that are
+/// as long as a UUID.)
 static SENT: AtomicUsize = AtomicUsize::new(0);
 
 async fn run(stack: &Stack, cases: Vec<Case>) {
@@ -125,26 +126,26 @@ async fn run(stack: &Stack, cases: Vec<Case>) {
 }
 
 #[tokio::test]
-async fn what_is_allowed_goes_upstream_with_its_identity_and_without_its_secret() {
+async fn an_allowed_request_goes_upstream_with_its_identity_and_without_its_secret() {
     let stack = Stack::start(scene::CONFIG, &scene::keys(), both_shapes).await;
     run(&stack, place_cases()).await;
     run(&stack, allowed_cases()).await;
 }
 
 #[tokio::test]
-async fn what_lacks_a_valid_key_gets_a_401_that_says_why() {
+async fn a_request_without_a_valid_key_gets_a_401_with_the_reason() {
     let stack = Stack::start(scene::CONFIG, &scene::keys(), both_shapes).await;
     run(&stack, unauthorized_cases()).await;
 }
 
 #[tokio::test]
-async fn what_a_valid_key_may_not_do_gets_a_403_that_says_why() {
+async fn a_request_that_the_key_may_not_make_gets_a_403_with_the_reason() {
     let stack = Stack::start(scene::CONFIG, &scene::keys(), both_shapes).await;
     run(&stack, forbidden_cases()).await;
 }
 
 #[tokio::test]
-async fn the_default_decides_where_no_rule_matches() {
+async fn the_default_decides_if_no_rule_matches() {
     for (default, reason, status) in [
         ("require-key", "missing_key", 401),
         ("allow-anyone", "public", 200),

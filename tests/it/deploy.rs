@@ -1,4 +1,4 @@
-//! What operators copy from `deploy/`, loaded, rendered, validated or run: none of it can rot unnoticed.
+//! The files of `deploy/` that operators copy are loaded, rendered, validated or run.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,6 @@ mod kubernetes;
 mod monitoring;
 mod unix_socket;
 
-/// A file below `deploy/`.
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("deploy")

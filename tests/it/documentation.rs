@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 mod commands;
 mod yaml;
 
-/// The pages in which examples are looked for, by their paths from the project's root.
 fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let docs = fs::read_dir(root.join("docs")).unwrap();
@@ -20,7 +19,6 @@ fn page(name: &str) -> String {
     fs::read_to_string(path).unwrap()
 }
 
-/// The code blocks of that language.
 fn blocks<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
     let fence = format!("```{language}\n");
     let starts = text.split(&fence).skip(1);

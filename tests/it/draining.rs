@@ -1,5 +1,5 @@
-//! The end of a keyward: `NOT_SERVING` at once, checks answered until nobody comes any more, exit code 0; and no
-//! caller behind Envoy notices.
+//! The end of a keyward: `NOT_SERVING` at once, checks answered until nobody is connected, exit
+//! code 0; and no caller behind Envoy notices.
 
 use crate::support::bootstrap::{Bootstrap, yaml};
 use crate::support::check;
@@ -62,7 +62,7 @@ async fn one_of_two_keywards_stops_under_load_and_no_request_fails() {
 }
 
 #[tokio::test]
-async fn a_drain_serves_while_envoy_is_there_and_ends_once_it_has_gone() {
+async fn a_drain_serves_while_envoy_is_connected_and_ends_when_it_leaves() {
     let config = "{server: {drain: 60s, deadline: 120s}}";
     let mut stack = Stack::start(config, &scene::keys_without_plans(), both_shapes).await;
     let to = stack.envoy.at("headers");
@@ -77,13 +77,13 @@ async fn a_drain_serves_while_envoy_is_there_and_ends_once_it_has_gone() {
     }
     assert!(stack.keyward.process.exited().is_none());
     drop(stack.envoy);
-    // Far sooner than the drain's minute, or this wait gives up.
+    // Far sooner than the drain's minute, or this wait fails.
     let status = stack.keyward.process.end().await;
     assert_eq!(status.code(), Some(0), "{}", stack.keyward.process.output());
 }
 
 #[tokio::test]
-async fn a_drain_says_so_on_every_channel() {
+async fn a_drain_is_reported_on_every_channel() {
     let mut keyward = Keyward::start(
         "{server: {drain: 60s, deadline: 120s}}",
         &scene::keys_without_plans(),
@@ -106,7 +106,7 @@ async fn a_drain_says_so_on_every_channel() {
     let why: serde_json::Value = serde_json::from_slice(&ready.body).unwrap();
     assert!(why.to_string().contains("drain"), "{why}");
     assert_eq!(keyward.fetch("/livez").await.status, 200);
-    // Checks are answered meanwhile, on this connection and on new ones.
+    // Checks are answered in the meantime, on this connection and on new ones.
     let answer = check::check(&channel, check::with_key(&secret("bare"))).await;
     assert!(answer.unwrap().allowed());
     let another = check::channel(&keyward.grpc).await;
@@ -118,7 +118,7 @@ async fn a_drain_says_so_on_every_channel() {
 }
 
 #[tokio::test]
-async fn without_a_connection_the_end_comes_at_once() {
+async fn without_a_connection_keyward_ends_at_once() {
     for signal in ["TERM", "INT"] {
         let mut keyward = Keyward::start(
             "{server: {drain: 60s, deadline: 120s}}",
@@ -137,7 +137,7 @@ async fn without_a_connection_the_end_comes_at_once() {
 }
 
 #[tokio::test]
-async fn a_peer_that_never_lets_go_is_cut_off_at_the_deadline() {
+async fn a_peer_that_never_disconnects_is_cut_off_at_the_deadline() {
     let mut keyward = Keyward::start(
         "{server: {drain: 100ms, deadline: 1s}}",
         &scene::keys_without_plans(),
@@ -146,7 +146,8 @@ async fn a_peer_that_never_lets_go_is_cut_off_at_the_deadline() {
     let Address::Tcp(address) = keyward.grpc.clone() else {
         panic!("on TCP");
     };
-    // A connection preface and nothing after it: a peer that neither answers a GOAWAY nor hangs up.
+    // A connection preface and nothing after it: a peer that neither answers a GOAWAY nor
+    // disconnects.
     let mut silent = http1::Connection::open(address).await;
     silent.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
     // keyward's first frame: from here on the connection is served, and must be ended.

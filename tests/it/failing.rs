@@ -1,5 +1,5 @@
-//! When the answer is missing, late or empty: what Envoy makes of it, and that the shipped configuration closes or,
-//! where an operator opens it, lets no forged identity through.
+//! Missing, late and empty responses: what Envoy does with them, and that the shipped configuration
+//! fails closed or, if an operator opens it, lets no forged identity through.
 
 use std::time::Duration;
 
@@ -25,7 +25,8 @@ fn with_key() -> Ask {
     Ask::get("/v1/orders").key(&secret("bare"))
 }
 
-/// Listeners that ask a scripted server: as shipped, failing open, and failing open with nothing before `ext_authz`.
+/// Listeners that ask a scripted server: as shipped, failing open, and failing open without filters
+/// before `ext_authz`.
 async fn envoy_with(script: Script, upstream: &Upstream) -> (Envoy, ScriptedAuthz) {
     let authz = ScriptedAuthz::start(script).await;
     let envoy = envoy_asking(Address::Tcp(authz.address), upstream).await;
@@ -56,13 +57,13 @@ async fn an_empty_answer_or_a_denial_with_status_zero_is_an_allow_to_envoy() {
         let script = Script::Message(answer.encode_to_vec());
         let (envoy, _authz) = envoy_with(script, &upstream).await;
         let reply = http1::send(envoy.at("shipped"), &Ask::get("/")).await;
-        // This is why every answer of ours that is not an allow has a status that is not zero.
+        // For this reason every response of ours that is not an allow has a non-zero status.
         assert_eq!(reply.status, 200, "{answer:?}: {reply:?}");
     }
 }
 
 #[tokio::test]
-async fn whatever_keyward_cannot_understand_is_denied_with_a_status_that_is_not_zero() {
+async fn unreadable_checks_are_denied_with_a_non_zero_status() {
     let keyward = crate::support::keyward::Keyward::start(scene::CONFIG, &scene::keys()).await;
     let channel = check::channel(&keyward.grpc).await;
     let empty = CheckRequest::default();
@@ -74,13 +75,13 @@ async fn whatever_keyward_cannot_understand_is_denied_with_a_status_that_is_not_
         assert_ne!(answer.0.status.as_ref().unwrap().code, 0, "{answer:?}");
         assert_eq!(answer.code(), "bad_request", "{answer:?}");
     }
-    // Attributes with nothing in them are HTTP attributes still, and lack a key.
+    // Empty attributes are HTTP attributes too, and lack a key.
     let answer = check::check(&channel, check::request("", "", &[])).await;
     assert_eq!(answer.unwrap().code(), "missing_key");
 }
 
 #[tokio::test]
-async fn the_shipped_envoy_answers_503_when_nobody_decides() {
+async fn the_shipped_envoy_answers_503_without_a_decision() {
     for script in [Script::Hang, Script::Fail(14), Script::Fail(2)] {
         let upstream = Upstream::start().await;
         let (envoy, _authz) = envoy_with(script.clone(), &upstream).await;
@@ -89,9 +90,9 @@ async fn the_shipped_envoy_answers_503_when_nobody_decides() {
         assert!(upstream.take().is_empty(), "{script:?}");
     }
     let upstream = Upstream::start().await;
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = nobody.local_addr().unwrap();
-    drop(nobody);
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = closed.local_addr().unwrap();
+    drop(closed);
     let envoy = envoy_asking(Address::Tcp(address), &upstream).await;
     let reply = http1::send(envoy.at("shipped"), &with_key()).await;
     assert_eq!(reply.status, 503, "{reply:?}");
@@ -111,14 +112,14 @@ async fn an_envoy_that_fails_open_passes_no_forged_identity() {
         let received = upstream.take_one();
         assert!(received.all("x-keyward-client").is_empty(), "{received:#?}");
         assert!(received.all("x-keyward-key-id").is_empty(), "{received:#?}");
-        // Without the shipped filter in front they would pass: nobody else strips them.
+        // Without the shipped filter in front they would pass: nothing else removes them.
         http1::send(envoy.at("open-unprotected"), &ask).await;
         assert_eq!(upstream.take_one().all("x-keyward-client"), ["forged"]);
     }
 }
 
 #[tokio::test]
-async fn a_killed_keyward_closes_the_gate_and_a_new_one_on_its_socket_opens_it() {
+async fn requests_are_refused_while_keyward_is_dead_and_pass_after_a_restart() {
     let home = Home::new(
         "{server: {grpc: {address: \"unix:keyward.sock\"}}}",
         &scene::keys_without_plans(),
@@ -146,7 +147,7 @@ async fn a_killed_keyward_closes_the_gate_and_a_new_one_on_its_socket_opens_it()
 }
 
 #[tokio::test]
-async fn an_upstream_refusal_is_the_upstreams_and_a_denial_is_keywards() {
+async fn refusals_of_the_upstream_and_denials_of_keyward_are_distinguishable() {
     let stack = Stack::start(scene::CONFIG, &scene::keys(), both_shapes).await;
     let reply = http1::send(stack.envoy.at("headers"), &Ask::get("/v1/orders")).await;
     assert_eq!(reply.status, 401);
@@ -159,8 +160,8 @@ async fn an_upstream_refusal_is_the_upstreams_and_a_denial_is_keywards() {
 
 #[tokio::test]
 async fn the_shipped_envoy_waits_for_an_answer_longer_than_it_pauses_before_a_retry() {
-    // Envoy takes the retry policy's `max_interval` as the timeout of each try: a keyward whose container is
-    // throttled for a tenth of a second must still be heard.
+    // Envoy uses the retry policy's `max_interval` as the timeout of each try: a keyward whose
+    // container is throttled for a tenth of a second must still get its response through.
     let denial = CheckResponse {
         status: Some(Status {
             code: 16,
@@ -187,7 +188,7 @@ async fn a_route_that_keyward_is_not_asked_about_passes_no_forged_identity() {
     let ask = with_key().header("x-keyward-client", "forged");
     let reply = http1::send(envoy.at("unasked"), &ask).await;
     assert_eq!(reply.status, 200, "{reply:?}");
-    assert!(authz.take().is_empty(), "nobody was asked");
+    assert!(authz.take().is_empty(), "keyward was not asked");
     let received = upstream.take_one();
     assert!(received.all("x-keyward-client").is_empty(), "{received:#?}");
 }

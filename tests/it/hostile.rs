@@ -1,5 +1,5 @@
-//! Peers that are no Envoy: bytes that are no HTTP/2, messages that are no `CheckRequest`, too much of everything.
-//! Each gets an error of its own, and the next honest peer an answer.
+//! Peers that are not Envoy: bytes that are not HTTP/2, messages that are not a `CheckRequest`, too
+//! much of everything. Each gets its own error, and the next well-behaved peer a response.
 
 use crate::support::certs::Authority;
 use crate::support::check::{self, Answer};
@@ -22,7 +22,7 @@ async fn write_to(keyward: &Keyward, bytes: &[u8]) {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_none_of_grpc_disturbs_nobody() {
+async fn a_connection_that_is_not_grpc_disturbs_no_other() {
     let keyward = Keyward::start("{}", &keys_without_plans()).await;
     for bytes in [
         &b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"[..],
@@ -39,7 +39,7 @@ async fn a_connection_that_is_none_of_grpc_disturbs_nobody() {
 }
 
 #[tokio::test]
-async fn a_failed_handshake_does_not_end_the_accepting() {
+async fn a_failed_handshake_does_not_stop_the_accept_loop() {
     let authority = Authority::new();
     let home = Home::new(
         "{server: {grpc: {tls: {cert_file: tls.crt, key_file: tls.key}}}}",
@@ -62,7 +62,7 @@ async fn a_failed_handshake_does_not_end_the_accepting() {
     assert!(answer.unwrap().allowed());
 }
 
-/// What a Check whose message is these very bytes ends with.
+/// The result of a Check with exactly these bytes as its message.
 async fn check_bytes(keyward: &Keyward, message: &[u8]) -> (Option<String>, Vec<u8>) {
     use crate::support::http2;
     use crate::support::message::Ask;
@@ -81,17 +81,17 @@ async fn check_bytes(keyward: &Keyward, message: &[u8]) -> (Option<String>, Vec<
 }
 
 #[tokio::test]
-async fn a_message_that_is_no_check_request_is_refused_in_an_answer() {
+async fn a_message_that_is_not_a_check_request_is_refused_in_a_response() {
     let keyward = Keyward::start("{default: allow-anyone}", &keys_without_plans()).await;
     for message in [
         &b"\xff\xff\xff"[..],
         b"\x0a\xff",
         b"\x0a\x02\x22\x7f",
         b"nonsense",
-        // A CheckRequest without anything in it.
+        // An empty CheckRequest.
         b"",
     ] {
-        // An error of gRPC would open an Envoy that fails open.
+        // A gRPC error would open an Envoy that fails open.
         let (status, body) = check_bytes(&keyward, message).await;
         assert_eq!(status.as_deref(), Some("0"), "{message:?}: {body:?}");
         assert!(String::from_utf8_lossy(&body).contains("bad_request"));
@@ -100,7 +100,7 @@ async fn a_message_that_is_no_check_request_is_refused_in_an_answer() {
 }
 
 #[tokio::test]
-async fn a_message_beyond_all_measure_is_refused_in_an_answer_and_the_next_one_answered() {
+async fn an_oversized_message_is_refused_in_a_response_and_the_next_one_answered() {
     let keyward = Keyward::start("{}", &keys_without_plans()).await;
     let channel = check::channel(&keyward.grpc).await;
     let mut request = check::with_key(&secret("bare"));

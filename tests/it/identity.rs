@@ -1,6 +1,6 @@
-//! Nobody but keyward says who calls: whatever a client sends under an identity header's name, or one that an
-//! upstream might take for it, does not get past. Envoy's own removal is switched off where it is keyward that is tested; a
-//! real PHP says what upstreams take for an identity header.
+//! Only keyward sets the identity: a header that a client sends under an identity header's name, or
+//! under one that an upstream might treat the same, does not pass. Envoy's own removal is off in
+//! tests of keyward's; a real PHP shows what upstreams treat as an identity header.
 
 use crate::support::message::Ask;
 use crate::support::php::{GATEWAYS, Php};
@@ -8,7 +8,7 @@ use crate::support::scene::{self, IDENTITY, secret, spellings};
 use crate::support::stack::{SHAPES, Stack, both_shapes_unprotected};
 use crate::support::{http1, http2};
 
-/// Ways of sending an identity header of one's own.
+/// Ways in which a client can send an identity header.
 fn forged(ask: &Ask) -> Vec<(&'static str, Ask)> {
     let ask = || ask.clone();
     let spelled = |name: &str| {
@@ -62,7 +62,7 @@ fn forged(ask: &Ask) -> Vec<(&'static str, Ask)> {
     ]
 }
 
-/// A header that an upstream might take for an identity header.
+/// A header that an upstream might treat as an identity header.
 fn alias(name: &str) -> bool {
     let folded = name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     IDENTITY.contains(&folded.to_ascii_lowercase().as_str())
@@ -139,7 +139,7 @@ async fn no_spelling_of_an_identity_header_reaches_php_through_the_shipped_envoy
     })
     .await;
     let php = Php::start().await;
-    // A name in all its spellings at a time: of more headers than a hundred Envoy takes none.
+    // All spellings of one name at a time: Envoy accepts at most a hundred headers.
     let forged = |ask: &Ask, name: &str| {
         let all = spellings(name).into_iter();
         let ask = ask.clone().header(name, "forged");
@@ -178,7 +178,7 @@ async fn no_spelling_of_an_identity_header_reaches_php_through_the_shipped_envoy
 }
 
 #[tokio::test]
-async fn the_shipped_envoy_refuses_underscores_before_anyone_is_asked() {
+async fn the_shipped_envoy_refuses_underscores_before_it_asks_keyward() {
     let stack = Stack::start(scene::CONFIG, &scene::keys(), |bootstrap| {
         bootstrap.listener("shipped", |_| {})
     })

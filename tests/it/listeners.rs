@@ -1,4 +1,5 @@
-//! Peers that hold on to what a listener has: its places, its memory, its time. Honest ones are served beside them.
+//! Peers that hold on to a listener's resources: connections, memory, time. Well-behaved peers are
+//! served meanwhile.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -18,7 +19,7 @@ use crate::support::scene::{keys_without_plans, secret};
 use crate::support::upstream::Upstream;
 use crate::support::wait;
 
-/// What an HTTP/2 client sends first: the preface, and settings of which none differs from the default.
+/// What an HTTP/2 client sends first: the preface, and settings with the defaults.
 const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 fn grpc(keyward: &Keyward) -> SocketAddr {
@@ -55,7 +56,7 @@ async fn probes_are_answered_beside_silent_connections_to_the_admin_port() {
         .output()
         .unwrap();
     assert!(health.status.success(), "{health:?}");
-    wait::until("the log tells of it", async || {
+    wait::until("it is logged", async || {
         warns_of(&keyward, "all connections are taken") == 1
     })
     .await;
@@ -66,10 +67,10 @@ async fn probes_are_answered_beside_silent_connections_to_the_admin_port() {
 }
 
 #[tokio::test]
-async fn checks_are_answered_beside_more_idle_grpc_connections_than_there_may_be() {
+async fn checks_are_answered_beside_more_idle_grpc_connections_than_the_limit() {
     let keyward = Keyward::start("{}", &keys_without_plans()).await;
     let to = grpc(&keyward);
-    // It sent a call before the others came, and does not connect anew.
+    // It sent a call before the others came, and does not reconnect.
     let mut envoy = http2::Connection::open(to).await;
     let ask = Ask::new("POST", "/envoy.service.auth.v3.Authorization/Check")
         .header("content-type", "application/grpc")
@@ -78,7 +79,7 @@ async fn checks_are_answered_beside_more_idle_grpc_connections_than_there_may_be
     let mut idle = Vec::new();
     for _ in 0..800 {
         let mut stream = TcpStream::connect(to).await.unwrap();
-        // Closed already where it came as one of too many.
+        // Closed already if it was over the limit.
         _ = stream.write_all(HELLO).await;
         idle.push(stream);
     }
@@ -111,7 +112,7 @@ async fn a_check_that_is_too_large_does_not_open_an_envoy_that_fails_open() {
 }
 
 #[tokio::test]
-async fn a_check_that_is_too_large_takes_no_secret_upstream_in_observe_mode() {
+async fn a_check_that_is_too_large_sends_no_secret_upstream_in_observe_mode() {
     let config = "{mode: observe, server: {grpc: {max_message: 1MiB}}}";
     let keyward = Keyward::start(config, &keys_without_plans()).await;
     let upstream = Upstream::start().await;
@@ -132,7 +133,6 @@ async fn a_check_that_is_too_large_takes_no_secret_upstream_in_observe_mode() {
     assert!(upstream.take().is_empty());
 }
 
-/// A keyward on a Unix socket.
 async fn on_socket() -> (Keyward, String) {
     let home = Home::new("{default: allow-anyone}", &keys_without_plans());
     let path = home.path("keyward.sock").display().to_string();
@@ -145,7 +145,7 @@ async fn on_socket() -> (Keyward, String) {
 const REFUSED_AUTHORITY: &str = "a gRPC call was refused, for its :authority";
 
 #[tokio::test]
-async fn calls_that_are_refused_for_their_authority_are_told_of_once() {
+async fn calls_that_are_refused_for_their_authority_are_logged_once() {
     let (keyward, path) = on_socket().await;
     // The method, the scheme, a path and an authority, each literally or from HPACK's table.
     let headers = b"\x83\x86\x44\x02/x\x41\x0a%2Frun%2Fs";
@@ -157,7 +157,7 @@ async fn calls_that_are_refused_for_their_authority_are_told_of_once() {
         stream.write_all(&frame).await.unwrap();
         stream.write_all(headers).await.unwrap();
     }
-    wait::until("the log tells of it", async || {
+    wait::until("it is logged", async || {
         warns_of(&keyward, REFUSED_AUTHORITY) == 1
     })
     .await;
@@ -193,7 +193,7 @@ async fn an_envoy_that_uses_google_grpc_over_a_unix_socket_needs_an_authority() 
     );
     assert_eq!(warns_of(&keyward, REFUSED_AUTHORITY), 0);
     assert_ne!(http1::send(envoy.at("as-it-is"), &ask).await.status, 200);
-    wait::until("the log tells why", async || {
+    wait::until("the reason is logged", async || {
         warns_of(&keyward, REFUSED_AUTHORITY) == 1
     })
     .await;
@@ -209,6 +209,6 @@ async fn keyward_leaves_no_core_dump() {
     let values: Vec<_> = core.unwrap().split_whitespace().take(2).collect();
     assert_eq!(values, ["0", "0"]);
     let metrics = keyward.fetch("/metrics").await.text();
-    let told = metrics.lines().filter(|line| line.starts_with("process_"));
-    assert_eq!(told.count(), 7, "{metrics}");
+    let series = metrics.lines().filter(|line| line.starts_with("process_"));
+    assert_eq!(series.count(), 7, "{metrics}");
 }

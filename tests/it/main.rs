@@ -1,7 +1,8 @@
-//! keyward from outside: the real binary, a real Envoy 1.40 in front of it, an upstream that says what
-//! reached it, and callers that speak HTTP/1.1 byte by byte, HTTP/2 and gRPC. One module per behaviour;
-//! `support` starts and stops the parts. Nothing here knows keyward's insides: what is asserted is what
-//! operators and callers are promised, and what an Envoy does that is not obvious. Every wait polls with a deadline.
+//! Black-box tests of keyward: the real binary, a real Envoy 1.40 in front of it, an upstream that
+//! records what it receives, and callers that speak HTTP/1.1 byte by byte, HTTP/2 and gRPC. One
+//! module per behaviour; `support` starts and stops the parts. The tests use no internals: they
+//! assert what operators and callers are promised, and what Envoy does that is not obvious. Every
+//! wait polls with a deadline.
 #![allow(
     clippy::disallowed_methods,
     reason = "tests watch real processes, in real time, with the real environment"
@@ -16,7 +17,7 @@
 )]
 #![allow(
     clippy::print_stdout,
-    reason = "what was measured is told, and shown by --nocapture or a failure"
+    reason = "measurements are printed, and shown by --nocapture or a failure"
 )]
 #![allow(
     missing_docs,
@@ -25,17 +26,16 @@
 )]
 
 mod admin;
+mod advice;
 mod architecture;
 mod canary;
 mod cli;
 mod credentials;
 mod decisions;
 mod deploy;
-mod directions;
 mod documentation;
 mod draining;
 mod failing;
-mod followed;
 mod hostile;
 mod identity;
 mod listeners;
@@ -47,6 +47,7 @@ mod refused_configs;
 mod reloading;
 mod remote;
 mod services;
-mod shared_places;
+mod shared_locations;
 mod support;
 mod transport;
+mod watched_files;

@@ -1,5 +1,5 @@
-//! What Envoy and keyward tell each other beside headers: dynamic metadata on allow and deny, rules named by a
-//! route, the client's address, and observe mode.
+//! What Envoy and keyward exchange besides headers: dynamic metadata on allow and deny, rules named
+//! by a route, the client's address, and observe mode.
 
 use std::collections::HashSet;
 use std::fs;
@@ -17,7 +17,8 @@ use crate::support::stack::{SHAPES, Stack, both_shapes, both_shapes_unprotected}
 use crate::support::upstream::Upstream;
 use crate::support::{http1, wait};
 
-/// Sends each request through an Envoy that logs keyward's dynamic metadata; the metadata of each.
+/// Sends each request through an Envoy that logs keyward's dynamic metadata, and returns the
+/// metadata of each.
 async fn metadata_of(config: &str, asks: &[Ask]) -> Vec<Value> {
     let dir = TempDir::new().unwrap();
     let log = dir.path().join("access.log");
@@ -53,7 +54,7 @@ async fn metadata_of(config: &str, asks: &[Ask]) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn every_decision_leaves_dynamic_metadata() {
+async fn every_decision_has_dynamic_metadata() {
     let asks = [
         Ask::get("/v1/orders").key(&secret("full")),
         Ask::get("/v1/orders").key("nonsense"),
@@ -73,7 +74,7 @@ async fn every_decision_leaves_dynamic_metadata() {
 }
 
 #[tokio::test]
-async fn observe_mode_allows_strips_and_tells_what_it_would_have_done() {
+async fn observe_mode_allows_and_strips_and_records_the_would_be_decision() {
     let config = format!("{}mode: observe\n", scene::CONFIG);
     let stack = Stack::start(&config, &scene::keys(), both_shapes_unprotected).await;
     let asks = [
@@ -132,7 +133,7 @@ async fn observe_mode_allows_strips_and_tells_what_it_would_have_done() {
 }
 
 #[tokio::test]
-async fn observe_mode_leaves_the_would_be_decision_in_dynamic_metadata() {
+async fn observe_mode_puts_the_would_be_decision_into_dynamic_metadata() {
     let config = format!("{}mode: observe\n", scene::CONFIG);
     let found = metadata_of(&config, &[Ask::get("/v1/orders").key("nonsense")]).await;
     assert_eq!(
@@ -186,7 +187,7 @@ async fn a_route_picks_its_rule_by_name_and_an_unknown_name_closes_it() {
 }
 
 #[tokio::test]
-async fn the_address_that_counts_is_the_peers_unless_envoy_vouches_for_another() {
+async fn the_clients_address_is_the_peers_unless_envoy_provides_another() {
     let keys = key(KeyFile::new(), "abroad", &["allow_ips: [203.0.113.0/24]"]);
     let behind_a_balancer = |bootstrap: Bootstrap| {
         bootstrap.listener("balanced", |l| {
@@ -219,12 +220,12 @@ async fn the_address_that_counts_is_the_peers_unless_envoy_vouches_for_another()
 }
 
 #[tokio::test]
-async fn the_decision_log_tells_all_but_the_secret_and_the_query() {
+async fn the_decision_log_has_everything_but_the_secret_and_the_query() {
     let stack = Stack::start(scene::CONFIG, &scene::keys(), both_shapes).await;
     let path = format!("/ops/x?api_key={}&a=1", secret("full"));
-    let ask = Ask::get(&path).id("3f6b1e4e-told");
+    let ask = Ask::get(&path).id("3f6b1e4e-log");
     http1::send(stack.envoy.at("headers"), &ask).await;
-    let decision = stack.keyward.decision_of("3f6b1e4e-told").await;
+    let decision = stack.keyward.decision_of("3f6b1e4e-log").await;
     for (name, value) in [
         ("decision", "deny"),
         ("reason", "client_not_allowed"),
@@ -265,14 +266,14 @@ async fn decisions_are_logged_as_configured() {
         drop(envoy);
         keyward.process.signal("TERM");
         keyward.process.end().await;
-        // Envoy may have asked twice about a request.
-        let mut told: Vec<String> = keyward
+        // Envoy may have sent the check of a request twice.
+        let mut logged: Vec<String> = keyward
             .decisions()
             .iter()
             .map(|decision| decision["request_id"].as_str().unwrap().to_owned())
             .collect();
-        told.dedup();
-        assert_eq!(told, expected, "{decisions}");
+        logged.dedup();
+        assert_eq!(logged, expected, "{decisions}");
     }
 }
 
@@ -324,7 +325,8 @@ async fn the_log_and_a_metric_name_the_secret_that_was_used() {
         assert_eq!(decision["reason"], reason, "{decision}");
         assert_eq!(decision["secret"], id, "{decision}");
     }
-    let told = || async { crate::support::metrics::series(&stack.keyward.fetch("/metrics").await) };
+    let scraped =
+        || async { crate::support::metrics::series(&stack.keyward.fetch("/metrics").await) };
     let of_secrets = |all: std::collections::BTreeSet<String>| -> Vec<String> {
         all.into_iter()
             .filter(|line| line.starts_with(family))
@@ -333,18 +335,18 @@ async fn the_log_and_a_metric_name_the_secret_that_was_used() {
     let series =
         |id: &str| format!("{family}{{key_id=\"rotated\",client=\"rotated\",secret=\"{id}\"}}");
     assert_eq!(
-        of_secrets(told().await),
+        of_secrets(scraped().await),
         [series("2026-11"), series("2027-02")]
     );
-    // The secret goes, and then the key.
+    // First the secret is removed, then the key.
     stack
         .keyward
         .reload(&KeyFile::new().secrets("rotated", &secrets[..1], &[]))
         .await;
-    assert_eq!(of_secrets(told().await), [series("2026-11")]);
+    assert_eq!(of_secrets(scraped().await), [series("2026-11")]);
     stack
         .keyward
         .reload(&KeyFile::new().key("another", "another-secret", &[]))
         .await;
-    assert!(of_secrets(told().await).is_empty());
+    assert!(of_secrets(scraped().await).is_empty());
 }

@@ -1,4 +1,5 @@
-//! Requests that are not a plain GET: methods in other cases, HEAD, CONNECT, websocket upgrades, and several on one connection.
+//! Requests other than a plain GET: methods in other cases, HEAD, CONNECT, websocket upgrades, and
+//! several on one connection.
 
 use crate::support::http1::Connection;
 use crate::support::message::Ask;
@@ -30,7 +31,7 @@ rules:
 ";
 
 #[tokio::test]
-async fn methods_that_let_in_are_strict_and_methods_that_restrict_are_broad() {
+async fn methods_are_strict_to_allow_and_broad_to_restrict() {
     let keys = scene::key(
         scene::keys_without_plans(),
         "this-method",
@@ -53,7 +54,7 @@ async fn methods_that_let_in_are_strict_and_methods_that_restrict_are_broad() {
     ];
     for (ask, code) in cases {
         for shape in SHAPES {
-            // Over HTTP/2: an HTTP/1 request with such a method Envoy refuses by itself.
+            // Over HTTP/2, because Envoy itself refuses an HTTP/1 request with such a method.
             let reply = http2::send(stack.envoy.at(shape), &ask).await;
             let received = stack.upstream.take();
             if code.is_empty() {
@@ -79,7 +80,7 @@ async fn a_refused_head_has_the_headers_of_its_refusal_and_no_body() {
                 .unwrap();
             assert_eq!(reply.status, 401, "{reply:?}");
             assert_eq!(reply.all("www-authenticate"), ["Bearer realm=\"keyward\""]);
-            // A body on the wire would be read as the head of this answer.
+            // A body on the wire would be read as the head of this response.
             let reply = connection.send(&Ask::get("/v1/orders")).await.unwrap();
             assert_eq!(reply.problem()["code"], "missing_key");
         }
@@ -91,7 +92,7 @@ async fn a_refused_head_has_the_headers_of_its_refusal_and_no_body() {
 }
 
 #[tokio::test]
-async fn every_request_on_a_connection_is_decided_for_itself() {
+async fn every_request_on_a_connection_is_decided_separately() {
     let stack = scene().await;
     for shape in SHAPES {
         let mut connection = Connection::open(stack.envoy.at(shape)).await;
@@ -180,7 +181,7 @@ async fn a_websocket_is_decided_at_its_upgrade() {
 }
 
 #[tokio::test]
-async fn a_body_goes_upstream_whole_whatever_keyward_looked_at() {
+async fn a_body_goes_upstream_whole_even_if_keyward_received_it() {
     let stack = scene().await;
     let body = "0123456789".repeat(2_000);
     let path = format!("/v1/orders?x=1&api_key={}", secret("bare"));

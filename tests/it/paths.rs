@@ -1,12 +1,12 @@
-//! Path tricks: an Envoy that normalises nothing hands keyward the very path that the upstream will get, and no
-//! spelling of a protected path may pass as a public one. Hosts likewise.
+//! Path tricks: an Envoy without normalisation gives keyward exactly the path that the upstream
+//! gets, and no spelling of a protected path may pass as a public one. Hosts likewise.
 
 use crate::support::message::Ask;
 use crate::support::scene::{self, secret};
 use crate::support::stack::{SHAPES, Stack, both_shapes, both_shapes_unprotected};
 use crate::support::{http1, http2};
 
-/// Paths that begin like the public one or end like a protected one, each not plain.
+/// Paths that begin like the public one or end like a protected one, none of them plain.
 const TRICKS: [&str; 25] = [
     "/public/../admin/users",
     "/public/./info",
@@ -59,7 +59,7 @@ async fn no_spelling_of_a_path_passes_as_public_without_a_key() {
 #[tokio::test]
 async fn a_path_that_is_not_plain_is_refused_to_a_valid_key_too() {
     let stack = Stack::start(scene::CONFIG, &scene::keys(), both_shapes_unprotected).await;
-    let mut judged = 0;
+    let mut checked = 0;
     for path in TRICKS {
         for shape in SHAPES {
             let ask = Ask::get(path).key(&secret("full"));
@@ -68,11 +68,11 @@ async fn a_path_that_is_not_plain_is_refused_to_a_valid_key_too() {
             assert!(stack.upstream.take().is_empty(), "{path}, {shape}");
             if reply.all("content-type") == ["application/problem+json"] {
                 assert_eq!(reply.problem()["code"], "malformed_path", "{path}, {shape}");
-                judged += 1;
+                checked += 1;
             }
         }
     }
-    assert!(judged >= 30, "Envoy passed {judged} on");
+    assert!(checked >= 30, "Envoy passed {checked} on");
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn a_grpc_caller_with_a_path_that_is_not_plain_gets_13() {
 }
 
 #[tokio::test]
-async fn a_path_is_not_judged_where_nothing_looks_at_paths() {
+async fn a_path_is_not_checked_if_no_rule_or_key_needs_it() {
     let stack = Stack::start("{}", &scene::keys_without_plans(), both_shapes_unprotected).await;
     for path in ["/a/../b", "/a//b", "/a;b", "/a%2fb"] {
         for shape in SHAPES {
@@ -104,7 +104,7 @@ async fn a_path_is_not_judged_where_nothing_looks_at_paths() {
 }
 
 #[tokio::test]
-async fn encoded_letters_and_queries_do_not_change_what_a_path_is() {
+async fn encoded_letters_and_queries_do_not_change_a_path() {
     let stack = Stack::start(scene::CONFIG, &scene::keys(), both_shapes_unprotected).await;
     for (path, status) in [
         ("/public", 200),
@@ -122,14 +122,14 @@ async fn encoded_letters_and_queries_do_not_change_what_a_path_is() {
             assert_eq!(reply.status, status, "{path}, {shape}: {reply:?}");
         }
     }
-    // An encoded letter is no way around a rule that restricts.
+    // An encoded letter does not bypass a rule that restricts.
     let ask = Ask::get("/%61dmin/users").key(&secret("bare"));
     let reply = http1::send(stack.envoy.at("headers"), &ask).await;
     assert_eq!(reply.problem()["code"], "insufficient_scope");
 }
 
 #[tokio::test]
-async fn the_shipped_envoy_normalises_paths_before_anyone_is_asked() {
+async fn the_shipped_envoy_normalises_paths_before_it_asks_keyward() {
     let stack = Stack::start(scene::CONFIG, &scene::keys(), both_shapes).await;
     for path in ["/public/../admin/users", "/public/%2e%2e/admin/users"] {
         let ask = Ask::get(path).key(&secret("full"));
@@ -151,7 +151,7 @@ rules:
 "#;
 
 #[tokio::test]
-async fn hosts_that_let_in_are_strict_and_hosts_that_restrict_are_broad() {
+async fn hosts_are_strict_to_allow_and_broad_to_restrict() {
     let keys = scene::keys_without_plans();
     let stack = Stack::start(HOST_RULES, &keys, both_shapes_unprotected).await;
     let get = |host: &str| Ask::get("/x").host(host);
@@ -178,7 +178,7 @@ async fn hosts_that_let_in_are_strict_and_hosts_that_restrict_are_broad() {
 }
 
 #[tokio::test]
-async fn the_shipped_envoy_takes_port_and_final_dot_off_a_host_before_anyone_is_asked() {
+async fn the_shipped_envoy_removes_port_and_trailing_dot_before_it_asks_keyward() {
     let keys = scene::keys_without_plans();
     let stack = Stack::start(HOST_RULES, &keys, both_shapes).await;
     for host in [

@@ -1,5 +1,6 @@
-//! `CheckRequest`s of a real Envoy, kept as bytes in `tests/fixtures/check_request`: what keyward's own decoding
-//! is tested on. This test holds that today's Envoy still sends that shape; with `KEYWARD_RECORD=1` it writes the files.
+//! `CheckRequest`s of a real Envoy, stored as bytes in `tests/fixtures/check_request`, on which
+//! keyward's own decoding is tested. This test checks that the current Envoy still sends this form;
+//! with `KEYWARD_RECORD=1` it writes the files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -121,7 +122,7 @@ fn file(name: &str) -> PathBuf {
         .join(format!("{name}.bin"))
 }
 
-/// What differs from run to run, made the same.
+/// Replaces what differs from run to run.
 fn masked(bytes: &[u8]) -> CheckRequest {
     let mut request = CheckRequest::decode(bytes).unwrap();
     let attributes = request.attributes.as_mut().unwrap();
@@ -150,7 +151,7 @@ fn mask_port(peer: &mut Peer) {
 }
 
 #[tokio::test]
-async fn envoy_sends_the_check_requests_that_the_fixtures_hold() {
+async fn envoy_sends_the_check_requests_in_the_fixtures() {
     let upstream = Upstream::start().await;
     let authz = ScriptedAuthz::start(Script::Message(Vec::new())).await;
     let named = "{check_settings: {context_extensions: {keyward.rule: admin}}}";

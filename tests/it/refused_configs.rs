@@ -1,4 +1,5 @@
-//! Configurations that would open a hole are refused at load with exit code 3, by `check-config` and by `serve`.
+//! Configurations that would open a hole are refused at load with exit code 3, by `check-config`
+//! and by `serve`.
 
 use std::process::Command;
 
@@ -100,7 +101,7 @@ async fn serve_refuses_what_check_config_refuses() {
 }
 
 #[tokio::test]
-async fn a_bad_key_file_is_exit_code_3_at_the_start() {
+async fn an_invalid_key_file_is_exit_code_3_at_start() {
     let good = scene::keys_without_plans();
     for (name, text) in [
         ("empty", String::new()),

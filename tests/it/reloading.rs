@@ -1,5 +1,5 @@
-//! Keys and configuration change under a running keyward: at the next request, without a failed one, and never to
-//! something nobody wrote.
+//! Keys and configuration change while keyward runs: they apply to the next request, no request
+//! fails, and keyward never uses a state that nobody wrote.
 
 use std::fs;
 use std::process::Command;
@@ -18,7 +18,7 @@ use crate::support::scene::{self, key, secret};
 use crate::support::stack::{Stack, both_shapes};
 use crate::support::{http1, wait};
 
-/// How long a file must stand still before it may be taken for whole.
+/// How long a file must be unchanged before keyward considers it complete.
 const STILL_FOR: Duration = Duration::from_secs(1);
 
 fn with(id: &str) -> Ask {
@@ -26,7 +26,7 @@ fn with(id: &str) -> Ask {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reload_a_second_under_load_fails_no_request_of_an_unchanged_key() {
+async fn a_reload_every_second_under_load_fails_no_request_of_an_unchanged_key() {
     let steady = key(KeyFile::new(), "steady", &[]);
     let stack = Stack::start("{log: {decisions: none}}", &steady, both_shapes).await;
     let (to, other) = (stack.envoy.at("headers"), stack.envoy.at("raw"));
@@ -44,7 +44,7 @@ async fn a_reload_a_second_under_load_fails_no_request_of_an_unchanged_key() {
             steady.clone()
         };
         stack.keyward.reload(&keys).await;
-        // In force with the very next request.
+        // Active for the next request.
         let reply = http1::send(to, &with("coming")).await;
         assert_eq!(
             reply.status,
@@ -60,7 +60,7 @@ async fn a_reload_a_second_under_load_fails_no_request_of_an_unchanged_key() {
 }
 
 #[tokio::test]
-async fn a_revoked_key_is_refused_with_the_next_request() {
+async fn a_revoked_key_is_refused_from_the_next_request() {
     let stack = Stack::start("{}", &key(KeyFile::new(), "k", &[]), both_shapes).await;
     let to = stack.envoy.at("headers");
     let mut connection = http1::Connection::open(to).await;
@@ -87,13 +87,13 @@ async fn a_revoked_key_is_refused_with_the_next_request() {
     assert_eq!(received.all("x-keyward-client"), ["renamed"]);
 }
 
-/// A keyward, a channel to it, and what it says to some secrets.
-struct Asked {
+/// A keyward, a channel to it, and the results for some secrets.
+struct Sidecar {
     keyward: Keyward,
     channel: tonic::transport::Channel,
 }
 
-impl Asked {
+impl Sidecar {
     async fn start(keys: &KeyFile) -> Self {
         let keyward = Keyward::start("{}", keys).await;
         let channel = check::channel(&keyward.grpc).await;
@@ -116,7 +116,7 @@ impl Asked {
     }
 }
 
-/// What a key file says of a key, read apart from keyward: does it list the secret and not disable the key?
+/// Reads a key file independently of keyward: does it list the secret and not disable the key?
 fn lists(text: &str, id: &str) -> bool {
     let parsed: Value = serde_yaml::from_str(text).unwrap_or_default();
     let keys = parsed["keys"].as_sequence().cloned().unwrap_or_default();
@@ -130,109 +130,109 @@ fn lists(text: &str, id: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_cut_key_file_put_in_place_by_rename_allows_only_what_it_says() {
+async fn a_truncated_key_file_put_in_place_by_rename_allows_only_its_own_keys() {
     let before = key(KeyFile::new(), "old", &[]);
     let after = key(
         key(KeyFile::new(), "new", &["client: acme"]),
         "closed",
         &["client: acme", "enabled: false"],
     );
-    let asked = Asked::start(&before).await;
+    let sidecar = Sidecar::start(&before).await;
     let text = after.text();
-    // Every end of a line, and a place within each line.
+    // Every end of a line, and a position within each line.
     let ends = text.match_indices('\n').map(|(at, _)| at);
     let cuts = ends.flat_map(|end| [end.saturating_sub(7), end, end + 1]);
     let (mut old, mut new, mut closed) = (true, false, false);
     for cut in cuts {
         let part = &text[..cut];
-        let reloads = asked.all_reloads().await;
-        keyfile::replace_by_rename(&asked.keyward.home.keys(), part);
+        let reloads = sidecar.all_reloads().await;
+        keyfile::replace_by_rename(&sidecar.keyward.home.keys(), part);
         wait::until("the cut file was read", async || {
-            asked.all_reloads().await > reloads
+            sidecar.all_reloads().await > reloads
         })
         .await;
         let ids = ["old", "new", "closed"];
         let mut allowed = [false; 3];
         for (id, allowed) in ids.iter().zip(&mut allowed) {
-            *allowed = asked.allows(id).await;
+            *allowed = sidecar.allows(id).await;
         }
         let refused = allowed == [old, new, closed];
-        let said = ids.map(|id| lists(part, id));
+        let listed = ids.map(|id| lists(part, id));
         assert!(
-            refused || allowed == said,
-            "cut at {cut}: {allowed:?}, said {said:?}:\n{part}"
+            refused || allowed == listed,
+            "cut at {cut}: {allowed:?}, listed {listed:?}:\n{part}"
         );
         [old, new, closed] = allowed;
     }
     assert!(
         !old && new && !closed,
-        "the whole file is in force in the end"
+        "the complete file is active in the end"
     );
 }
 
 #[tokio::test]
-async fn a_key_file_written_in_place_is_read_only_when_it_is_whole() {
+async fn a_key_file_written_in_place_is_read_only_when_complete() {
     let before = key(KeyFile::new(), "old", &[]);
     let after = key(
         KeyFile::new(),
         "closed",
         &["client: acme", "enabled: false"],
     );
-    let asked = Asked::start(&before).await;
-    let path = asked.keyward.home.keys();
+    let sidecar = Sidecar::start(&before).await;
+    let path = sidecar.keyward.home.keys();
     let text = after.text();
-    // Valid YAML, valid keys, and the last line is missing: the key would be open.
+    // Valid YAML and valid keys, but the last line is missing: the key would be enabled.
     let half = &text[..text.rfind("    enabled").unwrap()];
     let end = Instant::now() + Duration::from_secs(2);
     let mut writes = 0;
     'writing: while Instant::now() < end {
-        // A writer that goes on writing.
+        // A writer that keeps writing.
         let more = format!("{half}# {writes}");
         let written = Instant::now();
         keyfile::write_in_place(&path, more);
         writes += 1;
         for _ in 0..20 {
-            let taken = asked.allows("closed").await || !asked.allows("old").await;
-            // A machine that held this writer up for so long has let the file stand still.
+            let taken = sidecar.allows("closed").await || !sidecar.allows("old").await;
+            // If this writer was delayed for so long, the file was unchanged long enough.
             if written.elapsed() >= STILL_FOR {
                 break 'writing;
             }
-            assert!(!taken, "half a file was taken for a whole one");
+            assert!(!taken, "half a file was loaded as a complete one");
         }
     }
     keyfile::write_in_place(&path, text);
-    wait::until("the whole file is in force", async || {
-        !asked.allows("old").await && asked.answer("closed").await.code() == "key_disabled"
+    wait::until("the complete file is active", async || {
+        !sidecar.allows("old").await && sidecar.answer("closed").await.code() == "key_disabled"
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_bad_key_file_changes_nothing_and_a_good_one_heals_it() {
+async fn an_invalid_key_file_changes_nothing_and_a_valid_one_recovers() {
     let good = key(KeyFile::new(), "old", &[]);
-    let asked = Asked::start(&good).await;
-    let path = asked.keyward.home.keys();
+    let sidecar = Sidecar::start(&good).await;
+    let path = sidecar.keyward.home.keys();
     let repeated = key(key(KeyFile::new(), "old", &[]), "old", &[]);
     for bad in ["", "keys: [", "keys: 7", "nonsense", repeated.text()] {
-        let failures = asked.keyward.reloads("keys", "failure").await;
+        let failures = sidecar.keyward.reloads("keys", "failure").await;
         keyfile::replace_by_rename(&path, bad);
         wait::until("the bad file is noticed", async || {
-            asked.keyward.reloads("keys", "failure").await > failures
+            sidecar.keyward.reloads("keys", "failure").await > failures
         })
         .await;
-        assert!(asked.allows("old").await, "{bad:?}");
+        assert!(sidecar.allows("old").await, "{bad:?}");
     }
-    let ready = asked.keyward.fetch("/readyz").await;
+    let ready = sidecar.keyward.fetch("/readyz").await;
     assert_eq!(
         ready.status, 200,
         "a bad reload is no reason to be restarted: {ready:?}"
     );
-    asked.keyward.reload(&key(good, "new", &[])).await;
-    assert!(asked.allows("new").await);
+    sidecar.keyward.reload(&key(good, "new", &[])).await;
+    assert!(sidecar.allows("new").await);
 }
 
 #[tokio::test]
-async fn a_kubernetes_secret_swap_is_followed_again_and_again() {
+async fn a_kubernetes_secret_swap_is_noticed_again_and_again() {
     let home = Home::new(
         "{source: {file: {path: mounted/keys.yaml}}}",
         &KeyFile::new(),
@@ -287,39 +287,39 @@ async fn a_directory_of_key_files_is_one_source() {
     wait::until("the first file is gone", async || !allows("a").await).await;
     assert!(allows("b").await);
     keyfile::replace_by_rename(&dir.join("c.yaml"), "keys: [");
-    let told = "keys not reloaded of the files at fault, which keep their last ones";
-    wait::until("the bad file is told", async || {
-        keyward.log().iter().any(|line| line["msg"] == told)
+    let expected = "keys not reloaded of the files at fault, which keep their last ones";
+    wait::until("the invalid file is logged", async || {
+        keyward.log().iter().any(|line| line["msg"] == expected)
     })
     .await;
     assert!(allows("b").await);
 }
 
 #[tokio::test]
-async fn a_hangup_reloads_keys_and_configuration() {
-    let asked = Asked::start(&scene::keys_without_plans()).await;
-    let home = &asked.keyward.home;
+async fn sighup_reloads_keys_and_configuration() {
+    let sidecar = Sidecar::start(&scene::keys_without_plans()).await;
+    let home = &sidecar.keyward.home;
     home.configure("{default: allow-anyone}");
-    asked.keyward.process.signal("HUP");
+    sidecar.keyward.process.signal("HUP");
     wait::until("the new default is in force", async || {
-        asked.allows("nobody").await
+        sidecar.allows("made-up").await
     })
     .await;
-    // What needs a restart is refused whole, whatever else is in it.
-    let failures = asked.keyward.reloads("config", "failure").await;
+    // A change that needs a restart is refused as a whole, with everything else in it.
+    let failures = sidecar.keyward.reloads("config", "failure").await;
     home.configure("{default: deny, cache: {capacity: 7}}");
-    asked.keyward.process.signal("HUP");
+    sidecar.keyward.process.signal("HUP");
     wait::until("the change is refused", async || {
-        asked.keyward.reloads("config", "failure").await > failures
+        sidecar.keyward.reloads("config", "failure").await > failures
     })
     .await;
-    assert!(asked.allows("nobody").await);
+    assert!(sidecar.allows("made-up").await);
 }
 
 #[tokio::test]
-async fn a_key_made_with_the_command_is_in_force_while_keyward_runs() {
-    let asked = Asked::start(&key(KeyFile::new(), "old", &[])).await;
-    let path = asked.keyward.home.keys();
+async fn a_key_created_by_the_command_works_while_keyward_runs() {
+    let sidecar = Sidecar::start(&key(KeyFile::new(), "old", &[])).await;
+    let path = sidecar.keyward.home.keys();
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
     let mut made = Process::start(
         command
@@ -332,11 +332,11 @@ async fn a_key_made_with_the_command_is_in_force_while_keyward_runs() {
     let secret = secret.strip_suffix('\n').expect("one line on stdout");
     wait::until("the new key is in force", async || {
         let request = check::with_key(secret);
-        let answer = check::check(&asked.channel, request).await.unwrap();
+        let answer = check::check(&sidecar.channel, request).await.unwrap();
         answer.allowed()
     })
     .await;
-    assert!(asked.allows("old").await);
+    assert!(sidecar.allows("old").await);
     let kept = fs::read_to_string(&path).unwrap();
     assert!(!kept.contains(secret), "only its digest is kept");
     assert!(kept.contains(&digest(secret)));

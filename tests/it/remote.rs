@@ -1,5 +1,6 @@
-//! Keys that live elsewhere, in an HTTP service, Redis or Valkey: looked up by digest, kept for a while, refused the moment
-//! they are revoked, and what becomes of requests while the source fails. keyward is asked over gRPC unless Envoy matters.
+//! Keys in an HTTP service, Redis or Valkey: looked up by digest, cached, refused as soon as they
+//! are revoked, and what happens to requests while the source fails. Tests ask keyward over gRPC
+//! unless Envoy matters.
 
 use std::time::Instant;
 
@@ -19,38 +20,36 @@ mod flood;
 mod http;
 mod large_bodies;
 mod made_up;
+mod missed_changes;
 mod outage;
-mod parts;
-mod places;
 mod push;
 mod records;
 mod redis;
 mod redis_users;
 mod revocation;
 mod single_flight;
+mod test_doubles;
 mod tools;
-mod unheard;
+mod topologies;
 
-/// A keyward, and a channel to it.
-struct Asked {
+struct Sidecar {
     keyward: Keyward,
     channel: Channel,
 }
 
-/// A source of one kind as a configuration names it, and a cache that forgets nothing by itself. Lookups have seconds, for
-/// machines that are busy.
+/// A source of this kind in a configuration, and a cache without expiry. Lookups have seconds, for
+/// busy machines.
 fn of(kind: &str, url: &str) -> String {
     format!(
         "source: {{{kind}: {{url: \"{url}\", timeout: 5s}}}}\ncache: {{ttl: 1h, negative_ttl: 1h}}\n"
     )
 }
 
-/// The URL of a key service at that address.
 fn keys_url(address: std::net::SocketAddr) -> String {
     format!("http://{address}/v1/keys/{{digest}}")
 }
 
-/// That service with its stream of events.
+/// That service with its event stream.
 fn with_events(address: std::net::SocketAddr) -> String {
     let url = keys_url(address);
     format!(
@@ -58,7 +57,7 @@ fn with_events(address: std::net::SocketAddr) -> String {
     )
 }
 
-impl Asked {
+impl Sidecar {
     async fn start(config: &str) -> Self {
         Self::at(Home::new(config, &KeyFile::new())).await
     }
@@ -76,30 +75,30 @@ impl Asked {
     }
 
     /// `allowed` or the reason code.
-    async fn said(&self, secret: &str) -> String {
-        self.ask(secret).await.said()
+    async fn outcome(&self, secret: &str) -> String {
+        self.ask(secret).await.outcome()
     }
 
-    /// Asks until this is said, and prints what was said and when.
+    /// Repeats the check until this is the result, and prints each new result with its time.
     async fn becomes(&self, secret: &str, code: &str) {
-        let asked = Instant::now();
+        let started = Instant::now();
         let mut last = String::new();
         let what = format!("{secret} becomes {code}");
         wait::until(&what, async || {
-            let said = self.said(secret).await;
-            if said != last {
-                println!("{secret}: {said} after {:?}", asked.elapsed());
-                last.clone_from(&said);
+            let outcome = self.outcome(secret).await;
+            if outcome != last {
+                println!("{secret}: {outcome} after {:?}", started.elapsed());
+                last.clone_from(&outcome);
             }
-            said == code
+            outcome == code
         })
         .await;
     }
 
-    /// Asks until the source is said to be unavailable; before that the key is allowed, and nothing else is ever said.
+    /// Repeats the check until the source is unavailable; before that the key must be allowed.
     async fn is_served_until_unavailable(&self, secret: &str) {
-        let asked = Instant::now();
-        wait::until("the source is said to be unavailable", async || {
+        let started = Instant::now();
+        wait::until("the source is reported unavailable", async || {
             let answer = self.ask(secret).await;
             assert!(
                 answer.allowed() || answer.is_source_unavailable(),
@@ -108,7 +107,7 @@ impl Asked {
             !answer.allowed()
         })
         .await;
-        println!("{secret}: unavailable after {:?}", asked.elapsed());
+        println!("{secret}: unavailable after {:?}", started.elapsed());
     }
 
     async fn metrics(&self) -> Reply {
@@ -119,16 +118,16 @@ impl Asked {
         sample(&self.metrics().await, name, labels).unwrap_or(0.0)
     }
 
-    /// How many lookups ended so; `found`, `not_found`, `error` or `timeout`.
+    /// The number of lookups with this result: `found`, `not_found`, `error` or `timeout`.
     async fn lookups(&self, result: &str) -> f64 {
         let result = format!("result=\"{result}\"");
         self.metric("keyward_source_lookups_total", &[&result])
             .await
     }
 
-    /// Waits until a key that is allowed is answered without a lookup.
+    /// Waits until an allowed key is answered without a lookup.
     async fn answers_from_memory(&self, secret: &str) {
-        wait::until("the cache is believed", async || {
+        wait::until("the key is served from the cache", async || {
             let before = self.lookups("found").await;
             let allowed = self.ask(secret).await.allowed();
             allowed && self.lookups("found").await.to_bits() == before.to_bits()

@@ -1,4 +1,5 @@
-//! What keyward serves beside Check, and over what: health, reflection, a Unix socket, TLS and mutual TLS.
+//! What keyward serves besides Check, and over which transports: health, reflection, a Unix socket,
+//! TLS and mutual TLS.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -26,7 +27,7 @@ async fn allows(channel: &Channel) -> bool {
 }
 
 #[tokio::test]
-async fn health_is_told_of_the_whole_and_of_the_authorization_service() {
+async fn health_covers_the_server_and_the_authorization_service() {
     let keyward = Keyward::start("{}", &keys_without_plans()).await;
     let channel = check::channel(&keyward.grpc).await;
     for service in ["", "envoy.service.auth.v3.Authorization"] {
@@ -96,7 +97,7 @@ async fn a_unix_socket_has_the_configured_mode_and_replaces_a_stale_one() {
         let home = Home::new("{}", &keys_without_plans());
         on_socket(&home, rest);
         let path = home.path("keyward.sock");
-        // What a killed process leaves behind: a socket that nobody listens on.
+        // What a killed process leaves behind: a socket without a listener.
         drop(UnixListener::bind(&path).unwrap());
         let keyward = home.start().await;
         assert_eq!(keyward.grpc, Address::Unix(path.clone()));
@@ -108,7 +109,7 @@ async fn a_unix_socket_has_the_configured_mode_and_replaces_a_stale_one() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_socket_is_not_replaced() {
+async fn a_file_that_is_not_a_socket_is_not_replaced() {
     let home = Home::new("{}", &keys_without_plans());
     on_socket(&home, "");
     fs::write(home.path("keyward.sock"), "precious").unwrap();
@@ -121,7 +122,7 @@ async fn a_file_that_is_no_socket_is_not_replaced() {
     );
 }
 
-/// A keyward whose certificate is by `authority`, and whose clients need one by `clients` where given.
+/// A keyward with a certificate by `authority`, whose clients need one by `clients`, if given.
 async fn with_tls(authority: &Authority, clients: Option<&Authority>) -> Keyward {
     let client_ca = clients.map_or("", |_| ", client_ca_file: clients.crt");
     let config = format!(
@@ -137,7 +138,7 @@ async fn with_tls(authority: &Authority, clients: Option<&Authority>) -> Keyward
 
 /// Whether a new connection with these credentials gets an allow.
 async fn lets_in(keyward: &Keyward, trusted: &Authority, own: Option<&Identity>) -> bool {
-    // Under TLS 1.3 a refused client learns it only with its first answer.
+    // Under TLS 1.3 a refused client learns it only from the first response.
     match check::tls_channel(&keyward.grpc, trusted, own).await {
         Ok(channel) => allows(&channel).await,
         Err(_) => false,
@@ -145,7 +146,7 @@ async fn lets_in(keyward: &Keyward, trusted: &Authority, own: Option<&Identity>)
 }
 
 #[tokio::test]
-async fn tls_serves_those_who_trust_it_and_nobody_in_the_clear() {
+async fn tls_serves_only_clients_that_use_and_trust_it() {
     let authority = Authority::new();
     let keyward = with_tls(&authority, None).await;
     assert!(lets_in(&keyward, &authority, None).await);
@@ -160,17 +161,17 @@ async fn tls_serves_those_who_trust_it_and_nobody_in_the_clear() {
 }
 
 #[tokio::test]
-async fn mutual_tls_serves_only_those_with_a_certificate_by_the_clients_authority() {
+async fn mutual_tls_serves_only_clients_with_a_certificate_of_the_configured_ca() {
     let (authority, clients) = (Authority::new(), Authority::new());
     let keyward = with_tls(&authority, Some(&clients)).await;
     assert!(lets_in(&keyward, &authority, Some(&clients.issue("envoy"))).await);
     assert!(!lets_in(&keyward, &authority, None).await);
-    let stranger = Authority::new().issue("envoy");
-    assert!(!lets_in(&keyward, &authority, Some(&stranger)).await);
+    let untrusted = Authority::new().issue("envoy");
+    assert!(!lets_in(&keyward, &authority, Some(&untrusted)).await);
 }
 
 #[tokio::test]
-async fn a_new_certificate_is_taken_up_and_open_connections_go_on() {
+async fn a_new_certificate_is_used_and_open_connections_continue() {
     let (first, second) = (Authority::new(), Authority::new());
     let keyward = with_tls(&first, None).await;
     let open = check::tls_channel(&keyward.grpc, &first, None)
@@ -187,7 +188,7 @@ async fn a_new_certificate_is_taken_up_and_open_connections_go_on() {
 }
 
 #[tokio::test]
-async fn a_new_authority_for_clients_is_taken_up() {
+async fn a_new_client_ca_is_used() {
     let (authority, first, second) = (Authority::new(), Authority::new(), Authority::new());
     let keyward = with_tls(&authority, Some(&first)).await;
     let newcomer = second.issue("envoy");

@@ -1,6 +1,7 @@
-//! The parts that tests are made of: processes (keyward, Envoy, Redis, Valkey, Prometheus, PHP), servers inside the test (an
-//! upstream, a scripted authorization server, a key service), a proxy with faults, callers, and the files that keyward reads. Each part stops when it
-//! is dropped, takes its ports from the system, and waits for a condition rather than for time.
+//! Test infrastructure: processes (keyward, Envoy, Redis, Valkey, Prometheus, PHP), servers inside
+//! the test (an upstream, a scripted authorization server, a key service), a proxy that injects
+//! faults, callers, and the files that keyward reads. Each part stops when it is dropped, takes its
+//! ports from the system, and waits for a condition rather than for time.
 
 pub mod authz;
 pub mod bootstrap;

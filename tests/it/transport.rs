@@ -1,4 +1,4 @@
-//! `require_https`: what Envoy tells of the connection decides, and no caller's own word.
+//! `require_https`: what Envoy says about the connection decides, not what the caller claims.
 
 use crate::support::bootstrap::{Listener, yaml};
 use crate::support::message::Ask;
@@ -30,13 +30,13 @@ async fn a_valid_key_over_plain_http_is_refused_and_counted() {
     for (listener, ask, status) in [
         ("edge", keyed(), 403),
         ("raw", keyed(), 403),
-        // Envoy at the edge replaces a caller's own word.
+        // Envoy at the edge replaces the caller's own header.
         ("edge", claiming(), 403),
         ("raw", claiming(), 403),
-        // Behind a balancer that is trusted, its word counts.
+        // Behind a trusted load balancer, the balancer's header counts.
         ("balanced", claiming(), 200),
         ("balanced", keyed().header("x-forwarded-proto", "http"), 403),
-        // Where the header does not come, Envoy's scheme does.
+        // Without the header, Envoy's scheme counts.
         ("silent", keyed(), 403),
     ] {
         for reply in [
@@ -60,7 +60,7 @@ async fn a_valid_key_over_plain_http_is_refused_and_counted() {
     let counted = sample(&counted, "keyward_key_requests_total", &labels);
     assert!(counted.unwrap() >= 12.0, "{counted:?}");
 
-    // Only a valid key is told so, and where no key is asked for nothing is.
+    // Only a valid key gets this refusal; a request that needs no key never does.
     for (ask, status) in [
         (Ask::get("/v1/orders").key("nonsense"), 401),
         (Ask::get("/v1/orders").key(&secret("revoked")), 401),
@@ -73,7 +73,7 @@ async fn a_valid_key_over_plain_http_is_refused_and_counted() {
 }
 
 #[tokio::test]
-async fn by_default_nothing_is_asked_of_the_transport() {
+async fn by_default_the_transport_does_not_matter() {
     let stack = stack(scene::CONFIG).await;
     let ask = Ask::get("/v1/orders").key(&secret("full"));
     assert_eq!(http1::send(stack.envoy.at("edge"), &ask).await.status, 200);

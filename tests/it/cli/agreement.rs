@@ -1,7 +1,7 @@
-//! The schemas and the loaders agree: a corpus of good and bad documents is judged by a validator of JSON Schema that is not ours,
-//! and by keyward.
+//! The schemas and the loaders agree: a JSON Schema validator of others and keyward check the same
+//! corpus of good and bad documents.
 //!
-//! What only a loader can tell (a name that is there twice, a file that is missing) is not in the corpus.
+//! What only a loader can find (a name used twice, a missing file) is not in the corpus.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use keyward::config::Config;
 use keyward::yaml::{self, Place};
 use serde_json::Value;
 
-/// Configurations that can be used.
+/// Valid configurations.
 const GOOD_CONFIGS: &[&str] = &[
     "{}",
     "server: {grpc: {address: \"unix:/run/keyward.sock\", socket_mode: \"0600\"}, drain: 250ms, deadline: 1m}",
@@ -46,7 +46,7 @@ const GOOD_CONFIGS: &[&str] = &[
     "metrics: {max_keys: 0}",
 ];
 
-/// Configurations that cannot.
+/// Invalid configurations.
 const BAD_CONFIGS: &[&str] = &[
     "[]",
     "rulez: []",
@@ -152,10 +152,10 @@ const BAD_CONFIGS: &[&str] = &[
     "mode: watch",
 ];
 
-/// What stands for a secret that is well formed.
+/// A well-formed secret.
 const SECRETS: &str = "secrets: [{digest: \"blake3:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"}]";
 
-/// Members of a key that can be used.
+/// Members of valid keys.
 const GOOD_KEYS: &[&str] = &[
     "id: a, S",
     "id: A.b_c-9, client: \"acme:eu/1@x\", S, enabled: false, plan: gold, scopes: [a, \"b:c\"]",
@@ -165,7 +165,7 @@ const GOOD_KEYS: &[&str] = &[
     "id: a, S, metadata: {org: \"42\", tier: gold, nested: {a: [1, true, null]}}",
 ];
 
-/// Members of a key that cannot.
+/// Members of invalid keys.
 const BAD_KEYS: &[&str] = &[
     "S",
     "id: a",
@@ -208,8 +208,8 @@ fn validator(schema: &schemars::Schema) -> Validator {
     jsonschema::validator_for(schema.as_value()).expect("the schema is one")
 }
 
-/// Judges each text both ways; `is_good` is what they are to find.
-fn judge(
+/// Checks each text both ways; `is_good` is the expected result.
+fn check(
     validator: &Validator,
     load: impl Fn(&str) -> Result<(), String>,
     texts: &[String],
@@ -241,8 +241,8 @@ fn the_schema_of_configurations_and_the_loader_agree() {
         loaded.map(drop).map_err(|problems| problems.to_string())
     };
     let owned = |texts: &[&str]| -> Vec<String> { texts.iter().map(ToString::to_string).collect() };
-    judge(&validator, load, &owned(GOOD_CONFIGS), true);
-    judge(&validator, load, &owned(BAD_CONFIGS), false);
+    check(&validator, load, &owned(GOOD_CONFIGS), true);
+    check(&validator, load, &owned(BAD_CONFIGS), false);
 }
 
 #[test]
@@ -264,8 +264,8 @@ fn the_schema_of_keys_and_the_loader_agree() {
         let keys = texts.iter().map(|text| text.replace('S', SECRETS));
         keys.map(|key| format!("keys: [{{{key}}}]")).collect()
     };
-    judge(&validator, load, &whole(GOOD_KEYS), true);
-    judge(&validator, load, &whole(BAD_KEYS), false);
+    check(&validator, load, &whole(GOOD_KEYS), true);
+    check(&validator, load, &whole(BAD_KEYS), false);
     let others = [
         "{}",
         "keys: null",
@@ -273,6 +273,6 @@ fn the_schema_of_keys_and_the_loader_agree() {
         "{keys: [], more: 1}",
         "keys: [a]",
     ];
-    judge(&validator, load, &others.map(str::to_owned), false);
-    judge(&validator, load, &["keys: []".to_owned()], true);
+    check(&validator, load, &others.map(str::to_owned), false);
+    check(&validator, load, &["keys: []".to_owned()], true);
 }

@@ -1,22 +1,23 @@
-//! What `check-config` and `serve` tell programs, what they warn of, and what neither repeats.
+//! The machine-readable output and the warnings of `check-config` and `serve`, and what neither
+//! repeats.
 
 use serde_json::{Value, json};
 
-use super::{Desk, Run};
+use super::{Run, Workdir};
 use crate::support::certs::Authority;
 use crate::support::keyward::Home;
 use crate::support::{check, metrics, scene, wait};
 
 const SECRET: &str = "hunter2-c4n4ry";
 
-/// Denials of a flood.
+/// The number of denied requests in a flood.
 const SENT: u64 = 60;
 
 #[test]
-fn problems_are_json_where_json_is_asked_for() {
-    let desk = Desk::new("realm: a\nmode: watch\nrulez: []\n", "keys: []\n");
+fn problems_are_json_if_json_is_requested() {
+    let workdir = Workdir::new("realm: a\nmode: watch\nrulez: []\n", "keys: []\n");
     let check = ["check-config", "--output", "json"];
-    let run = desk.run(&check);
+    let run = workdir.run(&check);
     assert_eq!((run.code, &*run.stderr), (Some(3), ""), "{run:?}");
     let place = |line, column, path, message, help| {
         json!({"file": "./keyward.yaml", "line": line, "column": column, "path": path,
@@ -29,21 +30,21 @@ fn problems_are_json_where_json_is_asked_for() {
             place(3, 1, "rulez", "unknown field `rulez`", "did you mean `rules`?"),
         ]})
     );
-    desk.write("keyward.yaml", "mode: observe\n");
-    desk.write("keys.yaml", "keys: [{id: a}]\n");
-    let run = desk.run(&check);
-    let told = run.json();
-    assert_eq!((run.code, &told["valid"]), (Some(3), &Value::from(false)));
-    assert_eq!(told["problems"][0]["path"], "keys[0]");
-    assert_eq!(told["warnings"][0]["path"], "mode");
-    let told = Desk::empty().run(&check);
-    assert_eq!(told.code, Some(3));
-    let message = told.json()["problems"][0]["message"].clone();
+    workdir.write("keyward.yaml", "mode: observe\n");
+    workdir.write("keys.yaml", "keys: [{id: a}]\n");
+    let run = workdir.run(&check);
+    let output = run.json();
+    assert_eq!((run.code, &output["valid"]), (Some(3), &Value::from(false)));
+    assert_eq!(output["problems"][0]["path"], "keys[0]");
+    assert_eq!(output["warnings"][0]["path"], "mode");
+    let output = Workdir::empty().run(&check);
+    assert_eq!(output.code, Some(3));
+    let message = output.json()["problems"][0]["message"].clone();
     assert!(message.as_str().unwrap().contains("KEYWARD_CONFIG"));
 }
 
 #[test]
-fn a_file_that_cannot_be_used_is_told_where_it_is_named() {
+fn an_unusable_file_is_reported_at_the_member_that_names_it() {
     let http = "source:\n  http:\n    url: http://127.0.0.1:1/{digest}\n";
     let redis = "source:\n  redis:\n    url: rediss://127.0.0.1:1\n";
     let token = format!("{http}    bearer_token_file: nosuch\n");
@@ -56,27 +57,27 @@ fn a_file_that_cannot_be_used_is_told_where_it_is_named() {
         (&*authorities, 20, "source.redis.tls.ca_file"),
         (cert, 18, "server.grpc.tls.cert_file"),
     ] {
-        let desk = Desk::new(config, "keys: []\n");
-        desk.write("ca.pem", Authority::new().pem());
+        let workdir = Workdir::new(config, "keys: []\n");
+        workdir.write("ca.pem", Authority::new().pem());
         let check = ["check-config", "--offline", "--output", "json"];
-        let run = desk.run(&check);
+        let run = workdir.run(&check);
         let message = "./nosuch cannot be read: No such file or directory (os error 2)";
         let problem = json!({"file": "./keyward.yaml", "line": 4, "column": column, "path": path,
                              "message": message, "help": null});
         assert_eq!(run.json()["problems"], json!([problem]), "{config}");
         assert_eq!(run.code, Some(3), "{config}");
-        let told = format!("./keyward.yaml:4:{column}: {path}: {message}");
+        let output = format!("./keyward.yaml:4:{column}: {path}: {message}");
         for arguments in [&check[..2], &["serve"]] {
-            let complaint = desk.run(arguments).complaint(3);
-            assert!(complaint.contains(&told), "{arguments:?}: {complaint}");
+            let complaint = workdir.run(arguments).complaint(3);
+            assert!(complaint.contains(&output), "{arguments:?}: {complaint}");
         }
     }
 }
 
 #[test]
-fn warnings_are_told_and_change_no_exit_code() {
-    let desk = Desk::new("mode: observe\ndefault: allow-anyone\n", "keys: []\n");
-    let run = desk.run(&["check-config"]);
+fn warnings_are_printed_and_change_no_exit_code() {
+    let workdir = Workdir::new("mode: observe\ndefault: allow-anyone\n", "keys: []\n");
+    let run = workdir.run(&["check-config"]);
     assert_eq!(run.code, Some(0), "{run:?}");
     let lines: Vec<_> = run.stderr.lines().collect();
     assert_eq!(lines.len(), 2, "{run:?}");
@@ -84,9 +85,9 @@ fn warnings_are_told_and_change_no_exit_code() {
         lines[0].starts_with("warning: ./keyward.yaml:1:7: mode: "),
         "{run:?}"
     );
-    let told = desk.run(&["check-config", "--output", "json"]).json();
-    assert_eq!(told["valid"], true);
-    assert_eq!(told["warnings"].as_array().map(Vec::len), Some(2));
+    let output = workdir.run(&["check-config", "--output", "json"]).json();
+    assert_eq!(output["valid"], true);
+    assert_eq!(output["warnings"].as_array().map(Vec::len), Some(2));
 }
 
 #[tokio::test]
@@ -110,7 +111,10 @@ async fn serve_warns_as_check_config_does_at_the_start_and_at_each_reload() {
         warnings()
     );
     keyward.home.configure("{mode: observe}");
-    wait::until("the mode is told", async || observing().await == Some(1.0)).await;
+    wait::until("the metric shows the mode", async || {
+        observing().await == Some(1.0)
+    })
+    .await;
     wait::until("the warning is logged", async || {
         warnings().iter().any(|text| text.contains(": mode: "))
     })
@@ -118,53 +122,57 @@ async fn serve_warns_as_check_config_does_at_the_start_and_at_each_reload() {
     let config: Value = serde_json::from_str(&keyward.fetch("/config").await.text()).unwrap();
     assert_eq!(config["mode"], "observe");
     keyward.home.configure("{}");
-    wait::until("the mode is told", async || observing().await == Some(0.0)).await;
+    wait::until("the metric shows the mode", async || {
+        observing().await == Some(0.0)
+    })
+    .await;
 }
 
 #[test]
-fn serve_tells_its_end_in_json_where_its_log_is_json() {
-    let desk = Desk::new("mode: watch\nrulez: []\n", "keys: []\n");
+fn serve_reports_its_final_error_in_json_if_its_log_is_json() {
+    let workdir = Workdir::new("mode: watch\nrulez: []\n", "keys: []\n");
     let lines = |run: &Run| -> Vec<Value> {
         let lines = run.stderr.lines();
         lines
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
     };
-    let run = desk.run(&["serve"]);
+    let run = workdir.run(&["serve"]);
     assert_eq!(run.code, Some(3), "{run:?}");
-    let told = lines(&run);
-    assert_eq!(told.len(), 2, "{run:?}");
+    let output = lines(&run);
+    assert_eq!(output.len(), 2, "{run:?}");
     assert!(
-        told.iter()
+        output
+            .iter()
             .all(|line| line["level"] == "error" && line["ts"].is_string())
     );
     assert!(
-        told[1]["msg"]
+        output[1]["msg"]
             .as_str()
             .unwrap()
             .starts_with("./keyward.yaml:2:1: rulez: ")
     );
     // After its start, too.
-    desk.write(
+    workdir.write(
         "keyward.yaml",
         "server: {grpc: {address: \"unix:/nowhere/a.sock\"}}\n",
     );
-    let run = desk.run(&["serve"]);
+    let run = workdir.run(&["serve"]);
     assert_eq!(run.code, Some(1), "{run:?}");
     assert_eq!(lines(&run).last().unwrap()["level"], "error");
-    desk.write(
+    workdir.write(
         "keyward.yaml",
         "{log: {format: text}, server: {grpc: {address: \"unix:/nowhere/a.sock\"}}}\n",
     );
-    let run = desk.run(&["serve"]);
+    let run = workdir.run(&["serve"]);
     let last = run.stderr.lines().last().unwrap().to_owned();
     assert!(last.starts_with("error: "), "{run:?}");
 }
 
 #[test]
-fn a_secret_from_the_environment_is_repeated_by_nobody() {
-    let desk = Desk::empty();
-    desk.write("keys.yaml", "keys: []\n");
+fn no_command_repeats_a_secret_from_the_environment() {
+    let workdir = Workdir::empty();
+    workdir.write("keys.yaml", "keys: []\n");
     let url = "http://127.0.0.1:1/{digest}?token=${SECRET}";
     let explain = "explain --method GET --path / -c keyward.yaml";
     for source in [
@@ -178,7 +186,7 @@ fn a_secret_from_the_environment_is_repeated_by_nobody() {
         "digest: {pepper_file: \"${SECRET}\"}\n".to_owned(),
         "digest: {pepper_file: \"kw_hunter2-c4n4ry\"}\n".to_owned(),
     ] {
-        desk.write("keyward.yaml", &source);
+        workdir.write("keyward.yaml", &source);
         for command in [
             "check-config",
             "check-config --output json",
@@ -188,40 +196,40 @@ fn a_secret_from_the_environment_is_repeated_by_nobody() {
             explain,
         ] {
             let arguments: Vec<_> = command.split(' ').collect();
-            let run = Run::of(desk.command(&arguments).env("SECRET", SECRET));
-            let told = format!("{}{}", run.stdout, run.stderr);
-            assert!(!told.contains("c4n4ry"), "{command} {source}: {told}");
+            let run = Run::of(workdir.command(&arguments).env("SECRET", SECRET));
+            let output = format!("{}{}", run.stdout, run.stderr);
+            assert!(!output.contains("c4n4ry"), "{command} {source}: {output}");
         }
     }
-    desk.write("keyward.yaml", "{}\n");
+    workdir.write("keyward.yaml", "{}\n");
     let explain: Vec<_> = explain.split(' ').chain(["--key-file", SECRET]).collect();
-    let complaint = desk.run(&explain).complaint(1);
+    let complaint = workdir.run(&explain).complaint(1);
     assert!(complaint.contains("--key-file"), "{complaint}");
     assert!(!complaint.contains(SECRET), "{complaint}");
 }
 
 #[tokio::test]
-async fn serve_and_its_admin_listener_tell_no_secret_of_the_environment() {
+async fn serve_and_its_admin_listener_show_no_secret_from_the_environment() {
     let url = "http://127.0.0.1:1/{digest}?token=${KEYWARD_TEST_SECRET:-hunter2-c4n4ry}";
     let config = format!("source: {{http: {{url: \"{url}\"}}}}\nlog: {{level: trace}}\n");
     let keyward = Home::new(&config, &scene::keys_without_plans())
         .start()
         .await;
     let channel = check::channel(&keyward.grpc).await;
-    _ = check::check(&channel, check::with_key("nobody-knows-this")).await;
+    _ = check::check(&channel, check::with_key("made-up")).await;
     keyward.home.configure("{mode: nonsense}");
     wait::until("the reload is refused", async || {
         keyward.reloads("config", "failure").await > 0.0
     })
     .await;
-    let mut told = vec![keyward.process.output()];
+    let mut output = vec![keyward.process.output()];
     for path in ["/metrics", "/readyz"] {
-        told.push(keyward.fetch(path).await.text());
+        output.push(keyward.fetch(path).await.text());
     }
-    for text in told {
+    for text in output {
         assert!(!text.contains("c4n4ry"), "{text}");
     }
-    // The default stands in the file, so it is told as the file has it.
+    // The default comes from the file, so the message shows it as written there.
     assert!(
         keyward
             .fetch("/config")
@@ -232,7 +240,7 @@ async fn serve_and_its_admin_listener_tell_no_secret_of_the_environment() {
 }
 
 #[tokio::test]
-async fn a_flood_of_denials_leaves_so_many_lines_for_each_reason_and_says_how_many_it_left_out() {
+async fn a_flood_of_denials_is_logged_up_to_a_limit_per_reason_with_a_count_of_the_rest() {
     let config = "log: {decisions: denied, max_denied: 5}";
     let mut keyward = Home::new(config, &scene::keys_without_plans())
         .start()
@@ -256,8 +264,8 @@ async fn a_flood_of_denials_leaves_so_many_lines_for_each_reason_and_says_how_ma
         let left_out: u64 = left_out.filter_map(|line| line["left_out"].as_u64()).sum();
         (u64::try_from(written).unwrap(), left_out)
     };
-    // Nothing comes after the flood that could bring the last line about.
-    wait::until("all is told", async || {
+    // No later decision triggers the last line.
+    wait::until("the count of omitted denials is logged", async || {
         let (written, left_out) = count(&keyward);
         written + left_out == SENT && left_out > 0
     })
@@ -281,6 +289,6 @@ async fn a_flood_of_denials_leaves_so_many_lines_for_each_reason_and_says_how_ma
     assert_eq!(
         written + left_out,
         2 * SENT,
-        "what is left is told at the end"
+        "the remaining count is logged at the end"
     );
 }

@@ -1,35 +1,36 @@
-//! `explain` decides by the very pipeline that serves; its words must tell an operator at night what to look at.
+//! `explain` runs the pipeline that serves; its output must tell an operator what to look at.
 
-use super::Desk;
+use super::Workdir;
 use crate::support::scene;
 
-/// The shared scene, with rules that the tests here need besides.
-pub(super) fn desk() -> Desk {
+/// The shared scene, with additional rules for these tests.
+pub(super) fn workdir() -> Workdir {
     let config = format!(
         "{}  - {{name: post, match: {{methods: [POST], hosts: [api.example.com]}}, allow: anyone}}\n",
         scene::CONFIG
     );
-    Desk::new(&config, scene::keys().text())
+    Workdir::new(&config, scene::keys().text())
 }
 
-/// Explains with the key of that id, which is presented by standard input.
-pub(super) fn explain(desk: &Desk, id: &str, arguments: &[&str]) -> super::Run {
+/// Explains with the key of that id, presented on standard input.
+pub(super) fn explain(workdir: &Workdir, id: &str, arguments: &[&str]) -> super::Run {
     let all = [&["explain", "--key-file", "-"], arguments].concat();
-    desk.run_with(&all, &format!("{}\n", scene::secret(id)))
+    workdir.run_with(&all, &format!("{}\n", scene::secret(id)))
 }
 
-/// Explains, and holds what was told to what is expected: the code, a line, and words of the step that answers.
-fn hold(desk: &Desk, id: &str, arguments: &[&str], code: i32, last: &str, told: &str) {
-    let run = explain(desk, id, arguments);
+/// Explains, and compares the code, the last line, and words of the deciding step with the expected
+/// ones.
+fn expect(workdir: &Workdir, id: &str, arguments: &[&str], code: i32, last: &str, expected: &str) {
+    let run = explain(workdir, id, arguments);
     let case = format!("{id} {arguments:?}: {run:?}");
     assert_eq!((run.code, &*run.stderr), (Some(code), ""), "{case}");
-    assert!(run.stdout.contains(told), "{told}: {case}");
+    assert!(run.stdout.contains(expected), "{expected}: {case}");
     assert!(
         run.stdout.lines().any(|line| line == last),
         "{last}: {case}"
     );
     assert!(!run.stdout.contains("secret-4b1d9c"), "{case}");
-    // The step that answers is the last one told, and the only one that failed.
+    // The deciding step is the last one printed, and the only one that failed.
     let failed: Vec<_> = run
         .stdout
         .lines()
@@ -37,16 +38,16 @@ fn hold(desk: &Desk, id: &str, arguments: &[&str], code: i32, last: &str, told: 
         .collect();
     assert_eq!(failed.len(), usize::from(code == 4), "{case}");
     assert!(
-        failed.iter().all(|line| line.contains(told)),
-        "{told}: {case}"
+        failed.iter().all(|line| line.contains(expected)),
+        "{expected}: {case}"
     );
 }
 
 #[test]
-fn each_way_of_presenting_a_key_is_told_with_its_outcome() {
-    let desk = desk();
+fn each_way_of_presenting_a_key_is_explained_with_its_outcome() {
+    let workdir = workdir();
     let get = |path| ["--method", "GET", "--path", path];
-    for (id, arguments, code, last, told) in [
+    for (id, arguments, code, last, expected) in [
         (
             "bare",
             &get("/v1")[..],
@@ -125,15 +126,15 @@ fn each_way_of_presenting_a_key_is_told_with_its_outcome() {
             "this secret expired at 2020",
         ),
     ] {
-        hold(&desk, id, arguments, code, last, told);
+        expect(&workdir, id, arguments, code, last, expected);
     }
 }
 
 #[test]
-fn each_outcome_of_a_valid_key_is_told_with_its_reason() {
-    let desk = desk();
+fn each_outcome_of_a_valid_key_is_explained_with_its_reason() {
+    let workdir = workdir();
     let get = |path| ["--method", "GET", "--path", path];
-    for (id, arguments, code, last, told) in [
+    for (id, arguments, code, last, expected) in [
         (
             "bare",
             &get("/v1/../a")[..],
@@ -219,13 +220,13 @@ fn each_outcome_of_a_valid_key_is_told_with_its_reason() {
             "the key has them all",
         ),
     ] {
-        hold(&desk, id, arguments, code, last, told);
+        expect(&workdir, id, arguments, code, last, expected);
     }
 }
 
 #[test]
-fn without_a_key_the_places_are_named_and_passed_over_rules_say_what_differed() {
-    let run = desk().run(&[
+fn without_a_key_the_locations_are_named_and_skipped_rules_say_what_differed() {
+    let run = workdir().run(&[
         "explain",
         "--method",
         "POST",
@@ -235,7 +236,7 @@ fn without_a_key_the_places_are_named_and_passed_over_rules_say_what_differed() 
         "api.example.com:1",
     ]);
     assert_eq!((run.code, &*run.stderr), (Some(4), ""));
-    for told in [
+    for expected in [
         "noted  rule         rule internal does not match: the path is /v1, and its paths are [/internal/**]",
         "noted  rule         rule post does not match: the host is api.example.com:1, and its hosts are \
          [api.example.com]; a rule that lets anyone in compares the host as sent, port included",
@@ -245,8 +246,8 @@ fn without_a_key_the_places_are_named_and_passed_over_rules_say_what_differed() 
         "deny missing_key (HTTP 401)",
     ] {
         assert!(
-            run.stdout.lines().any(|line| line == told),
-            "{told}: {}",
+            run.stdout.lines().any(|line| line == expected),
+            "{expected}: {}",
             run.stdout
         );
     }
@@ -254,7 +255,7 @@ fn without_a_key_the_places_are_named_and_passed_over_rules_say_what_differed() 
 
 #[test]
 fn json_has_the_decision_and_its_steps() {
-    let desk = desk();
+    let workdir = workdir();
     let arguments = [
         "--method",
         "GET",
@@ -263,7 +264,7 @@ fn json_has_the_decision_and_its_steps() {
         "--output",
         "json",
     ];
-    let allowed = explain(&desk, "full", &arguments).json();
+    let allowed = explain(&workdir, "full", &arguments).json();
     for (member, value) in [
         ("decision", "allow"),
         ("reason", "allowed"),
@@ -302,7 +303,7 @@ fn json_has_the_decision_and_its_steps() {
         ]
     );
 
-    let denied = explain(&desk, "half-scoped", &arguments);
+    let denied = explain(&workdir, "half-scoped", &arguments);
     assert_eq!(denied.code, Some(4));
     let denied = denied.json();
     assert_eq!(denied["reason"], "insufficient_scope");
@@ -316,17 +317,17 @@ fn json_has_the_decision_and_its_steps() {
 }
 
 #[test]
-fn observe_mode_says_what_it_would_have_done_and_lets_pass() {
-    let desk = Desk::new("mode: observe\n", "keys: []\n");
+fn observe_mode_says_what_enforce_mode_would_do_and_allows() {
+    let workdir = Workdir::new("mode: observe\n", "keys: []\n");
     let arguments = ["explain", "--method", "GET", "--path", "/"];
-    let run = desk.run(&arguments);
+    let run = workdir.run(&arguments);
     assert_eq!(run.code, Some(0), "{run:?}");
     assert!(
         run.stdout
             .contains("deny missing_key (HTTP 401)\nmode is observe"),
         "{run:?}"
     );
-    let json = desk
+    let json = workdir
         .run(&[&arguments[..], &["--output", "json"]].concat())
         .json();
     assert_eq!(

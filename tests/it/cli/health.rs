@@ -1,12 +1,12 @@
-//! `health` is a probe: 0 when /readyz says so, else 1 and why.
+//! `health` is a probe: 0 if /readyz is 200, else 1 and the reason.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::thread::JoinHandle;
 
-use super::Desk;
+use super::Workdir;
 
-/// Answers one connection with these bytes, and gives what was asked.
+/// Responds to one connection with these bytes, and returns what was sent.
 fn answer_once(listener: TcpListener, answer: &'static str) -> JoinHandle<String> {
     std::thread::spawn(move || {
         let (mut peer, _) = listener.accept().unwrap();
@@ -27,9 +27,9 @@ fn listener() -> (TcpListener, SocketAddr) {
 }
 
 #[test]
-fn health_asks_for_readyz_and_tells_by_its_exit_code() {
-    let desk = Desk::empty();
-    for (answer, code, said) in [
+fn health_requests_readyz_and_reports_by_its_exit_code() {
+    let workdir = Workdir::empty();
+    for (answer, code, expected) in [
         ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", 0, ""),
         (
             "HTTP/1.1 503 Service Unavailable\r\n\r\n{\"reason\": \"draining\"}",
@@ -42,13 +42,13 @@ fn health_asks_for_readyz_and_tells_by_its_exit_code() {
     ] {
         let (listener, address) = listener();
         let asked = answer_once(listener, answer);
-        let run = desk.run(&["health", "--address", &address.to_string()]);
+        let run = workdir.run(&["health", "--address", &address.to_string()]);
         assert_eq!(
             (run.code, &*run.stdout),
             (Some(code), ""),
             "{answer:?}: {run:?}"
         );
-        assert!(run.stderr.contains(said), "{answer:?}: {}", run.stderr);
+        assert!(run.stderr.contains(expected), "{answer:?}: {}", run.stderr);
         assert_eq!(run.stderr.lines().count(), usize::from(code != 0));
         let asked = asked.join().unwrap();
         assert!(asked.starts_with("GET /readyz HTTP/1.1\r\n"), "{asked}");
@@ -56,35 +56,35 @@ fn health_asks_for_readyz_and_tells_by_its_exit_code() {
 }
 
 #[test]
-fn the_configuration_says_where_to_ask_and_a_wildcard_means_loopback() {
+fn the_configuration_has_the_address_and_a_wildcard_means_loopback() {
     let (listener, address) = listener();
     let config = format!(
         "server: {{admin: {{address: \"0.0.0.0:{}\"}}}}\n",
         address.port()
     );
-    let desk = Desk::new(&config, "keys: []\n");
+    let workdir = Workdir::new(&config, "keys: []\n");
     let asked = answer_once(listener, "HTTP/1.1 200 OK\r\n\r\n");
-    assert_eq!(desk.run(&["health"]).data(), "");
+    assert_eq!(workdir.run(&["health"]).data(), "");
     assert!(asked.join().unwrap().contains(&address.to_string()));
 }
 
 #[test]
-fn nobody_there_is_a_failure_and_a_silent_peer_ends_in_time() {
-    let desk = Desk::new(
+fn a_closed_port_is_a_failure_and_a_silent_peer_times_out() {
+    let workdir = Workdir::new(
         "server: {admin: {address: \"127.0.0.1:0\"}}\n",
         "keys: []\n",
     );
     let (listener, address) = listener();
     let address = address.to_string();
-    let silent = desk.run(&["health", "--address", &address]).complaint(1);
+    let silent = workdir.run(&["health", "--address", &address]).complaint(1);
     assert!(
         silent.contains(&address) && silent.contains("no answer"),
         "{silent}"
     );
     drop(listener);
-    let absent = desk.run(&["health", "--address", &address]).complaint(1);
+    let absent = workdir.run(&["health", "--address", &address]).complaint(1);
     assert!(absent.contains(&address), "{absent}");
-    let chosen_by_the_system = desk.run(&["health"]).complaint(2);
+    let chosen_by_the_system = workdir.run(&["health"]).complaint(2);
     assert!(
         chosen_by_the_system.contains("--address"),
         "{chosen_by_the_system}"

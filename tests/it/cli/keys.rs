@@ -1,24 +1,24 @@
-//! `keys new`: the secret on stdout and nowhere else, its digest in the file, and a key that works at once.
+//! `keys new`: the secret goes only to stdout, its digest into the file, and the key works at once.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Stdio;
 
-use super::{Desk, Run, text};
+use super::{Run, Workdir, text};
 use crate::support::keyfile::{digest, keyed_digest};
 
 const CONFIG: &str = "plans: {gold: {scopes: [\"plan:read\"]}}\n";
 
 /// The exit code and outcome of a GET with this secret.
-fn explained(desk: &Desk, secret: &str) -> (Option<i32>, serde_json::Value) {
-    let run = desk.explain_get(secret, &["--output", "json"]);
+fn explained(workdir: &Workdir, secret: &str) -> (Option<i32>, serde_json::Value) {
+    let run = workdir.explain_get(secret, &["--output", "json"]);
     (run.code, run.json())
 }
 
 #[test]
 fn a_new_key_works_at_once_and_its_secret_is_printed_once() {
-    let desk = Desk::new(CONFIG, "# ours\nkeys: []\n");
-    let printed = desk
+    let workdir = Workdir::new(CONFIG, "# ours\nkeys: []\n");
+    let printed = workdir
         .run(&[
             "keys",
             "new",
@@ -47,7 +47,7 @@ fn a_new_key_works_at_once_and_its_secret_is_printed_once() {
         secret.starts_with("kw_") && !secret.contains(char::is_whitespace),
         "{printed:?}"
     );
-    let file = desk.read("keys.yaml");
+    let file = workdir.read("keys.yaml");
     assert!(file.starts_with("# ours\n"), "{file}");
     assert!(
         file.contains(&digest(secret)) && !file.contains(secret),
@@ -62,15 +62,15 @@ fn a_new_key_works_at_once_and_its_secret_is_printed_once() {
     ] {
         assert!(file.contains(written), "{written}: {file}");
     }
-    let (code, decision) = explained(&desk, secret);
+    let (code, decision) = explained(&workdir, secret);
     assert_eq!((code, &decision["reason"]), (Some(0), &"allowed".into()));
     assert_eq!(decision["identity"]["x-keyward-scopes"], "plan:read a:b c");
 }
 
 #[test]
-fn a_key_that_has_expired_already_is_noted() {
-    let desk = Desk::new(CONFIG, "keys: []\n");
-    for (id, end, told) in [
+fn a_key_that_has_already_expired_gets_a_note() {
+    let workdir = Workdir::new(CONFIG, "keys: []\n");
+    for (id, end, note) in [
         (
             "a",
             "2020-01-01T00:00:00Z",
@@ -78,17 +78,17 @@ fn a_key_that_has_expired_already_is_noted() {
         ),
         ("b", "2099-01-01T00:00:00Z", ""),
     ] {
-        let run = desk.run(&["keys", "new", "--id", id, "--expires-at", end]);
-        assert_eq!((run.code, &*run.stderr), (Some(0), told), "{run:?}");
+        let run = workdir.run(&["keys", "new", "--id", id, "--expires-at", end]);
+        assert_eq!((run.code, &*run.stderr), (Some(0), note), "{run:?}");
         assert!(run.stdout.starts_with("kw_"));
     }
 }
 
 #[test]
 fn json_has_id_secret_and_digest() {
-    let desk = Desk::new(CONFIG, "keys: []\n");
+    let workdir = Workdir::new(CONFIG, "keys: []\n");
     let made: serde_json::Value = serde_json::from_str(
-        &desk
+        &workdir
             .run(&["keys", "new", "--id", "a", "--output", "json"])
             .data(),
     )
@@ -96,13 +96,13 @@ fn json_has_id_secret_and_digest() {
     let secret = made["secret"].as_str().unwrap();
     assert_eq!(made["id"], "a");
     assert_eq!(made["digest"], digest(secret));
-    assert!(desk.read("keys.yaml").contains(&digest(secret)));
+    assert!(workdir.read("keys.yaml").contains(&digest(secret)));
 }
 
 #[test]
-fn a_key_may_be_made_that_has_expired() {
-    let desk = Desk::new(CONFIG, "keys: []\n");
-    let secret = desk
+fn an_expired_key_can_be_created() {
+    let workdir = Workdir::new(CONFIG, "keys: []\n");
+    let secret = workdir
         .run(&[
             "keys",
             "new",
@@ -112,29 +112,29 @@ fn a_key_may_be_made_that_has_expired() {
             "2020-01-01T00:00:00Z",
         ])
         .stdout;
-    assert_eq!(explained(&desk, &secret).1["reason"], "key_expired");
+    assert_eq!(explained(&workdir, &secret).1["reason"], "key_expired");
 }
 
 #[test]
-fn a_pepper_makes_a_keyed_digest_even_where_the_file_is_named() {
+fn a_pepper_makes_a_keyed_digest_even_if_the_file_is_named() {
     let pepper = "0123456789abcdef0123456789abcdef";
-    let desk = Desk::new("digest: {pepper_file: pepper}\n", "keys: []\n");
-    desk.write("pepper", pepper);
+    let workdir = Workdir::new("digest: {pepper_file: pepper}\n", "keys: []\n");
+    workdir.write("pepper", pepper);
     for (id, rest) in [
         ("a", &[][..]),
         ("b", &["--file", "keys.yaml", "-c", "keyward.yaml"]),
     ] {
-        let secret = desk
+        let secret = workdir
             .run(&[&["keys", "new", "--id", id], rest].concat())
             .data();
         let keyed = keyed_digest(secret.trim_end(), pepper.as_bytes());
-        assert!(desk.read("keys.yaml").contains(&keyed));
-        assert_eq!(explained(&desk, &secret).0, Some(0));
+        assert!(workdir.read("keys.yaml").contains(&keyed));
+        assert_eq!(explained(&workdir, &secret).0, Some(0));
     }
 }
 
 #[test]
-fn the_usual_configuration_is_used_where_the_named_file_is_its_source_and_only_there() {
+fn the_default_configuration_is_used_only_if_the_named_file_is_its_source() {
     let pepper = "0123456789abcdef0123456789abcdef";
     let config = |source: &str| {
         format!(
@@ -155,13 +155,13 @@ fn the_usual_configuration_is_used_where_the_named_file_is_its_source_and_only_t
         ("directory", "keys.yaml", false),
         ("no/such.yaml", "keys.yaml", false),
     ] {
-        let desk = Desk::new(&config(source), "keys: []\n");
-        desk.write("pepper", pepper);
-        fs::create_dir(desk.path("directory")).unwrap();
-        desk.write("beside.yaml", "keys: []\n");
-        symlink("keys.yaml", desk.path("link.yaml")).unwrap();
-        symlink("../beside.yaml", desk.path("directory/link.yaml")).unwrap();
-        let made = desk.run(&[
+        let workdir = Workdir::new(&config(source), "keys: []\n");
+        workdir.write("pepper", pepper);
+        fs::create_dir(workdir.path("directory")).unwrap();
+        workdir.write("beside.yaml", "keys: []\n");
+        symlink("keys.yaml", workdir.path("link.yaml")).unwrap();
+        symlink("../beside.yaml", workdir.path("directory/link.yaml")).unwrap();
+        let made = workdir.run(&[
             "keys", "new", "--id", "a", "--file", file, "--output", "json",
         ]);
         let digest = made.json()["digest"].as_str().unwrap().to_owned();
@@ -173,50 +173,54 @@ fn the_usual_configuration_is_used_where_the_named_file_is_its_source_and_only_t
         assert!(digest.starts_with(kind), "{source}, {file}: {digest}");
         let unknown_plan = ["keys", "new", "--id", "b", "--plan", "none", "--file", file];
         let want = if is_source { 2 } else { 0 };
-        assert_eq!(desk.run(&unknown_plan).code, Some(want), "{source}, {file}");
+        assert_eq!(
+            workdir.run(&unknown_plan).code,
+            Some(want),
+            "{source}, {file}"
+        );
     }
 }
 
 #[test]
-fn a_usual_configuration_with_a_problem_is_told_where_the_file_is_named() {
-    let desk = Desk::new("digest: {pepper_file: gone}\n", "keys: []\n");
+fn an_invalid_default_configuration_is_reported_if_the_file_is_named() {
+    let workdir = Workdir::new("digest: {pepper_file: gone}\n", "keys: []\n");
     let arguments = ["keys", "new", "--id", "a", "--file", "keys.yaml"];
-    assert!(desk.run(&arguments).complaint(3).contains("pepper_file"));
-    assert_eq!(desk.read("keys.yaml"), "keys: []\n");
+    assert!(workdir.run(&arguments).complaint(3).contains("pepper_file"));
+    assert_eq!(workdir.read("keys.yaml"), "keys: []\n");
 }
 
 #[test]
-fn no_configuration_is_needed_where_the_file_is_named() {
-    let desk = Desk::empty();
-    fs::create_dir(desk.path("directory")).unwrap();
-    desk.write("real.yaml", "keys: []\n");
-    symlink("real.yaml", desk.path("link.yaml")).unwrap();
+fn no_configuration_is_needed_if_the_file_is_named() {
+    let workdir = Workdir::empty();
+    fs::create_dir(workdir.path("directory")).unwrap();
+    workdir.write("real.yaml", "keys: []\n");
+    symlink("real.yaml", workdir.path("link.yaml")).unwrap();
     for (named, written) in [
         ("new.yaml", "new.yaml"),
         ("directory", "directory/keys.yaml"),
         ("link.yaml", "real.yaml"),
     ] {
-        let file = desk.path(named);
-        let secret = desk
+        let file = workdir.path(named);
+        let secret = workdir
             .run(&["keys", "new", "--id", "a", "--file", text(&file)])
             .data();
         assert!(
-            desk.read(written).contains(&digest(secret.trim_end())),
+            workdir.read(written).contains(&digest(secret.trim_end())),
             "{named}"
         );
     }
-    assert!(desk.path("link.yaml").is_symlink(), "the link stays one");
-    let mode = fs::metadata(desk.path("new.yaml"))
+    assert!(workdir.path("link.yaml").is_symlink(), "the link stays one");
+    let mode = fs::metadata(workdir.path("new.yaml"))
         .unwrap()
         .permissions()
         .mode();
-    assert_eq!(mode & 0o022, 0, "nobody else may write it: {mode:o}");
+    assert_eq!(mode & 0o022, 0, "no other user may write it: {mode:o}");
 }
 
 #[test]
-fn what_cannot_be_added_leaves_the_file_as_it_was() {
+fn a_failed_addition_leaves_the_file_unchanged() {
     let before = "keys:\n- id: a\n  secrets: [{digest: \"blake3:0000000000000000000000000000000000000000000000000000000000000000\"}]\n";
-    let desk = Desk::new(CONFIG, before);
+    let workdir = Workdir::new(CONFIG, before);
     for (rest, code, hint) in [
         (&["--id", "a"][..], 1, "another id"),
         (&["--id", "_a"], 2, "id: "),
@@ -277,24 +281,26 @@ fn what_cannot_be_added_leaves_the_file_as_it_was() {
         (&["--id", "b", "--file", "no/such/keys.yaml"], 1, "no/such"),
         (&[], 2, "--id"),
     ] {
-        let complaint = desk.run(&[&["keys", "new"], rest].concat()).complaint(code);
+        let complaint = workdir
+            .run(&[&["keys", "new"], rest].concat())
+            .complaint(code);
         assert!(complaint.contains(hint), "{rest:?}: {complaint}");
-        assert_eq!(desk.read("keys.yaml"), before, "{rest:?}");
-        assert_eq!(desk.read("keyward.yaml"), CONFIG, "{rest:?}");
+        assert_eq!(workdir.read("keys.yaml"), before, "{rest:?}");
+        assert_eq!(workdir.read("keyward.yaml"), CONFIG, "{rest:?}");
     }
-    desk.write("keys.yaml", "keys:\n- id: a\n");
-    let broken = desk.run(&["keys", "new", "--id", "b"]).complaint(3);
+    workdir.write("keys.yaml", "keys:\n- id: a\n");
+    let broken = workdir.run(&["keys", "new", "--id", "b"]).complaint(3);
     assert!(broken.contains("keys.yaml:2:3: keys[0]"), "{broken}");
 }
 
 #[test]
-fn keys_that_are_made_at_the_same_time_are_all_there() {
-    let desk = Desk::new(CONFIG, "keys: []\n");
+fn keys_created_concurrently_are_all_in_the_file() {
+    let workdir = Workdir::new(CONFIG, "keys: []\n");
     let ids: Vec<String> = (0..8).map(|number| format!("key-{number}")).collect();
     let started: Vec<_> = ids
         .iter()
         .map(|id| {
-            let mut command = desk.command(&["keys", "new", "--id", id]);
+            let mut command = workdir.command(&["keys", "new", "--id", id]);
             command
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
@@ -304,16 +310,16 @@ fn keys_that_are_made_at_the_same_time_are_all_there() {
         .collect();
     for (child, id) in started.into_iter().zip(&ids) {
         let secret = Run::from(child.wait_with_output().unwrap()).data();
-        assert_eq!(explained(&desk, &secret).1["key_id"], **id);
+        assert_eq!(explained(&workdir, &secret).1["key_id"], **id);
     }
 }
 
 #[test]
-fn a_secret_that_nobody_could_read_is_a_failure_that_names_the_key() {
-    let desk = Desk::new(CONFIG, "keys: []\n");
+fn a_secret_that_cannot_be_printed_is_a_failure_that_names_the_key() {
+    let workdir = Workdir::new(CONFIG, "keys: []\n");
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let mut command = desk.command(&["keys", "new", "--id", "lost"]);
+    let mut command = workdir.command(&["keys", "new", "--id", "lost"]);
     let run = Run::of(command.stdout(writer).stderr(Stdio::piped()));
     assert_eq!(run.code, Some(1));
     assert!(

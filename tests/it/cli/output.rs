@@ -1,17 +1,17 @@
-//! What commands print on stdout where nothing is wrong.
+//! What commands print on stdout on success.
 
 use std::process::Stdio;
 
-use super::{Desk, Run};
+use super::{Run, Workdir};
 
 #[test]
-fn check_config_says_what_it_found() {
-    let desk = Desk::new("plans: {gold: {scopes: [a]}}\n", "keys: []\n");
+fn check_config_prints_what_it_found() {
+    let workdir = Workdir::new("plans: {gold: {scopes: [a]}}\n", "keys: []\n");
     assert_eq!(
-        desk.run(&["check-config"]).data(),
+        workdir.run(&["check-config"]).data(),
         "./keyward.yaml: valid; 0 rules, 1 plans, 0 keys in ./keys.yaml\n"
     );
-    let found = desk.run(&["check-config", "--output", "json"]).json();
+    let found = workdir.run(&["check-config", "--output", "json"]).json();
     assert_eq!(
         found,
         serde_json::json!({
@@ -23,12 +23,12 @@ fn check_config_says_what_it_found() {
 
 #[test]
 fn version_help_and_completions_go_to_stdout() {
-    let desk = Desk::empty();
-    let version = desk.run(&["--version"]).data();
+    let workdir = Workdir::empty();
+    let version = workdir.run(&["--version"]).data();
     let revision = env!("KEYWARD_REVISION");
     let expected = format!("keyward {} ({revision})\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(version, expected);
-    let help = desk.run(&["--help"]).data();
+    let help = workdir.run(&["--help"]).data();
     for command in [
         "serve",
         "check-config",
@@ -39,7 +39,7 @@ fn version_help_and_completions_go_to_stdout() {
         "completions",
     ] {
         assert!(help.contains(command), "{command}: {help}");
-        let own = desk.run(&[command, "--help"]).data();
+        let own = workdir.run(&[command, "--help"]).data();
         assert!(
             own.contains("Usage: keyward ") && own.contains("Examples:"),
             "{own}"
@@ -50,15 +50,15 @@ fn version_help_and_completions_go_to_stdout() {
         ("zsh", "#compdef keyward"),
         ("fish", "complete -c keyward"),
     ] {
-        let script = desk.run(&["completions", shell]).data();
+        let script = workdir.run(&["completions", shell]).data();
         assert!(script.contains(mark), "{shell}");
         assert!(script.contains("check-config"), "{shell}");
     }
 }
 
 #[test]
-fn a_reader_that_leaves_early_changes_no_exit_code() {
-    let desk = Desk::new("{}\n", "keys: []\n");
+fn a_closed_stdout_changes_no_exit_code() {
+    let workdir = Workdir::new("{}\n", "keys: []\n");
     let explain = ["explain", "--method", "GET", "--path", "/"];
     for (arguments, code) in [
         (&["schema", "config"][..], 0),
@@ -69,7 +69,8 @@ fn a_reader_that_leaves_early_changes_no_exit_code() {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let run = Run::of(
-            desk.command(arguments)
+            workdir
+                .command(arguments)
                 .stdout(Stdio::from(writer))
                 .stderr(Stdio::piped()),
         );

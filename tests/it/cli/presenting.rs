@@ -1,12 +1,12 @@
-//! How `explain` comes by a secret and where it puts it: as a caller would, and without showing it.
+//! How `explain` gets a secret and where it presents it: as a caller would, without showing it.
 
-use super::Desk;
-use super::explain::{desk, explain};
+use super::Workdir;
+use super::explain::{explain, workdir};
 use crate::support::keyfile::{digest, keyed_digest};
 use crate::support::scene;
 
 #[test]
-fn the_secret_goes_to_the_first_place_whatever_it_is() {
+fn the_secret_is_presented_at_the_first_location_of_any_kind() {
     let secret = "a+b/c&d=e%f";
     let keys = format!(
         "keys:\n- id: odd\n  secrets: [{{digest: \"{}\"}}]\n",
@@ -18,13 +18,13 @@ fn the_secret_goes_to_the_first_place_whatever_it_is() {
         "query: api_key",
         "cookie: session",
     ] {
-        let desk = Desk::new(
+        let workdir = Workdir::new(
             &format!("credentials:\n- {place}\n- header: x-last\n"),
             &keys,
         );
-        desk.write("secret", secret);
+        workdir.write("secret", secret);
         for path in ["/a", "/a?b=c"] {
-            let run = desk.run(&[
+            let run = workdir.run(&[
                 "explain",
                 "--method",
                 "GET",
@@ -44,9 +44,9 @@ fn a_pepper_is_used_and_never_shown() {
     let pepper = "0123456789abcdef0123456789abcdef";
     let keyed = keyed_digest("peppered", pepper.as_bytes());
     let keys = format!("keys:\n- id: hot\n  secrets: [{{digest: \"{keyed}\"}}]\n");
-    let desk = Desk::new("digest: {pepper_file: pepper}\n", &keys);
-    desk.write("pepper", format!("{pepper}\n"));
-    let run = desk.explain_get("peppered", &[]);
+    let workdir = Workdir::new("digest: {pepper_file: pepper}\n", &keys);
+    workdir.write("pepper", format!("{pepper}\n"));
+    let run = workdir.explain_get("peppered", &[]);
     assert_eq!(run.code, Some(0), "{run:?}");
     assert!(
         run.stdout
@@ -57,16 +57,16 @@ fn a_pepper_is_used_and_never_shown() {
 }
 
 #[test]
-fn odd_key_files_are_told_apart() {
-    let desk = desk();
-    desk.write("empty", "");
-    desk.write("newline", "\n");
-    desk.write("longest", "a".repeat(512) + "\r\n");
-    desk.write("long", "a".repeat(513));
-    desk.write("huge", "a".repeat(100_000));
-    desk.write("binary", b"\xff\x00\xfe");
-    desk.write("cut", "kw_0123456789abcdef");
-    for (file, reason, told) in [
+fn odd_key_files_get_messages_of_their_own() {
+    let workdir = workdir();
+    workdir.write("empty", "");
+    workdir.write("newline", "\n");
+    workdir.write("longest", "a".repeat(512) + "\r\n");
+    workdir.write("long", "a".repeat(513));
+    workdir.write("huge", "a".repeat(100_000));
+    workdir.write("binary", b"\xff\x00\xfe");
+    workdir.write("cut", "kw_0123456789abcdef");
+    for (file, reason, expected) in [
         ("empty", "missing_key", "--key-file is empty"),
         ("newline", "missing_key", "--key-file is empty"),
         ("longest", "unknown_key", "no key has this secret"),
@@ -75,7 +75,7 @@ fn odd_key_files_are_told_apart() {
         ("binary", "malformed_key", "not visible ASCII"),
         ("cut", "unknown_key", "it was cut or mistyped"),
     ] {
-        let run = desk.run(&[
+        let run = workdir.run(&[
             "explain",
             "--method",
             "GET",
@@ -86,7 +86,7 @@ fn odd_key_files_are_told_apart() {
         ]);
         assert_eq!((run.code, &*run.stderr), (Some(4), ""), "{file}: {run:?}");
         assert!(
-            run.stdout.contains(reason) && run.stdout.contains(told),
+            run.stdout.contains(reason) && run.stdout.contains(expected),
             "{file}: {run:?}"
         );
     }
@@ -100,7 +100,7 @@ fn odd_key_files_are_told_apart() {
             "--key-file",
             file,
         ];
-        let complaint = desk.run(&arguments).complaint(1);
+        let complaint = workdir.run(&arguments).complaint(1);
         assert!(
             complaint.contains("read the file that --key-file gives for x-api-key")
                 && !complaint.contains(file),
@@ -110,8 +110,8 @@ fn odd_key_files_are_told_apart() {
 }
 
 #[test]
-fn headers_that_hold_no_secret_are_taken() {
-    let desk = desk();
+fn headers_without_a_secret_are_accepted() {
+    let workdir = workdir();
     let basic = [
         "--header",
         "Authorization: Basic Zm9vOmJhcg==",
@@ -119,25 +119,25 @@ fn headers_that_hold_no_secret_are_taken() {
         "accept: */*",
     ];
     let run = explain(
-        &desk,
+        &workdir,
         "bare",
         &[&["--method", "GET", "--path", "/"], &basic[..]].concat(),
     );
     assert_eq!(run.code, Some(0), "{run:?}");
 }
 
-/// Explains `GET /` with these arguments more.
-fn get(desk: &Desk, more: &[&str]) -> super::Run {
-    desk.run(&[&["explain", "--method", "GET", "--path", "/"], more].concat())
+/// Explains `GET /` with these additional arguments.
+fn get(workdir: &Workdir, more: &[&str]) -> super::Run {
+    workdir.run(&[&["explain", "--method", "GET", "--path", "/"], more].concat())
 }
 
 #[test]
-fn an_ambiguous_request_is_replayed_with_a_file_for_each_place() {
-    let desk = desk();
+fn an_ambiguous_request_is_replayed_with_a_file_per_location() {
+    let workdir = workdir();
     let (a, b) = (scene::secret("bare"), scene::secret("full"));
-    desk.write("a", format!("{a}\n"));
-    desk.write("b", format!("{b}\n"));
-    for (files, told) in [
+    workdir.write("a", format!("{a}\n"));
+    workdir.write("b", format!("{b}\n"));
+    for (files, expected) in [
         (&["x-api-key=a"][..], "one secret is presented"),
         (
             &["X-Api-Key=a", "authorization=a"],
@@ -166,16 +166,16 @@ fn an_ambiguous_request_is_replayed_with_a_file_for_each_place() {
         ),
     ] {
         let files: Vec<&str> = files.iter().flat_map(|file| ["--key-file", file]).collect();
-        let run = get(&desk, &files);
-        assert!(run.stdout.contains(told), "{files:?}: {run:?}");
+        let run = get(&workdir, &files);
+        assert!(run.stdout.contains(expected), "{files:?}: {run:?}");
         let is_ambiguous = run.stdout.contains("deny ambiguous_key");
-        assert_eq!(is_ambiguous, told.contains("filled"), "{run:?}");
+        assert_eq!(is_ambiguous, expected.contains("filled"), "{run:?}");
         assert!(
             !run.stdout.contains(&a) && !run.stdout.contains(&b),
             "{run:?}"
         );
     }
-    for (files, told) in [
+    for (files, expected) in [
         (
             &["x-api-kye=a"][..],
             "there are x-api-key, authorization, query:api_key, cookie:api_key",
@@ -187,16 +187,16 @@ fn an_ambiguous_request_is_replayed_with_a_file_for_each_place() {
         ),
     ] {
         let files: Vec<&str> = files.iter().flat_map(|file| ["--key-file", file]).collect();
-        let complaint = get(&desk, &files).complaint(2);
-        assert!(complaint.contains(told), "{complaint}");
+        let complaint = get(&workdir, &files).complaint(2);
+        assert!(complaint.contains(expected), "{complaint}");
     }
-    desk.write("x=y", format!("{a}\n"));
-    assert_eq!(get(&desk, &["--key-file", "./x=y"]).code, Some(0));
+    workdir.write("x=y", format!("{a}\n"));
+    assert_eq!(get(&workdir, &["--key-file", "./x=y"]).code, Some(0));
 }
 
 #[test]
-fn a_secret_in_a_header_argument_is_refused_with_the_place_to_give() {
-    let desk = desk();
+fn a_secret_in_a_header_argument_is_refused_with_a_hint_to_the_location() {
+    let workdir = workdir();
     for (more, hint) in [
         (
             ["--header", "x-api-key: canary"],
@@ -211,7 +211,7 @@ fn a_secret_in_a_header_argument_is_refused_with_the_place_to_give() {
             "--key-file cookie:api_key=FILE",
         ),
     ] {
-        let complaint = get(&desk, &more).complaint(2);
+        let complaint = get(&workdir, &more).complaint(2);
         assert!(complaint.contains(hint), "{complaint}");
         assert!(!complaint.contains("canary"), "{complaint}");
     }
@@ -219,23 +219,23 @@ fn a_secret_in_a_header_argument_is_refused_with_the_place_to_give() {
 
 #[test]
 fn a_scheme_in_a_key_file_is_hinted_at_without_its_secret() {
-    let desk = desk();
+    let workdir = workdir();
     let secret = scene::secret("bare");
-    desk.write("bearer", format!("Bearer {secret}\n"));
-    desk.write("basic", format!("basic {secret}\n"));
+    workdir.write("bearer", format!("Bearer {secret}\n"));
+    workdir.write("basic", format!("basic {secret}\n"));
     for file in [
         "x-api-key=bearer",
         "authorization=bearer",
         "cookie:api_key=basic",
     ] {
-        let run = get(&desk, &["--key-file", file]);
+        let run = get(&workdir, &["--key-file", file]);
         assert!(run.stdout.contains("malformed_key"), "{file}: {run:?}");
         let hint = "the file holds the secret alone";
         assert!(run.stdout.contains(hint), "{file}: {run:?}");
         assert!(!run.stdout.contains(&secret), "{file}: {run:?}");
     }
-    // A header without the scheme is nobody's, and says so.
-    let run = get(&desk, &["--header", &format!("authorization: {secret}")]);
+    // A header without the scheme is not a credential, and explain says so.
+    let run = get(&workdir, &["--header", &format!("authorization: {secret}")]);
     assert!(
         run.stdout
             .contains("header authorization has no scheme Bearer in front"),
@@ -245,22 +245,22 @@ fn a_scheme_in_a_key_file_is_hinted_at_without_its_secret() {
 }
 
 #[test]
-fn https_is_assumed_and_a_scheme_can_be_said() {
-    let desk = Desk::new(
+fn https_is_assumed_and_the_scheme_can_be_set() {
+    let workdir = Workdir::new(
         &format!("{}require_https: true\n", scene::CONFIG),
         scene::keys().text(),
     );
-    desk.write("a", scene::secret("bare"));
+    workdir.write("a", scene::secret("bare"));
     let key = ["--key-file", "a"];
-    assert_eq!(get(&desk, &key).code, Some(0));
-    let plain = get(&desk, &[&key[..], &["--scheme", "http"]].concat());
+    assert_eq!(get(&workdir, &key).code, Some(0));
+    let plain = get(&workdir, &[&key[..], &["--scheme", "http"]].concat());
     assert_eq!(plain.code, Some(4), "{plain:?}");
     let step = "failed transport    no x-forwarded-proto came, and the scheme is http: require_https asks for https";
     assert!(plain.stdout.contains(step), "{plain:?}");
-    let odd = get(&desk, &[&key[..], &["--scheme", "ftp"]].concat());
+    let odd = get(&workdir, &[&key[..], &["--scheme", "ftp"]].concat());
     assert!(odd.complaint(2).contains("[possible values: http, https]"));
     let forwarded = get(
-        &desk,
+        &workdir,
         &[&key[..], &["--header", "x-forwarded-proto: http"]].concat(),
     );
     assert!(
@@ -270,9 +270,9 @@ fn https_is_assumed_and_a_scheme_can_be_said() {
 }
 
 #[test]
-fn what_differs_in_case_alone_is_said() {
-    let desk = desk();
-    for (id, method, path, told) in [
+fn a_difference_in_case_alone_is_pointed_out() {
+    let workdir = workdir();
+    for (id, method, path, expected) in [
         (
             "bare",
             "GET",
@@ -298,8 +298,8 @@ fn what_differs_in_case_alone_is_said() {
             "its methods are [POST]: it differs in case alone",
         ),
     ] {
-        desk.write("key", scene::secret(id));
-        let run = desk.run(&[
+        workdir.write("key", scene::secret(id));
+        let run = workdir.run(&[
             "explain",
             "--method",
             method,
@@ -310,10 +310,10 @@ fn what_differs_in_case_alone_is_said() {
             "--key-file",
             "key",
         ]);
-        assert!(run.stdout.contains(told), "{told}: {run:?}");
+        assert!(run.stdout.contains(expected), "{expected}: {run:?}");
     }
-    desk.write("key", scene::secret("this-path"));
-    let run = desk.run(&[
+    workdir.write("key", scene::secret("this-path"));
+    let run = workdir.run(&[
         "explain",
         "--method",
         "GET",

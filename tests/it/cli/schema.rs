@@ -1,11 +1,11 @@
-//! The schemas are for editors: they name what the files may hold and refuse what they may not.
+//! The schemas for editors: they describe what the files may contain and refuse the rest.
 
 use serde_json::Value;
 
-use super::Desk;
+use super::Workdir;
 
 fn schema(of: &str) -> Value {
-    serde_json::from_str(&Desk::empty().run(&["schema", of]).data()).unwrap()
+    serde_json::from_str(&Workdir::empty().run(&["schema", of]).data()).unwrap()
 }
 
 #[test]

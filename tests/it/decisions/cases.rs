@@ -1,11 +1,11 @@
-//! The rows of the decision table as requests, each with what must come of it.
+//! The rows of the decision table as requests, each with its expected result.
 
 use crate::support::message::Ask;
 use crate::support::scene::secret;
 
-/// What must come of a request.
+/// The expected result of a request.
 pub enum Want {
-    /// Allowed, with these identity headers in the order of `IDENTITY`; empty is absent.
+    /// Allowed, with these identity headers in the order of `IDENTITY`; empty means absent.
     Allowed([&'static str; 5]),
     /// Denied with this status, code and beginning of `www-authenticate`.
     Denied(u16, &'static str, &'static str),
@@ -115,7 +115,7 @@ pub fn allowed_cases() -> Vec<Case> {
     cases
 }
 
-/// Every place in which a secret may be.
+/// Every credential location.
 pub fn place_cases() -> Vec<Case> {
     let bare = secret("bare");
     vec![
@@ -162,7 +162,7 @@ pub fn place_cases() -> Vec<Case> {
     ]
 }
 
-/// Allowed as a key whose client is itself and which has nothing else.
+/// Allowed as a key whose client has the same name and which has nothing else.
 fn same(id: &'static str) -> Want {
     Allowed([id, id, "", "", ""])
 }

@@ -1,5 +1,6 @@
-//! Custom resources below `deploy/` are what their projects' schemas allow: no field that a cluster would drop or refuse, no
-//! wrong type, no unknown word. And the check itself is checked, on broken copies.
+//! Custom resources below `deploy/` conform to the schemas of their projects: no field that a
+//! cluster would drop or refuse, no wrong type, no unknown value. Broken copies test the check
+//! itself.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy")
 }
 
-/// Every YAML file below a directory, but for the templates of charts, which are YAML only when rendered.
+/// Every YAML file below a directory, except chart templates, which are YAML only when rendered.
 fn yaml_below(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
@@ -30,10 +31,10 @@ fn yaml_below(directory: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_custom_resource_that_we_ship_is_as_its_project_publishes_it() {
+fn every_shipped_custom_resource_conforms_to_its_published_schema() {
     let Verdict { all_well, lines } = crds::check(&yaml_below(&deploy()));
     assert!(all_well, "{lines:#?}");
-    // By hand, for a checker that finds no documents finds nothing wrong with them.
+    // Listed by hand, because a checker that finds no documents finds no problems.
     for resource in [
         "istio/authorization-policy.yaml:2: AuthorizationPolicy keyward: ok",
         "envoy-gateway/security-policy.yaml:2: SecurityPolicy keyward: ok",
@@ -55,18 +56,14 @@ fn each_document_for_istio_and_envoy_gateway_is_checked() {
             .map(|entry| entry.unwrap().path())
             .filter(|path| !path.ends_with("README.md"))
             .collect();
-        assert_eq!(
-            all.len(),
-            files.len(),
-            "a file that nobody checks is among {all:?}"
-        );
+        assert_eq!(all.len(), files.len(), "an unchecked file is among {all:?}");
         let lines = crds::check(&files).lines;
         let summary = lines.last().unwrap();
         assert!(summary.contains(", 0 of other groups,"), "{lines:#?}");
     }
 }
 
-/// A shipped file, what is changed in it, and what must be said of the copy.
+/// A shipped file, a change to it, and the expected complaint.
 const BROKEN: &[(&str, &str, &str, &str)] = &[
     (
         "envoy-gateway/security-policy.yaml",
@@ -178,7 +175,8 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ),
 ];
 
-/// Of the Prometheus operator: whole documents, so that these tests need no file of another directory.
+/// Of the Prometheus operator: whole documents, so that these tests need no file of another
+/// directory.
 const BROKEN_MONITORS: &[(&str, &str)] = &[
     (
         "{apiVersion: monitoring.coreos.com/v1, kind: PodMonitor, metadata: {name: a}, \
@@ -207,19 +205,19 @@ const BROKEN_MONITORS: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn unknown_fields_wrong_types_and_unknown_words_are_told_where_they_stand() {
+fn unknown_fields_wrong_types_and_unknown_values_are_reported_with_their_place() {
     let dir = TempDir::new().unwrap();
     let mut files = Vec::new();
     let mut expected = Vec::new();
-    for (file, from, to, said) in BROKEN {
+    for (file, from, to, complaint) in BROKEN {
         let text = fs::read_to_string(deploy().join(file)).unwrap();
         assert!(text.contains(from), "{file} has no `{from}` any more");
         files.push(text.replacen(from, to, 1));
-        expected.push(*said);
+        expected.push(*complaint);
     }
-    for (text, said) in BROKEN_MONITORS {
+    for (text, complaint) in BROKEN_MONITORS {
         files.push((*text).to_owned());
-        expected.push(*said);
+        expected.push(*complaint);
     }
     let paths: Vec<PathBuf> = (0..files.len())
         .map(|index| dir.path().join(format!("{index}-.yaml")))
@@ -229,15 +227,15 @@ fn unknown_fields_wrong_types_and_unknown_words_are_told_where_they_stand() {
     }
     let Verdict { all_well, lines } = crds::check(&paths);
     assert!(!all_well);
-    for (path, said) in paths.iter().zip(expected) {
+    for (path, complaint) in paths.iter().zip(expected) {
         let of_this = || {
             lines
                 .iter()
                 .filter(|l| l.starts_with(path.to_str().unwrap()))
         };
         assert!(
-            of_this().any(|line| line.contains(said)),
-            "{said}: {:#?}",
+            of_this().any(|line| line.contains(complaint)),
+            "{complaint}: {:#?}",
             of_this().collect::<Vec<_>>()
         );
     }

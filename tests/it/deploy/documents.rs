@@ -1,4 +1,5 @@
-//! The documents: every file in `deploy/` has one that speaks of it, every link leads somewhere, and alerts that are named exist.
+//! The documents: the README mentions every directory in `deploy/`, every link has a target, and
+//! alerts that are named exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use super::path;
 
-/// The documents of the whole project.
 fn documents() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = vec![root.join("README.md"), root.join("CHANGELOG.md")];
@@ -28,7 +28,7 @@ fn documents() -> Vec<PathBuf> {
     found
 }
 
-/// What a heading's link is called, as on GitHub.
+/// The anchor of a heading, as on GitHub.
 fn anchor(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = text
@@ -54,7 +54,7 @@ fn links(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn every_link_has_a_target() {
     let mut count = 0;
     for document in documents() {
         let text = fs::read_to_string(&document).unwrap();
@@ -82,7 +82,7 @@ fn every_link_leads_somewhere() {
 }
 
 #[test]
-fn every_directory_is_told_of() {
+fn the_readme_mentions_every_directory() {
     let text = fs::read_to_string(path("README.md")).unwrap();
     for entry in fs::read_dir(path("")).unwrap() {
         let entry = entry.unwrap();

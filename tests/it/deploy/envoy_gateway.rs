@@ -1,6 +1,7 @@
-//! `deploy/envoy-gateway` on a real Envoy: a listener as Envoy Gateway would generate it from these very files, which is done by
-//! hand here (the shape by what Envoy Gateway's own tests expect), for there is no controller and no cluster. What a field is
-//! named is checked by `custom_resources`; here, that what the fields come to protects what it should.
+//! `deploy/envoy-gateway` on a real Envoy. There is no controller and no cluster, so the test
+//! builds the listener that Envoy Gateway would generate from these files, following Envoy
+//! Gateway's own tests. `custom_resources` checks the names of fields; this checks that the result
+//! protects what it should.
 
 use serde_yaml::{Mapping, Value};
 
@@ -15,7 +16,7 @@ use crate::support::scene::{IDENTITY, keys_without_plans, secret, spellings};
 use crate::support::upstream::Upstream;
 
 use super::deployed;
-use super::envoy::browsers::a_gateway_serves_them;
+use super::envoy::browsers::a_gateway_serves_scripts;
 
 const FILTER: &str = "envoy.filters.http.ext_authz/securitypolicy/edge/keyward";
 
@@ -71,7 +72,8 @@ fn ext_authz() -> Value {
     filter
 }
 
-/// What a `ClientTrafficPolicy`, and Envoy Gateway by itself, set on the connection manager.
+/// The settings that a `ClientTrafficPolicy`, and Envoy Gateway itself, make on the connection
+/// manager.
 fn client_traffic(hcm: &mut Mapping) {
     let policy = deployed("envoy-gateway/client-traffic-policy.yaml").remove(0);
     let (headers, path) = (&policy["spec"]["headers"], &policy["spec"]["path"]);
@@ -144,15 +146,15 @@ fn cors() -> Value {
     made
 }
 
-/// A gateway's listener, with nothing of ours in it but what `deploy/envoy-gateway` brings. On `/unasked`, a route without the
-/// policy.
+/// A gateway's listener with only the settings of `deploy/envoy-gateway`. `/unasked` is a route
+/// without the policy.
 fn gateway(listener: &mut Listener) {
     listener.unprotected();
     let hcm = listener.hcm();
     client_traffic(hcm);
     let filters = hcm["http_filters"].as_sequence_mut().unwrap();
     let router = filters.pop().unwrap();
-    // In the order that Envoy Gateway gives them.
+    // In Envoy Gateway's order.
     let cors_filter = yaml(
         "{name: envoy.filters.http.cors, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors}}",
     );
@@ -174,16 +176,16 @@ struct Edge {
     envoy: Envoy,
     upstream: Upstream,
     _keyward: Option<Keyward>,
-    _nobody: Port,
+    _closed_port: Port,
     dir: tempfile::TempDir,
 }
 
 async fn edge(keyward: Option<Keyward>) -> Edge {
     let upstream = Upstream::start().await;
-    let nobody = Port::reserve();
+    let closed_port = Port::reserve();
     let address = match &keyward {
         Some(keyward) => keyward.grpc.clone(),
-        None => Address::Tcp(nobody.address()),
+        None => Address::Tcp(closed_port.address()),
     };
     let dir = tempfile::TempDir::new().unwrap();
     let bootstrap = Bootstrap::new(&address, upstream.address)
@@ -194,18 +196,18 @@ async fn edge(keyward: Option<Keyward>) -> Edge {
         })
         .listener("internal", |l| {
             gateway(l);
-            l.takes_loopback_for_internal();
+            l.treat_loopback_as_internal();
         })
         .listener("header-detection", |l| {
             gateway(l);
-            // What `clientIPDetection.customHeader` comes to.
+            // The result of `clientIPDetection.customHeader`.
             l.hcm().insert("use_remote_address".into(), false.into());
         });
     Edge {
         envoy: Envoy::start(&bootstrap).await,
         upstream,
         _keyward: keyward,
-        _nobody: nobody,
+        _closed_port: closed_port,
         dir,
     }
 }
@@ -215,14 +217,14 @@ async fn with_keyward() -> Edge {
 }
 
 #[tokio::test]
-async fn the_gateway_asks_keyward_and_tells_the_access_log_what_it_said() {
+async fn the_gateway_asks_keyward_and_logs_its_decision() {
     let edge = with_keyward().await;
     let to = edge.envoy.at("gateway");
     let ask = Ask::get("/v1/orders");
     let reply = http1::send(to, &ask).await;
     assert_eq!(reply.status, 401, "{reply:?}");
     assert_eq!(reply.problem()["code"], "missing_key");
-    // Header names are listed one by one: those that hold a key must be among them.
+    // Header names are listed one by one, and must include those that hold a key.
     for name in ["x-api-key", "authorization"] {
         let value = secret("bare");
         let value = match name {
@@ -236,7 +238,7 @@ async fn the_gateway_asks_keyward_and_tells_the_access_log_what_it_said() {
         assert!(received.all(name).is_empty(), "{received:?}");
     }
     let log = edge.dir.path().join("access.log");
-    crate::support::wait::until("the log tells the decision", async || {
+    crate::support::wait::until("the log has the decision", async || {
         let text = std::fs::read_to_string(&log).unwrap_or_default();
         text.contains("\"reason\":\"missing_key\"") && text.contains("\"key_id\":\"bare\"")
     })
@@ -273,7 +275,7 @@ async fn a_forged_identity_does_not_pass_where_keyward_is_not_asked() {
 }
 
 #[tokio::test]
-async fn paths_are_one_reading_for_all() {
+async fn envoy_keyward_and_the_upstream_see_the_same_path() {
     let edge = with_keyward().await;
     let to = edge.envoy.at("gateway");
     for path in [
@@ -292,13 +294,13 @@ async fn paths_are_one_reading_for_all() {
 }
 
 #[tokio::test]
-async fn a_script_of_a_named_origin_calls_and_reads_denials() {
+async fn a_script_of_a_listed_origin_calls_and_reads_denials() {
     let edge = with_keyward().await;
-    a_gateway_serves_them(edge.envoy.at("gateway"), &edge.upstream).await;
+    a_gateway_serves_scripts(edge.envoy.at("gateway"), &edge.upstream).await;
 }
 
 #[tokio::test]
-async fn the_address_that_decides_is_not_the_callers() {
+async fn decisions_do_not_use_an_address_that_the_caller_wrote() {
     let config = "client_address: x-envoy-external-address";
     let keys = KeyFile::new()
         .key("away", &secret("away"), &["allow_ips: [10.0.0.0/8]"])

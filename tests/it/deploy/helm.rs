@@ -1,5 +1,6 @@
-//! The chart of a keyward that several gateways share: linted and rendered with several sets of values, held against the schemas
-//! of two Kubernetes versions and against what a restricted pod is, and its keyward.yaml given to keyward itself.
+//! The chart of a keyward shared by several gateways: linted and rendered with several sets of
+//! values, checked against the schemas of two Kubernetes versions and the restricted profile, and
+//! its keyward.yaml loaded by keyward.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,7 +30,7 @@ fn helm(arguments: &[&str], values: &str) -> Result<String, String> {
     let file = dir.path().join("values.yaml");
     fs::write(&file, values).unwrap();
     let mut command = tool("helm");
-    // A home of its own: nothing of the user's is read or changed.
+    // A home of its own, so that helm does not read or change the user's.
     command.env("HOME", dir.path());
     run(command
         .args(arguments)
@@ -38,10 +39,10 @@ fn helm(arguments: &[&str], values: &str) -> Result<String, String> {
         .arg(file))
 }
 
-/// What the chart renders.
+/// The rendered chart.
 ///
 /// # Errors
-/// Why it does not.
+/// helm's complaint.
 fn rendered(values: &str) -> Result<Manifests, String> {
     let text = helm(&["template", "gw", "--namespace", "gateway"], values)?;
     Ok(Manifests::new(text))
@@ -51,7 +52,7 @@ fn render(values: &str) -> Manifests {
     rendered(values).unwrap_or_else(|error| panic!("{values}: {error}"))
 }
 
-/// The sets of values that we ship as examples, and none at all.
+/// The sets of values that we ship as examples, and the defaults.
 fn value_sets() -> Vec<(String, String)> {
     let directory = shipped(CHART).join("ci");
     let mut sets = vec![("default".to_owned(), String::new())];
@@ -73,7 +74,7 @@ fn keyward_of(manifests: &Manifests) -> (&Value, &Value) {
     (spec, &spec["containers"][0])
 }
 
-/// What stands in the Secrets that the sets of values name.
+/// The contents of the Secrets that the values refer to.
 fn secrets(authority: &Authority) -> BTreeMap<&'static str, Files> {
     let own = authority.issue(shared::NAME);
     let files = |all: &[(&str, &str)]| -> Files {
@@ -132,7 +133,7 @@ fn every_file_of_the_chart_is_rendered_or_read() {
         let source = format!("# Source: keyward/templates/{name}\n");
         let mut documents = all.split("---\n").filter(|text| text.contains(&source));
         let made = documents.any(|text| !yaml(text).is_null());
-        // The notes have a test of their own, and the helpers are in all the others.
+        // The notes have a test of their own, and all other templates use the helpers.
         assert!(
             made || ["NOTES.txt", "_helpers.tpl"].contains(&&*name),
             "{name} renders nothing"
@@ -141,19 +142,19 @@ fn every_file_of_the_chart_is_rendered_or_read() {
 }
 
 #[test]
-fn lint_has_nothing_to_say() {
+fn helm_lint_passes() {
     for (name, values) in value_sets() {
-        let told =
+        let output =
             helm(&["lint", "--strict"], &values).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert!(told.contains("0 chart(s) failed"), "{name}: {told}");
+        assert!(output.contains("0 chart(s) failed"), "{name}: {output}");
         for word in ["[WARNING]", "[ERROR]"] {
-            assert!(!told.contains(word), "{name}: {told}");
+            assert!(!output.contains(word), "{name}: {output}");
         }
     }
 }
 
 #[test]
-fn what_the_chart_renders_is_valid_for_both_versions() {
+fn the_rendered_chart_is_valid_for_both_versions() {
     let named: Vec<_> = value_sets()
         .into_iter()
         .map(|(name, values)| (name, render(&values)))
@@ -163,17 +164,21 @@ fn what_the_chart_renders_is_valid_for_both_versions() {
         .map(|(name, all)| (name.clone(), all))
         .collect();
     for version in VERSIONS {
-        let told = validate(version, &named).unwrap_or_else(|error| panic!("{version}: {error}"));
+        let output = validate(version, &named).unwrap_or_else(|error| panic!("{version}: {error}"));
         let documents = named.iter().flat_map(|(_, all)| &all.documents);
         let own = documents
             .filter(|document| document["kind"] != "PodMonitor")
             .count();
-        assert_eq!(told.matches(" passed ").count(), own, "{version}: {told}");
+        assert_eq!(
+            output.matches(" passed ").count(),
+            own,
+            "{version}: {output}"
+        );
     }
 }
 
 #[test]
-fn every_pod_is_restricted_and_its_probes_and_files_are_there() {
+fn every_pod_is_restricted_and_has_its_probes_and_files() {
     for (name, values) in value_sets() {
         let manifests = render(&values);
         assert_eq!(manifests.workloads().len(), 1, "{name}");
@@ -252,7 +257,7 @@ fn every_selector_finds_the_pods() {
 }
 
 #[test]
-fn keyward_is_content_with_its_configuration() {
+fn keyward_accepts_its_configuration() {
     let authority = Authority::new();
     let secrets = secrets(&authority);
     for (name, values) in value_sets() {
@@ -264,15 +269,15 @@ fn keyward_is_content_with_its_configuration() {
         for variable in items(&keyward_of(&manifests).1["env"]) {
             check.env(text_of(&variable["name"]), text_of(&variable["value"]));
         }
-        let told = run(&mut check).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert!(told.contains(": valid; "), "{name}: {told}");
+        let output = run(&mut check).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(output.contains(": valid; "), "{name}: {output}");
     }
     // A number of seven digits is not written as 2e+06.
     let http = render(&read(shipped(CHART).join("ci/http-values.yaml")));
     assert_eq!(config_of(&http)["cache"]["capacity"], 2_000_000);
 }
 
-/// keyward.yaml with the paths of this machine; where it is.
+/// keyward.yaml with the paths of this machine; its path.
 fn laid_out(pod: &Pod) -> PathBuf {
     let container = pod.container("keyward");
     container.edit("/etc/keyward/keyward.yaml", |text| text);
@@ -280,7 +285,7 @@ fn laid_out(pod: &Pod) -> PathBuf {
 }
 
 #[test]
-fn a_wrong_configuration_is_keywards_to_find() {
+fn keyward_finds_mistakes_in_the_configuration() {
     let authority = Authority::new();
     let manifests = render("config: {defualt: deny}");
     let pod = Pod::lay_out(
@@ -288,11 +293,11 @@ fn a_wrong_configuration_is_keywards_to_find() {
         manifests.all("Deployment")[0],
         &secrets(&authority),
     );
-    let told = keyward(&[
+    let output = keyward(&[
         "check-config",
         "--offline",
         "-c",
         laid_out(&pod).to_str().unwrap(),
     ]);
-    assert!(told.unwrap_err().contains("did you mean `default`?"));
+    assert!(output.unwrap_err().contains("did you mean `default`?"));
 }

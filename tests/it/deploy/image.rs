@@ -1,5 +1,5 @@
-//! The image: what it says of itself, what is in it, and that keyward works there as it does on a whole system. The files are those
-//! that the Dockerfile's own build stage lays out, the image is made by the Dockerfile's own last stage.
+//! The image: its metadata, its contents, and that keyward works in it as on a full system. The
+//! Dockerfile's build stage lays out the files, and its last stage makes the image.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -18,13 +18,13 @@ use crate::support::keyward::Home;
 use crate::support::port::Port;
 use crate::support::redis::{KINDS, Server};
 
-/// What operators were promised, of the files as they are unpacked.
+/// The promised maximum, of the unpacked files.
 const MAX_BYTES: u64 = 15_000_000;
 
-/// What the tests' DNS server knows.
+/// The name that the tests' DNS server resolves.
 const SERVICE: &str = "keys.shop.svc.cluster.test";
 
-/// How a pod in another namespace names it, and what its resolv.conf has then.
+/// Its name in a pod of another namespace, and the resolv.conf of such a pod.
 const SHORT: &str = "keys.shop";
 const SEARCH: &[&str] = &[
     "--dns-search",
@@ -40,7 +40,7 @@ fn home(config: &str) -> Home {
     home
 }
 
-/// `None` where there can be none, with a word of why.
+/// `None`, with a note on stderr, if it cannot run here.
 async fn dns() -> Option<Dns> {
     match Dns::start(SERVICE).await {
         Ok(dns) => Some(dns),
@@ -56,12 +56,12 @@ async fn dns() -> Option<Dns> {
 }
 
 #[test]
-fn the_image_says_what_it_is() {
+fn the_image_has_its_metadata() {
     let Some(image) = Image::build_as("docker") else {
         return;
     };
-    let told = image.inspect();
-    let config = &told["OCIv1"]["config"];
+    let inspected = image.inspect();
+    let config = &inspected["OCIv1"]["config"];
     assert_eq!(config["User"], USER);
     assert_eq!(config["Entrypoint"], json!(["/usr/bin/keyward"]));
     assert_eq!(config["Cmd"], json!(["serve"]));
@@ -70,7 +70,7 @@ fn the_image_says_what_it_is() {
         json!({"9191/tcp": {}, "9192/tcp": {}})
     );
     assert_eq!(
-        told["Docker"]["config"]["Healthcheck"]["Test"],
+        inspected["Docker"]["config"]["Healthcheck"]["Test"],
         json!(["CMD", "/usr/bin/keyward", "health"])
     );
     let mut labels = config["Labels"].clone();
@@ -91,7 +91,7 @@ fn the_image_says_what_it_is() {
 }
 
 #[test]
-fn the_image_holds_the_program_and_the_authorities_alone() {
+fn the_image_contains_only_the_program_and_the_ca_certificates() {
     let Some(image) = Image::build() else { return };
     let entry = |mode: &str, path: &str| Entry {
         path: path.into(),
@@ -126,7 +126,7 @@ fn the_same_files_make_the_same_image() {
 }
 
 #[test]
-fn its_builder_has_the_compiler_that_is_tested() {
+fn its_builder_uses_the_tested_compiler() {
     let dockerfile =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/image/Dockerfile"))
             .unwrap();
@@ -186,7 +186,7 @@ async fn keyward_serves_in_the_image_without_rights() {
 }
 
 #[tokio::test]
-async fn keyward_serves_where_nothing_can_be_written() {
+async fn keyward_serves_on_a_read_only_root() {
     let Some(image) = Image::build() else { return };
     let home = home("{}");
     let mut serve = image.read_only(&home);
@@ -200,7 +200,7 @@ async fn keyward_serves_where_nothing_can_be_written() {
 }
 
 #[tokio::test]
-async fn remote_sources_are_found_by_dns() {
+async fn remote_sources_are_resolved_by_dns() {
     let Some(image) = Image::build() else { return };
     let Some(dns) = dns().await else { return };
     let address = dns.address.to_string();
@@ -222,13 +222,13 @@ async fn remote_sources_are_found_by_dns() {
         let channel = channel(&inside.keyward.grpc).await;
         let known = check(&channel, with_key("secret")).await.unwrap();
         assert_eq!(
-            known.said(),
+            known.outcome(),
             "allowed",
             "{source}: {}",
             inside.keyward.process.output()
         );
-        let stranger = check(&channel, with_key("stranger")).await.unwrap();
-        assert_eq!(stranger.said(), "unknown_key", "{source}");
+        let unknown = check(&channel, with_key("unknown")).await.unwrap();
+        assert_eq!(unknown.outcome(), "unknown_key", "{source}");
         assert!(
             dns.asked()[before..].iter().any(|name| name == SERVICE),
             "{:?}",
@@ -238,7 +238,7 @@ async fn remote_sources_are_found_by_dns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_dns_does_not_know_is_a_source_that_fails() {
+async fn an_unknown_dns_name_is_a_failing_source() {
     let Some(image) = Image::build() else { return };
     let Some(dns) = dns().await else { return };
     let home = home("source: {http: {url: \"http://other.shop.test:1/{digest}\", timeout: 5s}}");
@@ -254,7 +254,7 @@ async fn a_name_that_dns_does_not_know_is_a_source_that_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn https_trusts_the_authorities_of_the_image_or_those_that_are_named() {
+async fn https_trusts_the_ca_certificates_of_the_image_or_the_configured_ones() {
     let Some(image) = Image::build() else { return };
     let authority = Authority::new();
     let service = KeyService::start_with_tls(&authority).await;
@@ -270,7 +270,8 @@ async fn https_trusts_the_authorities_of_the_image_or_those_that_are_named() {
         let checked = image.command_with(options, &container, &home, &["check-config"]);
         Run::from({ checked }.output().unwrap())
     };
-    // The image's own do not know the tests' authority; that there are none would be another complaint.
+    // The image's own CA certificates do not include the tests' CA; a missing bundle would be
+    // another complaint.
     let complaint = check(&[]).complaint(1);
     assert!(complaint.contains("UnknownIssuer"), "{complaint}");
     let named = check(&["--env", "SSL_CERT_FILE=/etc/keyward/ca.pem"]).data();
@@ -278,7 +279,7 @@ async fn https_trusts_the_authorities_of_the_image_or_those_that_are_named() {
 }
 
 #[test]
-fn every_file_for_the_image_is_used_here() {
+fn every_file_for_the_image_is_tested() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/image");
     let files = fs::read_dir(directory).unwrap();
     let mut files: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();

@@ -1,6 +1,7 @@
-//! `deploy/istio` on a real Envoy: a listener as istiod would generate it from these very files, which is done by hand here (the
-//! shape of the `ext_authz` filter by istiod's own expectations in its tests), for there is no istiod and no cluster. What a field
-//! is named is checked by `custom_resources`; here, that what the fields come to protects what it should.
+//! `deploy/istio` on a real Envoy. There is no istiod and no cluster, so the test builds the
+//! listener that istiod would generate from these files, following istiod's own tests of the
+//! `ext_authz` filter. `custom_resources` checks the names of fields; this checks that the result
+//! protects what it should.
 
 use serde_yaml::{Mapping, Value};
 use tempfile::TempDir;
@@ -17,7 +18,7 @@ use crate::support::scene::{IDENTITY, keys_without_plans, secret, spellings};
 use crate::support::upstream::Upstream;
 
 use super::deployed;
-use super::envoy::browsers::a_gateway_serves_them;
+use super::envoy::browsers::a_gateway_serves_scripts;
 
 mod losses;
 
@@ -34,7 +35,7 @@ fn provider() -> Value {
     providers.as_sequence().unwrap()[0].clone()
 }
 
-/// Istio's path normalisation, as options of Envoy's.
+/// Istio's path normalisation, as options of Envoy.
 fn normalise(hcm: &mut Mapping) {
     let values = deployed("istio/istiod-values.yaml").remove(0);
     let normalization = &values["meshConfig"]["pathNormalization"]["normalization"];
@@ -58,7 +59,8 @@ fn cluster() -> String {
     )
 }
 
-/// The filters that a CUSTOM policy becomes: one that marks what its rules match, and `ext_authz` for what is marked.
+/// The filters that istiod generates for a CUSTOM policy: one that marks what its rules match, and
+/// `ext_authz` for what is marked.
 fn generated() -> (Value, Value) {
     let policy = deployed("istio/authorization-policy.yaml").remove(0);
     assert_eq!(policy["spec"]["action"], "CUSTOM");
@@ -102,7 +104,7 @@ fn generated() -> (Value, Value) {
     (mark, ask)
 }
 
-/// What the patches of the `EnvoyFilter` do to a gateway's listener.
+/// Applies the patches of the `EnvoyFilter` to a gateway's listener.
 fn patch(listener: &mut Listener) {
     let filter = deployed("istio/envoy-filter.yaml").remove(0);
     let patches = filter["spec"]["configPatches"].as_sequence().unwrap();
@@ -131,8 +133,8 @@ fn patch(listener: &mut Listener) {
     }
 }
 
-/// The cluster of keyward as istiod makes it of a Service with a gRPC port, as far as it matters here, and what the patch makes
-/// of that.
+/// keyward's cluster as istiod generates it for a Service with a gRPC port, as far as it matters
+/// here, and optionally patched.
 fn patch_cluster(cluster: &mut Value, patched: bool) {
     for name in ["health_checks", "common_lb_config"] {
         cluster.as_mapping_mut().unwrap().remove(name);
@@ -178,7 +180,7 @@ fn cors(listener: &mut Listener) {
     listener.routes()[0]["typed_per_filter_config"]["envoy.filters.http.cors"] = made;
 }
 
-/// A gateway's listener, with nothing of ours in it but what `deploy/istio` brings.
+/// A gateway's listener with only the settings of `deploy/istio`.
 fn gateway(listener: &mut Listener, patched: bool) {
     listener.unprotected();
     let (mark, ask) = generated();
@@ -200,16 +202,17 @@ struct Mesh {
     envoy: Envoy,
     upstream: Upstream,
     _keyward: Option<Keyward>,
-    _nobody: Port,
+    _closed_port: Port,
 }
 
-/// `gateway` is what the files make of it; `unpatched` lacks the `EnvoyFilter`; on `unasked`, `ext_authz` is off.
+/// `gateway` has all settings of the files; `unpatched` lacks the `EnvoyFilter`; on `unasked`,
+/// `ext_authz` is off.
 async fn mesh(keyward: Option<Keyward>) -> Mesh {
     let upstream = Upstream::start().await;
-    let nobody = Port::reserve();
+    let closed_port = Port::reserve();
     let address = match &keyward {
         Some(keyward) => keyward.grpc.clone(),
-        None => Address::Tcp(nobody.address()),
+        None => Address::Tcp(closed_port.address()),
     };
     let bootstrap = Bootstrap::new(&address, upstream.address)
         .authz(&cluster(), std::slice::from_ref(&address), |cluster| {
@@ -223,17 +226,17 @@ async fn mesh(keyward: Option<Keyward>) -> Mesh {
         })
         .listener("internal", |l| {
             gateway(l, true);
-            l.takes_loopback_for_internal();
+            l.treat_loopback_as_internal();
         })
         .listener("unpatched-internal", |l| {
             gateway(l, false);
-            l.takes_loopback_for_internal();
+            l.treat_loopback_as_internal();
         });
     Mesh {
         envoy: Envoy::start(&bootstrap).await,
         upstream,
         _keyward: keyward,
-        _nobody: nobody,
+        _closed_port: closed_port,
     }
 }
 
@@ -255,7 +258,7 @@ async fn the_gateway_asks_keyward_about_every_request() {
         let received = mesh.upstream.take_one();
         assert_eq!(received.all("x-keyward-client"), ["bare"]);
         assert!(received.all("x-api-key").is_empty());
-        // What needs no key says keyward, not the policy.
+        // keyward decides what needs no key, not the policy.
         let reply = http1::send(to, &Ask::get("/public/x")).await;
         assert_eq!(reply.status, 200, "{reply:?}");
         mesh.upstream.take();
@@ -291,7 +294,7 @@ async fn a_forged_identity_does_not_pass_where_keyward_is_not_asked() {
 }
 
 #[tokio::test]
-async fn paths_and_hosts_are_one_reading_for_all() {
+async fn envoy_keyward_and_the_upstream_see_the_same_path_and_host() {
     let mesh = with_keyward().await;
     let to = mesh.envoy.at("gateway");
     for path in [
@@ -306,7 +309,7 @@ async fn paths_and_hosts_are_one_reading_for_all() {
         assert_eq!(reply.status, 403, "{path}: {reply:?}");
         assert!(mesh.upstream.take().is_empty(), "{path}");
     }
-    // Rules that let in compare hosts as they come: here they come without port and final dot.
+    // Rules that allow compare hosts as sent; here they arrive without port and trailing dot.
     for host in [
         "open.example.com",
         "open.example.com:1",
@@ -318,10 +321,10 @@ async fn paths_and_hosts_are_one_reading_for_all() {
 }
 
 #[tokio::test]
-async fn a_script_of_a_named_origin_calls_and_reads_denials() {
+async fn a_script_of_a_listed_origin_calls_and_reads_denials() {
     let mesh = with_keyward().await;
-    a_gateway_serves_them(mesh.envoy.at("gateway"), &mesh.upstream).await;
-    // With Istio's own filter alone.
+    a_gateway_serves_scripts(mesh.envoy.at("gateway"), &mesh.upstream).await;
+    // With only Istio's own filter.
     let unpatched = Browser::of("https://app.example.com", mesh.envoy.at("unpatched"));
     let with_key = Ask::get("/v1/orders").key(&secret("bare"));
     assert!(unpatched.fetch(&with_key).await.is_err());
@@ -329,7 +332,7 @@ async fn a_script_of_a_named_origin_calls_and_reads_denials() {
 }
 
 #[tokio::test]
-async fn the_address_that_decides_is_not_the_callers() {
+async fn decisions_do_not_use_an_address_that_the_caller_wrote() {
     let config = "client_address: x-envoy-external-address";
     let keys = KeyFile::new().key("away", &secret("away"), &["allow_ips: [10.0.0.0/8]"]);
     let mesh = mesh(Some(Keyward::start(config, &keys).await)).await;
@@ -353,7 +356,7 @@ async fn without_keyward_nobody_passes() {
 }
 
 #[tokio::test]
-async fn what_a_comment_offers_for_mcp_calls_is_valid_too() {
+async fn the_commented_setting_for_mcp_is_valid_too() {
     let path = super::path("istio/istiod-values.yaml");
     let text = std::fs::read_to_string(path).unwrap();
     let with_body = text.replace("# includeRequestBodyInCheck", "includeRequestBodyInCheck");

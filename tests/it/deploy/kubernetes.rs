@@ -1,5 +1,6 @@
-//! The component that adds keyward to an Envoy, and the examples that use it: rendered, held against the schemas of two Kubernetes
-//! versions and against what a restricted pod is, read by Envoy and keyward, and run as a pod would run them.
+//! The component that adds keyward to an Envoy, and the examples that use it: rendered, checked
+//! against the schemas of two Kubernetes versions and the restricted profile, read by Envoy and
+//! keyward, and run as a pod would run them.
 
 use std::fs;
 use std::path::Path;
@@ -20,7 +21,7 @@ fn example(name: &str) -> Manifests {
     Manifests::of_kustomization(&shipped(EXAMPLES).join(name))
 }
 
-/// The names of what is in a directory.
+/// The names of a directory's entries.
 pub(super) fn listed(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).unwrap();
     let mut names: Vec<_> = entries
@@ -52,7 +53,7 @@ fn every_file_is_part_of_a_kustomization_that_is_rendered() {
 }
 
 #[test]
-fn what_the_examples_render_is_valid_for_both_versions() {
+fn the_rendered_examples_are_valid_for_both_versions() {
     let named: Vec<_> = ["base", "file", "redis"]
         .map(|name| (name.to_owned(), example(name)))
         .into();
@@ -61,26 +62,26 @@ fn what_the_examples_render_is_valid_for_both_versions() {
         .map(|(name, all)| (name.clone(), all))
         .collect();
     for version in VERSIONS {
-        let told = validate(version, &named).unwrap_or_else(|error| panic!("{version}: {error}"));
+        let output = validate(version, &named).unwrap_or_else(|error| panic!("{version}: {error}"));
         let documents: usize = named.iter().map(|(_, all)| all.documents.len()).sum();
         assert_eq!(
-            told.matches(" passed ").count(),
+            output.matches(" passed ").count(),
             documents,
-            "{version}: {told}"
+            "{version}: {output}"
         );
     }
 }
 
 #[test]
-fn a_field_that_kubernetes_does_not_know_is_not_valid() {
+fn an_unknown_field_is_invalid() {
     let text = example("file").text;
     let wrong =
         Manifests::new(text.replace("terminationGracePeriodSeconds", "terminationGraceSeconds"));
     for version in VERSIONS {
-        let told = validate(version, &[("wrong".into(), &wrong)]).unwrap_err();
+        let output = validate(version, &[("wrong".into(), &wrong)]).unwrap_err();
         assert!(
-            told.contains("terminationGraceSeconds"),
-            "{version}: {told}"
+            output.contains("terminationGraceSeconds"),
+            "{version}: {output}"
         );
     }
 }

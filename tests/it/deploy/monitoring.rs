@@ -1,5 +1,6 @@
-//! What watches keyward: rules and monitors for Prometheus, a dashboard for Grafana. `promtool` judges what it can; the rest is
-//! that no expression names what no keyward shows, which a real Prometheus that scrapes real ones is asked about.
+//! Monitoring: rules and monitors for Prometheus, a dashboard for Grafana. `promtool` checks what
+//! it can; for the rest, a real Prometheus that scrapes real keywards shows that every series in an
+//! expression exists.
 
 mod dashboard;
 mod expressions;
@@ -72,7 +73,7 @@ fn files_below(directory: &Path, found: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn every_file_is_here_for_a_test() {
+fn every_file_is_covered_by_a_test() {
     let mut found = BTreeSet::new();
     files_below(&path("prometheus"), &mut found);
     files_below(&path("grafana"), &mut found);

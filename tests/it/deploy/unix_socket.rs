@@ -1,4 +1,5 @@
-//! `deploy/envoy/envoy.yaml` over a Unix socket, changed by the very command that `deploy/envoy/README.md` tells.
+//! `deploy/envoy/envoy.yaml` over a Unix socket, changed by the command in
+//! `deploy/envoy/README.md`.
 
 use std::fs;
 use std::path::Path;
@@ -20,8 +21,8 @@ use super::path;
 
 const SOCKET: &str = "/run/keyward/keyward.sock";
 
-/// The README's command, run where it says: it reads `envoy.yaml` and writes `envoy-unix.yaml`.
-fn change_as_the_readme_says(dir: &Path) -> String {
+/// Runs the README's command: it reads `envoy.yaml` and writes `envoy-unix.yaml`.
+fn apply_the_readmes_command(dir: &Path) -> String {
     let readme = fs::read_to_string(path("envoy/README.md")).unwrap();
     let command = readme.lines().find(|line| line.starts_with("sed "));
     let command = command.expect("a line in deploy/envoy/README.md that begins with `sed `");
@@ -35,7 +36,7 @@ fn change_as_the_readme_says(dir: &Path) -> String {
 #[test]
 fn the_command_changes_the_one_line_that_names_keyward() {
     let dir = TempDir::new().unwrap();
-    let changed = change_as_the_readme_says(dir.path());
+    let changed = apply_the_readmes_command(dir.path());
     let shipped = fs::read_to_string(path("envoy/envoy.yaml")).unwrap();
     let differences = shipped.lines().zip(changed.lines()).filter(|(a, b)| a != b);
     let differences: Vec<(&str, &str)> = differences.collect();
@@ -50,7 +51,7 @@ fn the_command_changes_the_one_line_that_names_keyward() {
 #[tokio::test]
 async fn envoy_asks_keyward_over_the_socket() {
     let dir = TempDir::new().unwrap();
-    let changed = change_as_the_readme_says(dir.path());
+    let changed = apply_the_readmes_command(dir.path());
     let socket = dir.path().join("keyward.sock");
     let home = Home::new("{}", &keys_without_plans());
     home.configure(&format!(
@@ -60,14 +61,14 @@ async fn envoy_asks_keyward_over_the_socket() {
     let keyward = home.start().await;
     assert_eq!(keyward.grpc, Address::Unix(socket.clone()));
     let upstream = Upstream::start().await;
-    // The addresses alone, as the header of envoy.yaml says.
+    // Only the addresses, as the header of envoy.yaml says.
     let ports = (Port::reserve(), Port::reserve());
     let (ingress, admin) = (ports.0.address(), ports.1.address());
     let mut text = changed.replace(SOCKET, socket.to_str().unwrap());
     for (port, address) in [(10000, ingress), (9901, admin), (8080, upstream.address)] {
-        let stands = format!("port_value: {port}");
-        assert_eq!(text.matches(&stands).count(), 1, "{stands}");
-        text = text.replace(&stands, &format!("port_value: {}", address.port()));
+        let port_line = format!("port_value: {port}");
+        assert_eq!(text.matches(&port_line).count(), 1, "{port_line}");
+        text = text.replace(&port_line, &format!("port_value: {}", address.port()));
     }
     let config = dir.path().join("envoy.yaml");
     fs::write(&config, text).unwrap();
@@ -77,7 +78,7 @@ async fn envoy_asks_keyward_over_the_socket() {
             .args(["--log-level", "warn", "-c"])
             .arg(&config),
     );
-    // The line that the README has operators look for, and that it says so because Envoy asked.
+    // The line that the README mentions, and proof that it comes from a health check.
     let healthy = format!("keyward::{}::health_flags::healthy", socket.display());
     wait::until("keyward is healthy to Envoy", async || {
         let ended = envoy.exited();
@@ -86,9 +87,9 @@ async fn envoy_asks_keyward_over_the_socket() {
             return false;
         }
         let stat = "cluster.keyward.health_check.success";
-        let told = http1::fetch(admin, &format!("/stats?filter={stat}")).await;
+        let stats = http1::fetch(admin, &format!("/stats?filter={stat}")).await;
         let clusters = http1::fetch(admin, "/clusters").await.text();
-        clusters.contains(&healthy) && !told.text().contains(&format!("{stat}: 0"))
+        clusters.contains(&healthy) && !stats.text().contains(&format!("{stat}: 0"))
     })
     .await;
     let ask = Ask::get("/v1/orders");

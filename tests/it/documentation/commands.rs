@@ -9,7 +9,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::{blocks, page, section};
-use crate::cli::{Desk, Run};
+use crate::cli::{Run, Workdir};
 use crate::support::envoy;
 use crate::support::port::Port;
 use crate::support::redis::{Kind, Server};
@@ -68,7 +68,7 @@ fn lay_out_deploy(root: &Path, ports: &[(&str, Port)]) {
 }
 
 #[test]
-fn the_readmes_way_to_a_key_of_ones_own_works() {
+fn the_readmes_commands_for_a_key_of_your_own_work() {
     let ports = ["10000", "9901", "9191", "9192", "8080"].map(|number| (number, Port::reserve()));
     let directory = TempDir::new().unwrap();
     lay_out_deploy(directory.path(), &ports);
@@ -116,7 +116,7 @@ async fn the_commands_on_redis_work() {
     assert!(run.stdout.contains("is revoked since"), "{run:?}");
 }
 
-/// Digests and moments as they look in every run.
+/// Replaces digests and times, which differ in every run.
 fn masked(text: &str) -> String {
     let mask = |word: &str| {
         if word.starts_with("blake3:") {
@@ -135,17 +135,18 @@ fn masked(text: &str) -> String {
 #[test]
 fn explain_prints_what_the_documentation_shows() {
     let (configuration, keys) = (page("docs/configuration.md"), page("docs/keys.md"));
-    let desk = Desk::new(blocks(&configuration, "yaml")[0], blocks(&keys, "yaml")[0]);
-    let digest = desk.read("keys.yaml");
+    let workdir = Workdir::new(blocks(&configuration, "yaml")[0], blocks(&keys, "yaml")[0]);
+    let digest = workdir.read("keys.yaml");
     let (_, rest) = digest.split_once("blake3:").unwrap();
     let secret = "an-example";
     let digest = blake3::hash(secret.as_bytes()).to_hex();
-    desk.write(
+    workdir.write(
         "keys.yaml",
-        desk.read("keys.yaml")
+        workdir
+            .read("keys.yaml")
             .replace(rest.get(..64).unwrap(), &digest),
     );
-    desk.write("secret.txt", secret);
+    workdir.write("secret.txt", secret);
     let text = page("docs/decisions.md");
     let example = blocks(section(&text, "## Try it without a server"), "console")[0];
     let (command, shown) = example.split_once('\n').unwrap();
@@ -153,7 +154,7 @@ fn explain_prints_what_the_documentation_shows() {
         .split(' ')
         .skip_while(|word| *word != "explain")
         .collect();
-    let run = desk.run(&words);
+    let run = workdir.run(&words);
     assert_eq!(run.code, Some(4), "{run:?}");
     assert_eq!(masked(&run.stdout), masked(shown));
 }

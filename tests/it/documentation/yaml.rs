@@ -6,7 +6,7 @@ use std::fs;
 use serde_yaml::Value;
 
 use super::{blocks, pages};
-use crate::cli::Desk;
+use crate::cli::Workdir;
 use crate::support::certs::Authority;
 use crate::support::keyfile::KeyFile;
 
@@ -14,18 +14,18 @@ use crate::support::keyfile::KeyFile;
 const CONFIG: &str = "plans: {gold: {scopes: [invoices:read]}}\n";
 
 /// A directory with every file that the examples name.
-fn desk() -> Desk {
-    let desk = Desk::new(CONFIG, KeyFile::new().key("a", "secret", &[]).text());
+fn workdir() -> Workdir {
+    let workdir = Workdir::new(CONFIG, KeyFile::new().key("a", "secret", &[]).text());
     let authority = Authority::new();
-    desk.write("ca.pem", authority.pem());
+    workdir.write("ca.pem", authority.pem());
     authority
         .issue("keyward")
-        .put(desk.path("ca.pem").parent().unwrap());
+        .put(workdir.path("ca.pem").parent().unwrap());
     for name in ["redis-password", "token"] {
-        desk.write(name, "not-a-real-one");
+        workdir.write(name, "not-a-real-one");
     }
-    desk.write("pepper", [b'p'; 32]);
-    desk
+    workdir.write("pepper", [b'p'; 32]);
+    workdir
 }
 
 #[test]
@@ -39,16 +39,16 @@ fn every_yaml_block_is_accepted() {
                     .unwrap_or_else(|error| panic!("{}: {error}\n{block}", path.display()));
                 continue;
             }
-            let desk = desk();
+            let workdir = workdir();
             let value: Value = serde_yaml::from_str(block).unwrap();
             if value.get("keys").is_some() {
                 key_files += 1;
-                desk.write("keys.yaml", block);
+                workdir.write("keys.yaml", block);
             } else {
                 configurations += 1;
-                desk.write("keyward.yaml", block);
+                workdir.write("keyward.yaml", block);
             }
-            let run = desk.run(&["check-config", "--offline"]);
+            let run = workdir.run(&["check-config", "--offline"]);
             assert_eq!(run.code, Some(0), "{}: {run:?}\n{block}", path.display());
         }
     }

@@ -1,11 +1,12 @@
-//! The certificates that a source is reached with: their end and their rotation show in metrics and in `/readyz`, whatever the source.
+//! The certificates for a connection to a source: metrics and `/readyz` show their expiry and
+//! rotation, for every kind of source.
 
 use std::fs;
 
 use serde_json::{Value, json};
 
-use super::Asked;
-use super::places::redis_with_tls;
+use super::Sidecar;
+use super::topologies::redis_with_tls;
 use crate::support::certs::Authority;
 use crate::support::key_service::KeyService;
 use crate::support::keyfile::{KeyFile, replace_by_rename};
@@ -26,8 +27,8 @@ async fn expiry(keyward: &Keyward, member: &str) -> Option<f64> {
     sample(&metrics, EXPIRY, &[&format!("member=\"{member}\"")])
 }
 
-/// What `/readyz` tells of the source's certificates.
-async fn told(keyward: &Keyward) -> Value {
+/// What `/readyz` reports about the source's certificates.
+async fn reported(keyward: &Keyward) -> Value {
     let body: Value = serde_json::from_str(&keyward.fetch("/readyz").await.text()).unwrap();
     body["source"]["certificates"].clone()
 }
@@ -39,13 +40,13 @@ async fn shows_its_certificates(source: &str, member: &str, authority: &Authorit
     fs::write(home.path("ca.pem"), authority.pem()).unwrap();
     let dir = home.dir.path().to_owned();
     authority.issue_until("sidecar", 2040).put(&dir);
-    let asked = Asked::at(home).await;
-    asked.becomes("nobody", "unknown_key").await;
-    let keyward = &asked.keyward;
+    let sidecar = Sidecar::at(home).await;
+    sidecar.becomes("made-up", "unknown_key").await;
+    let keyward = &sidecar.keyward;
 
     assert_eq!(expiry(keyward, member).await, Some(first_second));
     let state = json!({"expires_at": first, "failure": null});
-    assert_eq!(told(keyward).await, state);
+    assert_eq!(reported(keyward).await, state);
     let metrics = keyward.fetch("/metrics").await;
     let last = "keyward_last_reload_success_timestamp_seconds";
     let loaded = sample(&metrics, last, &["what=\"certificates\""]);
@@ -62,14 +63,14 @@ async fn shows_its_certificates(source: &str, member: &str, authority: &Authorit
     .await;
     assert!(keyward.reloads("certificates", "success").await > 0.0);
     let state = json!({"expires_at": second, "failure": null});
-    assert_eq!(told(keyward).await, state);
+    assert_eq!(reported(keyward).await, state);
 
     replace_by_rename(&dir.join("tls.crt"), "no certificate");
     wait::until("the failure is counted", async || {
         keyward.reloads("certificates", "failure").await > 0.0
     })
     .await;
-    let state = told(keyward).await;
+    let state = reported(keyward).await;
     assert_eq!(state["expires_at"], second);
     let failure = state["failure"].as_str().unwrap_or_default();
     let begins = format!("{member}.cert_file: ");
@@ -80,7 +81,7 @@ async fn shows_its_certificates(source: &str, member: &str, authority: &Authorit
 const WHOLE: &str = "{ca_file: ca.pem, cert_file: tls.crt, key_file: tls.key}";
 
 #[tokio::test]
-async fn those_for_an_http_service_are_shown_and_their_rotation_is_counted() {
+async fn certificates_for_an_http_service_are_shown_and_their_rotation_is_counted() {
     let authority = Authority::new();
     let service = KeyService::start_with_tls(&authority).await;
     let port = service.address.port();
@@ -91,7 +92,7 @@ async fn those_for_an_http_service_are_shown_and_their_rotation_is_counted() {
 }
 
 #[tokio::test]
-async fn those_for_redis_are_shown_and_their_rotation_is_counted() {
+async fn certificates_for_redis_are_shown_and_their_rotation_is_counted() {
     let authority = Authority::new();
     let (_server, port) = redis_with_tls(&authority).await;
     let port = port.number();
@@ -101,7 +102,7 @@ async fn those_for_redis_are_shown_and_their_rotation_is_counted() {
 }
 
 #[tokio::test]
-async fn authorities_alone_have_no_end_that_is_shown() {
+async fn ca_certificates_alone_show_no_expiry() {
     let home = Home::new(
         "source: {redis: {url: \"rediss://localhost:1\", tls: {ca_file: ca.pem}}}\n",
         &KeyFile::new(),
@@ -110,5 +111,5 @@ async fn authorities_alone_have_no_end_that_is_shown() {
     let keyward = home.start().await;
     assert_eq!(expiry(&keyward, "source.redis.tls").await, None);
     let state = json!({"expires_at": null, "failure": null});
-    assert_eq!(told(&keyward).await, state);
+    assert_eq!(reported(&keyward).await, state);
 }

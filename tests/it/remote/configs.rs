@@ -1,9 +1,9 @@
-//! Sources that cannot be meant: refused at load with exit code 3 by whoever loads them, with the place, and without
-//! repeating a password.
+//! Sources that cannot be intended: every command that loads them refuses them with exit code 3,
+//! with the position, and without repeating a password.
 
-use crate::cli::Desk;
+use crate::cli::Workdir;
 
-/// What is written under `source:` and what the complaint must mention.
+/// What is written under `source:`, and words that the error must contain.
 const REFUSED: &[(&str, &[&str])] = &[
     (
         "{file: {path: keys.yaml}, redis: {url: \"redis://h\"}}",
@@ -107,15 +107,15 @@ const REFUSED: &[(&str, &[&str])] = &[
 ];
 
 #[test]
-fn a_source_that_cannot_be_meant_is_exit_code_3() {
+fn a_nonsensical_source_is_exit_code_3() {
     for (source, hints) in REFUSED {
-        let desk = Desk::new(&format!("source: {source}\n"), "keys: []\n");
+        let workdir = Workdir::new(&format!("source: {source}\n"), "keys: []\n");
         for arguments in [
             &["check-config", "--offline"][..],
             &["check-config"],
             &["serve"],
         ] {
-            let complaint = desk.run(arguments).complaint(3);
+            let complaint = workdir.run(arguments).complaint(3);
             for hint in *hints {
                 assert!(
                     complaint.contains(hint),
@@ -128,12 +128,12 @@ fn a_source_that_cannot_be_meant_is_exit_code_3() {
 }
 
 #[test]
-fn all_that_is_wrong_with_a_source_is_told_at_once() {
-    let desk = Desk::new(
+fn all_problems_of_a_source_are_reported_at_once() {
+    let workdir = Workdir::new(
         "source: {redis: {url: \"redis://:canary@h\", timeout: 0s, tls: {cert_file: c.pem}}}\nmode: watch\n",
         "keys: []\n",
     );
-    let complaint = desk.run(&["check-config", "--offline"]).complaint(3);
+    let complaint = workdir.run(&["check-config", "--offline"]).complaint(3);
     for hint in [
         "source.redis.url",
         "source.redis.timeout",

@@ -1,10 +1,11 @@
-//! An HTTP key service: what it is sent, how long its answers hold, what it may push, and TLS both ways.
+//! An HTTP key service: what it receives, how long its responses are cached, what it may push, and
+//! mutual TLS.
 
 use std::fs;
 
 use serde_json::json;
 
-use super::{Asked, keys_url, of, with_events};
+use super::{Sidecar, keys_url, of, with_events};
 use crate::support::certs::Authority;
 use crate::support::key_service::{Answer, KeyService};
 use crate::support::keyfile::{KeyFile, digest};
@@ -21,9 +22,9 @@ async fn a_lookup_sends_the_digest_and_never_the_secret() {
     let secret = "c4n4ry-remote";
     service.put("k", secret, json!({"client": "acme"}));
     let url = format!("http://{}/{{kind}}/keys/{{digest}}", service.address);
-    let asked = Asked::start(&of("http", &url)).await;
-    assert_eq!(asked.said(secret).await, "allowed");
-    assert_eq!(asked.said("another").await, "unknown_key");
+    let sidecar = Sidecar::start(&of("http", &url)).await;
+    assert_eq!(sidecar.outcome(secret).await, "allowed");
+    assert_eq!(sidecar.outcome("another").await, "unknown_key");
     let hex = digest(secret).replace("blake3:", "");
     let requests = service.take();
     let of_key: Vec<_> = requests.iter().filter(|r| r.line.contains(&hex)).collect();
@@ -36,43 +37,43 @@ async fn a_lookup_sends_the_digest_and_never_the_secret() {
 }
 
 #[tokio::test]
-async fn known_and_unknown_are_kept_each_for_its_time() {
+async fn known_and_unknown_digests_are_cached_each_for_its_ttl() {
     let service = KeyService::start().await;
     service.put("k", "known", json!({}));
-    let asked = Asked::start(&of("http", &keys_url(service.address))).await;
+    let sidecar = Sidecar::start(&of("http", &keys_url(service.address))).await;
     for _ in 0..5 {
-        assert_eq!(asked.said("known").await, "allowed");
-        assert_eq!(asked.said("unknown").await, "unknown_key");
+        assert_eq!(sidecar.outcome("known").await, "allowed");
+        assert_eq!(sidecar.outcome("unknown").await, "unknown_key");
     }
     assert_eq!((service.gets("known"), service.gets("unknown")), (1, 1));
 
     let short = of("http", &keys_url(service.address)).replace("1h", "1s");
-    let asked = Asked::start(&short).await;
-    assert_eq!(asked.said("known").await, "allowed");
-    assert_eq!(asked.said("later").await, "unknown_key");
+    let sidecar = Sidecar::start(&short).await;
+    assert_eq!(sidecar.outcome("known").await, "allowed");
+    assert_eq!(sidecar.outcome("later").await, "unknown_key");
     service.put("k", "known", revoked());
     service.put("later", "later", json!({}));
-    asked.becomes("known", "key_revoked").await;
-    asked.becomes("later", "allowed").await;
+    sidecar.becomes("known", "key_revoked").await;
+    sidecar.becomes("later", "allowed").await;
 }
 
 #[tokio::test]
-async fn a_hangup_has_every_key_looked_up_anew() {
+async fn sighup_has_every_key_looked_up_again() {
     let service = KeyService::start().await;
     service.put("k", "k", json!({}));
-    let asked = Asked::start(&of("http", &keys_url(service.address))).await;
-    assert_eq!(asked.said("k").await, "allowed");
+    let sidecar = Sidecar::start(&of("http", &keys_url(service.address))).await;
+    assert_eq!(sidecar.outcome("k").await, "allowed");
     service.put("k", "k", revoked());
-    assert_eq!(asked.said("k").await, "allowed", "the key is at hand");
-    let before = asked.keyward.reloads("keys", "success").await;
-    asked.keyward.process.signal("HUP");
-    asked.becomes("k", "key_revoked").await;
-    let after = asked.keyward.reloads("keys", "success").await;
+    assert_eq!(sidecar.outcome("k").await, "allowed", "the key is at hand");
+    let before = sidecar.keyward.reloads("keys", "success").await;
+    sidecar.keyward.process.signal("HUP");
+    sidecar.becomes("k", "key_revoked").await;
+    let after = sidecar.keyward.reloads("keys", "success").await;
     assert!((after - before - 1.0).abs() < 0.5, "{before}, {after}");
 }
 
 #[tokio::test]
-async fn max_age_may_shorten_the_time_and_not_lengthen_it() {
+async fn max_age_may_shorten_the_ttl_but_not_lengthen_it() {
     let service = KeyService::start().await;
     service.put("k", "k", json!({}));
     for (ttl, header) in [
@@ -83,13 +84,16 @@ async fn max_age_may_shorten_the_time_and_not_lengthen_it() {
         service.answer(Answer::RecordWith(header));
         let config =
             of("http", &keys_url(service.address)).replace("{ttl: 1h", &format!("{{ttl: {ttl}"));
-        let asked = Asked::start(&config).await;
-        assert_eq!(asked.said("k").await, "allowed");
+        let sidecar = Sidecar::start(&config).await;
+        assert_eq!(sidecar.outcome("k").await, "allowed");
         let before = service.gets("k");
-        wait::until(&format!("ttl {ttl}, {header:?}: asked again"), async || {
-            assert_eq!(asked.said("k").await, "allowed");
-            service.gets("k") > before
-        })
+        wait::until(
+            &format!("ttl {ttl}, {header:?}: sidecar again"),
+            async || {
+                assert_eq!(sidecar.outcome("k").await, "allowed");
+                service.gets("k") > before
+            },
+        )
         .await;
     }
 }
@@ -105,22 +109,22 @@ async fn a_redirect_is_not_followed() {
         digest("k").replace("blake3:", "")
     )
     .leak();
-    let asked = Asked::start(&of("http", &keys_url(service.address))).await;
+    let sidecar = Sidecar::start(&of("http", &keys_url(service.address))).await;
     for status in [
         "301 Moved Permanently",
         "302 Found",
         "307 Temporary Redirect",
     ] {
         service.answer(Answer::reply(status, location, ""));
-        let answer = asked.ask("k").await;
+        let answer = sidecar.ask("k").await;
         assert!(answer.is_overloaded(), "{status}: {answer:?}");
     }
     assert_eq!(elsewhere.all_gets(), 0);
 }
 
 #[tokio::test]
-async fn tls_shows_a_certificate_and_wants_one_of_its_own_authority() {
-    let (authority, stranger) = (Authority::new(), Authority::new());
+async fn tls_presents_a_certificate_and_requires_one_of_the_configured_ca() {
+    let (authority, untrusted) = (Authority::new(), Authority::new());
     let service = KeyService::start_with_tls(&authority).await;
     service.put("k", "k", json!({}));
     let url = format!("https://localhost:{}/{{digest}}", service.address.port());
@@ -128,12 +132,12 @@ async fn tls_shows_a_certificate_and_wants_one_of_its_own_authority() {
         |tls: &str| format!("source: {{http: {{url: \"{url}\", timeout: 5s, tls: {tls}}}}}\n");
     for (name, trusted, own, good) in [
         ("as it should be", &authority, Some(&authority), true),
-        ("another authority", &stranger, Some(&authority), false),
+        ("another CA", &untrusted, Some(&authority), false),
         ("no certificate", &authority, None, false),
         (
-            "a stranger's certificate",
+            "a certificate by another CA",
             &authority,
-            Some(&stranger),
+            Some(&untrusted),
             false,
         ),
     ] {
@@ -148,70 +152,73 @@ async fn tls_shows_a_certificate_and_wants_one_of_its_own_authority() {
         if let Some(own) = own {
             own.issue("sidecar").put(home.dir.path());
         }
-        let asked = Asked::at(home).await;
-        let answer = asked.ask("k").await;
-        println!("{name}: {}", answer.said());
+        let sidecar = Sidecar::at(home).await;
+        let answer = sidecar.ask("k").await;
+        println!("{name}: {}", answer.outcome());
         assert_eq!(answer.allowed(), good, "{name}: {answer:?}");
         assert_eq!(answer.is_source_unavailable(), !good, "{name}: {answer:?}");
     }
 }
 
 #[tokio::test]
-async fn a_bearer_token_is_sent_and_follows_its_file() {
+async fn a_bearer_token_is_sent_and_reloaded_from_its_file() {
     let service = KeyService::start().await;
     let url = keys_url(service.address);
     let config =
         format!("source: {{http: {{url: \"{url}\", timeout: 5s, bearer_token_file: token}}}}\n");
     let home = Home::new(&config, &KeyFile::new());
     fs::write(home.path("token"), "first-t0ken\n").unwrap();
-    let asked = Asked::at(home).await;
-    assert_eq!(asked.said("nobody").await, "unknown_key");
+    let sidecar = Sidecar::at(home).await;
+    assert_eq!(sidecar.outcome("made-up").await, "unknown_key");
     let requests = service.take();
     assert_eq!(requests[0].all("authorization"), ["Bearer first-t0ken"]);
-    let token = asked.keyward.home.path("token");
+    let token = sidecar.keyward.home.path("token");
     crate::support::keyfile::replace_by_rename(&token, "second-t0ken\n");
     let mut number = 0;
     wait::until("the new token is sent", async || {
         number += 1;
-        assert_eq!(asked.said(&format!("nobody-{number}")).await, "unknown_key");
+        assert_eq!(
+            sidecar.outcome(&format!("made-up-{number}")).await,
+            "unknown_key"
+        );
         let requests = service.take();
         requests[0].all("authorization") == ["Bearer second-t0ken"]
     })
     .await;
-    let output = asked.keyward.process.output();
+    let output = sidecar.keyward.process.output();
     assert!(!output.contains("t0ken"), "{output}");
     for path in ["/config", "/readyz", "/metrics"] {
-        assert!(!asked.keyward.fetch(path).await.text().contains("t0ken"));
+        assert!(!sidecar.keyward.fetch(path).await.text().contains("t0ken"));
     }
 }
 
 #[tokio::test]
-async fn an_event_invalidates_a_key_or_all_and_what_was_unknown() {
+async fn an_event_invalidates_one_key_or_all_and_unknown_digests() {
     let service = KeyService::start().await;
     service.put("a", "a", json!({}));
     service.put("b", "b", json!({}));
-    let asked = Asked::start(&with_events(service.address)).await;
+    let sidecar = Sidecar::start(&with_events(service.address)).await;
     wait::until("events are listened to", async || service.streams() == 1).await;
-    asked.becomes("a", "allowed").await;
-    asked.becomes("b", "allowed").await;
-    asked.answers_from_memory("b").await;
+    sidecar.becomes("a", "allowed").await;
+    sidecar.becomes("b", "allowed").await;
+    sidecar.answers_from_memory("b").await;
     let gets = service.gets("b");
 
     service.put("a", "a", revoked());
     service.push(&json!({"event": "invalidate", "key_id": "a"}));
-    asked.becomes("a", "key_revoked").await;
-    assert_eq!(asked.said("b").await, "allowed");
+    sidecar.becomes("a", "key_revoked").await;
+    assert_eq!(sidecar.outcome("b").await, "allowed");
     assert_eq!(service.gets("b"), gets, "the other key is still known");
 
     service.put("b", "b", revoked());
     service.push(&json!({"all": true}));
-    asked.becomes("b", "key_revoked").await;
+    sidecar.becomes("b", "key_revoked").await;
 
-    assert_eq!(asked.said("c").await, "unknown_key");
+    assert_eq!(sidecar.outcome("c").await, "unknown_key");
     service.put("c", "c", json!({}));
     service.push(&json!({"event": "invalidate", "key_id": "c"}));
-    asked.becomes("c", "allowed").await;
-    let pushed = asked
+    sidecar.becomes("c", "allowed").await;
+    let pushed = sidecar
         .metric("keyward_invalidations_total", &["origin=\"push\""])
         .await;
     assert!(pushed >= 3.0, "{pushed}");
@@ -221,28 +228,28 @@ async fn an_event_invalidates_a_key_or_all_and_what_was_unknown() {
 async fn while_events_are_lost_a_key_is_looked_up_at_every_use() {
     let service = KeyService::start().await;
     service.put("k", "k", json!({}));
-    let asked = Asked::start(&with_events(service.address)).await;
+    let sidecar = Sidecar::start(&with_events(service.address)).await;
     wait::until("events are listened to", async || service.streams() == 1).await;
-    asked.answers_from_memory("k").await;
+    sidecar.answers_from_memory("k").await;
     service.end_streams(false);
     let mut gets = service.gets("k");
     for turn in 0..3 {
         wait::until(&format!("looked up, {turn}"), async || {
-            assert_eq!(asked.said("k").await, "allowed");
+            assert_eq!(sidecar.outcome("k").await, "allowed");
             service.gets("k") > gets
         })
         .await;
         gets = service.gets("k");
     }
-    // A change that no event tells of is seen at the next use.
+    // A change without an event is noticed at the next use.
     service.put("k", "k", revoked());
-    asked.becomes("k", "key_revoked").await;
+    sidecar.becomes("k", "key_revoked").await;
     service.put("k", "k", json!({}));
     service.serve_streams();
     wait::until("events are listened to", async || service.streams() == 1).await;
-    asked.becomes("k", "allowed").await;
-    asked.answers_from_memory("k").await;
+    sidecar.becomes("k", "allowed").await;
+    sidecar.answers_from_memory("k").await;
     service.put("k", "k", revoked());
     service.push(&json!({"event": "invalidate", "key_id": "k"}));
-    asked.becomes("k", "key_revoked").await;
+    sidecar.becomes("k", "key_revoked").await;
 }

@@ -1,9 +1,10 @@
-//! Large bodies that Envoy sends along: callers without a key, many at once, open no Envoy that fails open.
+//! Large bodies that Envoy includes: many concurrent callers without a key do not open an Envoy
+//! that fails open.
 
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::{Asked, keys_url};
+use super::{Sidecar, keys_url};
 use crate::support::bootstrap::{Bootstrap, yaml};
 use crate::support::envoy::Envoy;
 use crate::support::http1;
@@ -11,12 +12,12 @@ use crate::support::key_service::{Answer, KeyService};
 use crate::support::message::Ask;
 use crate::support::upstream::Upstream;
 
-/// Their bodies are more than twice what keyward holds of messages.
+/// Their bodies are more than twice what keyward accepts in messages.
 const CALLERS: usize = 40;
 const BODY_BYTES: usize = 4_180_000;
 const BURSTS: usize = 4;
 
-/// Posts such a body under so many made-up keys at once: how often each status came.
+/// Posts such a body under so many made-up keys at once; the number of each status.
 async fn burst(envoy: &Envoy, burst: usize) -> std::collections::BTreeMap<u16, usize> {
     let mut callers = JoinSet::new();
     for number in 0..CALLERS {
@@ -34,24 +35,24 @@ async fn burst(envoy: &Envoy, burst: usize) -> std::collections::BTreeMap<u16, u
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_large_bodies_at_a_slow_source_open_no_envoy_that_fails_open() {
+async fn many_large_bodies_at_a_slow_source_do_not_open_an_envoy_that_fails_open() {
     let service = KeyService::start().await;
     service.put("in-use", "in-use", json!({}));
     service.answer_for("in-use", Answer::Record);
-    // What else is looked up is waited for until the lookup's time is over.
+    // Other lookups wait until their timeout.
     service.answer(Answer::Held);
     let url = keys_url(service.address);
-    let asked = Asked::start(&format!(
+    let sidecar = Sidecar::start(&format!(
         "source: {{http: {{url: \"{url}\", timeout: 800ms}}}}\n"
     ))
     .await;
-    asked.becomes("in-use", "allowed").await;
+    sidecar.becomes("in-use", "allowed").await;
     let upstream = Upstream::start().await;
-    let keyward = std::slice::from_ref(&asked.keyward.grpc);
-    let bootstrap = Bootstrap::new(&asked.keyward.grpc, upstream.address)
-        // On a machine that is busy with other things, Envoy's own patience is not what is tested: neither with an answer
-        // nor with a ping, for which the shipped one gives up a connection after 0.3 s.
-        .authz("patient", keyward, |cluster| {
+    let keyward = std::slice::from_ref(&sidecar.keyward.grpc);
+    let bootstrap = Bootstrap::new(&sidecar.keyward.grpc, upstream.address)
+        // Envoy's timeouts are not under test on a busy machine, neither for a response nor for a
+        // ping, after which the shipped one closes a connection in 0.3 s.
+        .authz("slow", keyward, |cluster| {
             let cluster = cluster.as_mapping_mut().unwrap();
             cluster.remove("health_checks");
             let options = cluster.get_mut("typed_extension_protocol_options").unwrap();
@@ -70,7 +71,7 @@ async fn many_large_bodies_at_a_slow_source_open_no_envoy_that_fails_open() {
             assert!(removed.is_some());
         })
         .listener("open", |l| {
-            l.asks("patient");
+            l.asks("slow");
             let ext_authz = l.ext_authz();
             ext_authz["failure_mode_allow"] = true.into();
             ext_authz["with_request_body"] =
@@ -84,13 +85,11 @@ async fn many_large_bodies_at_a_slow_source_open_no_envoy_that_fails_open() {
         let statuses = burst(&envoy, number).await;
         println!("burst {number}: {statuses:?}");
         let let_in = upstream.take().len();
-        let gave_up = envoy
-            .stat("^cluster.patient.http2.keepalive_timeout$")
-            .await;
+        let gave_up = envoy.stat("^cluster.slow.http2.keepalive_timeout$").await;
         assert_eq!(gave_up, 0, "Envoy waits");
         assert_eq!(let_in, 0, "of {CALLERS} in burst {number}: {statuses:?}");
     }
-    // What they held was given back.
+    // Their memory was released.
     let honest = Ask::new("POST", "/v1/orders")
         .key("in-use")
         .body(vec![b'x'; BODY_BYTES]);

@@ -1,12 +1,12 @@
-//! Made-up keys at a source that is slow or broken for them: they are refused by an Envoy that fails open too, and keys in use
-//! go on as if nothing were.
+//! Made-up keys at a source that is slow or broken for them: an Envoy that fails open refuses them
+//! too, and keys in use are not affected.
 
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::{Asked, keys_url};
+use super::{Sidecar, keys_url};
 use crate::support::bootstrap::Bootstrap;
 use crate::support::envoy::Envoy;
 use crate::support::fault_proxy::{FaultProxy, Mode};
@@ -19,23 +19,27 @@ use crate::support::wait;
 
 const MADE_UP: usize = 600;
 
-/// One with two listeners: `shipped`, and `open`, which lets through what keyward cannot decide.
-async fn envoy(asked: &Asked, upstream: &Upstream) -> Envoy {
-    // On a machine that is busy with other things, Envoy's own patience is not what is tested.
-    let patient = |service: &mut serde_yaml::Value| {
+/// An Envoy with two listeners: `shipped`, and `open`, which lets through what keyward cannot
+/// decide.
+async fn envoy(sidecar: &Sidecar, upstream: &Upstream) -> Envoy {
+    // Envoy's timeouts are not under test on a busy machine.
+    let with_long_timeouts = |service: &mut serde_yaml::Value| {
         service["timeout"] = "20s".into();
         service["retry_policy"]["retry_back_off"]["max_interval"] = "10s".into();
     };
-    let bootstrap = Bootstrap::new(&asked.keyward.grpc, upstream.address)
-        .listener("shipped", |l| patient(&mut l.ext_authz()["grpc_service"]))
+    let bootstrap = Bootstrap::new(&sidecar.keyward.grpc, upstream.address)
+        .listener("shipped", |l| {
+            with_long_timeouts(&mut l.ext_authz()["grpc_service"])
+        })
         .listener("open", |l| {
-            patient(&mut l.ext_authz()["grpc_service"]);
+            with_long_timeouts(&mut l.ext_authz()["grpc_service"]);
             l.ext_authz()["failure_mode_allow"] = true.into();
         });
     Envoy::start(&bootstrap).await
 }
 
-/// How many of so many made-up keys the upstream saw, all sent at once through the listener that fails open.
+/// How many of these made-up keys reached the upstream, all sent at once through the listener that
+/// fails open.
 async fn let_in(envoy: &Envoy, upstream: &Upstream, name: &str) -> usize {
     let mut callers = JoinSet::new();
     for number in 0..MADE_UP {
@@ -63,12 +67,12 @@ async fn a_key_service_that_is_slow_or_broken_for_made_up_keys_opens_no_envoy() 
     }
     let upstream = Upstream::start().await;
     let url = keys_url(service.address);
-    let asked = Asked::start(&format!(
+    let sidecar = Sidecar::start(&format!(
         "source: {{http: {{url: \"{url}\", timeout: 150ms}}}}\ncache: {{ttl: 1s}}\n"
     ))
     .await;
-    let envoy = envoy(&asked, &upstream).await;
-    asked.becomes("in-use", "allowed").await;
+    let envoy = envoy(&sidecar, &upstream).await;
+    sidecar.becomes("in-use", "allowed").await;
     for (name, answer) in [
         ("slow", Answer::Held),
         (
@@ -78,22 +82,22 @@ async fn a_key_service_that_is_slow_or_broken_for_made_up_keys_opens_no_envoy() 
     ] {
         service.answer(answer);
         assert_eq!(let_in(&envoy, &upstream, name).await, 0, "{name}");
-        // One after the other, longer than any probe takes to come.
+        // One after the other, for longer than a probe takes.
         let before = service.gets("in-use");
         let mut number = 0;
         wait::until("the key in use was looked up a few times", async || {
             number += 1;
-            let made_up = asked.ask(&format!("{name}-later-{number}")).await;
+            let made_up = sidecar.ask(&format!("{name}-later-{number}")).await;
             assert!(made_up.is_overloaded(), "{made_up:?}");
-            let in_use = asked.ask("in-use").await;
+            let in_use = sidecar.ask("in-use").await;
             assert!(in_use.allowed(), "{name}, {number}: {in_use:?}");
             service.gets("in-use") >= before + 3
         })
         .await;
-        let up = asked.metric("keyward_source_up", &["source="]).await;
+        let up = sidecar.metric("keyward_source_up", &["source="]).await;
         assert_eq!(up.to_bits(), 1.0_f64.to_bits(), "{name}: it answers");
     }
-    assert!(asked.ask("cold").await.allowed(), "it was never asked for");
+    assert!(sidecar.ask("cold").await.allowed(), "it was never used");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -103,31 +107,31 @@ async fn a_redis_that_is_too_slow_for_a_flood_opens_no_envoy() {
     let proxy = FaultProxy::of_redis(server.address()).await;
     let upstream = Upstream::start().await;
     let url = url(proxy.address);
-    let asked = Asked::start(&format!(
+    let sidecar = Sidecar::start(&format!(
         "source: {{redis: {{url: \"{url}\", timeout: 100ms}}}}\ncache: {{ttl: 1h}}\n"
     ))
     .await;
-    let envoy = envoy(&asked, &upstream).await;
-    asked.becomes("in-use", "allowed").await;
-    // Each lookup takes too long; a connection can be made in the time that connecting has.
+    let envoy = envoy(&sidecar, &upstream).await;
+    sidecar.becomes("in-use", "allowed").await;
+    // Each lookup takes too long; a connection can be made within the connect timeout.
     proxy.set(&Mode::Delay(Duration::from_millis(200)));
     assert_eq!(let_in(&envoy, &upstream, "slow").await, 0);
     proxy.set(&Mode::Pass);
-    asked.becomes("in-use", "allowed").await;
+    sidecar.becomes("in-use", "allowed").await;
 }
 
 #[tokio::test]
-async fn where_no_connection_can_be_made_the_operators_choice_applies_to_every_key() {
+async fn failure_mode_allow_applies_to_every_key_if_no_connection_can_be_made() {
     let service = KeyService::start().await;
     service.put("k", "k", json!({}));
     let proxy = FaultProxy::of_http(service.address).await;
     let upstream = Upstream::start().await;
     let url = keys_url(proxy.address);
-    let asked = Asked::start(&format!(
+    let sidecar = Sidecar::start(&format!(
         "source: {{http: {{url: \"{url}\", timeout: 5s}}}}\ncache: {{ttl: 1s}}\n"
     ))
     .await;
-    let envoy = envoy(&asked, &upstream).await;
+    let envoy = envoy(&sidecar, &upstream).await;
     let ask = |key: &str| {
         Ask::get("/v1/orders")
             .key(key)

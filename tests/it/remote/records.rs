@@ -1,8 +1,9 @@
-//! Records that are not what they should be: that key is refused, log and metric say which and why, and the others serve.
+//! Invalid records: the key is refused, log and metric name it and the problem, and the other keys
+//! work.
 
 use serde_json::{Value, json};
 
-use super::{Asked, keys_url, of};
+use super::{Sidecar, keys_url, of};
 use crate::support::key_service::KeyService;
 use crate::support::keyfile::digest;
 use crate::support::redis::{KINDS, Kind, PREFIX, Server, index, record};
@@ -10,7 +11,7 @@ use crate::support::wait;
 
 const CANARY: &str = "c4n4ry-in-a-record";
 
-/// Records by name, each with what the log must mention beside the id.
+/// Records by name, each with the words that the log must contain besides the id.
 fn bad_records() -> Vec<(&'static str, String, &'static str)> {
     let with = |name: &'static str, rest: Value, why: &'static str| {
         (name, record(name, name, rest).to_string(), why)
@@ -64,7 +65,7 @@ fn bad_records() -> Vec<(&'static str, String, &'static str)> {
             json!({"secrets": [{"digest": CANARY}]}),
             "digest",
         ),
-        with("a-secret-told", json!({"secret": CANARY}), "secret"),
+        with("a-secret", json!({"secret": CANARY}), "secret"),
         ("a-repeated-member", twice, "enabled"),
         ("a-digest-twice", two_alike, "digest"),
         ("too-long", long, ""),
@@ -75,9 +76,9 @@ fn bad_records() -> Vec<(&'static str, String, &'static str)> {
     ]
 }
 
-/// The lines of the log, but for decisions, that warn.
-fn warnings(asked: &Asked) -> Vec<Value> {
-    let mut log = asked.keyward.log();
+/// The warnings in the log.
+fn warnings(sidecar: &Sidecar) -> Vec<Value> {
+    let mut log = sidecar.keyward.log();
     log.retain(|line| line["msg"] != "decision");
     log.retain(|line| {
         let level = line["level"].as_str().unwrap_or_default().to_lowercase();
@@ -86,20 +87,20 @@ fn warnings(asked: &Asked) -> Vec<Value> {
     log
 }
 
-async fn is_refused_as_invalid(asked: &Asked, name: &str, why: &str, names_id: bool) {
+async fn is_refused_as_invalid(sidecar: &Sidecar, name: &str, why: &str, names_id: bool) {
     let counted = async || {
         let labels = ["reason=\"invalid_record\"", "decision="];
-        asked.metric("keyward_checks_total", &labels).await
+        sidecar.metric("keyward_checks_total", &labels).await
     };
     let before = counted().await;
-    let answer = asked.ask(name).await;
-    assert_eq!(answer.said(), "invalid_record", "{name}: {answer:?}");
+    let answer = sidecar.ask(name).await;
+    assert_eq!(answer.outcome(), "invalid_record", "{name}: {answer:?}");
     assert_eq!(answer.status(), 500, "{name}: {answer:?}");
     assert!(!answer.is_source_unavailable(), "{name}: a denial");
     assert!(counted().await > before, "{name} is counted");
-    assert_eq!(asked.said("good").await, "allowed", "beside {name}");
+    assert_eq!(sidecar.outcome("good").await, "allowed", "beside {name}");
     wait::until(&format!("`{name}` and `{why}` are logged"), async || {
-        warnings(asked).into_iter().any(|line| {
+        warnings(sidecar).into_iter().any(|line| {
             let line = line.to_string();
             line.contains(why) && (!names_id || line.contains(name))
         })
@@ -109,65 +110,65 @@ async fn is_refused_as_invalid(asked: &Asked, name: &str, why: &str, names_id: b
 
 const POLICY: &str = "plans: {gold: {}}\nidentity: {headers: {x-org-id: key.metadata.org}}\n";
 
-fn shows_no_canary(asked: &Asked, metrics: &str) {
-    let output = asked.keyward.process.output();
+fn shows_no_canary(sidecar: &Sidecar, metrics: &str) {
+    let output = sidecar.keyward.process.output();
     assert!(!output.contains(CANARY), "{output}");
     assert!(!metrics.contains(CANARY), "{metrics}");
 }
 
 #[tokio::test]
-async fn a_bad_record_of_a_key_service_refuses_that_key_alone() {
+async fn an_invalid_record_of_a_key_service_affects_only_its_key() {
     let service = KeyService::start().await;
     service.put("good", "good", json!({}));
     let config = format!("{POLICY}{}", of("http", &keys_url(service.address)));
-    let asked = Asked::start(&config).await;
+    let sidecar = Sidecar::start(&config).await;
     for (name, text, why) in bad_records() {
         service.put_text(name, &text);
-        is_refused_as_invalid(&asked, name, why, !why.is_empty()).await;
-        assert_eq!(asked.said(name).await, "invalid_record");
+        is_refused_as_invalid(&sidecar, name, why, !why.is_empty()).await;
+        assert_eq!(sidecar.outcome(name).await, "invalid_record");
         assert_eq!(service.gets(name), 1, "{name} is remembered");
     }
-    shows_no_canary(&asked, &asked.metrics().await.text());
-    // Remembered as long as an unknown digest, and no longer.
-    let asked = Asked::start(&config.replace("negative_ttl: 1h", "negative_ttl: 1s")).await;
-    assert_eq!(asked.said("no-time").await, "invalid_record");
+    shows_no_canary(&sidecar, &sidecar.metrics().await.text());
+    // Cached as long as an unknown digest, and no longer.
+    let sidecar = Sidecar::start(&config.replace("negative_ttl: 1h", "negative_ttl: 1s")).await;
+    assert_eq!(sidecar.outcome("no-time").await, "invalid_record");
     service.put("no-time", "no-time", json!({}));
-    asked.becomes("no-time", "allowed").await;
+    sidecar.becomes("no-time", "allowed").await;
 }
 
 #[tokio::test]
-async fn a_bad_record_in_redis_refuses_that_key_alone_until_it_is_mended() {
+async fn an_invalid_record_in_redis_affects_only_its_key_until_it_is_fixed() {
     for kind in KINDS {
         let server = Server::start(kind).await;
         server.put("good", "good", json!({})).await;
         let config = format!("{POLICY}{}", of("redis", &server.url()));
-        let asked = Asked::start(&config).await;
+        let sidecar = Sidecar::start(&config).await;
         let mut records = bad_records();
         let others = record("somebody-else", "another-id", json!({})).to_string();
         records.push(("another-id", others, "id"));
         for (name, text, why) in records {
             server.put_text(name, name, &text).await;
-            is_refused_as_invalid(&asked, name, why, true).await;
+            is_refused_as_invalid(&sidecar, name, why, true).await;
             server.put(name, name, json!({})).await;
-            asked.becomes(name, "allowed").await;
+            sidecar.becomes(name, "allowed").await;
         }
-        shows_no_canary(&asked, &asked.metrics().await.text());
+        shows_no_canary(&sidecar, &sidecar.metrics().await.text());
     }
 }
 
-/// What is not even a record, where it is the operator's own doing.
+/// Writes what is not even a record, as an operator might.
 async fn spoil(server: &Server, name: &str) {
     let key = format!("{PREFIX}key:{name}");
     match name {
         "a-list-for-a-record" => {
             server.set(&index(name), name).await;
-            server.tell(redis::cmd("RPUSH").arg(key).arg("x")).await;
+            server.execute(redis::cmd("RPUSH").arg(key).arg("x")).await;
         }
         "a-list-for-an-index" => {
             server.put(name, name, json!({})).await;
-            server.tell(redis::cmd("DEL").arg(index(name))).await;
+            server.execute(redis::cmd("DEL").arg(index(name))).await;
             server
-                .tell(redis::cmd("RPUSH").arg(index(name)).arg(name))
+                .execute(redis::cmd("RPUSH").arg(index(name)).arg(name))
                 .await;
         }
         "half-a-record" => server.put_text(name, name, "{\"id\": \"half-a-rec").await,
@@ -180,11 +181,11 @@ async fn spoil(server: &Server, name: &str) {
 }
 
 #[tokio::test]
-async fn what_is_no_record_at_all_lets_nobody_in_and_holds_up_nobody() {
+async fn a_value_that_is_not_a_record_is_refused_and_affects_no_other_key() {
     for kind in KINDS {
         let server = Server::start(kind).await;
         server.put("good", "good", json!({})).await;
-        let asked = Asked::start(&of("redis", &server.url())).await;
+        let sidecar = Sidecar::start(&of("redis", &server.url())).await;
         for name in [
             "a-list-for-a-record",
             "a-list-for-an-index",
@@ -193,50 +194,50 @@ async fn what_is_no_record_at_all_lets_nobody_in_and_holds_up_nobody() {
             "an-id-that-is-none",
         ] {
             spoil(&server, name).await;
-            let answer = asked.ask(name).await;
-            println!("{kind:?}, {name}: {}", answer.said());
-            assert_eq!(answer.said(), "invalid_record", "{name}: {answer:?}");
-            // Any change that is pushed has it looked up again.
+            let answer = sidecar.ask(name).await;
+            println!("{kind:?}, {name}: {}", answer.outcome());
+            assert_eq!(answer.outcome(), "invalid_record", "{name}: {answer:?}");
+            // Any pushed change causes another lookup.
             wait::until(&format!("{name} is remembered"), async || {
-                let looked_up = asked.lookups("found").await;
-                assert_eq!(asked.said(name).await, "invalid_record", "{name}");
-                asked.lookups("found").await.to_bits() == looked_up.to_bits()
+                let looked_up = sidecar.lookups("found").await;
+                assert_eq!(sidecar.outcome(name).await, "invalid_record", "{name}");
+                sidecar.lookups("found").await.to_bits() == looked_up.to_bits()
             })
             .await;
-            let up = asked.metric("keyward_source_up", &["source="]).await;
+            let up = sidecar.metric("keyward_source_up", &["source="]).await;
             assert_eq!(up.to_bits(), 1.0_f64.to_bits(), "{name} is an answer");
             let fresh = format!("beside-{name}");
             server.put(&fresh, &fresh, json!({})).await;
-            assert_eq!(asked.said("good").await, "allowed", "{name}");
-            assert_eq!(asked.said(&fresh).await, "allowed", "{name}");
-            // Mended, it is a key as any other.
+            assert_eq!(sidecar.outcome("good").await, "allowed", "{name}");
+            assert_eq!(sidecar.outcome(&fresh).await, "allowed", "{name}");
+            // Once fixed, it is a key like any other.
             let mut both = redis::cmd("DEL");
             both.arg(index(name)).arg(format!("{PREFIX}key:{name}"));
-            server.tell(&both).await;
+            server.execute(&both).await;
             server.put(name, name, json!({})).await;
-            asked.becomes(name, "allowed").await;
+            sidecar.becomes(name, "allowed").await;
         }
-        // An index of a record that is gone.
+        // An index whose record is gone.
         server.set(&index("gone"), "gone").await;
-        let said = asked.said("gone").await;
-        println!("{kind:?}, an index without its record: {said}");
+        let outcome = sidecar.outcome("gone").await;
+        println!("{kind:?}, an index without its record: {outcome}");
         assert!(
-            ["unknown_key", "invalid_record"].contains(&&*said),
-            "{said}"
+            ["unknown_key", "invalid_record"].contains(&&*outcome),
+            "{outcome}"
         );
     }
 }
 
 #[tokio::test]
-async fn a_record_is_judged_anew_under_a_new_policy() {
+async fn a_record_is_checked_again_under_a_new_configuration() {
     let server = Server::start(Kind::Redis).await;
     server.put("k", "k", json!({"plan": "gold"})).await;
     let source = of("redis", &server.url());
-    let asked = Asked::start(&source).await;
-    assert_eq!(asked.said("k").await, "invalid_record");
-    let home = &asked.keyward.home;
+    let sidecar = Sidecar::start(&source).await;
+    assert_eq!(sidecar.outcome("k").await, "invalid_record");
+    let home = &sidecar.keyward.home;
     home.configure(&format!("{source}plans: {{gold: {{}}}}\n"));
-    asked.becomes("k", "allowed").await;
+    sidecar.becomes("k", "allowed").await;
     home.configure(&source);
-    asked.becomes("k", "invalid_record").await;
+    sidecar.becomes("k", "invalid_record").await;
 }

@@ -1,5 +1,5 @@
-//! How long a revoked key is still let in: through Envoy, with two keywards on one Redis or Valkey and load on both,
-//! measured key by key and printed.
+//! How long a revoked key is still allowed: through Envoy, with two keywards on one Redis or Valkey
+//! under load, measured key by key and printed.
 
 use std::time::{Duration, Instant};
 
@@ -25,12 +25,12 @@ fn with(secret: &str) -> Ask {
     Ask::get("/v1/orders").key(secret)
 }
 
-/// Patient with machines that are busy: it is revocations that are measured here.
-fn patient(listener: &mut Listener) {
+/// Long timeouts for busy machines: this measures revocations.
+fn with_long_timeouts(listener: &mut Listener) {
     listener.ext_authz()["grpc_service"]["timeout"] = "5s".into();
 }
 
-/// Asks until the key is refused, and then some times more; when it was first.
+/// Repeats the check until the key is refused, and some more times; the time of the first refusal.
 async fn refused(caller: &mut Connection, secret: &str) -> Instant {
     let end = Instant::now() + DEADLINE;
     let mut first = None;
@@ -71,10 +71,10 @@ async fn revocations_are_measured(kind: Kind) {
     let second = std::slice::from_ref(&keywards[1].grpc);
     let bootstrap = Bootstrap::new(&keywards[0].grpc, upstream.address)
         .authz("second", second, |_| {})
-        .listener("one", patient)
+        .listener("one", with_long_timeouts)
         .listener("two", |listener| {
             listener.asks("second");
-            patient(listener);
+            with_long_timeouts(listener);
         });
     let envoy = Envoy::start(&bootstrap).await;
     let (one, two) = (envoy.at("one"), envoy.at("two"));

@@ -1,5 +1,5 @@
-//! A scripted authorization server: keeps the very bytes that Envoy sends and answers as told. Shows what
-//! Envoy does with answers keyward must never give, and records `CheckRequest`s.
+//! A scripted authorization server: records the bytes that Envoy sends and responds as configured.
+//! Shows what Envoy does with responses that keyward must never give, and records `CheckRequest`s.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -14,9 +14,9 @@ use tokio::task::JoinHandle;
 /// What the server does with every call.
 #[derive(Clone, Debug)]
 pub enum Script {
-    /// Answers with this `CheckResponse`, encoded.
+    /// Responds with this `CheckResponse`, encoded.
     Message(Vec<u8>),
-    /// Answers so after that long.
+    /// The same after this time.
     Late(Duration, Vec<u8>),
     /// Fails the call with this gRPC status.
     Fail(u16),
@@ -45,7 +45,7 @@ impl ScriptedAuthz {
         }
     }
 
-    /// The `CheckRequest`s, undecoded, since the last call.
+    /// The `CheckRequest`s since the last call, undecoded.
     pub fn take(&self) -> Vec<Vec<u8>> {
         std::mem::take(&mut self.recorded.lock().unwrap())
     }
@@ -89,7 +89,7 @@ async fn answer(
         let _ = stream.flow_control().release_capacity(chunk.len());
         message.extend_from_slice(&chunk);
     }
-    // Envoy's health checks want to hear SERVING, whatever becomes of checks.
+    // Envoy's health checks need SERVING, whatever the script says.
     let script = if health {
         Script::Message(vec![0x08, 0x01])
     } else {
@@ -112,7 +112,7 @@ async fn answer(
             let head = head().header("grpc-status", status);
             let _ = respond.send_response(head.body(()).unwrap(), true);
         }
-        // Held open until the test is over: dropping it would be an answer.
+        // Held open until the test is over: dropping it would be a response.
         Script::Hang => std::future::pending().await,
     }
 }

@@ -1,5 +1,6 @@
-//! The bootstrap that operators copy (`deploy/envoy/envoy.yaml`), bent for a test: ports of the system's
-//! choosing, several listeners that differ in what a test is about, clusters that point to the test's servers.
+//! The bootstrap that operators copy (`deploy/envoy/envoy.yaml`), adapted for a test: ports chosen
+//! by the system, several listeners that differ in what a test needs, clusters that point to the
+//! test's servers.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -21,7 +22,8 @@ pub struct Bootstrap {
 }
 
 impl Bootstrap {
-    /// The shipped bootstrap with its two clusters pointing to `authz` and `upstream`, and no listener yet.
+    /// The shipped bootstrap with its two clusters pointing to `authz` and `upstream`, and without
+    /// listeners.
     pub fn new(authz: &Address, upstream: SocketAddr) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/envoy/envoy.yaml");
         let text = std::fs::read_to_string(&path)
@@ -70,7 +72,7 @@ impl Bootstrap {
         found.unwrap_or_else(|| panic!("the bootstrap has no cluster {name}"))
     }
 
-    /// Adds another authorization cluster, as the shipped one but for its endpoints and `change`.
+    /// Adds another authorization cluster: the shipped one with other endpoints and `change`.
     pub fn authz(mut self, name: &str, to: &[Address], change: impl FnOnce(&mut Value)) -> Self {
         let mut cluster = self.authz_template.clone();
         cluster["name"] = name.into();
@@ -81,7 +83,7 @@ impl Bootstrap {
         self
     }
 
-    /// Adds a listener: the shipped one but for its port, name and `change`.
+    /// Adds a listener: the shipped one with another port, name and `change`.
     pub fn listener(mut self, name: &str, change: impl FnOnce(&mut Listener)) -> Self {
         let mut listener = Listener(self.template.clone());
         listener.0["name"] = name.into();
@@ -100,7 +102,7 @@ impl Bootstrap {
     }
 }
 
-/// One listener's configuration and the places in it that tests change.
+/// One listener's configuration, with access to the parts that tests change.
 pub struct Listener(Value);
 
 impl Listener {
@@ -133,7 +135,8 @@ impl Listener {
         self.virtual_host()["routes"].as_sequence_mut().unwrap()
     }
 
-    /// A route like the shipped one in front of it, with another `match` and per-filter settings for `ext_authz`.
+    /// Adds a route like the shipped one before it, with another `match` and per-filter settings
+    /// for `ext_authz`.
     pub fn route(&mut self, matching: &str, per_route: &str) {
         let mut route = self.routes()[0].clone();
         route["match"] = yaml(matching);
@@ -163,7 +166,8 @@ impl Listener {
         self.ext_authz()["encode_raw_headers"] = true.into();
     }
 
-    /// Takes the identity headers' removal before `ext_authz` away: what then passes, keyward let pass.
+    /// Removes the filter that removes identity headers before `ext_authz`: what then passes,
+    /// keyward let pass.
     pub fn without_header_mutation(&mut self) {
         self.filters()
             .retain(|f| !type_of(&f["typed_config"]).ends_with(".HeaderMutation"));
@@ -176,7 +180,8 @@ impl Listener {
         host.remove("typed_per_filter_config");
     }
 
-    /// Lets requests through as clients wrote them, all headers, paths, hosts and underscores untouched.
+    /// Lets requests through as clients wrote them: headers, paths, hosts and underscores
+    /// unchanged.
     pub fn unprotected(&mut self) {
         self.without_header_mutation();
         self.without_cors();
@@ -197,8 +202,8 @@ impl Listener {
         options["headers_with_underscores_action"] = "ALLOW".into();
     }
 
-    /// Callers on loopback are internal ones to Envoy, whose x-envoy-* headers it leaves.
-    pub fn takes_loopback_for_internal(&mut self) {
+    /// Envoy considers callers on loopback internal, and leaves their x-envoy-* headers unchanged.
+    pub fn treat_loopback_as_internal(&mut self) {
         let cidr = yaml("{cidr_ranges: [{address_prefix: 127.0.0.0, prefix_len: 8}]}");
         self.hcm().insert("internal_address_config".into(), cidr);
     }
@@ -217,7 +222,7 @@ impl Listener {
         self.route("{connect_matcher: {}}", "");
     }
 
-    /// One line of JSON a request, with what `ext_authz` left as dynamic metadata.
+    /// Writes one line of JSON per request, with the dynamic metadata of `ext_authz`.
     pub fn access_log(&mut self, path: &Path) {
         let mut log = yaml(
             r#"

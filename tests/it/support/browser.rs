@@ -1,19 +1,20 @@
-//! A browser, as far as a script of one origin that calls another is concerned: a judge written down from the Fetch standard
-//! (<https://fetch.spec.whatwg.org>). It decides whether a request needs a preflight, sends that as a browser does (no
-//! credentials, no headers of the script), holds every answer to the CORS check, and shows of an answer what a script may read.
-//! It keeps no cache of preflights and follows no redirect: one without CORS headers ends in a network error before that.
+//! A browser, as far as a script of one origin that calls another is concerned, following the Fetch
+//! standard (<https://fetch.spec.whatwg.org>). It decides whether a request needs a preflight,
+//! sends it as a browser does (no credentials, no headers of the script), applies the CORS check to
+//! every response, and exposes what a script may read. It has no preflight cache and follows no
+//! redirects: one without CORS headers ends in a network error before that.
 
 use std::net::SocketAddr;
 
 use super::http1;
 use super::message::{Ask, Lines, Reply, values};
 
-/// A page's script, and where what it calls is reached.
+/// A page's script, and the address of what it calls.
 pub struct Browser {
-    /// The page's origin, serialized: scheme, host, and a port that is not the scheme's own.
+    /// The page's origin, serialized: scheme, host, and a port that is not the scheme's default.
     pub origin: &'static str,
     pub to: SocketAddr,
-    /// `fetch(…, {credentials: "include"})`: cookies go along.
+    /// `fetch(…, {credentials: "include"})`: cookies are sent.
     pub with_credentials: bool,
 }
 
@@ -29,12 +30,14 @@ impl Browser {
     /// `fetch` of a URL of another origin.
     ///
     /// # Errors
-    /// A network error, with the reason that a browser writes to its console: the script learns nothing else.
+    /// A network error, with the reason that a browser writes to its console; the script
+    /// learns nothing else.
     pub async fn fetch(&self, ask: &Ask) -> Result<Reply, String> {
         self.fetch_with_cookie(ask, "").await
     }
 
-    /// The same, of a browser that has a cookie for the host. It is sent where credentials are, and never with a preflight.
+    /// The same in a browser with a cookie for the host. It is sent with credentials, and never
+    /// with a preflight.
     ///
     /// # Errors
     /// As above.
@@ -70,14 +73,14 @@ impl Browser {
         }
         let methods = listed(&reply, "access-control-allow-methods")?;
         let allowed = listed(&reply, "access-control-allow-headers")?;
-        // With credentials `*` is no wildcard.
+        // With credentials, `*` is not a wildcard.
         let any = |list: &[String]| !self.with_credentials && list.iter().any(|one| one == "*");
         if !safelisted_method(&ask.method) && !methods.contains(&ask.method) && !any(&methods) {
             return Err(format!("{} is not allowed by {methods:?}", ask.method));
         }
         for name in unsafe_names {
             let named = allowed.iter().any(|one| one.eq_ignore_ascii_case(name));
-            // No wildcard stands for this one.
+            // No wildcard covers this header.
             let must_be_named = name == "authorization";
             if !named && (must_be_named || !any(&allowed)) {
                 return Err(format!("the header {name} is not allowed by {allowed:?}"));
@@ -170,7 +173,7 @@ fn safelisted_header(name: &str, value: &str) -> bool {
         }
 }
 
-/// "Extracting header list values" of a header that is a list of tokens; nothing where it is absent.
+/// "Extracting header list values" of a header that is a list of tokens; empty if it is absent.
 fn listed(reply: &Reply, name: &str) -> Result<Vec<String>, String> {
     let token = |text: &str| {
         let mark = |byte: u8| b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -189,7 +192,7 @@ fn listed(reply: &Reply, name: &str) -> Result<Vec<String>, String> {
 }
 
 #[test]
-fn what_a_script_sends_with_a_key_needs_a_preflight_and_a_plain_form_does_not() {
+fn a_script_with_a_key_needs_a_preflight_and_a_plain_form_does_not() {
     let header = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
     for (headers, expected) in [
         (header("Accept", "application/json"), ""),
@@ -208,7 +211,7 @@ fn what_a_script_sends_with_a_key_needs_a_preflight_and_a_plain_form_does_not() 
 }
 
 #[test]
-fn an_answer_is_read_by_the_origin_that_it_names_and_by_no_other() {
+fn a_response_can_be_read_only_by_the_origin_that_it_names() {
     let browser = |with_credentials| Browser {
         origin: "https://app.example.com",
         to: SocketAddr::from(([127, 0, 0, 1], 0)),

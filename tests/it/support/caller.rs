@@ -1,4 +1,4 @@
-//! Who calls: the same request as an HTTP/1.1, an HTTP/2 and a gRPC caller would send it.
+//! Callers: the same request from an HTTP/1.1, an HTTP/2 and a gRPC caller.
 
 use std::net::SocketAddr;
 
@@ -27,7 +27,7 @@ impl Caller {
     }
 }
 
-/// The request as a gRPC client would put it: a POST with gRPC's content type and one empty message.
+/// The request from a gRPC client: a POST with gRPC's content type and one empty message.
 pub fn as_grpc(ask: &Ask) -> Ask {
     let mut ask = ask
         .clone()

@@ -1,4 +1,4 @@
-//! A certificate authority for one test, and certificates by it.
+//! A certificate authority for one test, and its certificates.
 
 use std::fs;
 use std::path::Path;
@@ -52,7 +52,8 @@ impl Authority {
         }
     }
 
-    /// A server's side of TLS, with a certificate for `name`, that demands one of this authority's from its clients.
+    /// The server side of TLS, with a certificate for `name`, that requires client certificates by
+    /// this CA.
     pub fn acceptor(&self, name: &str) -> TlsAcceptor {
         let own = self.issue(name);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -72,7 +73,7 @@ impl Authority {
     }
 }
 
-/// A certificate with its issuer's name would pass for self-signed, and Envoy refuses it.
+/// Envoy refuses a certificate with its issuer's name, because it looks self-signed.
 fn named(params: &mut CertificateParams, name: &str) {
     params.distinguished_name.push(DnType::CommonName, name);
 }

@@ -1,13 +1,14 @@
-//! `tests/crd-check`, which knows the published schemas of custom resources: the directory that `KEYWARD_TEST_CRDS` names,
-//! else the one in `target/crd`. Without it, what is claimed about custom resources would be unchecked, so that is a failure.
+//! `tests/crd-check`, which contains the published schemas of custom resources: the directory in
+//! `KEYWARD_TEST_CRDS`, else `target/crd`. If it is missing, tests fail, because nothing else
+//! checks the custom resources.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What the checker says of some files.
+/// The checker's output for some files.
 pub struct Verdict {
     pub all_well: bool,
-    /// A line each for documents and for what is wrong with them: `FILE:LINE: …`.
+    /// One line per document and per problem: `FILE:LINE: …`.
     pub lines: Vec<String>,
 }
 
@@ -22,10 +23,10 @@ fn installed() -> PathBuf {
     path
 }
 
-/// Checks every custom resource in `files`; built-in resources and files of other kinds are left alone.
+/// Checks every custom resource in `files`; ignores built-in resources and other kinds of files.
 ///
 /// # Panics
-/// When the checker itself fails.
+/// If the checker itself fails.
 pub fn check(files: &[PathBuf]) -> Verdict {
     let dir = installed();
     let output = Command::new(dir.join("node"))
@@ -34,15 +35,15 @@ pub fn check(files: &[PathBuf]) -> Verdict {
         .args(files)
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
+    let text = String::from_utf8_lossy(&output.stdout);
     let code = output.status.code();
     assert!(
         matches!(code, Some(0 | 1)) && output.stderr.is_empty(),
-        "the checker failed ({code:?}): {said}{}",
+        "the checker failed ({code:?}): {text}{}",
         String::from_utf8_lossy(&output.stderr)
     );
     Verdict {
         all_well: code == Some(0),
-        lines: said.lines().map(str::to_owned).collect(),
+        lines: text.lines().map(str::to_owned).collect(),
     }
 }

@@ -1,4 +1,5 @@
-//! A DNS server that knows one name: on loopback and port 53, for resolv.conf has no place for another one.
+//! A DNS server that knows one name: on loopback and port 53, because resolv.conf cannot name
+//! another port.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -8,7 +9,7 @@ use tokio::task::JoinHandle;
 
 const PORT: u16 = 53;
 
-/// RFC 1035 section 4.1.1: the answer to a recursive question, and that there is no such name.
+/// RFC 1035 section 4.1.1: the answer to a recursive query, and that there is no such name.
 const ANSWER: [u8; 2] = [0x81, 0x80];
 const NO_SUCH_NAME: [u8; 2] = [0x81, 0x83];
 const HEADER_LEN: usize = 12;
@@ -22,10 +23,10 @@ pub struct Dns {
 }
 
 impl Dns {
-    /// A server to which `name` is 127.0.0.1, has no IPv6 address, and is all there is.
+    /// A server that resolves only `name`, to 127.0.0.1, and has no IPv6 address for it.
     ///
     /// # Errors
-    /// That ports below 1024 are not for this user.
+    /// This user cannot bind ports below 1024.
     pub async fn start(name: &'static str) -> std::io::Result<Self> {
         let (address, socket) = bind().await?;
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -47,7 +48,7 @@ impl Dns {
         })
     }
 
-    /// The names that were asked for.
+    /// The names in the queries so far.
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
@@ -59,7 +60,7 @@ impl Drop for Dns {
     }
 }
 
-/// An address of its own for each test that runs.
+/// A separate address for each running test.
 async fn bind() -> std::io::Result<(Ipv4Addr, UdpSocket)> {
     let mut last = 1;
     loop {
@@ -72,7 +73,7 @@ async fn bind() -> std::io::Result<(Ipv4Addr, UdpSocket)> {
     }
 }
 
-/// The name that a message asks for and the answer to it; `None` where it is cut.
+/// The name in a query, and the answer to it; `None` if the query is truncated.
 fn answer(message: &[u8], known: &str) -> Option<(String, Vec<u8>)> {
     let mut rest = message.get(HEADER_LEN..)?;
     let mut labels = Vec::new();
@@ -93,11 +94,11 @@ fn answer(message: &[u8], known: &str) -> Option<(String, Vec<u8>)> {
     let found = is_known && type_and_class == A_IN;
     let mut answer = message[..2].to_vec();
     answer.extend(if is_known { ANSWER } else { NO_SUCH_NAME });
-    // One question, as many answers, and nothing else.
+    // One question, the answers, and nothing else.
     answer.extend([0, 1, 0, u8::from(found), 0, 0, 0, 0]);
     answer.extend(&message[HEADER_LEN..question_end]);
     if found {
-        // The name of the question, for a second.
+        // The name of the question, with a TTL of one second.
         answer.extend([0xc0, 12]);
         answer.extend(A_IN);
         answer.extend([0, 0, 0, 1, 0, 4, 127, 0, 0, 1]);

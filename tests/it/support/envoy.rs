@@ -1,5 +1,6 @@
-//! A real Envoy: the binary that `KEYWARD_TEST_ENVOY` names, else the one in `target/envoy`. One process serves
-//! all the listeners of a bootstrap. No Envoy is a failure: what is claimed about Envoy is tested with Envoy.
+//! A real Envoy: the binary in `KEYWARD_TEST_ENVOY`, else the one in `target/envoy`. One process
+//! serves all listeners of a bootstrap. If there is no Envoy, tests fail, because claims about
+//! Envoy are tested with Envoy.
 
 use std::collections::HashMap;
 use std::fs;
@@ -80,12 +81,12 @@ impl Envoy {
         }
     }
 
-    /// Where the listener of that name can be reached.
+    /// The address of the listener with this name.
     pub fn at(&self, listener: &str) -> SocketAddr {
         self.listeners[listener]
     }
 
-    /// Envoy's own counters and gauges whose names match, summed.
+    /// The sum of Envoy's own counters and gauges whose names match.
     pub async fn stat(&self, pattern: &str) -> u64 {
         let text = http1::fetch(self.admin, &format!("/stats?filter={pattern}"))
             .await

@@ -1,5 +1,6 @@
-//! A TCP proxy between keyward and its source, or Envoy and keyward, whose behaviour is switched while it runs, for all
-//! connections, or for those alone over which changes are pushed: it knows them by bytes that went over them.
+//! A TCP proxy between keyward and its source, or Envoy and keyward. Tests switch its behaviour
+//! while it runs, for all connections or only for push connections, which it recognises by bytes
+//! sent over them.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -15,24 +16,26 @@ use tokio::time::{Instant, sleep_until};
 
 use super::port::Port;
 
-/// What becomes of the bytes of a connection.
+/// What happens to the bytes of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
     Pass,
-    /// Answers come that much later.
+    /// Responses are delayed by this time.
     Delay(Duration),
-    /// Answers are held until the mode changes.
+    /// Responses are held until the mode changes.
     Hold,
-    /// Connections end with a reset, new ones at once.
+    /// Connections are reset, new ones at once.
     Reset,
-    /// Everything is swallowed. A connection of which something was ends when the mode changes: no network lets bytes out.
+    /// Everything is dropped. A connection that lost bytes ends when the mode changes, because no
+    /// network delivers parts of a stream.
     BlackHole,
-    /// Whatever is sent is answered so, and never reaches the source. The connection ends as one of `BlackHole`.
+    /// Everything sent gets this response, and never reaches the source. The connection ends like
+    /// one of `BlackHole`.
     Answer(Vec<u8>),
 }
 
 impl Mode {
-    /// Bytes that are of no protocol.
+    /// Bytes that match no protocol.
     pub fn garbage() -> Self {
         Self::Answer(
             (0..997_u32)
@@ -49,7 +52,7 @@ struct Behaviour {
     push: Mode,
     /// How often connections were cut.
     cuts: usize,
-    /// How often they were silenced.
+    /// How often connections were silenced.
     silenced: usize,
 }
 
@@ -69,7 +72,7 @@ pub struct FaultProxy {
 }
 
 impl FaultProxy {
-    /// A connection over which the bytes `push` went is one that changes are pushed over.
+    /// A connection over which the bytes `push` were sent is a push connection.
     pub async fn start(to: SocketAddr, push: &'static str) -> Self {
         let port = Port::reserve();
         let address = port.address();
@@ -124,7 +127,7 @@ impl FaultProxy {
             .send_modify(|behaviour| behaviour.push = mode);
     }
 
-    /// Nobody listens any more, and what was open is cut.
+    /// Stops listening, and cuts open connections.
     pub fn refuse(&self) {
         self.behaviour.send_modify(|behaviour| {
             behaviour.listening = false;
@@ -132,29 +135,29 @@ impl FaultProxy {
         });
     }
 
-    /// What is open now is a black hole from here on, without an end; new connections pass: a firewall or NAT that has forgotten
-    /// them.
+    /// Turns every open connection into a black hole that does not end, like a firewall or NAT that
+    /// has forgotten it; new connections pass.
     pub fn silence(&self) {
         self.behaviour
             .send_modify(|behaviour| behaviour.silenced += 1);
     }
 
-    /// How many connections there were.
+    /// The number of connections so far.
     pub fn accepted(&self) -> usize {
         self.counts.accepted.load(Ordering::Relaxed)
     }
 
-    /// How many are open.
+    /// The number of open connections.
     pub fn open(&self) -> usize {
         self.counts.open.load(Ordering::Relaxed)
     }
 
-    /// How many there were that changes are pushed over.
+    /// The number of push connections so far.
     pub fn pushes(&self) -> usize {
         self.counts.pushes.load(Ordering::Relaxed)
     }
 
-    /// How many pieces of answers were delayed or held.
+    /// The number of delayed or held pieces of responses.
     pub fn held(&self) -> usize {
         self.counts.held.load(Ordering::Relaxed)
     }
@@ -212,20 +215,19 @@ async fn listen(
     }
 }
 
-/// One connection.
 struct Carried {
     client: TcpStream,
     push: &'static str,
     is_push: bool,
-    /// Whether something was swallowed.
+    /// Whether bytes were dropped.
     spoiled: bool,
-    /// How often others had been silenced when it was opened.
+    /// How often connections had been silenced when it was opened.
     silenced: usize,
-    /// The end of what was sent, in which `push` may stand.
+    /// The end of the sent bytes, which may contain `push`.
     sent: Vec<u8>,
     behaviour: watch::Receiver<Behaviour>,
     counts: Arc<Counts>,
-    /// Answers that are under way, each with its time; none for what is held.
+    /// Delayed responses, each with its time; `None` for held ones.
     late: VecDeque<(Option<Instant>, Vec<u8>)>,
 }
 
@@ -253,7 +255,7 @@ impl Carried {
         mode.clone()
     }
 
-    /// `None` where the connection is to end with a reset.
+    /// Returns `None` if the connection is to be reset.
     async fn exchange(&mut self, to: SocketAddr) -> Option<()> {
         let cuts = self.behaviour.borrow_and_update().cuts;
         if self.mode() == Mode::Reset {
@@ -305,7 +307,7 @@ impl Carried {
         }
     }
 
-    /// Finds out whether changes are pushed over this connection.
+    /// Checks whether this is a push connection.
     fn note(&mut self, bytes: &[u8]) {
         if self.is_push {
             return;
@@ -324,7 +326,7 @@ impl Carried {
     async fn answer(&mut self, bytes: &[u8]) -> Option<()> {
         let due = match self.mode() {
             Mode::Pass => {
-                // The mode may have changed this very moment: what was held goes first.
+                // The mode may have just changed: held bytes go first.
                 self.mode_changed().await?;
                 return self.client.write_all(bytes).await.ok();
             }
@@ -337,7 +339,7 @@ impl Carried {
         Some(())
     }
 
-    /// What was late goes out now where the new mode lets it.
+    /// Sends delayed bytes now if the new mode permits it.
     async fn mode_changed(&mut self) -> Option<()> {
         match self.mode() {
             Mode::Pass => {

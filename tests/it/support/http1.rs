@@ -1,5 +1,5 @@
-//! HTTP/1.1 written and read by hand, so that a test decides every byte: the request line, the case and
-//! order of headers, repeated ones, odd ones. The parsing half serves the upstream too.
+//! HTTP/1.1 written and read by hand, so that a test controls every byte: the request line, the
+//! case and order of headers, repeated and odd ones. The upstream uses the parser too.
 
 use std::net::SocketAddr;
 
@@ -8,13 +8,13 @@ use tokio::net::TcpStream;
 
 use super::message::{Ask, Lines, Reply, values};
 
-/// The head of a message: its first line and its header lines, as they came.
+/// The head of a message: its first line and its header lines, as received.
 pub struct Head {
     pub first: String,
     pub headers: Lines,
 }
 
-/// A byte stream with what was read beyond the last message.
+/// A byte stream with the bytes read beyond the last message.
 pub struct Wire<S> {
     pub stream: S,
     ahead: Vec<u8>,
@@ -72,7 +72,7 @@ impl<S: AsyncRead + Unpin> Wire<S> {
         String::from_utf8_lossy(&line).trim().to_owned()
     }
 
-    /// The body that belongs to a head with these headers, and the trailers of a chunked one.
+    /// The body that follows a head with these headers, and the trailers of a chunked one.
     pub async fn body(&mut self, headers: &Lines) -> (Vec<u8>, Lines) {
         let chunked = values(headers, "transfer-encoding").contains(&"chunked");
         if !chunked {
@@ -101,7 +101,7 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
-/// The bytes of a request, headers as they are described; `content-length` only where there is a body.
+/// The bytes of a request with its headers as given; `content-length` only if there is a body.
 pub fn request_bytes(ask: &Ask) -> Vec<u8> {
     let mut text = format!(
         "{} {} HTTP/1.1\r\nHost: {}\r\n",
@@ -114,13 +114,13 @@ pub fn request_bytes(ask: &Ask) -> Vec<u8> {
         text.extend(["Content-Length: ", &ask.body.len().to_string(), "\r\n"]);
     }
     text += "\r\n";
-    // One byte a character, so that a test can write bytes that are not UTF-8.
+    // One byte per character, so that a test can write bytes that are not UTF-8.
     let mut bytes: Vec<u8> = text.chars().map(|c| u8::try_from(c).unwrap()).collect();
     bytes.extend_from_slice(&ask.body);
     bytes
 }
 
-/// One connection of a caller, kept open from request to request.
+/// A caller's connection, kept open from request to request.
 pub struct Connection {
     wire: Wire<TcpStream>,
 }
@@ -138,7 +138,7 @@ impl Connection {
         self.wire.stream.write_all(bytes).await.unwrap();
     }
 
-    /// The next answer; `None` when the peer closed first. A HEAD's and a 101's have no body.
+    /// The next response; `None` if the peer closed first. Responses to HEAD and 101 have no body.
     pub async fn read(&mut self, method: &str) -> Option<Reply> {
         let head = self.wire.head().await?;
         let status = head.first.split(' ').nth(1)?.parse().ok()?;
@@ -166,14 +166,14 @@ impl Connection {
     }
 }
 
-/// One request on a connection of its own.
+/// One request on a new connection.
 pub async fn send(to: SocketAddr, ask: &Ask) -> Reply {
     let mut connection = Connection::open(to).await;
     let reply = connection.send(ask).await;
     reply.unwrap_or_else(|| panic!("connection closed without an answer to {ask:?}"))
 }
 
-/// GET of a plain path, as admin listeners serve it.
+/// GET of a plain path, as for admin listeners.
 pub async fn fetch(from: SocketAddr, path: &str) -> Reply {
     send(from, &Ask::get(path).header("connection", "close")).await
 }

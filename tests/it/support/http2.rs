@@ -1,5 +1,5 @@
-//! HTTP/2 with prior knowledge: repeated headers and cookie crumbs go out as the test lists them, and
-//! trailers come back, which is what a gRPC caller needs.
+//! HTTP/2 with prior knowledge: sends repeated headers and cookie crumbs as the test lists them,
+//! and returns trailers, which a gRPC caller needs.
 
 use std::net::SocketAddr;
 
@@ -28,7 +28,7 @@ impl Connection {
     }
 
     /// # Errors
-    /// What became of the stream or the connection when no whole answer came.
+    /// The error of the stream or the connection if no complete response came.
     pub async fn send(&mut self, ask: &Ask) -> Result<Reply, h2::Error> {
         let mut client = self.client.clone().ready().await?;
         let (answer, mut body) = client.send_request(request(ask), ask.body.is_empty())?;
@@ -79,14 +79,13 @@ fn request(ask: &Ask) -> Request<()> {
     request
 }
 
-/// Every line of a header map.
 pub fn lines(map: &HeaderMap) -> Lines {
     map.iter()
         .map(|(n, v)| (n.to_string(), String::from_utf8_lossy(v.as_bytes()).into()))
         .collect()
 }
 
-/// One request on a connection of its own.
+/// One request on a new connection.
 pub async fn send(to: SocketAddr, ask: &Ask) -> Reply {
     let mut connection = Connection::open(to).await;
     let reply = connection.send(ask).await;

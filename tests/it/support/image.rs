@@ -1,6 +1,6 @@
-//! The image as operators get it: what `deploy/image/rootfs` laid out, made into an image by buildah with the shipped Dockerfile,
-//! in a store of the test's own, and run in a chroot. Needs neither a daemon nor a registry, and no root where users may have
-//! namespaces of their own.
+//! The image as operators get it: buildah makes it from the files that `deploy/image/rootfs` laid
+//! out with the shipped Dockerfile, in a separate store, and runs it in a chroot. This needs
+//! neither a daemon nor a registry, and no root if users may have namespaces of their own.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -11,10 +11,11 @@ use tempfile::TempDir;
 use super::keyward::{Home, Keyward};
 use super::process::Process;
 
-/// What `KEYWARD_REVISION` is when the tests' image is built: of no commit, so that a commit alone builds nothing anew.
+/// `KEYWARD_REVISION` of the tests' image: not a real commit, so that a new commit alone rebuilds
+/// nothing.
 pub const REVISION: &str = "0123456789ab";
 
-/// The user that the image names.
+/// The user in the image.
 pub const USER: &str = "65532:65532";
 
 const TAG: &str = "keyward-test";
@@ -24,7 +25,6 @@ pub struct Image {
     pub id: String,
 }
 
-/// A file or directory of a layer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Entry {
     pub path: String,
@@ -34,18 +34,18 @@ pub struct Entry {
     pub owner: String,
 }
 
-/// keyward in a chroot, below a process that starts it and goes away without it when killed.
+/// keyward in a chroot, below a process that starts it and would leave it behind when killed.
 pub struct Inside {
     pub keyward: Keyward,
 }
 
 impl Image {
-    /// In the format of OCI. `None` where no image can be built, with a word of why.
+    /// In OCI format. `None`, with a note on stderr, if no image can be built here.
     pub fn build() -> Option<Self> {
         Self::build_as("oci")
     }
 
-    /// In that format; Docker's alone holds a health check.
+    /// In this format; only Docker's can contain a health check.
     pub fn build_as(format: &str) -> Option<Self> {
         if !may_use_namespaces() {
             println!(
@@ -84,13 +84,13 @@ impl Image {
         command
     }
 
-    /// What buildah knows of it.
+    /// The output of `buildah inspect`.
     pub fn inspect(&self) -> Value {
-        let told = done(&mut self.buildah(&["inspect", "--type", "image", TAG]));
-        serde_json::from_str(&told).unwrap()
+        let output = done(&mut self.buildah(&["inspect", "--type", "image", TAG]));
+        serde_json::from_str(&output).unwrap()
     }
 
-    /// Entrypoint and command: what a container runs of itself.
+    /// Entrypoint and command: what a container runs by default.
     pub fn runs(&self) -> Vec<String> {
         let config = &self.inspect()["OCIv1"]["config"];
         let words = |name: &str| config[name].as_array().unwrap().clone();
@@ -100,7 +100,7 @@ impl Image {
             .collect()
     }
 
-    /// The layers, as archives of tar's.
+    /// The layers, as tar archives.
     pub fn layers(&self) -> Vec<PathBuf> {
         let out = self.store.path().join("layers");
         let to = format!("dir:{}", out.display());
@@ -113,7 +113,7 @@ impl Image {
             .collect()
     }
 
-    /// All that is in the image.
+    /// Everything in the image.
     pub fn entries(&self) -> Vec<Entry> {
         let list = |layer: PathBuf| {
             let mut tar = Command::new("tar");
@@ -134,14 +134,14 @@ impl Image {
         lists.lines().filter_map(entry).collect()
     }
 
-    /// A container, by name; the options are those of `buildah from`.
+    /// Creates a container and returns its name; the options are those of `buildah from`.
     pub fn container(&self, options: &[&str]) -> String {
         let mut from = self.buildah(&["from"]);
         done(from.args(options).arg(TAG)).trim().to_owned()
     }
 
-    /// What the image runs of itself when `words` are none, else its entrypoint with them, without capabilities and
-    /// with `home` where keyward looks for its configuration.
+    /// The image's default command if `words` is empty, else its entrypoint with them, without
+    /// capabilities and with `home` where keyward looks for its configuration.
     pub fn command(&self, container: &str, home: &Home, words: &[&str]) -> Command {
         self.command_with(&[], container, home, words)
     }
@@ -167,16 +167,17 @@ impl Image {
         run
     }
 
-    /// The same for a container of its own, to its end.
+    /// The same in a new container, to its end.
     pub fn run(&self, home: &Home, words: &[&str]) -> Output {
         let container = self.container(&[]);
         self.command(&container, home, words).output().unwrap()
     }
 
-    /// `serve` on a root that nobody can write to, as with `readOnlyRootFilesystem`: buildah's containers have none.
+    /// `serve` on a read-only root, as with `readOnlyRootFilesystem`: buildah's containers have
+    /// none.
     pub fn read_only(&self, home: &Home) -> Command {
         let root = self.store.path().join("read-only");
-        // The place of a mount, as every runtime makes it.
+        // Creates the mount point, as every runtime does.
         std::fs::create_dir_all(root.join("etc/keyward")).unwrap();
         for layer in self.layers() {
             let mut tar = Command::new("tar");
@@ -218,12 +219,12 @@ impl Inside {
         }
     }
 
-    /// The id of the process that is keyward: the last of those that were started in turn.
+    /// The id of keyward's process: the last in the chain of started processes.
     pub fn pid(&self) -> u32 {
         *descendants(self.keyward.process.id()).last().unwrap()
     }
 
-    /// The user that it is to itself: without root, buildah's users are others outside.
+    /// The user that it sees for itself: without root, buildah maps its users to others outside.
     pub fn user(&self) -> u32 {
         let numbers = |text: &str| -> Vec<u32> {
             let words = text.split_whitespace();
@@ -253,7 +254,7 @@ impl Inside {
 
 impl Drop for Image {
     fn drop(&mut self) {
-        // buildah makes roots that cannot be written to, and so not removed by others than root.
+        // buildah creates read-only roots, which only root can remove.
         let mut change = Command::new("chmod");
         let _ = change
             .args(["--recursive", "u+w"])
@@ -264,7 +265,7 @@ impl Drop for Image {
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        // Whoever kills buildah leaves what it started.
+        // Killing buildah leaves the processes that it started.
         for process in descendants(self.keyward.process.id()) {
             signal("KILL", process);
         }
@@ -277,7 +278,7 @@ pub fn signal(name: &str, process: u32) {
     done(Command::new("sh").args(["-c", &kill]));
 }
 
-/// A process, the one that it started, and so on.
+/// A process, its child, its child's child, and so on.
 fn descendants(process: u32) -> Vec<u32> {
     let mut found = vec![process];
     let mut last = Some(process);
@@ -295,7 +296,8 @@ fn descendants(process: u32) -> Vec<u32> {
     found
 }
 
-/// The directory that `deploy/image/rootfs` laid out in, as the stage `build` of the Dockerfile.
+/// The directory where `deploy/image/rootfs` laid out its files, like the stage `build` of the
+/// Dockerfile.
 pub fn laid_out() -> PathBuf {
     let named = std::env::var_os("KEYWARD_TEST_IMAGE").map(PathBuf::from);
     let stage = named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/image"));
@@ -311,7 +313,7 @@ fn is_root() -> bool {
     done(Command::new("id").arg("--user")).trim() == "0"
 }
 
-/// Whether buildah can give a container's users to processes here.
+/// Whether buildah can map a container's users here.
 fn may_use_namespaces() -> bool {
     let version = Command::new("buildah").arg("--version").output();
     assert!(
@@ -323,7 +325,7 @@ fn may_use_namespaces() -> bool {
     is_root() || unshare.output().unwrap().status.success()
 }
 
-/// What a command printed that must succeed.
+/// The stdout of a command that must succeed.
 fn done(command: &mut Command) -> String {
     let output = command.output();
     let output = output.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));

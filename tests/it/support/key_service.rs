@@ -1,5 +1,6 @@
-//! A key service as keyward's HTTP source asks it: records by digest, and `/events` that stays open. HTTP/1.1 by hand, so
-//! that it can answer what no decent server would; over TLS where a test wants it.
+//! A key service for keyward's HTTP source: records by digest, and an event stream at `/events`.
+//! HTTP/1.1 by hand, so that it can send responses that no proper server would; with TLS if a test
+//! needs it.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -16,22 +17,22 @@ use super::http1::{Head, Wire};
 use super::message::{Lines, values};
 use super::{certs, keyfile, redis};
 
-/// What a lookup is answered with.
+/// The response to a lookup.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// The record, or 404.
     Record,
-    /// The same with further header lines.
+    /// The same with additional header lines.
     RecordWith(&'static str),
-    /// This.
+    /// This response.
     Reply {
         status: &'static str,
         headers: &'static str,
         body: Vec<u8>,
     },
-    /// A record of which only the first half comes before the connection ends.
+    /// Half of a record, then the connection ends.
     Half,
-    /// What stands for the record when it is asked for, but only when the hold ends.
+    /// The record at the time of the request, but sent only when the hold ends.
     Held,
 }
 
@@ -45,15 +46,15 @@ impl Answer {
     }
 }
 
-/// A request that came.
+/// A received request.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct ReceivedRequest {
     /// Method, target and version.
     pub line: String,
     pub headers: Lines,
 }
 
-impl Asked {
+impl ReceivedRequest {
     /// Every value of a header.
     pub fn all(&self, name: &str) -> Vec<&str> {
         values(&self.headers, name)
@@ -63,7 +64,7 @@ impl Asked {
 struct State {
     records: HashMap<String, String>,
     gets: HashMap<String, usize>,
-    asked: Vec<Asked>,
+    received: Vec<ReceivedRequest>,
     answer: Answer,
     answers: HashMap<String, Answer>,
     streaming: bool,
@@ -74,7 +75,7 @@ struct Shared {
     state: Mutex<State>,
     /// How often holds were ended.
     releases: watch::Sender<usize>,
-    /// What is pushed; none ends the streams.
+    /// Pushed events; `None` ends the streams.
     events: broadcast::Sender<Option<String>>,
 }
 
@@ -94,7 +95,7 @@ impl KeyService {
         Self::start_on(None).await
     }
 
-    /// With the certificate of `localhost`, to clients that show one by the same authority.
+    /// With the certificate of `localhost`, for clients with a certificate by the same CA.
     pub async fn start_with_tls(authority: &certs::Authority) -> Self {
         Self::start_on(Some(authority.acceptor("localhost"))).await
     }
@@ -105,7 +106,7 @@ impl KeyService {
         let state = State {
             records: HashMap::new(),
             gets: HashMap::new(),
-            asked: Vec::new(),
+            received: Vec::new(),
             answer: Answer::Record,
             answers: HashMap::new(),
             streaming: true,
@@ -128,73 +129,73 @@ impl KeyService {
         with(&mut self.shared.state.lock().unwrap())
     }
 
-    /// Has a key with one secret; `rest` is further members of its record.
+    /// Adds a key with one secret; `rest` is additional members of its record.
     pub fn put(&self, id: &str, secret: &str, rest: Value) {
         self.put_text(secret, &redis::record(id, secret, rest).to_string());
     }
 
-    /// Has this for a secret's digest, whatever it is.
+    /// Stores any text as the record of a secret's digest.
     pub fn put_text(&self, secret: &str, record: &str) {
         self.state(|state| state.records.insert(hex(secret), record.to_owned()));
     }
 
-    /// How every lookup is answered that has no answer of its own.
+    /// Sets the response to all lookups without one of their own.
     pub fn answer(&self, answer: Answer) {
         self.state(|state| state.answer = answer);
     }
 
-    /// How the lookups of one secret are answered.
+    /// Sets the response to the lookups of one secret.
     pub fn answer_for(&self, secret: &str, answer: Answer) {
         self.state(|state| state.answers.insert(hex(secret), answer));
     }
 
-    /// Has the lookups of one secret answered as all others.
+    /// Removes the separate response of one secret.
     pub fn answer_as_others(&self, secret: &str) {
         self.state(|state| state.answers.remove(&hex(secret)));
     }
 
-    /// Ends the holds that there are.
+    /// Ends the current holds.
     pub fn release(&self) {
         self.shared.releases.send_modify(|releases| *releases += 1);
     }
 
-    /// How often a secret's digest was asked for.
+    /// The number of lookups of a secret's digest.
     pub fn gets(&self, secret: &str) -> usize {
         self.state(|state| state.gets.get(&hex(secret)).copied().unwrap_or(0))
     }
 
-    /// How many lookups there were.
+    /// The number of lookups.
     pub fn all_gets(&self) -> usize {
         self.state(|state| state.gets.values().sum())
     }
 
     /// The requests since the last call.
-    pub fn take(&self) -> Vec<Asked> {
-        self.state(|state| std::mem::take(&mut state.asked))
+    pub fn take(&self) -> Vec<ReceivedRequest> {
+        self.state(|state| std::mem::take(&mut state.received))
     }
 
-    /// Sends an event to whoever listens.
+    /// Sends an event to all open streams.
     pub fn push(&self, event: &Value) {
         let _ = self.shared.events.send(Some(event.to_string()));
     }
 
-    /// Ends the streams of events, and serves new ones or refuses them with 503.
+    /// Ends the event streams; new ones are served or refused with 503.
     pub fn end_streams(&self, serve_new: bool) {
         self.state(|state| state.streaming = serve_new);
         let _ = self.shared.events.send(None);
     }
 
-    /// Serves streams of events again.
+    /// Serves event streams again.
     pub fn serve_streams(&self) {
         self.state(|state| state.streaming = true);
     }
 
-    /// From now on streams of events are compressed with gzip, whatever was asked for.
+    /// From now on compresses event streams with gzip, whatever the request accepts.
     pub fn compress_streams(&self) {
         self.state(|state| state.compressing = true);
     }
 
-    /// How many streams of events are open.
+    /// The number of open event streams.
     pub fn streams(&self) -> usize {
         self.shared.events.receiver_count()
     }
@@ -238,7 +239,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, shared: &Shared) {
     }
 }
 
-/// `None` where the connection ends.
+/// Returns `None` when the connection ends.
 async fn stream_events<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     head: Head,
@@ -246,7 +247,7 @@ async fn stream_events<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Option<()> {
     let (streaming, compressing) = {
         let mut state = shared.state.lock().unwrap();
-        state.asked.push(asked(head));
+        state.received.push(received(head));
         (state.streaming, state.compressing)
     };
     if !streaming {
@@ -286,15 +287,15 @@ async fn stream_events<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// A block of deflate that holds a text as it is (RFC 1951 section 3.2.4).
+/// A stored (uncompressed) deflate block of a text (RFC 1951 section 3.2.4).
 fn stored_block(text: &str) -> Vec<u8> {
     let length = u16::try_from(text.len()).unwrap();
     let lengths = [length.to_le_bytes(), (!length).to_le_bytes()].concat();
     [&[0][..], &lengths, text.as_bytes()].concat()
 }
 
-fn asked(head: Head) -> Asked {
-    Asked {
+fn received(head: Head) -> ReceivedRequest {
+    ReceivedRequest {
         line: head.first,
         headers: head.headers,
     }
@@ -303,12 +304,12 @@ fn asked(head: Head) -> Asked {
 async fn look_up<S: AsyncWrite + Unpin>(stream: &mut S, head: Head, shared: &Shared) -> Option<()> {
     let target = head.first.split(' ').nth(1).unwrap_or_default().to_owned();
     let digest = target.rsplit('/').next().unwrap_or_default();
-    // A hold that ends from here on is this lookup's.
+    // A hold that ends from here on is for this lookup.
     let mut releases = shared.releases.subscribe();
     let (answer, record) = {
         let mut state = shared.state.lock().unwrap();
         *state.gets.entry(digest.to_owned()).or_default() += 1;
-        state.asked.push(asked(head));
+        state.received.push(received(head));
         let answer = state.answers.get(digest).unwrap_or(&state.answer).clone();
         (answer, state.records.get(digest).cloned())
     };

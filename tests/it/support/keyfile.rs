@@ -1,15 +1,16 @@
-//! Key files as operators have them, and the two ways of changing one.
+//! Key files, and the two ways to change one.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-/// The digest that stands in a key file for `secret`.
+/// The digest of `secret` in a key file.
 pub fn digest(secret: &str) -> String {
     format!("blake3:{}", blake3::hash(secret.as_bytes()).to_hex())
 }
 
-/// The digest under a pepper, made apart from keyward: its key is derived from the pepper.
+/// The digest under a pepper, computed independently of keyward: its key is derived from the
+/// pepper.
 pub fn keyed_digest(secret: &str, pepper: &[u8]) -> String {
     let key = blake3::derive_key("keyward api key digest v1", pepper);
     format!(
@@ -18,7 +19,7 @@ pub fn keyed_digest(secret: &str, pepper: &[u8]) -> String {
     )
 }
 
-/// A key file in the making.
+/// A key file under construction.
 #[derive(Clone, Debug)]
 pub struct KeyFile(String);
 
@@ -27,12 +28,12 @@ impl KeyFile {
         Self("keys:\n".into())
     }
 
-    /// Adds a key with one secret; `rest` is further members, `name: value` each.
+    /// Adds a key with one secret; `rest` is additional members, `name: value` each.
     pub fn key(self, id: &str, secret: &str, rest: &[&str]) -> Self {
         self.secrets(id, &[&format!("digest: {}", digest(secret))], rest)
     }
 
-    /// Adds a key with secrets as given, each the inside of a flow mapping.
+    /// Adds a key with these secrets, each the inside of a flow mapping.
     pub fn secrets(mut self, id: &str, secrets: &[&str], rest: &[&str]) -> Self {
         write!(self.0, "  - id: {id}\n    secrets:\n").unwrap();
         for secret in secrets {
@@ -49,14 +50,14 @@ impl KeyFile {
     }
 }
 
-/// Puts a new content in place as editors, `keyward keys` and Kubernetes do.
+/// Puts new content in place by rename, as editors, `keyward keys` and Kubernetes do.
 pub fn replace_by_rename(path: &Path, content: impl AsRef<[u8]>) {
     let beside = path.with_extension("new");
     fs::write(&beside, content).unwrap();
     fs::rename(beside, path).unwrap();
 }
 
-/// Writes a new content over the old one.
+/// Writes new content over the old.
 pub fn write_in_place(path: &Path, content: impl AsRef<[u8]>) {
     fs::write(path, content).unwrap();
 }

@@ -1,5 +1,5 @@
-//! The real keyward binary with a directory of its own: started on ports of the system's choosing, which it
-//! tells on stderr, and watched through its log, its metrics and its exit code.
+//! The real keyward binary with a directory of its own: started on ports chosen by the system,
+//! which it reports on stderr, and observed through its log, its metrics and its exit code.
 
 use std::fs::{self, Permissions};
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use super::message::Reply;
 use super::process::Process;
 use super::wait;
 
-/// What every test's configuration has unless it says otherwise.
+/// Every test's base configuration.
 const BASE: &str = r#"
 server:
   grpc: {address: "127.0.0.1:0"}
@@ -38,7 +38,7 @@ pub struct Home {
 }
 
 impl Home {
-    /// `config` is laid over the tests' base configuration, member by member.
+    /// Merges `config` into the tests' base configuration, member by member.
     pub fn new(config: &str, keys: &KeyFile) -> Self {
         let dir = TempDir::new().unwrap();
         let home = Self { dir };
@@ -56,7 +56,7 @@ impl Home {
         let mut whole: Value = serde_yaml::from_str(BASE).unwrap();
         let over: Value = serde_yaml::from_str(config).unwrap();
         if over["source"].is_mapping() {
-            // There is one source: the one that is named.
+            // There is exactly one source: the given one.
             whole["source"] = Mapping::new().into();
         }
         lay_over(&mut whole, over);
@@ -90,7 +90,7 @@ impl Home {
         self.watch(process).await
     }
 
-    /// The keyward that `process` is, or has started, once it is ready.
+    /// Waits until the keyward that `process` is, or has started, is ready.
     pub async fn watch(self, mut process: Process) -> Keyward {
         let listening = wait::until_some("keyward is ready", async || {
             assert!(
@@ -139,7 +139,7 @@ impl Keyward {
     }
 
     pub async fn reloads(&self, what: &str, result: &str) -> f64 {
-        // Label order is the exporter's affair.
+        // The order of labels is up to the exporter.
         let text = self.fetch("/metrics").await.text();
         let of_interest = text.lines().filter(|line| {
             line.starts_with("keyward_reloads_total{")
@@ -151,7 +151,7 @@ impl Keyward {
             .sum()
     }
 
-    /// Puts a key file in place by rename and waits until it is in force.
+    /// Puts a key file in place by rename and waits until it is active.
     pub async fn reload(&self, keys: &KeyFile) {
         let before = self.reloads("keys", "success").await;
         keyfile::replace_by_rename(&self.home.keys(), keys.text());
@@ -161,7 +161,7 @@ impl Keyward {
         .await;
     }
 
-    /// The log so far, a JSON object a line.
+    /// The log so far, one JSON object per line.
     pub fn log(&self) -> Vec<serde_json::Value> {
         log(&self.process)
     }
@@ -172,7 +172,8 @@ impl Keyward {
         log
     }
 
-    /// The decision on the request of that id. Envoy may ask twice: it is the last answer that counted.
+    /// The decision on the request with this id. Envoy may ask twice: the last response is the one
+    /// that counted.
     pub async fn decision_of(&self, request_id: &str) -> serde_json::Value {
         wait::until_some(
             &format!("the decision on {request_id} is logged"),
@@ -196,7 +197,7 @@ fn log(process: &Process) -> Vec<serde_json::Value> {
         .collect()
 }
 
-/// Lays `over` on `under`: mappings member by member, all else by replacement.
+/// Merges `over` into `under`: mappings member by member, everything else by replacement.
 pub fn lay_over(under: &mut Value, over: Value) {
     match (under, over) {
         (Value::Mapping(under), Value::Mapping(over)) => {

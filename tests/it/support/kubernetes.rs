@@ -1,6 +1,7 @@
-//! What a cluster would be given: kustomizations and the chart, rendered by the real kubectl and helm, as documents to look
-//! into, and the judge of their form, kubernetes-validate. `KEYWARD_TEST_KUBERNETES` names the directory of the three, else
-//! `tests/kubernetes-install` does. There is no cluster.
+//! What a cluster would be given: kustomizations and the chart, rendered by the real kubectl and
+//! helm and parsed, and kubernetes-validate, which checks them. `KEYWARD_TEST_KUBERNETES` names the
+//! directory of the three programs, else `tests/kubernetes-install` provides it. There is no
+//! cluster.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use serde::Deserialize as _;
 use serde_yaml::Value;
 use tempfile::TempDir;
 
-/// The oldest and the newest version that what we ship is checked against.
+/// The oldest and the newest Kubernetes version that what we ship is checked against.
 pub const VERSIONS: [&str; 2] = ["1.33", "1.37"];
 
 /// A file or directory of the project.
@@ -43,10 +44,10 @@ pub fn tool(name: &str) -> Command {
     Command::new(DIRECTORY.join(name))
 }
 
-/// Runs it to its end: what it wrote, or what it complained of.
+/// Runs it to its end; its stdout.
 ///
 /// # Errors
-/// What it wrote to stderr and stdout, where it failed.
+/// Its stderr and stdout, if it failed.
 pub fn run(command: &mut Command) -> Result<String, String> {
     let Output {
         status,
@@ -67,7 +68,7 @@ fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// Rendered documents, and the text that they were read from.
+/// Rendered documents, and their text.
 pub struct Manifests {
     pub text: String,
     pub documents: Vec<Value>,
@@ -88,7 +89,7 @@ impl Manifests {
         Self::new(rendered.unwrap_or_else(|error| panic!("{}: {error}", directory.display())))
     }
 
-    /// The only document of a kind whose name begins so: generated ones end with a hash.
+    /// The only document of a kind whose name begins like this: generated names end with a hash.
     pub fn one(&self, kind: &str, name: &str) -> &Value {
         let mut found = self.all(kind);
         found.retain(|document| text_of(&document["metadata"]["name"]).starts_with(name));
@@ -103,7 +104,7 @@ impl Manifests {
             .collect()
     }
 
-    /// A workload with its name: every document that has a pod template.
+    /// The workloads with their names: every document that has a pod template.
     pub fn workloads(&self) -> Vec<(&str, &Value)> {
         let with_pods = self
             .documents
@@ -115,21 +116,21 @@ impl Manifests {
     }
 }
 
-/// A string of a document; empty where there is none.
+/// A string of a document; empty if there is none.
 pub fn text_of(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// The items of a list; none where there is none.
+/// The items of a list; none if there is none.
 pub fn items(value: &Value) -> &[Value] {
     value.as_sequence().map_or(&[], Vec::as_slice)
 }
 
-/// Holds documents, each with a name for messages, against the schemas of a Kubernetes version; strictly, so that an unknown field is
-/// an error. Kinds that Kubernetes itself does not have are left out.
+/// Checks documents, each with a name for messages, against the schemas of a Kubernetes version;
+/// strictly, so that an unknown field is an error. Skips kinds that are not part of Kubernetes.
 ///
 /// # Errors
-/// What is wrong, with the names.
+/// The problems, with the names.
 pub fn validate(version: &str, named: &[(String, &Manifests)]) -> Result<String, String> {
     let dir = TempDir::new().unwrap();
     let mut command = tool("kubernetes-validate");
@@ -148,7 +149,7 @@ pub fn validate(version: &str, named: &[(String, &Manifests)]) -> Result<String,
 /// `keyward` with these arguments.
 ///
 /// # Errors
-/// What it wrote, where it failed.
+/// Its output, if it failed.
 pub fn keyward(arguments: &[&str]) -> Result<String, String> {
     run(Command::new(env!("CARGO_BIN_EXE_keyward")).args(arguments))
 }

@@ -1,4 +1,4 @@
-//! Callers that keep calling: what they got, counted, until they are told to stop.
+//! Callers that send requests until they are stopped, and count the responses.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use super::message::{Ask, Reply};
 use super::{http1, http2};
 
-/// Requests one after the other on a few connections, HTTP/1.1 and HTTP/2 by turns.
+/// Sends requests one after the other on a few connections, HTTP/1.1 and HTTP/2 in turns.
 pub struct Load {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
@@ -17,7 +17,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Every answer must be a 200.
+    /// Every response must be a 200.
     pub fn start(to: SocketAddr, ask: &Ask, connections: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let answered = Arc::new(AtomicUsize::new(0));
@@ -54,12 +54,12 @@ impl Load {
         }
     }
 
-    /// How many requests were answered with 200 so far.
+    /// The number of responses with 200 so far.
     pub fn answered(&self) -> usize {
         self.answered.load(Ordering::Relaxed)
     }
 
-    /// Stops; every failure there was.
+    /// Stops; returns every failure.
     pub async fn end(self) -> Vec<String> {
         self.stop.store(true, Ordering::Relaxed);
         self.callers.join_all().await.concat()

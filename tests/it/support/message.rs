@@ -1,4 +1,4 @@
-//! A request as a test describes it and an answer as a caller got it, whatever the protocol.
+//! A request as a test describes it and a response as a caller received it, for every protocol.
 
 /// Headers in order, repeated names and all.
 pub type Lines = Vec<(String, String)>;
@@ -62,7 +62,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Every value of a header, in order; names compare without case.
+    /// Every value of a header, in order; names are case-insensitive.
     pub fn all(&self, name: &str) -> Vec<&str> {
         values(&self.headers, name)
     }
@@ -77,7 +77,7 @@ impl Reply {
             .unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
     }
 
-    /// The gRPC status, from the trailers or from an answer that is trailers alone.
+    /// The gRPC status, from the trailers or from a trailers-only response.
     pub fn grpc_status(&self) -> Option<&str> {
         let found = values(&self.trailers, "grpc-status").first().copied();
         found.or_else(|| self.all("grpc-status").first().copied())

@@ -1,4 +1,4 @@
-//! What a scrape says, read line by line.
+//! Parses a scrape line by line.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use super::message::Reply;
 /// The value of the one series of `name` that has all of `labels`.
 ///
 /// # Panics
-/// When several have them.
+/// If several have them.
 pub fn sample(metrics: &Reply, name: &str, labels: &[&str]) -> Option<f64> {
     let text = metrics.text();
     let lines: Vec<&str> = text

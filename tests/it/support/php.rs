@@ -1,6 +1,6 @@
-//! A real PHP (Debian's `php-cgi`) as the witness of what an upstream takes a header for: a `FastCGI` application that answers with
-//! the variables that it found. The gateway in front of it is played here, for gateways differ in which bytes of a
-//! header's name become `_`.
+//! A real PHP (Debian's `php-cgi`) shows how an upstream interprets a header: a `FastCGI`
+//! application responds with the variables that it found. The gateway in front of it is simulated
+//! here, because gateways differ in which characters of a header's name become `_`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,12 +14,12 @@ use super::message::Lines;
 use super::process::Process;
 use super::wait;
 
-/// What the gateway in front of PHP makes `_` of.
+/// Which characters the gateway in front of PHP replaces by `_`.
 #[derive(Clone, Copy, Debug)]
 pub enum Gateway {
-    /// Of `-` alone, as nginx and WSGI servers do; PHP itself makes `_` of `.` then.
+    /// Only `-`, as nginx and WSGI servers do; PHP itself then replaces `.`.
     Hyphens,
-    /// Of every byte but letters and digits, as lighttpd does.
+    /// Every character but letters and digits, as lighttpd does.
     AllButLettersAndDigits,
 }
 
@@ -56,7 +56,7 @@ impl Php {
         }
     }
 
-    /// What PHP knows as `$_SERVER['HTTP_…']` of a request with these headers.
+    /// PHP's `$_SERVER['HTTP_…']` for a request with these headers.
     pub async fn variables(&self, gateway: Gateway, headers: &Lines) -> BTreeMap<String, String> {
         let mut parameters = vec![
             ("REQUEST_METHOD".to_owned(), "GET".to_owned()),
@@ -87,7 +87,7 @@ impl Gateway {
     }
 }
 
-/// The kinds of `FastCGI`'s records, and the role that is asked for.
+/// The `FastCGI` record types, and the requested role.
 const BEGIN: u8 = 1;
 const END: u8 = 3;
 const PARAMETERS: u8 = 4;
@@ -119,7 +119,7 @@ fn record(kind: u8, content: &[u8]) -> Vec<u8> {
     [&[1, kind, 0, 1, high, low, 0, 0], content].concat()
 }
 
-/// What the application writes until it has ended the request.
+/// What the application writes until it ends the request.
 async fn answer(mut stream: UnixStream) -> String {
     let mut output = Vec::new();
     loop {

@@ -1,6 +1,6 @@
-//! A pod without a cluster: each container gets a directory in place of its root, with every volume where its manifest mounts
-//! it, laid out as the kubelet does, and can then be run on this machine with the paths in its files and arguments changed
-//! for those. Volumes that are shared are shared here too.
+//! A pod without a cluster: each container gets a directory in place of its root, with every volume
+//! where its manifest mounts it, laid out as the kubelet does. It can then run on this machine,
+//! with the paths in its files and arguments replaced. Shared volumes are shared here too.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,7 +23,7 @@ pub struct Pod {
 }
 
 impl Pod {
-    /// The pod of a workload; Secrets that are not among the manifests are in `given`.
+    /// The pod of a workload; `given` has the Secrets that are not among the manifests.
     pub fn lay_out(manifests: &Manifests, workload: &Value, given: &BTreeMap<&str, Files>) -> Self {
         let pod = Self {
             dir: TempDir::new().unwrap(),
@@ -67,7 +67,7 @@ impl Pod {
         let root = self.dir.path().join(name);
         if !root.exists() {
             let mut mounts: Vec<_> = items(&all[0].0["volumeMounts"]).iter().collect();
-            // The outer ones first, as container runtimes do.
+            // Outer mounts first, as container runtimes do.
             mounts.sort_by_key(|mount| text_of(&mount["mountPath"]));
             for mount in mounts {
                 self.mount(&root, mount);
@@ -79,7 +79,8 @@ impl Pod {
         }
     }
 
-    /// A link in place of a mount. One below another is a link in the other's directory, as the kubelet makes a directory there.
+    /// A link in place of a mount. A mount below another is a link in the other's directory, where
+    /// the kubelet creates a directory.
     fn mount(&self, root: &Path, mount: &Value) {
         let at = root.join(text_of(&mount["mountPath"]).trim_start_matches('/'));
         fs::create_dir_all(at.parent().unwrap()).unwrap();
@@ -100,18 +101,18 @@ pub struct Container<'a> {
 }
 
 impl Container<'_> {
-    /// Where a path of the container is on this machine.
+    /// The path on this machine for a path in the container.
     pub fn path(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
 
-    /// A text of the container's with the paths of its mounts changed for those on this machine.
+    /// Replaces the paths of the container's mounts in a text by those on this machine.
     pub fn relocated(&self, text: &str) -> String {
         let mounts = items(&self.manifest["volumeMounts"]).iter();
         let paths: Vec<_> = mounts.map(|mount| text_of(&mount["mountPath"])).collect();
         let mut text = text.to_owned();
         for path in &paths {
-            // What is mounted below another mount moves with that one.
+            // A mount below another mount moves with it.
             let below = |other: &&str| path.starts_with(&format!("{other}/"));
             if !paths.iter().any(below) {
                 text = text.replace(path, self.path(path).to_str().unwrap());
@@ -125,7 +126,7 @@ impl Container<'_> {
         arguments.map(|a| self.relocated(text_of(a))).collect()
     }
 
-    /// Changes a file that a `ConfigMap` brought: its paths, and then what `change` does.
+    /// Changes a file from a `ConfigMap`: its paths, and then `change`.
     pub fn edit(&self, path: &str, change: impl FnOnce(String) -> String) {
         let file = self.path(path);
         let text = fs::read_to_string(&file).unwrap();
@@ -133,7 +134,8 @@ impl Container<'_> {
     }
 }
 
-/// Puts files in a volume as the kubelet does: a directory with a new name, and one link that is changed in one step.
+/// Puts files into a volume as the kubelet does: a directory with a new name, and one link that is
+/// changed atomically.
 pub fn put(volume: &Path, files: &Files) {
     let (data, next) = (volume.join("..data"), volume.join("..data_tmp"));
     let old = fs::read_link(&data).ok();

@@ -1,5 +1,6 @@
-//! Ports that stay a test's own while nobody listens on them: a server that is stopped comes back where it was. Below
-//! the range from which the system gives ports to others, and held among tests by a lock on a file.
+//! Ports that stay reserved for a test while nothing listens on them, so that a stopped server can
+//! return to its address. Below the range from which the system assigns ports, and locked among
+//! tests by a file.
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
@@ -8,10 +9,10 @@ use std::sync::atomic::{AtomicU16, Ordering};
 const FIRST: u16 = 20_000;
 const COUNT: u16 = 12_000;
 
-/// How many were tried in this process.
+/// The number of ports tried in this process.
 static TRIED: AtomicU16 = AtomicU16::new(0);
 
-/// A port on 127.0.0.1, ours until it is dropped.
+/// A port on 127.0.0.1, reserved until it is dropped.
 #[derive(Debug)]
 pub struct Port {
     number: u16,
@@ -22,7 +23,7 @@ impl Port {
     pub fn reserve() -> Self {
         let locks = std::env::temp_dir().join("keyward-test-ports");
         std::fs::create_dir_all(&locks).unwrap();
-        // Processes begin at different places, so that they seldom meet.
+        // Processes begin at different ports, so that they rarely collide.
         let start = u16::try_from(std::process::id() * 37 % u32::from(COUNT)).unwrap();
         for _ in 0..COUNT {
             let tried = TRIED.fetch_add(1, Ordering::Relaxed);

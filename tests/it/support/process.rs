@@ -1,4 +1,5 @@
-//! A child process whose output is kept, that is told to stop by signal and never outlives its test.
+//! A child process whose output is recorded, which is stopped by a signal and never outlives its
+//! test.
 
 use std::io::Read;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -63,7 +64,7 @@ impl Process {
 
     /// Sends a signal by name (`TERM`, `HUP`, `INT`, `KILL`).
     pub fn signal(&self, name: &str) {
-        // The shell's own kill: no unsafe code here, and no package that a bare image lacks.
+        // The shell's own kill: needs no unsafe code, and no package that a minimal image lacks.
         let done = Command::new("sh")
             .args(["-c", &format!("kill -{name} {}", self.id())])
             .status()
@@ -71,7 +72,8 @@ impl Process {
         assert!(done.success(), "kill -{name} failed");
     }
 
-    /// Has it open no file or connection beyond so many from now on; those that are open stay.
+    /// Limits the number of files and connections that it can open from now on; open ones stay
+    /// open.
     pub fn limit_open_files(&self, number: u32) {
         let (pid, limit) = (self.child.id(), format!("--nofile={number}:"));
         let done = Command::new("prlimit")
@@ -85,7 +87,7 @@ impl Process {
         self.child.try_wait().unwrap()
     }
 
-    /// Waits for the end of the process and of its output; how it ended.
+    /// Waits for the end of the process and of its output; its exit status.
     pub async fn end(&mut self) -> ExitStatus {
         let status = wait::until_some("the process has ended", async || self.exited()).await;
         for reader in self.readers.drain(..) {

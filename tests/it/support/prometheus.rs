@@ -1,5 +1,5 @@
-//! A real Prometheus, of Debian's package of that name, and its `promtool`: a process of its own on a port of loopback with a
-//! directory that goes with it, asked over its HTTP API.
+//! A real Prometheus, from Debian's package of that name, and `promtool`: a separate process on a
+//! loopback port with its own directory, queried over its HTTP API.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -62,10 +62,10 @@ impl Prometheus {
         (reply.status, reply.text())
     }
 
-    /// `data` of an answer of the API.
+    /// `data` of an API response.
     ///
     /// # Errors
-    /// What Prometheus says is wrong.
+    /// Prometheus' error message.
     pub async fn api(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value, String> {
         let parameters: Vec<String> = parameters
             .iter()
@@ -82,19 +82,19 @@ impl Prometheus {
         }
     }
 
-    /// What an expression gives now; a scalar is one sample without labels.
+    /// The current value of an expression; a scalar is one sample without labels.
     ///
     /// # Errors
-    /// What Prometheus says is wrong.
+    /// Prometheus' error message.
     pub async fn query(&self, expression: &str) -> Result<Vec<Sample>, String> {
         self.query_at(expression, Timestamp::now().as_millisecond())
             .await
     }
 
-    /// What it gave then, in milliseconds since 1970.
+    /// The value at a time in milliseconds since 1970.
     ///
     /// # Errors
-    /// What Prometheus says is wrong.
+    /// Prometheus' error message.
     pub async fn query_at(&self, expression: &str, time: i64) -> Result<Vec<Sample>, String> {
         let time = format!("{}.{:03}", time / 1000, time % 1000);
         let data = self
@@ -120,14 +120,14 @@ impl Prometheus {
         !self.query(selector).await.unwrap().is_empty()
     }
 
-    /// Waits until an expression gives something.
+    /// Waits until an expression returns something.
     pub async fn comes_to(&self, expression: &str) {
         let what = format!("Prometheus has `{expression}`");
         wait::until(&what, async || self.has(expression).await).await;
     }
 }
 
-/// For the query part of a URL.
+/// Encodes a text for the query part of a URL.
 fn encoded(text: &str) -> String {
     let byte = |byte: u8| {
         if byte.is_ascii_alphanumeric() {
@@ -139,7 +139,7 @@ fn encoded(text: &str) -> String {
     text.bytes().map(byte).collect()
 }
 
-/// Runs promtool; whether it succeeded, and all that it said.
+/// Runs promtool; whether it succeeded, and its output.
 pub fn promtool(arguments: &[&str], input: &[u8]) -> (bool, String) {
     let mut promtool = Command::new("promtool")
         .args(arguments)
@@ -149,16 +149,16 @@ pub fn promtool(arguments: &[&str], input: &[u8]) -> (bool, String) {
         .spawn()
         .expect("promtool, of Debian's package prometheus");
     promtool.stdin.take().unwrap().write_all(input).unwrap();
-    let said = promtool.wait_with_output().unwrap();
-    let text = [said.stdout, said.stderr].concat();
+    let output = promtool.wait_with_output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
     (
-        said.status.success(),
+        output.status.success(),
         String::from_utf8_lossy(&text).into_owned(),
     )
 }
 
-/// promtool finds nothing to say about what a scrape gave.
+/// promtool has no complaints about a scrape.
 pub fn is_silent_about(metrics: &[u8]) {
-    let (success, said) = promtool(&["check", "metrics"], metrics);
-    assert!(success && said.is_empty(), "{said}");
+    let (success, output) = promtool(&["check", "metrics"], metrics);
+    assert!(success && output.is_empty(), "{output}");
 }

@@ -1,7 +1,7 @@
-//! `PromQL` as far as a test must read it: which series an expression looks at, and by which labels it sums and joins. No
-//! grammar: Prometheus itself says whether an expression is one.
+//! The part of `PromQL` that tests must parse: which series an expression selects, and by which
+//! labels it sums and joins. Prometheus itself checks that it is valid.
 
-/// A metric's name with what stands in its braces.
+/// A metric's name with the matchers in its braces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selector {
     pub name: String,
@@ -17,7 +17,7 @@ pub struct Matcher {
 }
 
 impl Selector {
-    /// As it would be written.
+    /// The selector as text.
     pub fn text(&self) -> String {
         let matchers = self
             .matchers
@@ -31,15 +31,15 @@ impl Selector {
     }
 }
 
-/// What an expression looks at.
+/// What an expression selects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Looked {
     pub selectors: Vec<Selector>,
-    /// In `by (…)`, `on (…)` and their like.
+    /// The labels in `by (…)`, `on (…)` and similar.
     pub labels: Vec<String>,
 }
 
-/// Words that a list of labels follows.
+/// Keywords that precede a list of labels.
 const LISTS: [&str; 6] = [
     "by",
     "without",
@@ -48,7 +48,7 @@ const LISTS: [&str; 6] = [
     "group_left",
     "group_right",
 ];
-/// Words that are no metrics though no parenthesis need follow.
+/// Keywords that are not metrics although no parenthesis need follow.
 const WORDS: [&str; 17] = [
     "and", "or", "unless", "offset", "bool", "sum", "min", "max", "avg", "count", "group",
     "stddev", "stdvar", "topk", "bottomk", "quantile", "inf",
@@ -124,7 +124,7 @@ fn braces(text: &str) -> (Vec<Matcher>, &str) {
 }
 
 #[test]
-fn an_expression_is_read() {
+fn an_expression_is_parsed() {
     let looked = looked_at(
         "topk(5, sum by (job, le) (rate(a_bucket{x=\"{y}\", z!~'b|c'}[5m:1m] offset 1d))) \
          / on (job) group_left (v) job:a:rate5m > 0.5e3 and time() - max by (job) (b) < 7 * 86400"

@@ -1,5 +1,5 @@
-//! A real Redis or Valkey: a process of its own on a port that it keeps, with a directory that nothing is saved to. What
-//! is written here is what operators write: the record of a key and the index of its digest.
+//! A real Redis or Valkey: a separate process on a reserved port, with a directory and without
+//! persistence. Tests write what operators write: the record of a key and the index of its digest.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,11 +22,12 @@ pub enum Kind {
 
 pub const KINDS: [Kind; 2] = [Kind::Redis, Kind::Valkey];
 
-/// What keyward's prefix is unless a test says otherwise.
+/// keyward's default prefix.
 pub const PREFIX: &str = "keyward:";
 
 impl Kind {
-    /// The server program: Debian's `redis-server`; for Valkey what `KEYWARD_TEST_VALKEY` names, else the one in `target/valkey`.
+    /// The server program: Debian's `redis-server`; for Valkey the one in `KEYWARD_TEST_VALKEY`,
+    /// else the one in `target/valkey`.
     pub fn program(self) -> PathBuf {
         if self == Self::Redis {
             return "redis-server".into();
@@ -56,7 +57,7 @@ impl Server {
         Self::start_with(kind, &[]).await
     }
 
-    /// With further arguments of the server's; `{dir}` in them is its directory.
+    /// With additional arguments for the server; `{dir}` in them is its directory.
     pub async fn start_with(kind: Kind, arguments: &[&str]) -> Self {
         let dir = TempDir::new().unwrap();
         let here = dir.path().to_str().unwrap();
@@ -72,7 +73,7 @@ impl Server {
         server
     }
 
-    /// Starts anew where it was, with nothing in it.
+    /// Restarts on the same port, empty.
     pub async fn restart(&mut self) {
         self.process = None;
         let port = self.port.number().to_string();
@@ -91,14 +92,14 @@ impl Server {
         self.process = Some(process);
     }
 
-    /// Ends it at once, as a machine that is lost.
+    /// Kills it, like a lost machine.
     pub async fn kill(&mut self) {
         let mut process = self.process.take().expect("the server runs");
         process.signal("KILL");
         process.end().await;
     }
 
-    /// Holds it (`STOP`) or lets it go on (`CONT`): its connections stay and say nothing.
+    /// Suspends it (`STOP`) or resumes it (`CONT`): its connections stay open but silent.
     pub fn signal(&self, name: &str) {
         self.process.as_ref().expect("the server runs").signal(name);
     }
@@ -111,16 +112,16 @@ impl Server {
         url(self.address())
     }
 
-    /// From now on it wants this password.
+    /// From now on it requires this password.
     pub async fn protect(&mut self, password: &str) {
         let mut change = cmd("CONFIG");
         change.arg("SET").arg("requirepass").arg(password);
-        self.tell(&change).await;
+        self.execute(&change).await;
         self.password = Some(password.to_owned());
     }
 
     /// # Errors
-    /// What the server or the way to it said.
+    /// The error of the server or the connection.
     pub async fn connection(&self) -> RedisResult<MultiplexedConnection> {
         let client = redis::Client::open(self.url())?;
         let mut connection = client.get_multiplexed_async_connection().await?;
@@ -133,42 +134,43 @@ impl Server {
     }
 
     /// # Errors
-    /// What the server or the way to it said.
+    /// The error of the server or the connection.
     pub async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
         command.query_async(&mut self.connection().await?).await
     }
 
-    /// A command that must succeed.
-    pub async fn tell(&self, command: &Cmd) {
+    /// Runs a command that must succeed.
+    pub async fn execute(&self, command: &Cmd) {
         let done = self.ask::<redis::Value>(command).await;
         done.unwrap_or_else(|error| panic!("{:?} refused: {error}", self.kind));
     }
 
     /// Writes a string.
     pub async fn set(&self, name: &str, value: &str) {
-        self.tell(cmd("SET").arg(name).arg(value)).await;
+        self.execute(cmd("SET").arg(name).arg(value)).await;
     }
 
-    /// A string; `None` where there is none.
+    /// A string; `None` if there is none.
     pub async fn get(&self, name: &str) -> Option<String> {
         self.ask(cmd("GET").arg(name)).await.unwrap()
     }
 
-    /// Writes the record of a key with one secret and the index of its digest; `rest` is further members.
+    /// Writes the record of a key with one secret and the index of its digest; `rest` is additional
+    /// members.
     pub async fn put(&self, id: &str, secret: &str, rest: Value) {
         self.put_text(id, secret, &record(id, secret, rest).to_string())
             .await;
     }
 
-    /// The same with a record of any kind.
+    /// The same with any text as the record.
     pub async fn put_text(&self, id: &str, secret: &str, record: &str) {
         let mut both = cmd("MSET");
         both.arg(format!("{PREFIX}key:{id}")).arg(record);
         both.arg(index(secret)).arg(id);
-        self.tell(&both).await;
+        self.execute(&both).await;
     }
 
-    /// Revokes a key with one write of its record, as every writer may.
+    /// Revokes a key with one write of its record, as any program may.
     pub async fn revoke(&self, id: &str, secret: &str) {
         let revoked = record(id, secret, json!({"revoked_at": "2020-01-01T00:00:00Z"}));
         self.set(&format!("{PREFIX}key:{id}"), &revoked.to_string())
@@ -181,7 +183,7 @@ impl Server {
         serde_json::from_str(&text.expect("the record is there")).unwrap()
     }
 
-    /// All that is in it: every key with its string.
+    /// Its whole contents: every key with its string.
     pub async fn everything(&self) -> Vec<(String, String)> {
         let names: Vec<String> = self.ask(cmd("KEYS").arg("*")).await.unwrap();
         let mut all = Vec::new();
@@ -192,7 +194,7 @@ impl Server {
         all
     }
 
-    /// The ids of the connections that changes are pushed over.
+    /// The ids of the push connections.
     pub async fn pushing(&self) -> Vec<String> {
         let list: String = self.ask(cmd("CLIENT").arg("LIST")).await.unwrap();
         let field = |line: &str, name: &str| {
@@ -205,11 +207,12 @@ impl Server {
             .collect()
     }
 
-    /// Cuts the connections that changes are pushed over, and no other; which ones.
+    /// Cuts only the push connections; returns their ids.
     pub async fn cut_pushing(&self) -> Vec<String> {
         let pushing = self.pushing().await;
         for id in &pushing {
-            self.tell(cmd("CLIENT").arg("KILL").arg("ID").arg(id)).await;
+            self.execute(cmd("CLIENT").arg("KILL").arg("ID").arg(id))
+                .await;
         }
         pushing
     }
@@ -219,7 +222,7 @@ pub fn url(address: std::net::SocketAddr) -> String {
     format!("redis://{address}/0")
 }
 
-/// A key's record with one secret, as the contract has it; `rest` is further members.
+/// A key's record with one secret; `rest` is additional members.
 pub fn record(id: &str, secret: &str, rest: Value) -> Value {
     let mut record = json!({"id": id, "secrets": [{"digest": digest(secret)}]});
     let Value::Object(rest) = rest else {
@@ -229,7 +232,7 @@ pub fn record(id: &str, secret: &str, rest: Value) -> Value {
     record
 }
 
-/// Where the id of the key with that secret stands.
+/// The name of the string with the id of the key with this secret.
 pub fn index(secret: &str) -> String {
     format!("{PREFIX}digest:{}", digest(secret))
 }

@@ -1,5 +1,5 @@
-//! The configuration and the keys that most tests share: every kind of rule, every credential place, and a key
-//! for every row of the decision table. A key's secret follows from its id.
+//! The configuration and the keys that most tests share: every kind of rule, every credential
+//! location, and a key for every row of the decision table. A key's secret is derived from its id.
 
 use super::keyfile::{KeyFile, digest};
 
@@ -24,7 +24,7 @@ rules:
   - {name: ops, match: {paths: ["/ops/**"]}, require: {clients: [operators]}}
 "#;
 
-/// What carries identity upstream.
+/// The identity headers.
 pub const IDENTITY: [&str; 5] = [
     "x-keyward-key-id",
     "x-keyward-client",
@@ -33,8 +33,9 @@ pub const IDENTITY: [&str; 5] = [
     "x-org-id",
 ];
 
-/// Spellings of a header's name that some gateway interface takes for the name itself: every byte that Envoy lets stand in a name
-/// in place of one `-` and of each, but `_`, which it can reject by itself.
+/// Spellings of a header's name that some gateway interface treats as the name itself: every
+/// character that Envoy permits in a name in place of one `-` and of each, except `_`, which it can
+/// reject itself.
 pub fn spellings(name: &str) -> Vec<String> {
     let bytes = "!#$%&'*+^.|~`".chars();
     bytes
@@ -52,7 +53,7 @@ pub fn secret(id: &str) -> String {
     format!("{id}-secret-4b1d9c")
 }
 
-/// A key of the scene without a secret of its own choosing.
+/// Adds a key of the scene with the secret derived from its id.
 pub fn key(file: KeyFile, id: &str, rest: &[&str]) -> KeyFile {
     file.key(id, &secret(id), rest)
 }

@@ -1,4 +1,4 @@
-//! keyward, an upstream, and an Envoy with some listeners between them and the callers.
+//! keyward, an upstream, and an Envoy whose listeners connect them to callers.
 
 use super::bootstrap::{Bootstrap, Listener};
 use super::envoy::Envoy;
@@ -13,7 +13,7 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// `listeners` adds to the shipped bootstrap what the test needs.
+    /// `listeners` adds what the test needs to the shipped bootstrap.
     pub async fn start(
         config: &str,
         keys: &KeyFile,
@@ -31,14 +31,14 @@ impl Stack {
     }
 }
 
-/// The two shapes in which Envoy sends headers, a listener each: `headers` and `raw`.
+/// The two forms in which Envoy sends headers, one listener each: `headers` and `raw`.
 pub fn both_shapes(bootstrap: Bootstrap) -> Bootstrap {
     bootstrap
         .listener("headers", |_| {})
         .listener("raw", Listener::raw_headers)
 }
 
-/// The same with nothing of Envoy's own protection in front.
+/// The same without Envoy's own protection in front.
 pub fn both_shapes_unprotected(bootstrap: Bootstrap) -> Bootstrap {
     bootstrap
         .listener("headers", Listener::unprotected)

@@ -1,6 +1,6 @@
-//! The upstream behind Envoy: notes exactly what reached it, then answers. Speaks HTTP/1.1 by hand, so
-//! that what is noted is what came, and HTTP/2 with prior knowledge; gRPC calls get `grpc-status: 0`,
-//! websocket upgrades get 101 and an echo.
+//! The upstream behind Envoy: records exactly what it receives, then responds. Speaks HTTP/1.1 by
+//! hand, so that the record is exact, and HTTP/2 with prior knowledge; gRPC calls get
+//! `grpc-status: 0`, websocket upgrades get 101 and an echo.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use super::http1::{Head, Wire};
 use super::http2;
 use super::message::{Lines, values};
 
-/// A request as the upstream got it.
+/// A request as the upstream received it.
 #[derive(Clone, Debug)]
 pub struct Received {
     pub method: String,
@@ -25,7 +25,7 @@ pub struct Received {
 }
 
 impl Received {
-    /// Every value of a header, in order; names compare without case.
+    /// Every value of a header, in order; names are case-insensitive.
     pub fn all(&self, name: &str) -> Vec<&str> {
         values(&self.headers, name)
     }
@@ -56,12 +56,12 @@ impl Upstream {
         }
     }
 
-    /// What came since the last call.
+    /// The requests since the last call.
     pub fn take(&self) -> Vec<Received> {
         std::mem::take(&mut self.notes.lock().unwrap())
     }
 
-    /// The one request that came since the last call.
+    /// The only request since the last call.
     pub fn take_one(&self) -> Received {
         let mut all = self.take();
         assert_eq!(all.len(), 1, "exactly one request goes upstream: {all:#?}");

@@ -1,22 +1,22 @@
-//! Waiting for what must come true: ask again until it does or the deadline has passed.
+//! Waiting for a condition: check it until it holds or the deadline has passed.
 
 use std::time::{Duration, Instant};
 
 /// Long enough for two busy cores; a test that needs it all is about to fail.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Between two questions; short, so that a test takes the time its subject takes.
+/// Between two checks; short, so that a test takes no longer than its subject.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// The first `Some` that `ask` gives.
+/// The first `Some` that `ask` returns.
 ///
 /// # Panics
-/// When the deadline has passed; the message names `what`.
+/// If the deadline has passed; the message contains `what`.
 pub async fn until_some<T>(what: &str, ask: impl AsyncFnMut() -> Option<T>) -> T {
     some_within(DEADLINE, what, ask).await
 }
 
-/// The same with a deadline that somebody was promised.
+/// The same with a promised deadline.
 pub async fn some_within<T>(
     deadline: Duration,
     what: &str,
@@ -36,7 +36,7 @@ pub async fn some_within<T>(
     }
 }
 
-/// Waits until `ask` says yes.
+/// Waits until `ask` returns true.
 pub async fn until(what: &str, mut ask: impl AsyncFnMut() -> bool) {
     until_some(what, async || ask().await.then_some(())).await;
 }

@@ -1,5 +1,6 @@
-//! CORS: a script of an origin that is named may call with a key and read what it is told, a denial too; one of another origin
-//! may not, and nothing of it gets past Envoy. A browser's rules are in `support::browser`.
+//! CORS: a script of a listed origin may call with a key and read the response, denials too; a
+//! script of another origin may not, and its requests do not pass Envoy. `support::browser`
+//! implements a browser's rules.
 
 use std::net::SocketAddr;
 
@@ -14,11 +15,12 @@ use crate::support::scene::{self, secret};
 use crate::support::stack::Stack;
 use crate::support::upstream::Upstream;
 
-/// The one that the shipped file names.
+/// The origin in the shipped file.
 const NAMED: &str = "https://app.example.com";
 
-/// What every gateway does for scripts, with the key `bare` of the scene and the origin that its files name.
-pub async fn a_gateway_serves_them(to: SocketAddr, upstream: &Upstream) {
+/// What every gateway does for scripts, with the key `bare` of the scene and the origin in its
+/// files.
+pub async fn a_gateway_serves_scripts(to: SocketAddr, upstream: &Upstream) {
     let with_key = Ask::get("/v1/orders").key(&secret("bare"));
     let browser = Browser::of(NAMED, to);
     assert_eq!(browser.fetch(&with_key).await.unwrap().status, 200);
@@ -31,7 +33,7 @@ pub async fn a_gateway_serves_them(to: SocketAddr, upstream: &Upstream) {
     assert!(upstream.take().is_empty());
 }
 
-/// `shipped`; and `behind`, with the filter behind `ext_authz`, where it is of no use.
+/// `shipped`; and `behind`, with the filter after `ext_authz`, where it has no effect.
 fn listeners(bootstrap: Bootstrap) -> Bootstrap {
     bootstrap
         .listener("shipped", |_| {})
@@ -96,11 +98,11 @@ async fn a_script_reads_why_it_was_refused() {
 }
 
 #[tokio::test]
-async fn a_script_reads_that_it_should_come_again_whether_keyward_says_so_or_envoy() {
-    let (upstream, nobody) = (Upstream::start().await, Port::reserve());
+async fn a_script_reads_retry_after_whether_keyward_or_envoy_sends_it() {
+    let (upstream, closed_port) = (Upstream::start().await, Port::reserve());
     let config = format!(
         "{{source: {{redis: {{url: \"redis://{}\"}}}}}}",
-        nobody.address()
+        closed_port.address()
     );
     let keyward = Keyward::start(&config, &KeyFile::new()).await;
     let gone = Port::reserve();
@@ -136,7 +138,7 @@ async fn a_script_of_another_origin_calls_nothing_with_a_key_and_reads_nothing()
         let error = browser.fetch(&Ask::get("/v1/orders")).await.unwrap_err();
         assert!(error.contains("origin"), "{origin}: {error}");
     }
-    // Cookies go along where the answer lets them, which the shipped one does not.
+    // Cookies are sent if the response permits it, which the shipped one does not.
     let with_credentials = Browser {
         with_credentials: true,
         ..Browser::of(NAMED, to)
@@ -155,7 +157,7 @@ async fn a_script_of_another_origin_calls_nothing_with_a_key_and_reads_nothing()
 }
 
 #[tokio::test]
-async fn with_credentials_allowed_a_key_in_a_cookie_goes_along() {
+async fn with_credentials_allowed_a_key_in_a_cookie_is_sent() {
     let config = "credentials: [{cookie: api_key}]";
     let allow = |l: &mut Listener| {
         let host = l.virtual_host();
@@ -168,7 +170,7 @@ async fn with_credentials_allowed_a_key_in_a_cookie_goes_along() {
         with_credentials: true,
         ..Browser::of(NAMED, stack.envoy.at("cookies"))
     };
-    // A browser's cookie is no header of the script's.
+    // A browser's cookie is not a header of the script.
     let cookie = format!("api_key={}", secret("bare"));
     let reply = browser
         .fetch_with_cookie(&Ask::get("/v1/orders"), &cookie)

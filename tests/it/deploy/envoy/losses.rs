@@ -1,4 +1,4 @@
-//! A keyward that is killed, and a connection that is lost without a word: no request fails, under load or alone.
+//! A killed keyward and a silently lost connection: no request fails, under load or alone.
 
 use crate::support::bootstrap::{Bootstrap, Listener};
 use crate::support::envoy::Envoy;
@@ -21,7 +21,6 @@ pub async fn keyward() -> Keyward {
     Keyward::start(config, &scene::keys_without_plans()).await
 }
 
-/// Between Envoy and keyward.
 pub async fn proxy_to(keyward: &Keyward) -> FaultProxy {
     let Address::Tcp(to) = keyward.grpc else {
         panic!("on TCP");
@@ -55,7 +54,7 @@ async fn one_of_two_keywards_is_killed_under_load_and_no_request_fails() {
     wait::until("the load goes on", async || load.answered() > before + 1000).await;
     let failures = load.end().await;
     assert!(failures.is_empty(), "{failures:#?}");
-    // That checks met the dead one: they were asked again, of the other.
+    // Proves that checks reached the dead one and were retried at the other.
     assert!(envoy.stat("^cluster.pair.upstream_rq_retry_success$").await > 0);
 }
 

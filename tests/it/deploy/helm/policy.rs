@@ -1,4 +1,4 @@
-//! Who reaches whom, what a change does, and what the operator is told at the end.
+//! Network access, the effect of changes, and the notes for the operator.
 
 use super::{config_of, helm, keyward_of, render, value_sets};
 use crate::support::bootstrap::yaml;
@@ -6,7 +6,7 @@ use crate::support::kubernetes::{items, text_of};
 
 const REDIS: &str = "config: {source: {redis: {url: \"redis://a:1\"}}}\n";
 
-/// The ports that the rules of a network policy name, with the peers that may use them.
+/// The ports in the rules of a network policy, each with the number of peers that may use it.
 fn ingress(values: &str) -> Vec<(u64, usize)> {
     let manifests = render(values);
     let spec = &manifests.all("NetworkPolicy")[0]["spec"];
@@ -25,7 +25,7 @@ fn ingress(values: &str) -> Vec<(u64, usize)> {
 }
 
 #[test]
-fn an_empty_list_of_peers_lets_in_nobody() {
+fn an_empty_list_of_peers_allows_nobody() {
     for (values, expected) in [
         ("", &[(9191, 1), (9192, 1)][..]),
         ("networkPolicy: {scrapers: []}", &[(9191, 1)]),
@@ -34,14 +34,14 @@ fn an_empty_list_of_peers_lets_in_nobody() {
     ] {
         assert_eq!(ingress(values), expected, "{values}");
     }
-    // By default the gateways of the same namespace alone.
+    // By default only the gateways of the same namespace.
     let manifests = render("");
     let from = &manifests.all("NetworkPolicy")[0]["spec"]["ingress"][0]["from"];
     assert_eq!(*from, yaml("[{podSelector: {}}]"));
 }
 
 #[test]
-fn nothing_leaves_the_pods_but_what_is_named() {
+fn only_listed_egress_leaves_the_pods() {
     let manifests = render("");
     let policy = &manifests.all("NetworkPolicy")[0]["spec"];
     assert_eq!(policy["egress"], yaml("[]"));
@@ -61,7 +61,7 @@ fn nothing_leaves_the_pods_but_what_is_named() {
 }
 
 #[test]
-fn a_changed_configuration_makes_new_pods_and_nothing_else_does() {
+fn only_a_changed_configuration_creates_new_pods() {
     let template = |values: &str| render(values).all("Deployment")[0]["spec"]["template"].clone();
     let before = template("");
     assert_eq!(template("replicas: 5"), before);
@@ -71,7 +71,7 @@ fn a_changed_configuration_makes_new_pods_and_nothing_else_does() {
 }
 
 #[test]
-fn tls_is_what_the_values_say() {
+fn tls_follows_the_values() {
     let tls = |values: &str| config_of(&render(values))["server"]["grpc"]["tls"].clone();
     assert!(tls("").is_null());
     let (own, files) = (
@@ -85,25 +85,25 @@ fn tls_is_what_the_values_say() {
     let manifests = render(both);
     let volumes = items(&keyward_of(&manifests).0["volumes"]);
     let theirs = volumes.iter().find(|volume| volume["name"] == "client-ca");
-    // The gateways' Secret may hold their private key.
+    // The gateways' Secret may contain their private key.
     let expected = yaml("{secretName: theirs, items: [{key: ca.crt, path: ca.crt}]}");
     assert_eq!(theirs.unwrap()["secret"], expected);
 }
 
 #[test]
-fn the_service_stands_for_every_pod_unless_it_is_to_have_an_address() {
+fn the_service_is_headless_unless_the_values_say_otherwise() {
     for (values, address) in [("", "None"), ("service: {headless: false}", "")] {
         let manifests = render(values);
         let service = manifests.all("Service")[0];
         assert_eq!(text_of(&service["spec"]["clusterIP"]), address, "{values}");
-        // Metrics are not for everyone who asks keyward.
+        // Peers that may send checks may not read metrics.
         let ports = yaml("[{name: grpc, port: 9191, targetPort: grpc, protocol: TCP}]");
         assert_eq!(service["spec"]["ports"], ports);
     }
 }
 
 #[test]
-fn the_image_is_the_charts_version_unless_named() {
+fn the_image_has_the_charts_version_by_default() {
     let digest = format!("sha256:{}", "0".repeat(64));
     for (values, image) in [
         (String::new(), "ghcr.io/keyward/keyward:0.1.0".to_owned()),
@@ -141,7 +141,7 @@ fn notes(values: &str) -> String {
 }
 
 #[test]
-fn the_notes_warn_of_what_is_open() {
+fn the_notes_warn_about_insecure_values() {
     let (tls, clients) = (
         "tls.secretName is not set",
         "tls.clientCaSecretName is not set",
@@ -156,18 +156,18 @@ fn the_notes_warn_of_what_is_open() {
             &[tls, policy, observe],
         ),
     ] {
-        let told = notes(values);
+        let text = notes(values);
         for warning in [tls, clients, policy, observe] {
             assert_eq!(
-                told.contains(warning),
+                text.contains(warning),
                 expected.contains(&warning),
-                "{values}: {told}"
+                "{values}: {text}"
             );
         }
-        assert!(told.contains("gw-keyward.gateway.svc:9191"), "{told}");
+        assert!(text.contains("gw-keyward.gateway.svc:9191"), "{text}");
         assert!(
-            told.contains("create secret generic keyward-keys"),
-            "{told}"
+            text.contains("create secret generic keyward-keys"),
+            "{text}"
         );
     }
     for (name, values) in value_sets() {

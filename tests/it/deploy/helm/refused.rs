@@ -1,19 +1,20 @@
-//! Values that must not be taken: each is refused by the schema or by the chart's own checks, and the reason names the place.
+//! Values that must be refused: by the schema or by the chart's own checks, with the path in the
+//! reason.
 
 use super::rendered;
 
-/// A network policy's rule for a remote source.
+/// A network policy rule for a remote source.
 const EGRESS: &str = "networkPolicy: {egress: [{to: [{podSelector: {}}], ports: [{port: 6379}]}]}";
 
 #[test]
 fn values_that_would_not_work_or_would_open_something_are_refused() {
-    for (values, told) in [
-        // names that do not exist, at every depth where a misspelt one would switch something off
+    for (values, expected) in [
+        // unknown names, at every depth where a misspelt one would switch something off
         ("replicaCount: 3", "'replicaCount' not allowed"),
         ("tls: {secret: x}", "'secret' not allowed"),
         ("networkPolicy: {enable: true}", "'enable' not allowed"),
         ("image: {name: x}", "'name' not allowed"),
-        // what the chart decides
+        // what the chart sets itself
         (
             "config: {server: {grpc: {address: \"127.0.0.1:9191\"}}}",
             "'grpc' not allowed",
@@ -64,7 +65,7 @@ fn values_that_would_not_work_or_would_open_something_are_refused() {
             "/podDisruptionBudget/maxUnavailable",
         ),
         ("resources: {limit: {memory: 1Gi}}", "'limit' not allowed"),
-        // rules that would be open to everyone
+        // rules that would allow everyone
         (
             "networkPolicy: {gateways: [{}]}",
             "/networkPolicy/gateways/0",
@@ -79,7 +80,7 @@ fn values_that_would_not_work_or_would_open_something_are_refused() {
             "networkPolicy: {egress: [{to: [{podSelector: {}}]}]}",
             "/networkPolicy/egress/0",
         ),
-        // what only the whole tells
+        // what only the combination shows
         (
             "terminationGracePeriodSeconds: 30",
             "must be longer than config.server.deadline, 30s",
@@ -99,12 +100,12 @@ fn values_that_would_not_work_or_would_open_something_are_refused() {
             Ok(all) => panic!("{values} is taken:\n{}", all.text),
             Err(error) => error,
         };
-        assert!(error.contains(told), "{values}: {error}");
+        assert!(error.contains(expected), "{values}: {error}");
     }
 }
 
 #[test]
-fn values_beside_those_are_taken() {
+fn similar_valid_values_are_accepted() {
     let remote =
         |rest: &str| format!("config: {{source: {{redis: {{url: \"redis://a:1\"}}}}}}\n{rest}");
     for values in [

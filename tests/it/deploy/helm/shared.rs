@@ -1,5 +1,5 @@
-//! A gateway and the shared keyward as the chart configures it, with certificates on both sides: the real Envoy with the shipped
-//! bootstrap, and in it the cluster that is shipped beside the chart.
+//! A gateway and the shared keyward as the chart configures it, with certificates on both sides: a
+//! real Envoy with the shipped bootstrap and the cluster shipped beside the chart.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -39,7 +39,7 @@ fn bootstrap() -> String {
     serde_yaml::to_string(&whole).unwrap()
 }
 
-/// The certificate of a gateway, where the cluster looks for it.
+/// Writes the certificate of a gateway to where the cluster looks for it.
 fn certificates(dir: &Path, trusts: &Authority, issuer: &Authority) {
     issuer.issue("envoy").put(dir);
     fs::write(dir.join("ca.crt"), trusts.pem()).unwrap();
@@ -58,9 +58,9 @@ fn envoy_accepts_the_cluster() {
     run(envoy.arg(file)).unwrap();
 }
 
-/// The cluster is the sidecar's but for how keyward is reached.
+/// The cluster differs from the sidecar's only in how it reaches keyward.
 #[test]
-fn the_cluster_is_as_careful_as_the_sidecars() {
+fn the_cluster_has_the_same_protection_as_the_sidecars() {
     let sidecar = yaml(&read(shipped("deploy/envoy/envoy.yaml")));
     let clusters = sidecar["static_resources"]["clusters"]
         .as_sequence()
@@ -93,7 +93,8 @@ struct Gateway {
 /// The name in keyward's certificate.
 pub(super) const NAME: &str = "keyward.keyward.svc.cluster.local";
 
-/// An Envoy in front of `upstream` that asks keyward at `grpc`, and expects that name in its certificate.
+/// An Envoy in front of `upstream` that asks keyward at `grpc`, and expects this name in its
+/// certificate.
 async fn gateway(
     (trusts, issuer): (&Authority, &Authority),
     expects: &str,
@@ -159,7 +160,7 @@ async fn gateway(
 
 #[tokio::test]
 async fn gateways_with_a_certificate_ask_over_tls_and_others_get_no_answer() {
-    let (authority, stranger) = (Authority::new(), Authority::new());
+    let (authority, untrusted) = (Authority::new(), Authority::new());
     let mut given: BTreeMap<_, Files> = secrets(&authority);
     let keys = KeyFile::new().key("me", "my-secret", &["client: acme"]);
     given.insert(
@@ -204,11 +205,11 @@ async fn gateways_with_a_certificate_ask_over_tls_and_others_get_no_answer() {
         (401, &"missing_key".into())
     );
 
-    // One whose certificate is by another authority, one that does not trust keyward's, one that looks for somebody else: no answer,
-    // and nobody passes.
+    // A certificate by another CA, a gateway that does not trust keyward's, a gateway that expects
+    // another name: no response, and nobody passes.
     for (authorities, expects) in [
-        ((&authority, &stranger), NAME),
-        ((&stranger, &authority), NAME),
+        ((&authority, &untrusted), NAME),
+        ((&untrusted, &authority), NAME),
         ((&authority, &authority), "somebody.else"),
     ] {
         let gateway = gateway(authorities, expects, &grpc, upstream.address).await;

@@ -1,4 +1,4 @@
-//! What the `EnvoyFilter` makes of losses: a connection that is lost without a word, a keyward that is killed.
+//! What the `EnvoyFilter` does about failures: a silently lost connection, a killed keyward.
 
 use crate::deploy::envoy::losses::{keyward, proxy_to};
 use crate::support::bootstrap::Bootstrap;
@@ -13,7 +13,7 @@ use crate::support::wait;
 use super::{cluster, gateway, patch_cluster};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_connection_and_a_killed_keyward_cost_no_request() {
+async fn a_lost_connection_and_a_killed_keyward_fail_no_request() {
     let (upstream, mut killed) = (Upstream::start().await, keyward().await);
     let staying = keyward().await;
     let proxies = [proxy_to(&killed).await, proxy_to(&staying).await];

@@ -1,4 +1,4 @@
-//! The component on workloads of others, and the facts that its examples depend on.
+//! The component on other workloads, and the facts that its examples depend on.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::support::bootstrap::yaml;
 use crate::support::kubernetes::{Manifests, items, read, shipped, text_of};
 use crate::support::pod::containers;
 
-/// A kustomization of somebody's own that uses the component, after `change` to the component's patch.
+/// A kustomization that uses the component, after `change` to the component's patch.
 fn with_component(workloads: &str, more: &str, change: impl FnOnce(String) -> String) -> Manifests {
     let dir = TempDir::new().unwrap();
     let component = dir.path().join("component");
@@ -27,7 +27,7 @@ fn with_component(workloads: &str, more: &str, change: impl FnOnce(String) -> St
     Manifests::of_kustomization(dir.path())
 }
 
-/// A workload with further members of its pod.
+/// A workload with additional members in its pod.
 fn workload(kind: &str, labels: &str, pod: &str) -> String {
     format!(
         "apiVersion: apps/v1\nkind: {kind}\nmetadata: {{name: edge, labels: {labels}}}\nspec:\n  selector: {{matchLabels: {{app: edge}}}}\n  \
@@ -45,7 +45,7 @@ fn names(spec: &Value) -> Vec<(&str, bool)> {
 }
 
 #[test]
-fn whatever_kind_has_the_label_gets_the_sidecar_before_its_other_init_containers() {
+fn every_kind_of_workload_with_the_label_gets_the_sidecar_first() {
     for kind in ["Deployment", "DaemonSet", "StatefulSet"] {
         let rendered = with_component(&workload(kind, LABELLED, POD), "", |patch| patch);
         let spec = &rendered.one(kind, "edge")["spec"]["template"]["spec"];
@@ -71,7 +71,7 @@ fn whatever_kind_has_the_label_gets_the_sidecar_before_its_other_init_containers
 }
 
 #[test]
-fn a_workload_without_the_label_is_left_as_it_is() {
+fn a_workload_without_the_label_is_unchanged() {
     for labels in ["{}", "{keyward.dev/sidecar: \"false\"}"] {
         let before = workload("Deployment", labels, POD);
         let rendered = with_component(&before, "", |patch| patch);
@@ -80,14 +80,14 @@ fn a_workload_without_the_label_is_left_as_it_is() {
 }
 
 #[test]
-fn image_and_name_of_the_envoy_can_be_others() {
+fn image_and_envoys_name_can_be_changed() {
     let digest = format!("sha256:{}", "0".repeat(64));
     let images = format!(
         "images: [{{name: ghcr.io/keyward/keyward, newName: registry.example/keyward, digest: \"{digest}\"}}]\n"
     );
     let pod = POD.replace("name: envoy", "name: proxy");
     let rendered = with_component(&workload("Deployment", LABELLED, &pod), &images, |patch| {
-        // What the README says to change.
+        // The change that the README describes.
         assert_eq!(patch.matches("- name: envoy\n").count(), 1);
         patch.replace("- name: envoy\n", "- name: proxy\n")
     });
@@ -113,13 +113,13 @@ fn image_and_name_of_the_envoy_can_be_others() {
 }
 
 #[test]
-fn the_sidecar_of_each_example_is_native_and_finds_what_it_needs() {
+fn the_sidecar_of_each_example_is_native_and_has_its_files() {
     for name in ["file", "redis"] {
         let manifests = example(name);
         let deployment = manifests.one("Deployment", "envoy");
         let spec = &deployment["spec"]["template"]["spec"];
         let keyward = &items(&spec["initContainers"])[0];
-        // What the README says to look for.
+        // The check that the README describes.
         let sidecars = manifests.text.matches("restartPolicy: Always").count();
         assert_eq!(sidecars, 1, "{name}");
         assert_eq!(
@@ -135,7 +135,7 @@ fn the_sidecar_of_each_example_is_native_and_finds_what_it_needs() {
             .iter()
             .find(|v| v["name"] == "keyward-config");
         let mounted = &mounted.unwrap()["configMap"]["name"];
-        // With the hash of the content, so that a change makes new pods.
+        // With the hash of the content, so that a change creates new pods.
         assert_eq!(*mounted, map["metadata"]["name"], "{name}");
         assert!(text_of(mounted).len() > "keyward-".len(), "{name}");
         assert_eq!(
@@ -161,7 +161,8 @@ fn the_sidecar_of_each_example_is_native_and_finds_what_it_needs() {
     }
 }
 
-/// What keyward listens on is what Envoy asks, in a directory that both have of one volume and Envoy cannot write to.
+/// keyward listens on the socket that Envoy uses, in a directory of a volume that both mount and
+/// Envoy cannot write to.
 fn same_socket(at: &str, manifests: &Manifests, spec: &Value, both: [&Value; 2], config: &Value) {
     let bootstrap = manifests.one("ConfigMap", "envoy");
     let bootstrap = yaml(text_of(&bootstrap["data"]["envoy.yaml"]));
@@ -173,7 +174,7 @@ fn same_socket(at: &str, manifests: &Manifests, spec: &Value, both: [&Value; 2],
     let pipe = text_of(&endpoint["endpoint"]["address"]["pipe"]["path"]);
     let grpc = &config["server"]["grpc"];
     assert_eq!(text_of(&grpc["address"]), format!("unix:{pipe}"), "{at}");
-    // The two are different users.
+    // The two run as different users.
     assert_eq!(grpc["socket_mode"], "0666", "{at}");
     for container in both {
         let mounted = facts::mount_paths(spec, container, "emptyDir", "keyward-socket");
@@ -188,7 +189,7 @@ fn same_socket(at: &str, manifests: &Manifests, spec: &Value, both: [&Value; 2],
     }
 }
 
-/// Envoy's drain and keyward's deadline fit into the grace period one after the other.
+/// Envoy's drain and keyward's deadline together fit into the grace period.
 fn grace(at: &str, spec: &Value, envoy: &Value, config: &Value) {
     let pre_stop = &envoy["lifecycle"]["preStop"]["exec"]["command"];
     let script = text_of(&items(pre_stop)[2]);

@@ -1,4 +1,4 @@
-//! What must be so in a pod that keyward is in, looked up in what was rendered.
+//! Properties of a pod with keyward, checked on rendered manifests.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::support::bootstrap::yaml;
 use crate::support::kubernetes::{items, text_of};
 use crate::support::pod::containers;
 
-/// What a container may do under the restricted profile, and a root that stays as it is.
+/// What the restricted profile allows a container, with a read-only root.
 fn restricted_as(uid: u32) -> Value {
     yaml(&format!(
         "{{runAsNonRoot: true, runAsUser: {uid}, runAsGroup: {uid}, allowPrivilegeEscalation: false,
@@ -16,7 +16,8 @@ fn restricted_as(uid: u32) -> Value {
     ))
 }
 
-/// Holds a pod to the restricted profile and to what we promise beyond it; `users` is its containers, in order, with their users.
+/// Checks a pod against the restricted profile and our own guarantees; `users` is its containers,
+/// in order, with their users.
 pub fn restricted(at: &str, spec: &Value, users: &[(&str, u32)]) {
     let all = containers(spec);
     let named = all.iter().map(|(container, _)| text_of(&container["name"]));
@@ -48,7 +49,8 @@ pub fn restricted(at: &str, spec: &Value, users: &[(&str, u32)]) {
     mounts(at, spec);
 }
 
-/// Every volume is mounted and every mount has one, as a directory; what comes from outside is read-only.
+/// Every volume is mounted and every mount has a volume, as a directory; external content is
+/// read-only.
 fn mounts(at: &str, spec: &Value) {
     let volumes = items(&spec["volumes"]);
     let mut mounted = Vec::new();
@@ -75,11 +77,11 @@ fn mounts(at: &str, spec: &Value) {
     }
     for volume in volumes {
         let name = text_of(&volume["name"]);
-        assert!(mounted.contains(&name), "{at}: nobody mounts {name}");
+        assert!(mounted.contains(&name), "{at}: nothing mounts {name}");
     }
 }
 
-/// Where a container mounts a volume of that kind (`secret`, `configMap`, `emptyDir`) and name.
+/// Where a container mounts the volume of this kind (`secret`, `configMap`, `emptyDir`) and name.
 pub fn mount_paths<'a>(
     spec: &'a Value,
     container: &'a Value,
@@ -98,7 +100,7 @@ pub fn mount_paths<'a>(
     mounts.map(|mount| text_of(&mount["mountPath"])).collect()
 }
 
-/// The probes of a keyward, and the port that they and Prometheus ask, are those of its admin listener.
+/// keyward's probes, and the port for Prometheus, use its admin listener.
 pub fn probed(at: &str, container: &Value, config: &Value) {
     let ports = items(&container["ports"]).iter();
     let admin: Vec<_> = ports
@@ -129,7 +131,8 @@ pub fn probed(at: &str, container: &Value, config: &Value) {
     }
 }
 
-/// Every file that keyward's configuration names is in a mount of its container, deeper than the configuration's own.
+/// Every file in keyward's configuration is in a mount of its container, deeper than the
+/// configuration's own.
 pub fn finds_its_files(at: &str, container: &Value, config: &Value) {
     let mounts = items(&container["volumeMounts"]).iter();
     let mounts: Vec<_> = mounts.map(|mount| text_of(&mount["mountPath"])).collect();

@@ -1,5 +1,6 @@
-//! The example with keys in a file, as its README goes: a key is made, the manifests are rendered, and keyward and Envoy run as
-//! their containers would, over the socket that they share; a changed Secret arrives as the kubelet brings it; the pod ends.
+//! The example with keys in a file, following its README: create a key, render the manifests, and
+//! run keyward and Envoy as their containers would, over their shared socket; update a Secret as
+//! the kubelet does; end the pod.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,7 +22,7 @@ use crate::support::process::Process;
 use crate::support::upstream::Upstream;
 use crate::support::wait;
 
-/// A copy of the directory, to change as an operator would.
+/// Copies a directory, to change it as an operator would.
 fn copied(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for name in listed(from) {
@@ -39,7 +40,7 @@ struct Tried {
 }
 
 impl Tried {
-    /// The example in a directory of one's own, and a key in it.
+    /// A copy of the example with a key in it.
     fn new() -> Self {
         let dir = TempDir::new().unwrap();
         let tried = Self {
@@ -67,7 +68,7 @@ impl Tried {
         keyward(&all).unwrap().trim().to_owned()
     }
 
-    /// With an editor: a line more in the last key of the file.
+    /// Adds a line to the last key of the file, as with an editor.
     fn revoke(&self) {
         let file = self.example().join("keys.yaml");
         let text = format!("{}    revoked_at: 2026-01-01T00:00:00Z\n", read(&file));
@@ -79,7 +80,7 @@ impl Tried {
     }
 }
 
-/// The pod, with its files changed as little as running here needs.
+/// The pod, with its files changed as little as possible to run here.
 fn laid_out(manifests: &Manifests, ports: &Ports, upstream: &Upstream) -> Pod {
     let pod = Pod::lay_out(
         manifests,
@@ -101,8 +102,7 @@ fn laid_out(manifests: &Manifests, ports: &Ports, upstream: &Upstream) -> Pod {
 }
 
 #[tokio::test]
-async fn a_request_with_a_key_passes_one_without_does_not_and_a_revocation_arrives_with_the_secret()
-{
+async fn only_a_request_with_a_key_passes_and_a_revocation_arrives_with_the_secret() {
     let tried = Tried::new();
     let (manifests, ports, upstream) = (tried.render(), Ports::reserve(), Upstream::start().await);
     let pod = laid_out(&manifests, &ports, &upstream);
@@ -170,7 +170,7 @@ async fn a_request_with_a_key_passes_one_without_does_not_and_a_revocation_arriv
 }
 
 #[tokio::test]
-async fn the_pod_ends_envoy_first_and_callers_are_told_before() {
+async fn the_pod_ends_envoy_first_and_callers_are_warned_before() {
     let tried = Tried::new();
     let (rendered, ports, upstream) = (tried.render(), Ports::reserve(), Upstream::start().await);
     // 15 s are too long for a test.
@@ -193,7 +193,7 @@ async fn the_pod_ends_envoy_first_and_callers_are_told_before() {
     assert!(hook[2].ends_with("\nsleep 15\n"), "{hook:?}");
     let script = ports.in_place_of_the_pods(hook[2]).replace("sleep 15", "");
     let mut hook = Process::start(Command::new(hook[0]).args([hook[1], &script]));
-    wait::until("a caller that stays is told to go", async || {
+    wait::until("a connected caller is asked to reconnect", async || {
         let reply = kept.send(&ask).await.expect("it is served until then");
         assert_eq!(reply.status, 200, "{reply:?}");
         reply.all("connection") == ["close"]
@@ -208,7 +208,7 @@ async fn the_pod_ends_envoy_first_and_callers_are_told_before() {
     let done = hook.end().await;
     assert!(done.success(), "{}", hook.output());
 
-    // The kubelet: first the containers, then the sidecars.
+    // As the kubelet does: first the containers, then the sidecars.
     envoy.signal("TERM");
     assert!(envoy.end().await.success());
     let ready = status(ports.keyward_admin.address(), "/readyz").await;
@@ -216,12 +216,12 @@ async fn the_pod_ends_envoy_first_and_callers_are_told_before() {
     keyward.signal("TERM");
     let ended = keyward.end().await;
     assert_eq!(ended.code(), Some(0), "{}", keyward.output());
-    let told = keyward.output();
-    assert!(!told.contains("deadline"), "{told}");
+    let log = keyward.output();
+    assert!(!log.contains("deadline"), "{log}");
 }
 
 #[tokio::test]
-async fn the_upstream_of_the_example_says_who_it_was_told_is_calling() {
+async fn the_upstream_of_the_example_reports_the_identity_it_received() {
     let manifests = Tried::new().render();
     let deployment = manifests.one("Deployment", "upstream");
     let pod = Pod::lay_out(&manifests, deployment, &BTreeMap::new());
@@ -242,9 +242,9 @@ async fn the_upstream_of_the_example_says_who_it_was_told_is_calling() {
     })
     .await;
     let ask = Ask::get("/v1/invoices").header("x-keyward-key-id", "me");
-    let told = http1::send(port.address(), &ask.header("x-keyward-client", "acme")).await;
-    assert_eq!(told.status, 200, "{}", upstream.output());
-    assert_eq!(told.all("x-seen-key-id"), ["me"]);
-    assert_eq!(told.all("x-seen-client"), ["acme"]);
-    assert_eq!(told.all("x-seen-secret"), [""; 0]);
+    let reply = http1::send(port.address(), &ask.header("x-keyward-client", "acme")).await;
+    assert_eq!(reply.status, 200, "{}", upstream.output());
+    assert_eq!(reply.all("x-seen-key-id"), ["me"]);
+    assert_eq!(reply.all("x-seen-client"), ["acme"]);
+    assert_eq!(reply.all("x-seen-secret"), [""; 0]);
 }

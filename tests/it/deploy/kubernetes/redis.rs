@@ -1,5 +1,5 @@
-//! The example with keys in Redis: with the Secret that its README asks for, keyward is content with its configuration and
-//! Envoy lets in whom a real Redis knows, over TLS, as an ACL user with the rights that are documented.
+//! The example with keys in Redis: with the Secret of its README, keyward accepts its configuration
+//! and Envoy allows the keys of a real Redis, over TLS, as an ACL user with the documented rights.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,7 +22,7 @@ use crate::support::wait;
 const PASSWORD: &str = "correct horse battery staple";
 
 #[tokio::test]
-async fn keys_in_redis_open_the_gate() {
+async fn keys_in_redis_are_allowed() {
     let authority = Authority::new();
     let server_files = TempDir::new().unwrap();
     authority.issue("localhost").put(server_files.path());
@@ -52,7 +52,7 @@ async fn keys_in_redis_open_the_gate() {
         "+role",
         "+client|tracking",
     ]);
-    server.tell(&user).await;
+    server.execute(&user).await;
     server
         .put("me", "my-secret", json!({"client": "acme"}))
         .await;
@@ -96,7 +96,7 @@ async fn keys_in_redis_open_the_gate() {
         ports.http.address(),
         Ask::get("/v1/orders").key("my-secret"),
     );
-    // keyward is ready before it has met its source.
+    // keyward is ready before it has reached its source.
     wait::until("the key passes", async || {
         http1::send(to, &with_key).await.status == 200
     })

@@ -1,4 +1,5 @@
-//! The containers of a pod as processes on this machine, with their own arguments and files; ports differ, as do paths.
+//! The containers of a pod as processes on this machine, with their own arguments and files; only
+//! ports and paths differ.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -12,7 +13,7 @@ use crate::support::port::Port;
 use crate::support::process::Process;
 use crate::support::wait;
 
-/// Where the listeners of the pod are on this machine.
+/// The listeners of the pod on this machine.
 pub struct Ports {
     pub http: Port,
     pub envoy_admin: Port,
@@ -28,7 +29,7 @@ impl Ports {
         }
     }
 
-    /// A text with the pod's ports changed for these.
+    /// Replaces the pod's ports in a text by these.
     pub fn in_place_of_the_pods(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for (pods, ours) in [
@@ -47,13 +48,13 @@ impl Ports {
     }
 }
 
-/// The status of an answer; `None` where nobody listens.
+/// The status of a response; `None` if nothing listens.
 pub async fn status(at: SocketAddr, path: &str) -> Option<u16> {
     TcpStream::connect(at).await.ok()?;
     Some(http1::fetch(at, path).await.status)
 }
 
-/// keyward, once the kubelet would let the next container start.
+/// Starts keyward, and returns when the kubelet would start the next container.
 pub async fn keyward(pod: &Pod, container: &str, ports: &Ports) -> Process {
     let container = pod.container(container);
     let mut process =
@@ -71,7 +72,7 @@ pub async fn keyward(pod: &Pod, container: &str, ports: &Ports) -> Process {
     process
 }
 
-/// Envoy, once its port is open as its readiness probe wants it.
+/// Starts Envoy, and returns when its readiness probe would pass.
 pub async fn envoy(pod: &Pod, ports: &Ports) -> Process {
     let mut process = Process::start(
         Command::new(envoy::binary())

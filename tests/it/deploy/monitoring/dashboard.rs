@@ -1,5 +1,6 @@
-//! The dashboard as a file. No Grafana can be had as a package, so this holds it to what Grafana would trip over or silently leave
-//! out: members that it does not know, panels on top of one another, variables that are not there, a data source of somebody's own.
+//! The dashboard as a file. No package contains Grafana, so this checks what Grafana would stumble
+//! over or silently omit: unknown members, overlapping panels, missing variables, a fixed data
+//! source.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +8,11 @@ use serde_json::{Map, Value};
 
 use super::{string, text, yaml};
 
-/// What `$…` stands for when it is not one of the dashboard's own variables, and what the tests put there.
+/// Built-in `$…` variables that are not the dashboard's own, and their values in tests.
 const BUILT_IN: [(&str, &str); 2] = [("$__rate_interval", "5m"), ("$__range", "1h")];
 
-/// Units that are used, as `@grafana/data` 13.2.3 has them: a wrong one is no error in Grafana but text behind the number.
+/// The units in use, as `@grafana/data` 13.2.3 has them: Grafana shows a wrong one as text behind
+/// the number, without an error.
 const UNITS: [&str; 8] = [
     "none",
     "short",
@@ -58,7 +60,7 @@ pub struct Target {
     /// The panel's title and the query's letter, or an annotation's name.
     pub place: String,
     pub expr: String,
-    /// What its legend or its columns show.
+    /// The labels in its legend or its columns.
     pub labels: Vec<String>,
 }
 
@@ -78,7 +80,7 @@ fn str_of(value: &Value) -> &str {
         .unwrap_or_else(|| panic!("no string: {value}"))
 }
 
-/// The panels that are no rows.
+/// The panels without the rows.
 fn panels() -> Vec<Value> {
     let mut panels = list(&dashboard()["panels"]).clone();
     panels.retain(|panel| panel["type"] != "row");
@@ -93,7 +95,7 @@ fn legend_labels(legend: &str) -> Vec<String> {
         .collect()
 }
 
-/// The columns of a table that a transformation orders and names.
+/// The columns that a transformation of a table orders and names.
 fn organized(panel: &Value) -> Option<Map<String, Value>> {
     let organize = list(panel.get("transformations")?)
         .iter()
@@ -108,13 +110,13 @@ fn annotations() -> Vec<Value> {
 pub fn targets() -> Vec<Target> {
     let mut all = Vec::new();
     for annotation in annotations() {
-        let told =
+        let shown =
             ["titleFormat", "textFormat"].map(|name| legend_labels(str_of(&annotation[name])));
         let tags = str_of(&annotation["tagKeys"]).split(',').map(str::to_owned);
         all.push(Target {
             place: str_of(&annotation["name"]).to_owned(),
             expr: str_of(&annotation["target"]["expr"]).to_owned(),
-            labels: told.concat().into_iter().chain(tags).collect(),
+            labels: shown.concat().into_iter().chain(tags).collect(),
         });
     }
     for panel in panels() {
@@ -126,7 +128,7 @@ pub fn targets() -> Vec<Target> {
         let targets = list(&panel["targets"]);
         for target in targets {
             let mut labels = legend_labels(target["legendFormat"].as_str().unwrap_or_default());
-            // A column may come from one query of several.
+            // With several queries, a column may come from any of them.
             if targets.len() == 1 {
                 let columns = columns.iter().filter(|column| !column.starts_with("Value"));
                 labels.extend(columns.cloned());
@@ -141,7 +143,7 @@ pub fn targets() -> Vec<Target> {
     all
 }
 
-/// Variables that are filled by a query, with it.
+/// The variables with a query, and the query.
 pub fn variable_queries() -> Vec<(String, String)> {
     let dashboard = dashboard();
     let variables = list(&dashboard["templating"]["list"]).iter();
@@ -159,7 +161,7 @@ pub fn substituted(expression: &str) -> String {
     of_job(expression, ".*")
 }
 
-/// The same where a job was chosen, and *All* of the rest.
+/// The same with a selected job, and *All* for the other variables.
 pub fn of_job(expression: &str, job: &str) -> String {
     let mut expression = expression.replace("$job", job);
     for (name, value) in BUILT_IN {
@@ -180,8 +182,8 @@ fn has_only(what: &str, object: &Value, members: &str) {
 }
 
 #[test]
-fn it_is_written_as_it_would_be_written_again() {
-    // Two spaces, members in their order, one final newline: a diff shows what changed and nothing else.
+fn it_is_formatted_canonically() {
+    // Two spaces, members in their order, one final newline: a diff shows only real changes.
     let written = serde_json::to_string_pretty(&dashboard()).unwrap() + "\n";
     let text = text("grafana/keyward.json");
     let lines = text.lines().zip(written.lines()).enumerate();
@@ -194,10 +196,10 @@ fn it_is_written_as_it_would_be_written_again() {
 }
 
 #[test]
-fn it_has_no_member_that_grafana_does_not_know() {
+fn it_has_no_member_unknown_to_grafana() {
     let dashboard = dashboard();
     has_only("dashboard", &dashboard, DASHBOARD);
-    // The last that there is of this kind of dashboard; older Grafanas read it as well.
+    // The last version of this kind of dashboard; older Grafanas read it too.
     assert_eq!(dashboard["schemaVersion"], 42);
     assert_eq!(dashboard["id"], Value::Null);
     assert_eq!(dashboard["uid"], "keyward");
@@ -236,7 +238,7 @@ fn it_has_no_member_that_grafana_does_not_know() {
 }
 
 #[test]
-fn panels_lie_side_by_side_below_their_rows() {
+fn panels_do_not_overlap_and_follow_their_rows() {
     let dashboard = dashboard();
     let (mut ids, mut titles) = (BTreeSet::new(), BTreeSet::new());
     let mut taken = BTreeSet::new();
@@ -257,10 +259,10 @@ fn panels_lie_side_by_side_below_their_rows() {
             "{title}"
         );
         for cell in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
-            assert!(taken.insert(cell), "{title} lies on another");
+            assert!(taken.insert(cell), "{title} overlaps another");
         }
     }
-    // No holes: Grafana would move panels up into them.
+    // No gaps: Grafana would move panels up into them.
     let height = taken.iter().map(|(_, y)| y + 1).max().unwrap();
     assert_eq!(u64::try_from(taken.len()).unwrap(), 24 * height);
 }
@@ -286,7 +288,7 @@ fn everywhere<'v>(value: &'v Value, name: &str, found: &mut Vec<&'v Value>) {
 }
 
 #[test]
-fn whoever_imports_it_chooses_the_data_source() {
+fn the_data_source_is_a_variable() {
     let dashboard = dashboard();
     let mut sources = Vec::new();
     everywhere(&dashboard, "datasource", &mut sources);
@@ -311,9 +313,9 @@ fn whoever_imports_it_chooses_the_data_source() {
 }
 
 #[test]
-fn every_query_heeds_the_variables() {
+fn every_query_uses_the_variables() {
     let chosen = "namespace=~\"$namespace\", job=~\"$job\", instance=~\"$instance\"";
-    // An alert has the labels by which its rule sums, so absent ones match too.
+    // An alert has only the labels by which its rule sums, so absent ones match too.
     let or_absent = "namespace=~\"$namespace|\", job=~\"$job|\", instance=~\"$instance|\"";
     for Target { place, expr, .. } in targets() {
         let selectors = crate::support::promql::looked_at(&substituted(&expr)).selectors;
@@ -325,7 +327,7 @@ fn every_query_heeds_the_variables() {
     }
     let dashboard = dashboard();
     for variable in &list(&dashboard["templating"]["list"])[1..] {
-        // Absent labels match too, so that "All" is all where no namespace is set.
+        // Absent labels match too, so that "All" includes targets without a namespace.
         assert_eq!(variable["allValue"], ".*");
         assert_eq!(
             (&variable["multi"], &variable["includeAll"]),
@@ -335,7 +337,7 @@ fn every_query_heeds_the_variables() {
 }
 
 #[test]
-fn units_are_grafanas_and_columns_are_there() {
+fn units_and_columns_exist() {
     for panel in panels() {
         let title = str_of(&panel["title"]);
         let mut units = Vec::new();
@@ -378,7 +380,7 @@ fn units_are_grafanas_and_columns_are_there() {
 }
 
 #[test]
-fn provisioning_files_say_what_grafana_reads() {
+fn provisioning_files_have_what_grafana_reads() {
     let sources = yaml("grafana/provisioning/datasources/prometheus.yaml");
     assert_eq!(sources["apiVersion"], 1);
     let source = &sources["datasources"][0];

@@ -1,5 +1,5 @@
-//! Every expression of the rules and of the dashboard, asked of a Prometheus that has scraped: it is one, every series that it
-//! looks at is there, and it gives what it should.
+//! Runs every expression of the rules and of the dashboard on a Prometheus that has scraped: it is
+//! valid, every series in it exists, and it returns what it should.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use crate::support::prometheus::{self, Prometheus, Sample};
 use crate::support::promql::{Matcher, Selector, looked_at};
 use crate::support::wait;
 
-/// Whether something comes of it in the scene.
+/// Whether the expression returns something in the scene.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Gives {
     Something,
     Nothing,
-    /// How fast the machine is decides.
+    /// Depends on the speed of the machine.
     Either,
 }
 
@@ -22,11 +22,12 @@ struct Expression {
     place: String,
     text: String,
     gives: Gives,
-    /// What a legend or a column shows.
+    /// The labels in a legend or a column.
     labels: Vec<String>,
 }
 
-/// What does not fire in the scene: nothing is absent, restarts or overloads, and nothing is as old as these alerts look back.
+/// Alerts that do not fire in the scene: nothing is absent, restarts or is overloaded, and nothing
+/// is as old as these alerts look back.
 const QUIET: [&str; 8] = [
     "KeywardAbsent",
     "KeywardConnectionsNearMaximum",
@@ -48,7 +49,8 @@ fn of_rules() -> Vec<Expression> {
             name if QUIET.contains(&name) => Gives::Nothing,
             _ => Gives::Something,
         };
-        // What annotations name must be there; of the alerts that give nothing promtool's tests show the annotations.
+        // Labels in annotations must exist; promtool's tests show the annotations of alerts that
+        // return nothing here.
         let annotations = serde_yaml::to_string(&rule["annotations"]).unwrap();
         let labels = annotations.split("$labels.").skip(1).map(|rest| {
             let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_'));
@@ -76,7 +78,7 @@ fn of_dashboard() -> Vec<Expression> {
         .collect()
 }
 
-/// The series that a selector asks for, one for each value that it names: none may be a misspelling.
+/// The series that a selector selects, one per value in it, so that none can be misspelt.
 fn named(selector: &Selector) -> Vec<Selector> {
     let with = |operator: &str, matcher: &Matcher, value: &str| Selector {
         name: selector.name.clone(),
@@ -156,11 +158,13 @@ async fn gives_what_it_should(expression: &Expression, prometheus: &Prometheus) 
 }
 
 async fn targets_are_as_they_are(scene: &Scene) {
-    let told = scene.prometheus.api("targets", &[]).await.unwrap();
-    let told = told["activeTargets"].as_array().unwrap();
+    let answer = scene.prometheus.api("targets", &[]).await.unwrap();
+    let answer = answer["activeTargets"].as_array().unwrap();
     let health = |at: std::net::SocketAddr| {
         let at = at.to_string();
-        let target = told.iter().find(|t| t["labels"]["instance"] == at.as_str());
+        let target = answer
+            .iter()
+            .find(|t| t["labels"]["instance"] == at.as_str());
         let target = target.unwrap();
         (target["health"].clone(), target["lastError"].clone())
     };
@@ -168,24 +172,25 @@ async fn targets_are_as_they_are(scene: &Scene) {
         let (health, error) = health(keyward.admin);
         assert_eq!((health, error), ("up".into(), "".into()));
     }
-    let downs = told.iter().filter(|target| target["health"] == "down");
-    assert_eq!(downs.count(), 2, "{told:#?}");
+    let downs = answer.iter().filter(|target| target["health"] == "down");
+    assert_eq!(downs.count(), 2, "{answer:#?}");
     let foreign = health(scene.foreign.address);
     assert_eq!(foreign, ("up".into(), "".into()));
 }
 
-/// Prometheus has evaluated the rules by itself, without an error, and the alerts that want no patience fire.
+/// Prometheus has evaluated the rules itself, without an error, and the alerts without a long `for`
+/// fire.
 async fn rules_are_evaluated(prometheus: &Prometheus) {
     wait::until("the rules are evaluated", async || {
-        let told = prometheus.api("rules", &[]).await.unwrap();
-        let groups = told["groups"].as_array().unwrap();
+        let answer = prometheus.api("rules", &[]).await.unwrap();
+        let groups = answer["groups"].as_array().unwrap();
         let rules = groups.iter().flat_map(|g| g["rules"].as_array().unwrap());
         let mut evaluated = BTreeMap::new();
         for rule in rules {
             assert_ne!(rule["health"], "err", "{rule:#}");
             evaluated.insert(rule["name"].as_str().unwrap(), rule["state"].as_str());
         }
-        // The rules of keys are evaluated every five minutes.
+        // The rules for keys are evaluated every five minutes.
         evaluated.len() == alerts().len() + 1
             && evaluated["KeywardServesStaleKeys"] == Some("firing")
             && evaluated["KeywardDown"] == Some("pending")
@@ -194,7 +199,8 @@ async fn rules_are_evaluated(prometheus: &Prometheus) {
     .await;
 }
 
-/// With *All* in every variable, nothing of the foreign targets, of another job and the same namespace, is counted or shown.
+/// With *All* in every variable, targets of other programs, in another job and the same namespace,
+/// are neither counted nor shown.
 async fn foreign_targets_change_nothing(prometheus: &Prometheus) {
     for foreign in [
         "up{job=\"others\"} == 1",
@@ -240,7 +246,7 @@ async fn variables_have_values(scene: &Scene) {
             .unwrap_or_else(|| panic!("{name}: {query}"));
         let (selector, label) = inside.rsplit_once(',').unwrap();
         let selector = dashboard::substituted(selector);
-        // As Grafana asks.
+        // As Grafana does.
         let path = format!("label/{}/values", label.trim());
         let values = scene.prometheus.api(&path, &[("match[]", &selector)]).await;
         let values = values.unwrap();
@@ -254,7 +260,7 @@ async fn variables_have_values(scene: &Scene) {
 }
 
 #[tokio::test]
-async fn every_expression_finds_its_series_in_what_prometheus_scrapes() {
+async fn every_expression_finds_its_series_in_prometheus() {
     let scene = Scene::set().await;
     let prometheus = &scene.prometheus;
     targets_are_as_they_are(&scene).await;
@@ -279,7 +285,7 @@ async fn every_expression_finds_its_series_in_what_prometheus_scrapes() {
         keys.sort_unstable();
         keys
     };
-    // `_other` is counted and neither expires nor was last used.
+    // `_other` is counted, and has neither an expiry nor a last use.
     assert_eq!(
         keys_of("Top keys A"),
         ["_other", "lasting", "one", "past", "soon"]
@@ -288,13 +294,13 @@ async fn every_expression_finds_its_series_in_what_prometheus_scrapes() {
     assert_eq!(keys_of("Expiries B"), ["one", "past", "soon"]);
     assert_eq!(keys_of("KeywardKeyExpiresSoon"), ["one", "soon"]);
     assert_eq!(keys_of("KeywardExpiredKeyInUse"), ["past"]);
-    // A remote source loads no keys: its time is that of the start, or of the last order to look all up anew.
+    // A remote source loads no keys: its time is that of the start, or of the last SIGHUP.
     let loads = given["Last load A"].iter().map(|s| &s.labels["what"]);
     assert_eq!(loads.filter(|what| *what == "keys").count(), 4);
     let query = |place: &str, value: u32| format!("({}) == {value}", query_of(place));
     prometheus.comes_to(&query("Instances A", 4)).await;
     prometheus.comes_to(&query("Not answering A", 0)).await;
-    scene.of_nobody.process.signal("KILL");
+    scene.of_missing.process.signal("KILL");
     prometheus.comes_to(&query("Instances A", 3)).await;
     prometheus.comes_to(&query("Not answering A", 1)).await;
 }

@@ -1,32 +1,33 @@
-//! Rules and monitors as files: accepted, tested with series, and one with what is made of them.
+//! Rules and monitors as files: valid, tested with series, and prometheusrule.yaml equal to
+//! rules.yaml.
 
 use super::{alerts, documents, path, string, text, yaml};
 use crate::support::prometheus::promtool;
 
-/// promtool's verdict on a file of `deploy/prometheus`.
-fn judged(command: &[&str], file: &str) -> String {
+/// The output of promtool on a file of `deploy/prometheus`.
+fn checked_output(command: &[&str], file: &str) -> String {
     let file = path("prometheus").join(file);
-    let (success, said) = promtool(&[command, &[file.to_str().unwrap()]].concat(), b"");
-    assert!(success, "{said}");
-    said
+    let (success, output) = promtool(&[command, &[file.to_str().unwrap()]].concat(), b"");
+    assert!(success, "{output}");
+    output
 }
 
 #[test]
 fn promtool_accepts_rules_and_configuration() {
-    let said = judged(&["check", "rules"], "rules.yaml");
-    assert!(said.contains("SUCCESS: 21 rules found"), "{said}");
-    let said = judged(&["check", "config"], "prometheus.yaml");
-    assert!(said.contains("SUCCESS: 1 rule files found"), "{said}");
+    let output = checked_output(&["check", "rules"], "rules.yaml");
+    assert!(output.contains("SUCCESS: 21 rules found"), "{output}");
+    let output = checked_output(&["check", "config"], "prometheus.yaml");
+    assert!(output.contains("SUCCESS: 1 rule files found"), "{output}");
 }
 
 #[test]
-fn alerts_fire_on_the_series_that_should_and_on_no_others() {
-    let said = judged(&["test", "rules"], "rules.test.yaml");
-    assert!(said.contains("SUCCESS"), "{said}");
+fn alerts_fire_on_the_intended_series_only() {
+    let output = checked_output(&["test", "rules"], "rules.test.yaml");
+    assert!(output.contains("SUCCESS"), "{output}");
 }
 
 #[test]
-fn each_alert_is_tested_with_series_that_fire_it_and_series_that_do_not() {
+fn each_alert_has_series_that_fire_it_and_series_that_do_not() {
     let tests = yaml("prometheus/rules.test.yaml");
     let tests = tests["tests"].as_sequence().unwrap();
     let cases: Vec<_> = tests
@@ -42,13 +43,13 @@ fn each_alert_is_tested_with_series_that_fire_it_and_series_that_do_not() {
     }
     for case in cases {
         let name = string(&case["alertname"]);
-        // promtool takes a name that is not there for an alert that does not fire.
+        // promtool treats an unknown name as an alert that does not fire.
         assert!(alerts().iter().any(|(known, _)| known == name), "{name}");
     }
 }
 
 #[test]
-fn the_operators_rules_are_made_of_the_plain_ones() {
+fn the_prometheus_rule_is_generated_from_the_plain_rules() {
     let name = "prometheus/prometheusrule.yaml";
     let made = text(name);
     let (head, body) = made.split_once("\nspec:\n").unwrap();
@@ -72,7 +73,7 @@ fn the_operators_rules_are_made_of_the_plain_ones() {
 }
 
 #[test]
-fn monitors_find_the_ports_and_name_the_jobs_that_the_rules_look_for() {
+fn monitors_select_the_ports_and_name_the_jobs_of_the_rules() {
     let pods = yaml("prometheus/podmonitor.yaml");
     let endpoint = &pods["spec"]["podMetricsEndpoints"][0];
     assert_eq!(endpoint["port"], "keyward-admin");

@@ -1,4 +1,4 @@
-//! Each alert leads to the paragraphs that say what to do about it, and nothing else is there.
+//! Each alert has a runbook with the same parts, and there are no others.
 
 use std::collections::BTreeMap;
 

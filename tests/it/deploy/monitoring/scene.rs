@@ -1,6 +1,7 @@
-//! Keywards that have seen everything the rules and panels look at, and a Prometheus that has scraped them: one with a key file that
-//! went bad, one with a Redis that went away, one whose Redis never was there, one that observes and whose certificate expires soon, and
-//! a target that nobody answers at. Beside them, targets of another job: a program that has metrics of process and gRPC too, and one that is down.
+//! Keywards that have every series of the rules and panels, and a Prometheus that has scraped them:
+//! one whose key file became invalid, one whose Redis stopped, one whose Redis never existed, one
+//! in observe mode whose certificate expires soon, and a target without a listener. Another job has
+//! a program with process and gRPC metrics of its own, and one that is down.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -29,16 +30,16 @@ use crate::support::wait;
 pub struct Scene {
     pub of_file: Keyward,
     pub of_redis: Keyward,
-    pub of_nobody: Keyward,
-    /// With a certificate, and without a caller.
+    pub of_missing: Keyward,
+    /// With a certificate, and without requests.
     pub observing: Keyward,
     pub prometheus: Prometheus,
     pub foreign: Foreign,
-    /// Where nobody answers.
-    _nobody: [Port; 2],
+    /// Ports without a listener.
+    _closed: [Port; 2],
 }
 
-/// A target that is no keyward.
+/// A target of another program.
 pub struct Foreign {
     pub address: SocketAddr,
     server: JoinHandle<()>,
@@ -72,7 +73,7 @@ impl Drop for Foreign {
     }
 }
 
-/// The shipped configuration with these targets, faster, and with what the operator would add.
+/// The shipped configuration with these targets, shorter intervals, and an operator's additions.
 fn config(targets: &[String], others: &[String]) -> String {
     let mut config = yaml("prometheus/prometheus.yaml");
     let rules = path("prometheus/rules.yaml");
@@ -94,7 +95,7 @@ fn config(targets: &[String], others: &[String]) -> String {
     serde_yaml::to_string(&config).unwrap()
 }
 
-/// Asks with a secret, or with none; what is said.
+/// Sends a check with a secret, or without; the reason.
 async fn ask(keyward: &Keyward, secret: &str) -> String {
     let channel = check::channel(&keyward.grpc).await;
     let request = if secret.is_empty() {
@@ -102,7 +103,7 @@ async fn ask(keyward: &Keyward, secret: &str) -> String {
     } else {
         check::with_key(secret)
     };
-    check::check(&channel, request).await.unwrap().said()
+    check::check(&channel, request).await.unwrap().outcome()
 }
 
 async fn becomes(keyward: &Keyward, secret: &str, code: &str) {
@@ -146,52 +147,56 @@ impl Scene {
         let Self {
             of_file,
             of_redis,
-            of_nobody,
+            of_missing,
             observing,
             ..
         } = self;
-        [of_file, of_redis, of_nobody, observing]
+        [of_file, of_redis, of_missing, observing]
     }
 
     pub async fn set() -> Self {
         let mut redis = Server::start(Kind::Redis).await;
-        // Before keyward is there to hear of it: what it was told has changed it would not serve stale.
+        // Written before keyward subscribes: it would not serve a key stale after a change of it.
         let expires = in_three_days().to_string();
         for id in ["one", "two"] {
             redis.put(id, id, json!({"expires_at": expires})).await;
         }
         let of_file = Keyward::start("{}", &keys()).await;
-        // One key has a place of its own, the others are `_other`.
+        // Only one key has series of its own, the others are `_other`.
         let config_of_redis = format!(
             "source: {{redis: {{url: \"{}\", timeout: 5s}}}}\nmetrics: {{max_keys: 1}}\n\
              cache: {{ttl: 1h, negative_ttl: 1h, stale_if_error: 1h}}\n",
             redis.url()
         );
         let of_redis = Home::new(&config_of_redis, &KeyFile::new()).start().await;
-        let nobody = Port::reserve();
-        let config_of_nobody = format!("source: {{redis: {{url: \"{}\"}}}}", url(nobody.address()));
-        let of_nobody = Keyward::start(&config_of_nobody, &KeyFile::new()).await;
-        // Found out by the first lookup, and down from the first scrape on.
-        becomes(&of_nobody, "nobody", "source_unavailable").await;
-        let metrics = of_nobody.fetch("/metrics").await;
+        let closed_port = Port::reserve();
+        let config_of_missing = format!(
+            "source: {{redis: {{url: \"{}\"}}}}",
+            url(closed_port.address())
+        );
+        let of_missing = Keyward::start(&config_of_missing, &KeyFile::new()).await;
+        // The first lookup detects it, so it is down from the first scrape on.
+        becomes(&of_missing, "made-up", "source_unavailable").await;
+        let metrics = of_missing.fetch("/metrics").await;
         assert_eq!(sample(&metrics, "keyward_source_up", &[]), Some(0.0));
         let observing = observing().await;
-        let keywards = [&of_file, &of_redis, &of_nobody, &observing];
+        let keywards = [&of_file, &of_redis, &of_missing, &observing];
         let mut targets: Vec<String> = keywards.map(|k| k.admin.to_string()).into();
-        targets.push(nobody.address().to_string());
+        targets.push(closed_port.address().to_string());
         let (foreign, gone) = (Foreign::start().await, Port::reserve());
         let others = [foreign.address, gone.address()].map(|address| address.to_string());
         let prometheus = Prometheus::start(&config(&targets, &others)).await;
         let scene = Self {
             of_file,
             of_redis,
-            of_nobody,
+            of_missing,
             observing,
             prometheus,
             foreign,
-            _nobody: [nobody, gone],
+            _closed: [closed_port, gone],
         };
-        // Counters grow between two scrapes, and series of keys are there from a first use on: so one scrape before, and two rounds.
+        // Counters grow between two scrapes, and series of keys exist from a first use on: so one
+        // scrape before, and two rounds.
         scene.prometheus.comes_to("sum(up) == 5").await;
         for round in 1..=2 {
             scene.serve(&redis, round).await;
@@ -204,24 +209,24 @@ impl Scene {
         let Self {
             of_file, of_redis, ..
         } = self;
-        for (secret, said) in [
+        for (secret, expected) in [
             ("lasting", "allowed"),
             ("soon", "allowed"),
             ("past", "key_expired"),
             ("", "missing_key"),
-            ("nobody", "unknown_key"),
+            ("made-up", "unknown_key"),
         ] {
-            assert_eq!(ask(of_file, secret).await, said);
+            assert_eq!(ask(of_file, secret).await, expected);
         }
         for id in ["one", "two"] {
             becomes(of_redis, id, "allowed").await;
         }
         redis.put_text("odd", "odd", "{}").await;
         becomes(of_redis, "odd", "invalid_record").await;
-        redis.tell(cmd("DEL").arg(index("odd"))).await;
+        redis.execute(cmd("DEL").arg(index("odd"))).await;
         becomes(of_redis, "odd", "unknown_key").await;
         of_file.reload(&keys()).await;
-        // Scraped: the next round is growth.
+        // Scraped: the next round is an increase.
         for (instance, reason) in [(of_file, "missing_key"), (of_redis, "invalid_record")] {
             let seen = format!(
                 "keyward_checks_total{{instance=\"{}\",reason=\"{reason}\"}} >= {round}",

@@ -1,16 +1,16 @@
-//! Commands that run at the same time: each change is whole, and none undoes another.
+//! Concurrent commands: each change is complete, and none undoes another.
 
 use std::process::{Child, Stdio};
 
 use serde_json::json;
 
-use crate::cli::{Desk, Run};
+use crate::cli::{Run, Workdir};
 use crate::support::redis::{KINDS, Server, index};
 
-fn spawn(desk: &Desk, server: &Server, words: &[&str]) -> Child {
+fn spawn(workdir: &Workdir, server: &Server, words: &[&str]) -> Child {
     let url = server.url();
     let words = [&["keys"], words, &["--redis", &url]].concat();
-    let mut command = desk.command(&words);
+    let mut command = workdir.command(&words);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().unwrap()
 }
@@ -20,27 +20,27 @@ fn end(child: Child) -> Run {
 }
 
 #[tokio::test]
-async fn a_revocation_is_undone_by_nothing_that_runs_beside_it() {
+async fn no_concurrent_command_undoes_a_revocation() {
     for kind in KINDS {
         let server = Server::start(kind).await;
-        let desk = Desk::empty();
+        let workdir = Workdir::empty();
         for round in 0..8 {
             let id = format!("k{round}");
             server.put(&id, &id, json!({"client": "acme"})).await;
             let rotate = ["rotate", &id, "--overlap", "1h"];
             let change = |command| [command, &*id];
             let running = vec![
-                spawn(&desk, &server, &rotate),
-                spawn(&desk, &server, &change("disable")),
-                spawn(&desk, &server, &change("revoke")),
-                spawn(&desk, &server, &change("enable")),
-                spawn(&desk, &server, &rotate),
+                spawn(&workdir, &server, &rotate),
+                spawn(&workdir, &server, &change("disable")),
+                spawn(&workdir, &server, &change("revoke")),
+                spawn(&workdir, &server, &change("enable")),
+                spawn(&workdir, &server, &rotate),
             ];
             let runs: Vec<Run> = running.into_iter().map(end).collect();
             assert_eq!(runs[2].code, Some(0), "the revocation: {runs:?}");
             let record = server.record(&id).await;
             assert!(record["revoked_at"].is_string(), "{record} after {runs:?}");
-            // Every secret that was printed is there.
+            // Every printed secret is there.
             for run in [&runs[0], &runs[4]] {
                 let secret = run.stdout.trim_end();
                 let rotated = run.code == Some(0);
@@ -53,14 +53,14 @@ async fn a_revocation_is_undone_by_nothing_that_runs_beside_it() {
 }
 
 #[tokio::test]
-async fn one_of_those_that_make_the_same_key_succeeds() {
+async fn of_concurrent_commands_for_one_new_key_one_succeeds() {
     for kind in KINDS {
         let server = Server::start(kind).await;
-        let desk = Desk::empty();
+        let workdir = Workdir::empty();
         for round in 0..4 {
             let id = format!("k{round}");
             let running: Vec<Child> = (0..6)
-                .map(|_| spawn(&desk, &server, &["new", "--id", &id]))
+                .map(|_| spawn(&workdir, &server, &["new", "--id", &id]))
                 .collect();
             let mut runs: Vec<Run> = running.into_iter().map(end).collect();
             runs.retain(|run| run.code == Some(0));

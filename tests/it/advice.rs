@@ -1,4 +1,5 @@
-//! What a caller is told of where a key belongs, and what an operator is told of how keys were presented.
+//! What a caller is told about where a key belongs, and what an operator is told about how keys
+//! were presented.
 
 use crate::support::caller::as_grpc;
 use crate::support::message::{Ask, Reply};
@@ -15,10 +16,10 @@ fn detail(reply: &Reply) -> String {
 }
 
 #[tokio::test]
-async fn a_caller_is_told_where_a_key_belongs_by_the_configuration_alone() {
+async fn a_caller_learns_where_a_key_belongs_from_the_configuration_alone() {
     let defaults = "plans: {gold: {}}\n";
     let prefixed = "plans: {gold: {}}\ncredentials: [{header: x-my-key, prefix: kw_}, {query: k}, {cookie: c}]\n";
-    for (config, told, told_grpc) in [
+    for (config, advice, advice_grpc) in [
         (
             defaults,
             "Send the API key as `x-api-key: KEY` or `Authorization: Bearer KEY`.",
@@ -41,22 +42,25 @@ async fn a_caller_is_told_where_a_key_belongs_by_the_configuration_alone() {
             let to = stack.envoy.at(shape);
             let missing = Ask::get("/v1?canary=1").header("x-canary", "canary");
             let reply = http1::send(to, &missing).await;
-            assert_eq!(detail(&reply), format!("An API key is required. {told}"));
+            assert_eq!(detail(&reply), format!("An API key is required. {advice}"));
             let malformed = missing.header(&filled.0, &filled.1);
             let reply = http1::send(to, &malformed).await;
-            assert_eq!(detail(&reply), format!("The API key is malformed. {told}"));
+            assert_eq!(
+                detail(&reply),
+                format!("The API key is malformed. {advice}")
+            );
             assert!(!format!("{reply:?}").contains("canary"), "{reply:?}");
 
             let call = as_grpc(&Ask::new("POST", "/pkg.Service/Call"));
             let reply = http2::send(to, &call).await;
             assert_eq!(reply.grpc_status(), Some("16"), "{reply:?}");
             let message = reply.grpc_message().unwrap();
-            assert_eq!(message, format!("An API key is required: {told_grpc}"));
+            assert_eq!(message, format!("An API key is required: {advice_grpc}"));
             let reply = http2::send(to, &call.header(&filled.0, &filled.1)).await;
             let message = reply.grpc_message().unwrap();
-            assert_eq!(message, format!("The API key is malformed: {told_grpc}"));
+            assert_eq!(message, format!("The API key is malformed: {advice_grpc}"));
         }
-        // What the caller cannot mend by it is told as before.
+        // A caller who could not use the advice gets the old text.
         let unknown = http1::send(
             stack.envoy.at("headers"),
             &Ask::get("/v1").header("x-my-key", "kw_no").key("no"),
@@ -67,7 +71,7 @@ async fn a_caller_is_told_where_a_key_belongs_by_the_configuration_alone() {
 }
 
 #[tokio::test]
-async fn the_log_names_the_places_of_an_ambiguous_request_and_no_value() {
+async fn the_log_names_the_locations_of_an_ambiguous_request_and_no_value() {
     let stack = stack(scene::CONFIG).await;
     let (a, b) = (secret("full"), secret("bare"));
     let twice = Ask::get("/v1").key(&a).key(&a);

@@ -1,4 +1,4 @@
-//! Where a Redis may be: behind a Unix socket, TLS, sentinels that choose another master, or as a cluster.
+//! Ways to reach a Redis: a Unix socket, TLS, sentinels that elect another master, a cluster.
 
 use std::fs;
 use std::process::Command;
@@ -7,7 +7,7 @@ use redis::cmd;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::Asked;
+use super::Sidecar;
 use crate::support::certs::Authority;
 use crate::support::keyfile::KeyFile;
 use crate::support::keyward::Home;
@@ -20,13 +20,13 @@ fn from(source: &str) -> String {
     format!("source: {{redis: {source}}}\ncache: {{ttl: 1h, negative_ttl: 1h}}\n")
 }
 
-/// The key is served, and a write is told of.
-async fn serves(asked: &Asked, server: &Server) {
+/// The key is served, and a write is pushed.
+async fn serves(sidecar: &Sidecar, server: &Server) {
     server.put("k", "k", json!({})).await;
-    asked.becomes("k", "allowed").await;
-    asked.answers_from_memory("k").await;
+    sidecar.becomes("k", "allowed").await;
+    sidecar.answers_from_memory("k").await;
     server.revoke("k", "k").await;
-    asked.becomes("k", "key_revoked").await;
+    sidecar.becomes("k", "key_revoked").await;
 }
 
 #[tokio::test]
@@ -35,12 +35,12 @@ async fn a_unix_socket() {
         let server = Server::start_with(kind, &["--unixsocket", "{dir}/socket"]).await;
         let socket = server.dir.path().join("socket");
         let url = format!("redis+unix://{}", socket.display());
-        let asked = Asked::start(&from(&format!("{{url: \"{url}\", timeout: 5s}}"))).await;
-        serves(&asked, &server).await;
+        let sidecar = Sidecar::start(&from(&format!("{{url: \"{url}\", timeout: 5s}}"))).await;
+        serves(&sidecar, &server).await;
     }
 }
 
-/// A Redis that is `localhost` and wants a certificate by the same authority, and its port of TLS.
+/// A Redis called `localhost` that requires a certificate by the same CA, and its TLS port.
 pub(super) async fn redis_with_tls(authority: &Authority) -> (Server, Port) {
     let certs = TempDir::new().unwrap();
     authority.issue("localhost").put(certs.path());
@@ -57,13 +57,13 @@ pub(super) async fn redis_with_tls(authority: &Authority) -> (Server, Port) {
         .iter()
         .flat_map(|(name, value)| [*name, value])
         .collect();
-    // It has read them when it answers.
+    // It has read them when it responds.
     (Server::start_with(Kind::Redis, &options).await, port)
 }
 
 #[tokio::test]
 async fn tls_both_ways() {
-    let (authority, stranger) = (Authority::new(), Authority::new());
+    let (authority, untrusted) = (Authority::new(), Authority::new());
     let (server, tls_port) = redis_with_tls(&authority).await;
     let tls_port = tls_port.number();
     let config = |tls: &str| {
@@ -74,24 +74,24 @@ async fn tls_both_ways() {
     let whole = "{ca_file: ca.pem, cert_file: tls.crt, key_file: tls.key}";
     for (name, trusted, tls, good) in [
         ("as it should be", &authority, whole, true),
-        ("another authority", &stranger, whole, false),
+        ("another CA", &untrusted, whole, false),
         ("no certificate", &authority, "{ca_file: ca.pem}", false),
     ] {
         let home = Home::new(&config(tls), &KeyFile::new());
         fs::write(home.path("ca.pem"), trusted.pem()).unwrap();
         authority.issue("sidecar").put(home.dir.path());
-        let asked = Asked::at(home).await;
+        let sidecar = Sidecar::at(home).await;
         if good {
-            serves(&asked, &server).await;
+            serves(&sidecar, &server).await;
         } else {
-            let answer = asked.ask("k").await;
+            let answer = sidecar.ask("k").await;
             assert!(answer.is_source_unavailable(), "{name}: {answer:?}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_master_that_is_lost_is_followed_to_the_one_that_sentinels_choose() {
+async fn after_the_loss_of_a_master_keyward_uses_the_one_that_sentinels_elect() {
     let mut master = Server::start(Kind::Redis).await;
     let port = master.address().port().to_string();
     let of_master = format!("127.0.0.1 {port}");
@@ -124,24 +124,24 @@ async fn a_master_that_is_lost_is_followed_to_the_one_that_sentinels_choose() {
     .await;
     let node = format!("redis://{}", sentinel.address());
     let source = format!("{{sentinel: {{master: keys, nodes: [\"{node}\"]}}, timeout: 5s}}");
-    let asked = Asked::start(&from(&source)).await;
-    serves(&asked, &master).await;
+    let sidecar = Sidecar::start(&from(&source)).await;
+    serves(&sidecar, &master).await;
     master.put("k", "k", json!({})).await;
-    asked.becomes("k", "allowed").await;
+    sidecar.becomes("k", "allowed").await;
     wait::until("the replica has it", async || {
         replica.get(&format!("{PREFIX}key:k")).await == master.get(&format!("{PREFIX}key:k")).await
     })
     .await;
     master.kill().await;
     wait::until("the replica is the master", async || {
-        // It drops its clients when it changes sides.
+        // It drops its clients when it changes its role.
         let Ok(role) = replica.ask::<Vec<redis::Value>>(&cmd("ROLE")).await else {
             return false;
         };
         matches!(&role[0], redis::Value::BulkString(name) if name == b"master")
     })
     .await;
-    serves(&asked, &replica).await;
+    serves(&sidecar, &replica).await;
 }
 
 #[tokio::test]
@@ -156,7 +156,7 @@ async fn a_cluster_whose_nodes_share_the_records() {
             let node = Server::start_with(kind, &options).await;
             let mut slots = cmd("CLUSTER");
             slots.arg("ADDSLOTSRANGE").arg(from).arg(to);
-            node.tell(&slots).await;
+            node.execute(&slots).await;
             buses.push(bus);
             nodes.push(node);
         }
@@ -164,7 +164,7 @@ async fn a_cluster_whose_nodes_share_the_records() {
             let mut meet = cmd("CLUSTER");
             meet.arg("MEET").arg("127.0.0.1");
             meet.arg(node.address().port()).arg(bus.number());
-            nodes[0].tell(&meet).await;
+            nodes[0].execute(&meet).await;
         }
         wait::until("the cluster is whole", async || {
             let mut whole = true;
@@ -178,7 +178,7 @@ async fn a_cluster_whose_nodes_share_the_records() {
         .await;
         let urls: Vec<String> = nodes[..2].iter().map(Server::url).collect();
         let urls: Vec<&str> = urls.iter().map(|url| url.trim_end_matches("/0")).collect();
-        let asked = Asked::start(&from(&format!("{{cluster: {urls:?}, timeout: 5s}}"))).await;
+        let sidecar = Sidecar::start(&from(&format!("{{cluster: {urls:?}, timeout: 5s}}"))).await;
         let client = redis::cluster::ClusterClient::new(urls).unwrap();
         let mut writer = client.get_async_connection().await.unwrap();
         let mut write = async |name: String, value: String| {
@@ -186,7 +186,7 @@ async fn a_cluster_whose_nodes_share_the_records() {
             set.arg(name).arg(value);
             set.exec_async(&mut writer).await.unwrap();
         };
-        // Spread over all the nodes, records and indices apart.
+        // Spread over all nodes, records and indices separately.
         for number in 0..12 {
             let id = format!("k{number}");
             write(
@@ -195,11 +195,11 @@ async fn a_cluster_whose_nodes_share_the_records() {
             )
             .await;
             write(index(&id), id.clone()).await;
-            asked.becomes(&id, "allowed").await;
-            asked.answers_from_memory(&id).await;
+            sidecar.becomes(&id, "allowed").await;
+            sidecar.answers_from_memory(&id).await;
             let dead = record(&id, &id, json!({"enabled": false}));
             write(format!("{PREFIX}key:{id}"), dead.to_string()).await;
-            asked.becomes(&id, "key_disabled").await;
+            sidecar.becomes(&id, "key_disabled").await;
         }
     }
 }

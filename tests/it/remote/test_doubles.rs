@@ -1,4 +1,4 @@
-//! The parts that these tests rest on do what they say, or a fault would prove nothing.
+//! The test doubles do what they promise; otherwise a fault would prove nothing.
 
 use redis::cmd;
 use serde_json::json;
@@ -17,7 +17,8 @@ fn lookup(secret: &str) -> String {
     format!("/v1/keys/{}", digest(secret).replace("blake3:", ""))
 }
 
-/// A connection to a Redis through the proxy; what an inline command is answered with, empty at its end or reset.
+/// Sends an inline command to a Redis through the proxy; the reply, empty if the connection ended
+/// or was reset.
 async fn say(stream: &mut TcpStream, line: &str) -> Vec<u8> {
     let _ = stream.write_all(format!("{line}\r\n").as_bytes()).await;
     let mut answer = vec![0; 4096];
@@ -27,7 +28,7 @@ async fn say(stream: &mut TcpStream, line: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_server_keeps_its_port_and_forgets_its_data() {
+async fn a_restarted_server_has_its_port_and_no_data() {
     for kind in KINDS {
         let mut server = Server::start(kind).await;
         server.put("k", "k", json!({})).await;
@@ -45,7 +46,7 @@ async fn a_server_keeps_its_port_and_forgets_its_data() {
 }
 
 #[tokio::test]
-async fn only_connections_that_track_are_cut() {
+async fn only_push_connections_are_cut() {
     for kind in KINDS {
         let server = Server::start(kind).await;
         let mut tracking = TcpStream::connect(server.address()).await.unwrap();
@@ -62,7 +63,7 @@ async fn only_connections_that_track_are_cut() {
 }
 
 #[tokio::test]
-async fn the_proxy_fails_in_the_way_it_is_told() {
+async fn the_proxy_injects_each_fault() {
     let server = Server::start(KINDS[0]).await;
     let proxy = FaultProxy::of_redis(server.address()).await;
     let open = async || TcpStream::connect(proxy.address).await.unwrap();
@@ -82,7 +83,7 @@ async fn the_proxy_fails_in_the_way_it_is_told() {
     assert_eq!(say(&mut push, "CLIENT TRACKING ON").await, b"");
     proxy.set_push(Mode::Pass);
 
-    // Held until it may go, in order.
+    // Held until released, in order.
     proxy.set_data(Mode::Hold);
     wait::until("answers are held", async || {
         let mut early = open().await;
@@ -95,7 +96,7 @@ async fn the_proxy_fails_in_the_way_it_is_told() {
     })
     .await;
 
-    // Whoever was answered falsely is not answered truly any more.
+    // A connection that got a false reply gets no true ones any more.
     proxy.set(&Mode::Answer(b"-ERR\r\n".to_vec()));
     let mut wrong = open().await;
     assert_eq!(say(&mut wrong, "PING").await, b"-ERR\r\n");
@@ -106,7 +107,7 @@ async fn the_proxy_fails_in_the_way_it_is_told() {
     assert_eq!(say(&mut cut, "PING").await, b"+PONG\r\n");
     proxy.refuse();
     assert_eq!(say(&mut cut, "PING").await, b"");
-    wait::until("nobody listens", async || {
+    wait::until("made-up listens", async || {
         TcpStream::connect(proxy.address).await.is_err()
     })
     .await;
@@ -123,7 +124,7 @@ async fn the_proxy_fails_in_the_way_it_is_told() {
 }
 
 #[tokio::test]
-async fn the_service_answers_as_told_and_counts() {
+async fn the_service_responds_as_configured_and_counts() {
     let service = KeyService::start().await;
     service.put("k", "k", json!({"client": "acme"}));
     let reply = http1::fetch(service.address, &lookup("k")).await;
@@ -154,7 +155,7 @@ async fn the_service_answers_as_told_and_counts() {
     assert_eq!((reply.status, reply.text()), (500, "no".to_owned()));
     assert_eq!(reply.all("a"), ["b"]);
 
-    // What was the record when it was asked for.
+    // The record at the time of the request.
     service.answer_for("k", Answer::Held);
     let held = tokio::spawn({
         let address = service.address;
@@ -173,9 +174,9 @@ async fn the_service_answers_as_told_and_counts() {
     service.push(&json!({"all": true}));
     let reply = events.read("GET").await.unwrap();
     assert_eq!(reply.all("content-type"), ["text/event-stream"]);
-    let told = b": here\n\ndata: {\"all\":true}\n\n";
-    assert_eq!(events.exactly(told.len()).await, told);
+    let event = b": here\n\ndata: {\"all\":true}\n\n";
+    assert_eq!(events.exactly(event.len()).await, event);
     service.end_streams(false);
-    wait::until("nobody listens", async || service.streams() == 0).await;
+    wait::until("made-up listens", async || service.streams() == 0).await;
     assert_eq!(http1::fetch(service.address, "/events").await.status, 503);
 }

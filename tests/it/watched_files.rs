@@ -1,5 +1,5 @@
-//! What is followed is read in the end, whatever kept it from being read once: a want of file descriptors, or somebody who replaces
-//! the files without a pause.
+//! Watched files are read eventually, whatever made a read fail once: a lack of file descriptors,
+//! or replacements without a pause.
 
 use std::time::Duration;
 
@@ -13,11 +13,10 @@ use crate::support::metrics::sample;
 use crate::support::scene::key;
 use crate::support::wait;
 
-/// Fewer than a keyward has open: it opens none at all.
+/// Fewer than keyward has open already: it cannot open any more.
 const NONE: u32 = 3;
 const MANY: u32 = 1024;
 
-/// A keyward with TLS by `authority`.
 async fn with_tls(authority: &Authority) -> Keyward {
     let config = "{server: {grpc: {tls: {cert_file: tls.crt, key_file: tls.key}}}}";
     let home = Home::new(config, &key(KeyFile::new(), "old", &[]));
@@ -37,7 +36,7 @@ async fn is_trusted_by(keyward: &Keyward, authority: &Authority) -> bool {
 }
 
 #[tokio::test]
-async fn what_could_not_be_read_for_want_of_file_descriptors_is_read_when_there_are_some() {
+async fn a_read_that_failed_for_lack_of_file_descriptors_is_retried() {
     let (old, new) = (Authority::new(), Authority::new());
     let keyward = with_tls(&old).await;
     keyward.process.limit_open_files(NONE);
@@ -47,11 +46,11 @@ async fn what_could_not_be_read_for_want_of_file_descriptors_is_read_when_there_
     );
     rotate(&keyward, &new);
     for what in ["keys", "configuration", "certificates"] {
-        let told = format!("{what} not reloaded");
-        wait::until(&told, async || {
+        let message = format!("{what} not reloaded");
+        wait::until(&message, async || {
             let log = keyward.log();
             log.iter()
-                .any(|line| line["msg"].as_str().unwrap().starts_with(&told))
+                .any(|line| line["msg"].as_str().unwrap().starts_with(&message))
         })
         .await;
     }
@@ -72,7 +71,7 @@ async fn what_could_not_be_read_for_want_of_file_descriptors_is_read_when_there_
 }
 
 #[tokio::test]
-async fn files_that_are_replaced_without_a_pause_are_read_all_the_same() {
+async fn files_that_are_replaced_without_a_pause_are_read() {
     let old = Authority::new();
     let keyward = with_tls(&old).await;
     let new = Authority::new();

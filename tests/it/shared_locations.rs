@@ -1,5 +1,5 @@
-//! Credential places that keyward shares with others: a vendor's token beside its own key, and a query of which
-//! every other byte has to arrive.
+//! Credential locations shared with others: a vendor's token beside keyward's key, and a query of
+//! which every other byte must arrive.
 
 use crate::support::bootstrap::{Bootstrap, yaml};
 use crate::support::keyfile::KeyFile;
@@ -28,11 +28,11 @@ fn code(reply: &Reply) -> String {
 }
 
 #[tokio::test]
-async fn a_vendors_token_goes_through_beside_our_key() {
+async fn a_vendors_token_passes_beside_our_key() {
     let stack = Stack::start(PREFIXED, &keys(), both_shapes_unprotected).await;
     let bearer = format!("Bearer {OURS}");
     let cookies = format!("api_key=sk-1; s=1; other={OURS}");
-    // The request, and what of each name has to reach the upstream.
+    // The request, and what of each name must reach the upstream.
     let cases = [
         (
             Ask::get("/v1").key(OURS).header("authorization", THEIRS),
@@ -64,7 +64,7 @@ async fn a_vendors_token_goes_through_beside_our_key() {
             }
         }
     }
-    // A vendor's value alone is no key at all.
+    // A vendor's value alone is not a key.
     for ask in [
         Ask::get("/v1").header("authorization", THEIRS),
         Ask::get("/v1").key("sk-1"),
@@ -73,7 +73,7 @@ async fn a_vendors_token_goes_through_beside_our_key() {
         let reply = http1::send(stack.envoy.at("headers"), &ask).await;
         assert_eq!(code(&reply), "missing_key", "{ask:?}");
     }
-    // Which of the two the upstream would read is anyone's guess.
+    // It is unclear which of the two the upstream would read.
     for value in [
         format!("{THEIRS}, Bearer {OURS}"),
         format!("{THEIRS},{OURS}"),
@@ -117,7 +117,7 @@ async fn a_public_rule_strips_our_key_and_leaves_a_vendors() {
     }
 }
 
-/// The shipped Envoy, whose own list of mutations that it takes says that `:path` may be set.
+/// The shipped Envoy with mutation rules that allow `:path`.
 fn with_rules(bootstrap: Bootstrap) -> Bootstrap {
     both_shapes(bootstrap).listener("ruled", |l| {
         l.ext_authz()["decoder_header_mutation_rules"] =
@@ -152,14 +152,14 @@ async fn a_path_is_stripped_of_the_key_and_every_other_byte_of_its_query_arrives
             }
         }
     }
-    // Where the key comes otherwise, the path is not touched.
+    // If the key comes in another way, the path is unchanged.
     let ask = Ask::get("/v1?b=2&a=1").key(OURS);
     http1::send(stack.envoy.at("headers"), &ask).await;
     assert_eq!(stack.upstream.take_one().path, "/v1?b=2&a=1");
 }
 
 #[tokio::test]
-async fn with_the_default_envoy_sorts_what_is_left_of_the_query() {
+async fn by_default_envoy_sorts_the_rest_of_the_query() {
     let config = "credentials: [{query: api_key}]\n";
     let stack = Stack::start(config, &keys(), both_shapes).await;
     let ask = Ask::get(&format!("/v1?b=2&a=1&api_key={OURS}&b=3"));
