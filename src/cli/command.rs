@@ -1,7 +1,7 @@
 //! The shape of the command line: subcommands, arguments and their help.
 //!
-//! Nothing is done here. Secrets are never arguments, for arguments show in process lists and shell histories; where a
-//! command takes one, it reads it from a file or from standard input.
+//! Nothing is done here. Secrets are never arguments, for arguments show in process lists and shell
+//! histories; where a command takes one, it reads it from a file or from standard input.
 
 mod examples;
 mod keys;
@@ -17,7 +17,7 @@ pub(super) use keys::{AllKeys, KeyState, KeyStoreArgs, KeysCommand, NamedKey, Ne
 /// The version and, where the build was told, the revision of the sources.
 const VERSION: &str = env!("KEYWARD_VERSION");
 
-/// An authorization server for Envoy: API keys, decided in a sidecar.
+/// An authorization server for Envoy that checks API keys, usually run as a sidecar.
 #[derive(Debug, Parser)]
 #[command(name = "keyward", version = VERSION, about, after_help = examples::KEYWARD)]
 pub(super) struct Arguments {
@@ -32,10 +32,10 @@ pub(super) enum Command {
     /// Run the server
     #[command(after_help = examples::SERVE)]
     Serve(ConfigArgs),
-    /// Load configuration, keys and certificates as serve would, and report every problem
+    /// Load configuration, keys and certificates as serve does, and report every problem
     #[command(after_help = examples::CHECK_CONFIG)]
     CheckConfig(CheckConfig),
-    /// Decide one request offline and print why, step by step; exit 0 if it is allowed, 4 if not
+    /// Decide one request without a server and print each step; exit code 0 if allowed, 4 if denied
     #[command(after_help = examples::EXPLAIN)]
     Explain(Explain),
     /// Manage keys in a file or in Redis
@@ -45,19 +45,19 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: KeysCommand,
     },
-    /// Ask the admin address for /readyz, for exec probes; exit 0 if it is ready
+    /// Request /readyz from the admin address, for exec probes; exit code 0 if ready
     #[command(after_help = examples::HEALTH)]
     Health(Health),
     /// Print a JSON Schema, for editors
     #[command(after_help = examples::SCHEMA)]
     Schema {
-        /// Of which file.
+        /// The kind of file
         file: SchemaOf,
     },
     /// Print a completion script for a shell
     #[command(after_help = examples::COMPLETIONS)]
     Completions {
-        /// Which shell.
+        /// The shell to complete for
         shell: Shell,
     },
 }
@@ -74,16 +74,16 @@ pub(super) struct ConfigArgs {
 /// How a command prints what it found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// For people.
+    /// For people
     Text,
-    /// For programs.
+    /// For programs
     Json,
 }
 
 /// The choice of a format.
 #[derive(Debug, Args)]
 pub(super) struct Output {
-    /// How to print what was found
+    /// The output format
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub(super) output: Format,
 }
@@ -93,7 +93,7 @@ pub(super) struct Output {
 pub(super) struct CheckConfig {
     #[command(flatten)]
     pub(super) config: ConfigArgs,
-    /// Do not ask a remote source whether it answers
+    /// Do not connect to a remote source
     #[arg(long)]
     pub(super) offline: bool,
     #[command(flatten)]
@@ -114,17 +114,18 @@ pub(super) struct Explain {
     /// The request's host, with its port if it names one; empty by default
     #[arg(long, value_name = "H", default_value = "", hide_default_value = true)]
     pub(super) host: String,
-    /// The request's scheme, where no x-forwarded-proto is given
+    /// The request's scheme, unless there is an x-forwarded-proto header
     #[arg(long, value_enum, value_name = "S", default_value_t = Scheme::Https)]
     pub(super) scheme: Scheme,
-    /// A file that holds the secret to present at a credential place (`x-api-key=F`, `authorization=F`,
-    /// `query:api_key=F`, `cookie:api_key=F`; by default the first), or - for standard input; may be given more than once
+    /// A file with the secret, or - for standard input, and the credential location at which to
+    /// present it: `x-api-key=F`, `authorization=F`, `query:api_key=F`, `cookie:api_key=F` (the
+    /// first one by default); repeatable
     #[arg(long = "key-file", value_name = "[PLACE=]F")]
     pub(super) key_files: Vec<String>,
-    /// A header of the request, but none that holds a secret; may be given more than once
+    /// A header of the request, but not one that holds a secret; repeatable
     #[arg(long = "header", value_name = "N: V")]
     pub(super) headers: Vec<String>,
-    /// The address that the request comes from, as Envoy sees it
+    /// The caller's address, as Envoy sees it
     #[arg(long, value_name = "IP")]
     pub(super) source_ip: Option<IpAddr>,
     /// The rule that the Envoy route names in `context_extensions`
@@ -140,9 +141,9 @@ pub(super) struct Explain {
 /// How a request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Scheme {
-    /// In plain text.
+    /// Plain HTTP
     Http,
-    /// Over TLS.
+    /// HTTP over TLS
     Https,
 }
 
@@ -161,7 +162,7 @@ impl Scheme {
 pub(super) struct Health {
     #[command(flatten)]
     pub(super) config: ConfigArgs,
-    /// The admin address to ask, an IP address and a port; by default that of the configuration
+    /// The admin address, an IP address and a port [default: that of the configuration]
     #[arg(long, value_name = "A")]
     pub(super) address: Option<SocketAddr>,
 }

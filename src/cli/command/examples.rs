@@ -1,6 +1,7 @@
 //! What `--help` shows last: lines to copy.
 //!
-//! Each is short enough not to be broken by a terminal of usual width, and a test holds that the command line takes it.
+//! Each is short enough not to be broken by a terminal of usual width, and a test holds that the
+//! command line takes it.
 
 pub(super) const KEYWARD: &str = "\
 Examples:
@@ -34,7 +35,7 @@ Examples:
   keyward schema config > keyward.schema.json
   keyward schema keys > keys.schema.json
 
-Editors with yaml-language-server take a file's first line:
+Editors with yaml-language-server read the first line of a file:
   # yaml-language-server: $schema=./keyward.schema.json";
 
 pub(super) const COMPLETIONS: &str = "\
@@ -85,7 +86,8 @@ mod tests {
 
     use super::super::Arguments;
 
-    /// The words of a line, as a shell splits it; what follows a redirection and what comes before the program are left out.
+    /// The words of a line, as a shell splits it; what follows a redirection and what comes before
+    /// the program are left out.
     fn words(line: &str) -> Vec<String> {
         let line = line.split(" > ").next().unwrap_or_default();
         let mut words = vec![String::new()];

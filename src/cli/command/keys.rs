@@ -12,25 +12,25 @@ use crate::authz::reason::Reason;
 /// The subcommands of `keys`.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum KeysCommand {
-    /// Make a key: write its record and print its secret, once
+    /// Create a key: store its record and print its secret once
     #[command(after_help = examples::KEYS_NEW)]
     New(NewKey),
     /// List the keys in Redis
     #[command(after_help = examples::KEYS_LIST)]
     List(AllKeys),
-    /// Print a key's record and its state
+    /// Print a key's record and state
     #[command(after_help = examples::KEYS_SHOW)]
     Show(NamedKey),
-    /// Give a key another secret and print it, once; those that it has go on for a while
+    /// Add a new secret to a key and print it once; its old secrets stay valid for the overlap
     #[command(after_help = examples::KEYS_ROTATE)]
     Rotate(RotateKey),
-    /// Refuse a key from now on, for ever
+    /// Revoke a key: it is refused permanently
     #[command(after_help = examples::KEYS_REVOKE)]
     Revoke(NamedKey),
-    /// Switch a key on again
+    /// Enable a disabled key
     #[command(after_help = examples::KEYS_ENABLE)]
     Enable(NamedKey),
-    /// Switch a key off for now
+    /// Disable a key until it is enabled again
     #[command(after_help = examples::KEYS_DISABLE)]
     Disable(NamedKey),
 }
@@ -40,12 +40,13 @@ pub(in crate::cli) enum KeysCommand {
 pub(in crate::cli) struct KeyStoreArgs {
     #[command(flatten)]
     pub(in crate::cli) config: ConfigArgs,
-    /// The key file or directory; by default the source of the configuration, which is still used for its pepper and
-    /// plans where -c or `$KEYWARD_CONFIG` names it
+    /// The key file or directory [default: the source of the configuration]. Pepper and plans come
+    /// from the configuration that -c or `$KEYWARD_CONFIG` names
     #[arg(long, value_name = "PATH", conflicts_with = "redis")]
     pub(in crate::cli) file: Option<PathBuf>,
-    /// The Redis server, without user and password, which stand in the configuration; by default the source of the configuration,
-    /// which is used for everything else where it has this server or -c or `$KEYWARD_CONFIG` names it
+    /// The URL of the Redis server, without user and password, which belong in the configuration
+    /// [default: the source of the configuration]. Everything else comes from the configuration, if
+    /// it has this server or -c or `$KEYWARD_CONFIG` names it
     #[arg(long, value_name = "URL")]
     pub(in crate::cli) redis: Option<String>,
 }
@@ -55,10 +56,10 @@ pub(in crate::cli) struct KeyStoreArgs {
 pub(in crate::cli) struct AllKeys {
     #[command(flatten)]
     pub(in crate::cli) store: KeyStoreArgs,
-    /// Only the keys in this state
+    /// List only keys in this state
     #[arg(long, value_enum, value_name = "STATE")]
     pub(in crate::cli) state: Option<KeyState>,
-    /// Only the keys of this client
+    /// List only keys of this client
     #[arg(long, value_name = "CLIENT")]
     pub(in crate::cli) client: Option<String>,
     #[command(flatten)]
@@ -69,15 +70,15 @@ pub(in crate::cli) struct AllKeys {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub(in crate::cli) enum KeyState {
-    /// One of its secrets is valid.
+    /// One of its secrets is valid
     Active,
-    /// It is switched off for now.
+    /// Disabled until it is enabled again
     Disabled,
-    /// It is refused for ever.
+    /// Permanently refused
     Revoked,
-    /// Its time is over.
+    /// No longer valid
     Expired,
-    /// Its time has not come.
+    /// Not valid yet
     NotYetValid,
 }
 
@@ -118,7 +119,7 @@ pub(in crate::cli) struct NamedKey {
 pub(in crate::cli) struct RotateKey {
     #[command(flatten)]
     pub(in crate::cli) key: NamedKey,
-    /// How long the secrets that the key has stay valid, such as 24h
+    /// How long the existing secrets stay valid, such as 24h
     #[arg(
         long,
         value_name = "DURATION",
@@ -136,19 +137,19 @@ pub(in crate::cli) struct NewKey {
     /// The new key's id
     #[arg(long)]
     pub(in crate::cli) id: String,
-    /// Whom the key stands for; the id by default
+    /// The client that uses the key [default: the id]
     #[arg(long)]
     pub(in crate::cli) client: Option<String>,
-    /// The plan that it follows
+    /// The key's plan
     #[arg(long)]
     pub(in crate::cli) plan: Option<String>,
-    /// A scope that it is granted; may be given more than once
+    /// A scope of the key; repeatable
     #[arg(long = "scope", value_name = "S")]
     pub(in crate::cli) scopes: Vec<String>,
-    /// The first moment at which it is valid (RFC 3339)
+    /// The time from which the key is valid (RFC 3339)
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
     pub(in crate::cli) not_before: Option<String>,
-    /// The moment from which on it is no longer valid (RFC 3339); may be past
+    /// The time at which the key expires (RFC 3339); may be in the past
     #[arg(
         long,
         value_name = "T",
@@ -156,10 +157,10 @@ pub(in crate::cli) struct NewKey {
         allow_hyphen_values = true
     )]
     pub(in crate::cli) expires_at: Option<String>,
-    /// How long it is valid from now, such as 90d
+    /// How long the key is valid from now, such as 90d
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(in crate::cli) expires_in: Option<String>,
-    /// Something to know of it; may be given more than once
+    /// A metadata entry of the key; repeatable
     #[arg(long = "metadata", value_name = "K=V")]
     pub(in crate::cli) metadata: Vec<String>,
     #[command(flatten)]
