@@ -1,4 +1,4 @@
-// What the packages lack of the schemas: our own account of it, by the names and types of the projects' own API definitions.
+// What the packages' schemas lack, declared here with the names and types of the projects' own API definitions.
 
 // Envoy Gateway 1.8 added this one; the package was made from 1.7.
 declare module "@kubernetes-models/envoy-gateway/gateway.envoyproxy.io/v1alpha1/ExtAuth" {
@@ -7,8 +7,8 @@ declare module "@kubernetes-models/envoy-gateway/gateway.envoyproxy.io/v1alpha1/
   }
 }
 
-// Istio's MeshConfig (istio/api, mesh/v1alpha1/config.proto, as of 1.30): no custom resource, and in no package. Only what
-// deploy/istio uses, so that any other name is refused: look it up there before adding it.
+// Istio's MeshConfig (istio/api, mesh/v1alpha1/config.proto, as of 1.30): not a custom resource, and in no package. Only
+// the members that deploy/istio uses, so that any other name is refused: look it up there before adding it.
 export interface IstiodValues {
   meshConfig: MeshConfig;
 }

@@ -1,13 +1,13 @@
-// Checks custom resources in YAML files against the schemas that their projects publish: says for each document what is wrong.
+// Checks custom resources in YAML files against the schemas that their projects publish, and prints each document's problems.
 //
 //   node check.mjs PACKAGES FILE...      PACKAGES: the directory that ../crd-install prints
 //
-// Each document is checked twice, for no package refuses all that a cluster would. As a literal of the package's TypeScript
-// type: there unknown fields, wrong types, missing members and unknown words are errors. And by the package's validator,
-// compiled from the OpenAPI schema: lengths, ranges, patterns, formats. CEL rules of the schemas (x-kubernetes-validations)
-// are in no package and are not checked.
+// Each document is checked twice, because no package refuses everything that a cluster would. The TypeScript type of the
+// package finds unknown fields, wrong types, missing members and unknown values. The package's validator, compiled from
+// the OpenAPI schema, finds wrong lengths, ranges, patterns and formats. CEL rules of the schemas
+// (x-kubernetes-validations) are in no package and are not checked.
 //
-// Documents of other groups are counted and left alone. Exit code 0: nothing is wrong; 1: something is; 2: cannot check.
+// Documents of other groups are only counted. Exit code 0: no problems; 1: problems; 2: the check failed.
 
 import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -44,18 +44,18 @@ function version(name) {
   return JSON.parse(readFileSync(join(packages, name, "package.json"), "utf8")).version;
 }
 
-// What a document is, and how its type is imported; null for what is not ours to check.
+// A document's kind, and how to import its type; null for kinds that are not checked here.
 function identify(value) {
   if (value === null || typeof value !== "object" || Array.isArray(value)) return null;
   if (value.apiVersion === undefined) {
-    // Values for the istiod chart. MeshConfig is no custom resource, and no package has it: additions.d.ts tells of it.
+    // Values for the istiod chart. MeshConfig is not a custom resource, and in no package: additions.d.ts declares it.
     if (value.meshConfig === undefined) return null;
     return { title: "MeshConfig", type: "IstiodValues", from: "./additions.js", by: "additions.d.ts" };
   }
   const [group, apiVersion] = String(value.apiVersion).split("/");
   const name = PACKAGES[group];
   const title = `${value.kind} ${value.metadata?.name ?? "without a name"}`;
-  // Kubernetes' own groups are one word or below k8s.io, as are Kustomize's. Any other's resources would be checked by nobody.
+  // Kubernetes' own groups are one word or below k8s.io, as are Kustomize's. Resources of any other group would stay unchecked.
   if (name === undefined && group.includes(".") && !group.endsWith(".k8s.io")) {
     return { title, missing: `nothing here has schemas of ${group}: add a package to package.json, or do without ${value.kind}` };
   }
@@ -68,7 +68,7 @@ function identify(value) {
   return { title, type: `I${value.kind}`, from: path, module, kind: value.kind, by: `${name} ${version(name)}` };
 }
 
-// The document as a TypeScript literal, and where in it each YAML node stands: [offset, path, line].
+// The document as a TypeScript literal, and the position of each YAML node in it: [offset, path, line].
 function literal(document, lines) {
   const places = [];
   let text = "";
@@ -103,7 +103,7 @@ function literal(document, lines) {
 }
 
 function typesOf(documents) {
-  // Both files are there for the compiler alone, beside the packages, where it finds them.
+  // Both files exist only for the compiler, beside the packages, where it finds them.
   const name = join(packages, "..", "documents.ts");
   let text = "";
   for (const [index, { what }] of documents.entries()) {
@@ -140,7 +140,7 @@ function typesOf(documents) {
       broken.push(`${found.file?.fileName ?? "typescript"}: ${message}`);
       continue;
     }
-    // What a document as a whole lacks is told of the name before it.
+    // What is missing at the top level is reported at the name before it.
     const [, path, line] = document.places.findLast(([start]) => start <= Math.max(at - document.offset, 0));
     document.wrong.push({ path, line, message });
   }
@@ -200,7 +200,7 @@ for (const document of documents) {
   const { file, line, what } = document;
   const verdict = document.wrong.length === 0 ? "ok" : "wrong";
   console.log(`${file}:${line}: ${what.title}: ${verdict} (${what.by})`);
-  // Both checks see a wrong type; the validator says some things once for each branch of the schema.
+  // Both checks find a wrong type, and the validator repeats some problems for each branch of the schema.
   const unique = new Map(document.wrong.map((found) => [`${found.line} ${found.message}`, found]));
   for (const found of unique.values()) {
     wrong += 1;
