@@ -8,16 +8,16 @@ mod accept;
 mod admin;
 mod bodies;
 mod build;
+mod certificates;
+mod config_file;
 mod connections;
 mod drain;
 mod error;
-mod files;
 mod grpc;
 mod key_files;
 mod phase;
 mod prepared_key;
 mod reload;
-mod rotation;
 mod scrape;
 mod signals;
 mod socket;
@@ -34,13 +34,13 @@ use std::io::IsTerminal as _;
 
 use anstream::{AutoStream, ColorChoice};
 
+pub use self::config_file::EnvironmentFn;
 pub use self::error::ServeError;
-pub use self::files::Environment;
 pub use self::socket::BindError;
 pub use self::source::{key_cache, remote_source};
 
 use self::build::{Bound, Launch};
-use self::files::ConfigFile;
+use self::config_file::WatchedConfig;
 use self::signals::Signals;
 use self::tls::Tls;
 use crate::clock::{Clock, SystemClock};
@@ -70,10 +70,14 @@ pub fn check_certificates(config: &Config) -> Result<(), ConfigError> {
 ///
 /// # Errors
 /// When the configuration or the keys cannot be used, an address cannot be listened on, or a part of the server fails.
-pub fn run(config_file: &Path, env: Environment, format: &mut LogFormat) -> Result<(), ServeError> {
+pub fn run(
+    config_file: &Path,
+    env: EnvironmentFn,
+    format: &mut LogFormat,
+) -> Result<(), ServeError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let mut config_file = ConfigFile::new(config_file, env);
-    let config = config_file.read(&*clock).0?;
+    let mut config_file = WatchedConfig::new(config_file, env);
+    let config = config_file.load(&*clock)?;
     *format = config.log.format;
 
     let console = Console {

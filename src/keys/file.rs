@@ -51,7 +51,7 @@ pub struct Texts {
 struct Text {
     path: PathBuf,
     content: String,
-    followed: WatchedFile,
+    watched: WatchedFile,
 }
 
 /// Loads the keys of a file or directory under that policy.
@@ -70,12 +70,12 @@ pub fn read(path: &NamedFile) -> Result<Texts, LoadError> {
     let mut files = Vec::new();
     let mut problems: Option<Problems> = None;
     for file in files_in(path)? {
-        let followed = WatchedFile::new(&file);
+        let watched = WatchedFile::new(&file);
         match read_text(&file) {
             Ok(content) => files.push(Text {
                 path: file,
                 content,
-                followed,
+                watched,
             }),
             Err(found) => add(&mut problems, found),
         }
@@ -84,7 +84,7 @@ pub fn read(path: &NamedFile) -> Result<Texts, LoadError> {
         return Err(problems.into());
     }
     // A change that this misses, of equal size within one tick of the clock, is seen by the follower's second look.
-    if !files.iter().all(|file| file.followed.was_read_whole()) {
+    if !files.iter().all(|file| file.watched.was_read_whole()) {
         return Err(LoadError::Changing {
             file: path.display().to_string(),
         });
@@ -125,9 +125,9 @@ fn add(problems: &mut Option<Problems>, more: Problems) {
 
 impl Texts {
     /// The files as they were read, each with the hash of its content.
-    pub fn followed(&self) -> impl Iterator<Item = (WatchedFile, blake3::Hash)> {
+    pub fn watched(&self) -> impl Iterator<Item = (WatchedFile, blake3::Hash)> {
         let files = self.files.iter();
-        files.map(|file| (file.followed.clone(), blake3::hash(file.content.as_bytes())))
+        files.map(|file| (file.watched.clone(), blake3::hash(file.content.as_bytes())))
     }
 
     /// The keys in the files, by file.

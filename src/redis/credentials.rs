@@ -78,14 +78,6 @@ pub(crate) struct Credentials {
     pub(crate) content_hash: blake3::Hash,
 }
 
-/// Why there is no [`Credentials`].
-pub(crate) struct UnusableFiles {
-    /// Why, with its causes.
-    pub(crate) cause: Cause,
-    /// Whether it is the files of TLS that cannot be used.
-    pub(crate) of_certificates: bool,
-}
-
 /// The files that the settings name.
 pub(crate) fn paths(settings: &RedisSettings) -> impl Iterator<Item = &PathBuf> {
     let password = settings.password_file.iter().map(NamedFile::as_path_buf);
@@ -138,26 +130,19 @@ impl CredentialFiles {
         })
     }
 
-    /// Reads all of them on a thread that may block.
-    pub(crate) async fn load(&self) -> Result<Credentials, Cause> {
-        self.load_unlogged()
-            .await
-            .map_err(|unusable| unusable.cause)
+    /// Reads all of them, with the hash of their contents. Blocks.
+    pub(crate) fn read_hashed(&self) -> Result<(Credentials, blake3::Hash), RedisCredentialsError> {
+        let credentials = self.read()?;
+        let hash = credentials.content_hash;
+        Ok((credentials, hash))
     }
 
-    /// As [`Self::load`], for the task that follows the files and reports its problems itself.
-    pub(crate) async fn load_unlogged(&self) -> Result<Credentials, UnusableFiles> {
+    /// Reads all of them on a thread that may block.
+    pub(crate) async fn load(&self) -> Result<Credentials, Cause> {
         let files = self.clone();
         match tokio::task::spawn_blocking(move || files.read()).await {
-            Ok(Ok(credentials)) => Ok(credentials),
-            Ok(Err(error)) => Err(UnusableFiles {
-                cause: chain(&error).into(),
-                of_certificates: matches!(error, RedisCredentialsError::Tls(_)),
-            }),
-            Err(_) => Err(UnusableFiles {
-                cause: "reading the password and certificates was stopped".into(),
-                of_certificates: false,
-            }),
+            Ok(read) => read.map_err(|error| chain(&error).into()),
+            Err(_) => Err("reading the password and certificates was stopped".into()),
         }
     }
 }

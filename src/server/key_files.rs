@@ -1,117 +1,109 @@
-//! The files of keys, followed: a file, or those of a directory, each for itself.
+//! The files of keys: a file, or those of a directory, each watched and read by itself.
 //!
-//! Looks at the files, reads those that are due, and has `keys::file` judge what is in force then. A file that is at fault, or is
-//! being written, keeps its last whole state while the others change; so do files of a directory that is missing or empty.
+//! Looks at the files, reads those that are due, and has `keys::file` check what the keys are then.
+//! A file that is at fault, or is being written, keeps its last good keys while the others change;
+//! and all files keep theirs while the directory is missing, empty or not readable. So no mistake in
+//! a file takes away keys that work; only removing the file does.
+
+mod file;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::file::{Fault, KeyFile, KeyFileRead};
 use crate::authz::key_map::KeyMap;
 use crate::authz::snapshot::Policy;
-use crate::keys::file::{self, Change, Judged, LoadError, LoadedKeys};
+use crate::keys::file::{Change, Judged, LoadError, LoadedKeys, files_in, read};
 use crate::watch::named_file::NamedFile;
-use crate::watch::{RETRY_INTERVAL, ReloadAdvice, SETTLE_TIME, WatchedFile};
+use crate::watch::{RETRY_INTERVAL, ReloadAdvice, SETTLE_TIME};
 
-/// The files of a source, and what they have in force.
+/// The files of a source, and the keys that were loaded from them.
 #[derive(Debug)]
 pub(crate) struct KeyFiles {
     path: NamedFile,
     files: BTreeMap<PathBuf, KeyFile>,
     loaded: LoadedKeys,
-    /// Where there is no file at all.
+    /// There is no file at all, or it is unknown which files there are.
     absence: Option<Absence>,
-    /// Files that events told to have been moved into place since the last look.
+    /// The targets of renames that events have reported since the last look.
     moved: Vec<PathBuf>,
-    /// One changed while it was read.
+    /// A file changed while it was read.
     are_changing: bool,
-    /// Something that faults depend on has changed though no file has.
-    is_to_be_judged: bool,
+    /// Faults depend on something that has changed though no file has.
+    needs_check: bool,
 }
 
-#[derive(Debug)]
-struct KeyFile {
-    followed: WatchedFile,
-    /// Of the content that was judged last; `None` where there is none, or where it could not be read.
-    hash: Option<blake3::Hash>,
-    /// Since when it has not been there.
-    missing: Option<Duration>,
-    is_in_flux: bool,
-    is_due: bool,
-    /// What is wrong with it.
-    fault: Option<Fault>,
-}
-
-/// There is no file, or no telling which files there are.
+/// There is no file, or it is unknown which files there are.
 #[derive(Debug)]
 struct Absence {
     since: Duration,
     problem: String,
-    is_judged: bool,
+    is_reported: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Fault {
-    problems: String,
-    /// It will be right once a file is gone that is missing already.
-    is_waiting: bool,
-}
-
-/// A file, read.
-struct Read {
-    hash: Option<blake3::Hash>,
-    text: Result<String, String>,
-}
-
-/// What became of the files.
+/// What came of reading the files.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Judgement {
-    /// Nothing that anybody need know.
-    Nothing,
-    /// All of them are in force.
-    Whole,
-    /// Some are at fault, for these reasons; whether what is in force has changed nevertheless.
-    AtFault { problems: String, changed: bool },
+pub(super) enum KeyReload {
+    /// Nothing has changed.
+    Unchanged,
+    /// All files are in use.
+    Complete,
+    /// Some files are at fault, for these reasons.
+    Partial {
+        problems: String,
+        /// Whether the keys have changed nevertheless.
+        changed: bool,
+    },
+}
+
+impl KeyReload {
+    /// Whether there are other keys to install.
+    pub(super) fn changes_keys(&self) -> bool {
+        match self {
+            Self::Unchanged => false,
+            Self::Complete => true,
+            Self::Partial { changed, .. } => *changed,
+        }
+    }
 }
 
 impl KeyFiles {
-    /// Reads all files at start, and follows them. Blocks.
+    /// Reads all files at start, and watches them. Blocks.
     pub(crate) fn load(path: NamedFile, policy: &Policy, now: Duration) -> Result<Self, LoadError> {
-        let texts = file::read(&path)?;
-        let mut files = BTreeMap::new();
-        for (mut followed, hash) in texts.followed() {
-            followed.was_read(true, now);
-            let path = followed.path().to_owned();
-            files.insert(path, KeyFile::new(followed, Some(hash)));
-        }
+        let texts = read(&path)?;
+        let files = texts.watched().map(|(watched, hash)| {
+            let path = watched.path().to_owned();
+            (path, KeyFile::loaded(watched, hash, now))
+        });
         Ok(Self {
             path,
-            files,
+            files: files.collect(),
             loaded: texts.keys(policy)?,
             absence: None,
             moved: Vec::new(),
             are_changing: false,
-            is_to_be_judged: false,
+            needs_check: false,
         })
     }
 
-    /// The keys in force.
+    /// The current keys.
     pub(crate) fn keys(&self) -> &Arc<KeyMap> {
         self.loaded.map()
     }
 
-    /// Whether one changed while it was read, so that it is to be looked at again soon.
+    /// Whether a file changed while it was read, so that it must be looked at again soon.
     pub(super) fn are_changing(&self) -> bool {
         self.are_changing
     }
 
-    /// Whether some of the files are right, whatever is wrong with others.
-    pub(super) fn are_partly_right(&self) -> bool {
+    /// Whether some files are in use as they are, whatever is wrong with others.
+    pub(super) fn are_partly_usable(&self) -> bool {
         self.absence.is_none() && self.files.values().any(|file| file.fault.is_none())
     }
 
-    /// The directories whose events tell of changes.
+    /// The directories whose events are about these files.
     pub(super) fn directories(&self) -> impl Iterator<Item = PathBuf> {
         let absolute = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.to_path_buf());
         let parent = absolute.parent().map(Path::to_owned);
@@ -119,108 +111,93 @@ impl KeyFiles {
         itself.into_iter().chain(parent)
     }
 
-    /// Notes that a file was moved into place somewhere.
-    pub(super) fn note(&mut self, moved: &Path) {
-        self.moved.push(moved.to_owned());
+    /// Notes that an event reported a rename to that path.
+    pub(super) fn note_moved(&mut self, path: &Path) {
+        self.moved.push(path.to_owned());
     }
 
-    /// Looks at all files. Whether any is to be read or judged, or in how long to look again. Blocks.
+    /// Looks at all files: whether any is to be read or checked, or when to look again. Blocks.
     pub(super) fn look(&mut self, now: Duration) -> ReloadAdvice {
         let moved = std::mem::take(&mut self.moved);
         self.are_changing = false;
-        let listed = match file::files_in(&self.path) {
+        let listed = match files_in(&self.path) {
             Ok(listed) => listed,
-            Err(why) => return self.look_at_nothing(why.to_string(), now),
+            Err(why) => return self.look_at_absence(why.to_string(), now),
         };
-        self.is_to_be_judged |= self.absence.take().is_some_and(|absence| absence.is_judged);
-        let mut rest: Option<Duration> = None;
-        let mut wait = |time: Duration| rest = Some(rest.map_or(time, |rest| rest.min(time)));
+        self.needs_check |= self
+            .absence
+            .take()
+            .is_some_and(|absence| absence.is_reported);
+        let mut waits = Vec::new();
         for path in &listed {
-            let file = self
-                .files
-                .entry(path.clone())
-                .or_insert_with(|| KeyFile::new(WatchedFile::appeared(path), None));
-            for moved in &moved {
-                file.followed.note(moved);
-            }
-            if file.missing.take().is_some() {
-                // What clashed with it while it was missing does so for certain.
-                self.is_to_be_judged = true;
-            }
-            let look = file.followed.look(now);
-            file.is_in_flux = look.in_flux;
-            file.is_due = look.advice == ReloadAdvice::Read;
-            if let ReloadAdvice::Wait(time) = look.advice {
-                wait(time);
+            let file = self.files.entry(path.clone());
+            let file = file.or_insert_with(|| KeyFile::appeared(path));
+            let (advice, was_missing) = file.look(&moved, now);
+            // Files that clashed with it waited for it to be gone; now they are at fault.
+            self.needs_check |= was_missing;
+            if let ReloadAdvice::Wait(time) = advice {
+                waits.push(time);
             }
         }
         let listed: BTreeSet<&PathBuf> = listed.iter().collect();
         for (path, file) in &mut self.files {
-            if listed.contains(path) {
-                continue;
-            }
-            file.is_due = false;
-            let since = *file.missing.get_or_insert(now);
-            let gone = now.saturating_sub(since);
-            if !file.is_gone(now) {
-                wait(SETTLE_TIME.saturating_sub(gone));
+            if !listed.contains(path) {
+                waits.extend(file.note_missing(now));
             }
         }
-        let is_due = |file: &KeyFile| file.is_due || file.is_gone(now);
-        match rest {
-            _ if self.is_to_be_judged || self.files.values().any(is_due) => ReloadAdvice::Read,
+        let is_due = |file: &KeyFile| file.is_due() || file.is_gone(now);
+        match waits.into_iter().min() {
+            _ if self.needs_check || self.files.values().any(is_due) => ReloadAdvice::Read,
             None => ReloadAdvice::Unchanged,
             Some(time) => ReloadAdvice::Wait(time),
         }
     }
 
-    /// Where there is no file: all of them keep what they have, even those that were missing before.
-    fn look_at_nothing(&mut self, problem: String, now: Duration) -> ReloadAdvice {
-        for file in self.files.values_mut() {
-            file.missing = None;
-            file.is_due = false;
-        }
+    /// Without any file all of them keep their keys, even those that were missing before: an empty
+    /// directory is a mount that has not come yet or a mistake, never the wish to have no keys.
+    fn look_at_absence(&mut self, problem: String, now: Duration) -> ReloadAdvice {
+        self.files.values_mut().for_each(KeyFile::note_unknown);
         let absence = self.absence.get_or_insert_with(|| Absence {
             since: now,
             problem: String::new(),
-            is_judged: false,
+            is_reported: false,
         });
         if absence.problem != problem {
             absence.problem = problem;
-            absence.is_judged = false;
+            absence.is_reported = false;
         }
         let rest = SETTLE_TIME.saturating_sub(now.saturating_sub(absence.since));
-        match absence.is_judged {
+        match absence.is_reported {
             _ if !rest.is_zero() => ReloadAdvice::Wait(rest),
             false => ReloadAdvice::Read,
             true => ReloadAdvice::Wait(RETRY_INTERVAL),
         }
     }
 
-    /// Reads what is due, or everything where it is `forced`, and puts in force what can be. Blocks.
-    pub(super) fn reload(&mut self, policy: &Policy, forced: bool, now: Duration) -> Judgement {
-        let mut is_news = std::mem::take(&mut self.is_to_be_judged) || forced;
+    /// Reads the files that are due, or all if `forced`, and takes over what can be used. Blocks.
+    pub(super) fn reload(&mut self, policy: &Policy, forced: bool, now: Duration) -> KeyReload {
+        let mut is_new = std::mem::take(&mut self.needs_check) || forced;
         let mut changes = Vec::new();
         if let Some(absence) = &mut self.absence {
-            is_news |= !std::mem::replace(&mut absence.is_judged, true);
+            is_new |= !std::mem::replace(&mut absence.is_reported, true);
         } else {
-            for path in self.paths(|file| file.is_due || (forced && file.is_there())) {
+            for path in self.paths(|file| file.is_due() || (forced && file.is_readable())) {
                 if let Some(read) = self.read(&path) {
-                    is_news |= self.note_read(&path, &read, now);
+                    is_new |= self.note_read(&path, &read, now);
                     changes.extend(read.change(path));
                 }
             }
         }
         for path in self.paths(|file| file.is_gone(now)) {
-            is_news = true;
+            is_new = true;
             self.files.remove(&path);
             changes.push(Change { path, text: None });
         }
-        if !is_news {
-            return Judgement::Nothing;
+        if !is_new {
+            return KeyReload::Unchanged;
         }
-        // What is at fault may be so no longer.
-        for path in self.paths(|file| file.fault.is_some() && file.is_there()) {
+        // A change of one file may end the fault of another, such as an id that both had.
+        for path in self.paths(|file| file.fault.is_some() && file.is_readable()) {
             if changes.iter().all(|change| change.path != path)
                 && let Some(read) = self.read(&path)
             {
@@ -229,57 +206,54 @@ impl KeyFiles {
             }
         }
         let read = changes.iter().map(|change| change.path.clone()).collect();
-        let judged = self.loaded.judge(changes, &self.missing(), policy);
-        self.take(judged, &read)
+        let checked = self.loaded.judge(changes, &self.missing(), policy);
+        self.apply(checked, &read)
     }
 
-    /// Reads all files under another policy, and puts in force what can be. A file that is at fault keeps what it has.
+    /// Reads all files under another policy, and takes over what can be used. A file that is at
+    /// fault keeps its last good keys.
     ///
     /// # Errors
-    /// What cannot be used under that policy; nothing changes then.
+    /// The problems of keys that cannot be used under that policy; nothing changes then.
     pub(super) fn refit(
         &mut self,
         policy: &Policy,
         forced: bool,
         now: Duration,
-    ) -> Result<Judgement, String> {
+    ) -> Result<KeyReload, String> {
         let mut reads = Vec::new();
         let mut changes = Vec::new();
-        let paths = self.paths(|file| file.is_there() && self.absence.is_none());
-        for path in paths {
+        for path in self.paths(|file| file.is_readable() && self.absence.is_none()) {
             if let Some(mut read) = self.read(&path) {
-                // Its text is needed for judging alone.
-                let text = read.text.as_mut().ok().map(std::mem::take);
-                if text.is_some() {
-                    changes.push(Change {
-                        path: path.clone(),
-                        text,
-                    });
+                // The text goes to the check; the rest is noted only if the policy is taken over.
+                if let Ok(text) = read.text.as_mut().map(std::mem::take) {
+                    let (path, text) = (path.clone(), Some(text));
+                    changes.push(Change { path, text });
                 }
                 reads.push((path, read));
             }
         }
         let read: BTreeSet<PathBuf> = changes.iter().map(|change| change.path.clone()).collect();
-        let judged = self.loaded.judge(changes, &self.missing(), policy);
-        let keeps = |path: &PathBuf| !read.contains(path) || judged.faults.contains_key(path);
+        let checked = self.loaded.judge(changes, &self.missing(), policy);
+        let keeps = |path: &PathBuf| !read.contains(path) || checked.faults.contains_key(path);
         for path in self.files.keys().filter(|path| keeps(path)) {
             if let Some(misfit) = self.loaded.misfit(path, policy) {
-                let problems = judged.faults.get(path).map(ToString::to_string);
+                let problems = checked.faults.get(path).map(ToString::to_string);
                 return Err(problems.unwrap_or_else(|| format!("{}: {misfit}", path.display())));
             }
         }
         let before = self.problems();
-        let mut is_news = false;
+        let mut is_new = false;
         for (path, read) in &reads {
-            is_news |= self.note_read(path, read, now);
+            is_new |= self.note_read(path, read, now);
         }
-        let judgement = self.take(judged, &read);
-        // What another policy says of the same files is no reload of theirs.
-        let is_same = !is_news && !forced && before == self.problems();
+        let reload = self.apply(checked, &read);
+        // Other problems with the same files, found under another policy, are no reload of theirs.
+        let is_same = !is_new && !forced && before == self.problems();
         Ok(if is_same {
-            Judgement::Nothing
+            KeyReload::Unchanged
         } else {
-            judgement
+            reload
         })
     }
 
@@ -289,50 +263,28 @@ impl KeyFiles {
     }
 
     fn missing(&self) -> BTreeSet<PathBuf> {
-        self.paths(|file| file.missing.is_some())
-            .into_iter()
-            .collect()
+        self.paths(KeyFile::is_missing).into_iter().collect()
     }
 
-    /// Reads a file; `None` if it is being written, so that nothing is known of it.
-    fn read(&mut self, path: &Path) -> Option<Read> {
-        let text = file::read_text(path).map_err(|problems| problems.to_string());
-        let file = self.files.get_mut(path)?;
-        if !file.followed.was_read_whole() {
-            file.followed.was_written_during_read();
-            self.are_changing = true;
-            return None;
-        }
-        let hash = text.as_ref().ok();
-        let hash = hash.map(|text| blake3::hash(text.as_bytes()));
-        Some(Read { hash, text })
+    /// Reads a file; `None` if it changed meanwhile.
+    fn read(&mut self, path: &Path) -> Option<KeyFileRead> {
+        let read = self.files.get_mut(path)?.read();
+        self.are_changing |= read.is_none();
+        read
     }
 
-    /// Notes that a file was read. Whether it holds anything else than before, or was touched.
-    fn note_read(&mut self, path: &Path, read: &Read, now: Duration) -> bool {
-        let Some(file) = self.files.get_mut(path) else {
-            return false;
-        };
-        let touched = file.followed.was_read(read.hash.is_some(), now);
-        let unread = read.text.as_ref().err().map(|problems| Fault {
-            problems: problems.clone(),
-            is_waiting: false,
-        });
-        let is_same = read.hash == file.hash && (unread.is_none() || unread == file.fault);
-        file.hash = read.hash;
-        if unread.is_some() {
-            file.fault = unread;
-        }
-        touched || !is_same
+    fn note_read(&mut self, path: &Path, read: &KeyFileRead, now: Duration) -> bool {
+        let file = self.files.get_mut(path);
+        file.is_some_and(|file| file.note_read(read, now))
     }
 
-    /// Puts in force what was judged of the files that were read.
-    fn take(&mut self, judged: Judged, read: &BTreeSet<PathBuf>) -> Judgement {
+    /// Takes over what was checked of the files that were read.
+    fn apply(&mut self, checked: Judged, read: &BTreeSet<PathBuf>) -> KeyReload {
         let Judged {
             keys,
             mut faults,
             waiting,
-        } = judged;
+        } = checked;
         let changed = !self.loaded.is_same(&keys);
         self.loaded = keys;
         for path in read {
@@ -344,15 +296,15 @@ impl KeyFiles {
             }
         }
         if let Some(problems) = self.problems() {
-            return Judgement::AtFault { problems, changed };
+            return KeyReload::Partial { problems, changed };
         }
         if changed || self.files.values().all(|file| file.fault.is_none()) {
-            return Judgement::Whole;
+            return KeyReload::Complete;
         }
-        Judgement::Nothing
+        KeyReload::Unchanged
     }
 
-    /// What is wrong with files that nothing but a change will mend.
+    /// What is wrong with files, except for faults that end by themselves.
     fn problems(&self) -> Option<String> {
         let faults = self.files.values().filter_map(|file| file.fault.as_ref());
         let faults = faults.filter(|fault| !fault.is_waiting);
@@ -363,36 +315,5 @@ impl KeyFiles {
             .map(|absence| absence.problem.as_str());
         let problems: Vec<&str> = faults.chain(absence).collect();
         (!problems.is_empty()).then(|| problems.join("\n"))
-    }
-}
-
-impl Read {
-    fn change(self, path: PathBuf) -> Option<Change> {
-        let text = Some(self.text.ok()?);
-        Some(Change { path, text })
-    }
-}
-
-impl KeyFile {
-    fn new(followed: WatchedFile, hash: Option<blake3::Hash>) -> Self {
-        Self {
-            followed,
-            hash,
-            missing: None,
-            is_in_flux: false,
-            is_due: false,
-            fault: None,
-        }
-    }
-
-    /// Whether it is there, and nobody is writing it.
-    fn is_there(&self) -> bool {
-        self.missing.is_none() && !self.is_in_flux
-    }
-
-    /// Whether it has been missing for a whole second.
-    fn is_gone(&self, now: Duration) -> bool {
-        let missing = self.missing.map(|since| now.saturating_sub(since));
-        missing.is_some_and(|time| time >= SETTLE_TIME)
     }
 }

@@ -1,9 +1,11 @@
 //! Reading configuration, keys and certificates again while the server runs.
 //!
-//! All of it happens on one thread that serves nobody: look, read, judge, and swap one pointer. Whatever cannot be used
-//! changes nothing, is told once, and is tried again. Configuration and keys are taken in one snapshot: keys by the
-//! configuration in force, and a new configuration only if the keys fit it. Neither waits for the other to be written.
+//! All of it happens on one thread that serves no checks: look, read, check, and swap one pointer.
+//! Files that cannot be used change nothing, are reported once, and are tried again. Configuration
+//! and keys go into one snapshot: keys are read under the current configuration, and a new
+//! configuration is adopted only with keys that fit it. Neither waits for the other to be written.
 
+mod keys;
 mod live_state;
 mod rejection;
 
@@ -15,23 +17,21 @@ use tokio::sync::mpsc;
 
 pub(crate) use self::live_state::{LiveState, log_warnings};
 use self::rejection::ReloadRejection;
-use super::admin::KeyFilesState;
-use super::files::ConfigFile;
-use super::key_files::{Judgement, KeyFiles};
+use super::certificates::CertificateReloader;
+use super::config_file::WatchedConfig;
+use super::key_files::KeyFiles;
 use super::phase::{Phase, PhaseWatch};
-use super::rotation::Rotation;
 use crate::authz::snapshot::Generation;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::observe::metrics::ReloadTarget;
-use crate::watch::events::{DirectoryWatch, FileEvent};
-use crate::watch::{ReadResult, ReloadAdvice, SETTLE_TIME};
+use crate::watch::events::DirectoryWatch;
+use crate::watch::{ReadOutcome, ReloadAdvice, ReportedProblem, SETTLE_TIME};
 
-/// How often everything is looked at where no event tells: subPath mounts and network file systems never do.
+/// How often all files are looked at without an event: subPath mounts and network file systems send
+/// none.
 const POLL: Duration = Duration::from_secs(5);
-/// From an event to the look: so many looks a second at most.
-const BREATH: Duration = Duration::from_millis(5);
-/// When to look again at what changed while it was read.
+/// When to look again at a file that changed while it was read.
 pub(super) const RETRY: Duration = Duration::from_millis(100);
 
 /// Follows the files that the server was built from.
@@ -40,29 +40,27 @@ pub(crate) struct Reloader {
     clock: Arc<dyn Clock>,
     config: Config,
     generation: Generation,
-    config_file: ConfigFile,
-    /// `None` where keys are looked up at a remote source.
+    config_file: WatchedConfig,
+    /// `None` if keys are looked up at a remote source.
     key_files: Option<KeyFiles>,
-    rotation: Option<Rotation>,
-    watch: DirectoryWatch,
-    /// The last configuration was refused because the keys do not fit it.
+    certificates: Option<CertificateReloader>,
+    directories: DirectoryWatch,
+    /// The last configuration was rejected because the keys do not fit it.
     config_waits_for_keys: bool,
-    /// Everything is to be read, whether it changed or not.
-    is_forced: bool,
-    /// What was told of the keys' files that is wrong with them.
-    logged_key_problems: Option<String>,
+    rejection: ReportedProblem,
+    key_problem: ReportedProblem,
 }
 
-/// What was read at start, for whoever follows it.
+/// What was read at start, to be followed.
 pub(crate) struct Start {
     /// The configuration.
     pub(crate) config: Config,
     /// Its file.
-    pub(crate) config_file: ConfigFile,
-    /// The keys' files; `None` where keys are looked up at a remote source.
+    pub(crate) config_file: WatchedConfig,
+    /// The keys' files; `None` if keys are looked up at a remote source.
     pub(crate) key_files: Option<KeyFiles>,
-    /// The certificates.
-    pub(crate) rotation: Option<Rotation>,
+    /// The certificates; `None` without TLS.
+    pub(crate) certificates: Option<CertificateReloader>,
     /// The generation of the first snapshot.
     pub(crate) generation: Generation,
 }
@@ -74,15 +72,14 @@ impl Reloader {
             config,
             config_file,
             key_files,
-            rotation,
+            certificates,
             generation,
         } = start;
-        let of_certificates = rotation
-            .iter()
-            .flat_map(|files| files.followed.directories());
+        let of_config = config_file.watched.directories();
         let of_keys = key_files.iter().flat_map(KeyFiles::directories);
-        let of_config = config_file.followed.directories();
-        let watch = DirectoryWatch::new(of_config.chain(of_keys).chain(of_certificates));
+        let of_certificates = certificates.iter();
+        let of_certificates = of_certificates.flat_map(|files| files.watched.directories());
+        let directories = DirectoryWatch::new(of_config.chain(of_keys).chain(of_certificates));
         Self {
             live,
             clock,
@@ -90,15 +87,16 @@ impl Reloader {
             generation,
             config_file,
             key_files,
-            rotation,
-            watch,
+            certificates,
+            directories,
             config_waits_for_keys: false,
-            is_forced: false,
-            logged_key_problems: None,
+            rejection: ReportedProblem::default(),
+            key_problem: ReportedProblem::default(),
         }
     }
 
-    /// Follows the files until the phase is `Stopped`, and reads them at every order. Blocks the thread.
+    /// Follows the files until the phase is `Stopped`. Reads all of them at each request, changed
+    /// or not. Blocks the thread.
     pub(crate) fn run(
         mut self,
         mut requests: mpsc::Receiver<()>,
@@ -106,251 +104,169 @@ impl Reloader {
         runtime: &Handle,
     ) {
         runtime.block_on(async {
+            let mut forced = false;
             loop {
-                // A directory may have been replaced, and its watch is dead then.
-                self.watch.renew();
-                let rest = self.follow();
-                tokio::select! {
-                    // In this order, for nothing else may be waited for once the runtime is going away.
+                // Before the look: what happens in a directory between being replaced and being
+                // watched again makes no event, and must be seen by looking.
+                self.directories.renew();
+                let wait = self.follow(forced);
+                forced = tokio::select! {
+                    // In this order: when the runtime shuts down, no timer fires any more.
                     biased;
                     () = phase.reached(Phase::Stopped) => return,
-                    Some(()) = requests.recv() => self.is_forced = true,
-                    event = self.watch.next() => {
-                        self.note(&event);
-                        // One change makes several events, and a busy directory makes many that are none of ours.
-                        tokio::select! {
-                            biased;
-                            () = phase.reached(Phase::Stopped) => return,
-                            () = tokio::time::sleep(BREATH) => {}
-                        }
-                    }
-                    () = tokio::time::sleep(rest) => {}
+                    Some(()) = requests.recv() => true,
+                    () = self.directories.changed(wait) => false,
                 }
             }
         });
     }
 
-    fn note(&mut self, event: &FileEvent) {
-        let Some(moved) = &event.moved else { return };
-        self.config_file.followed.note(moved);
-        if let Some(key_files) = &mut self.key_files {
-            key_files.note(moved);
+    /// Looks at all files, reads those that are due, or all if `forced`, and gives when to look
+    /// again at the latest.
+    fn follow(&mut self, forced: bool) -> Duration {
+        for path in self.directories.take_moved() {
+            self.note_moved(&path);
         }
-        if let Some(rotation) = &mut self.rotation {
-            rotation.followed.note(moved);
-        }
-    }
-
-    /// Looks at everything, reads what is to be read, and tells when to look again.
-    fn follow(&mut self) -> Duration {
-        while let Some(event) = self.watch.try_next() {
-            self.note(&event);
-        }
-        let forced = std::mem::take(&mut self.is_forced);
-        let rotation = self.rotation.as_mut();
-        let mut rest = rotation
-            .and_then(|rotation| rotation.follow(forced, &*self.clock))
+        let certificates = self.certificates.as_mut();
+        let mut wait = certificates
+            .and_then(|files| files.follow(forced, &*self.clock))
             .unwrap_or(POLL);
-        let look = self.config_file.look(&*self.clock);
         let now = self.clock.monotonic();
+        let config = self.config_file.watched.look(now);
         let keys = self.key_files.as_mut().map(|files| files.look(now));
-        for advice in [Some(look.advice), keys].into_iter().flatten() {
+        for advice in [Some(config.advice), keys].into_iter().flatten() {
             if let ReloadAdvice::Wait(time) = advice {
-                rest = rest.min(time);
+                wait = wait.min(time);
             }
         }
-        let are_keys_due = keys == Some(ReloadAdvice::Read);
-        let is_config_due = look.advice == ReloadAdvice::Read
-            || (!look.in_flux && (forced || (self.config_waits_for_keys && are_keys_due)));
-        // A new configuration takes the keys with it.
-        let taken = if is_config_due {
-            rest = rest.min(SETTLE_TIME);
+        let are_keys_due = forced || keys == Some(ReloadAdvice::Read);
+        let is_config_due = config.advice == ReloadAdvice::Read
+            || (!config.in_flux && (forced || (self.config_waits_for_keys && are_keys_due)));
+        // The configuration goes first: a new one reads the keys under its own policy, and then
+        // they need not be read again. If it is rejected, the keys are read under the current one.
+        let result = if is_config_due {
+            wait = wait.min(SETTLE_TIME);
             self.reload_config(forced)
         } else {
-            ConfigReload::Same
+            ConfigReload::Unchanged
         };
-        if taken == ConfigReload::Changing {
-            rest = rest.min(RETRY);
+        if result == ConfigReload::Changing {
+            wait = wait.min(RETRY);
         }
-        if (forced || are_keys_due) && taken != ConfigReload::Adopted {
-            rest = rest.min(SETTLE_TIME);
+        if are_keys_due && result != ConfigReload::Adopted {
+            wait = wait.min(SETTLE_TIME);
             self.reload_keys(forced);
         }
         if self.key_files.as_ref().is_some_and(KeyFiles::are_changing) {
-            rest = rest.min(RETRY);
+            wait = wait.min(RETRY);
         }
-        rest
+        wait
+    }
+
+    fn note_moved(&mut self, path: &std::path::Path) {
+        self.config_file.watched.note_moved(path);
+        if let Some(key_files) = &mut self.key_files {
+            key_files.note_moved(path);
+        }
+        if let Some(certificates) = &mut self.certificates {
+            certificates.watched.note_moved(path);
+        }
     }
 
     fn reload_config(&mut self, forced: bool) -> ConfigReload {
-        let (outcome, news) = self.config_file.read(&*self.clock);
-        match news {
-            ReadResult::Changing => return ConfigReload::Changing,
-            ReadResult::Same if outcome.is_ok() && !forced && !self.config_waits_for_keys => {
-                return ConfigReload::Same;
+        let (config, is_new) = match self.config_file.read(&*self.clock) {
+            ReadOutcome::Changing => return ConfigReload::Changing,
+            ReadOutcome::Unusable {
+                error,
+                is_new,
+                report,
+                ..
+            } => {
+                self.config_waits_for_keys = false;
+                self.rejection.clear();
+                self.report_rejection(&error.into(), is_new, report || forced);
+                return ConfigReload::Rejected;
             }
-            ReadResult::Same | ReadResult::New => {}
+            ReadOutcome::Usable { value, is_new } => (value, is_new),
+        };
+        if !is_new && !forced && !self.config_waits_for_keys {
+            return ConfigReload::Unchanged;
         }
-        self.config_waits_for_keys = false;
-        let adopted = outcome
-            .map_err(ReloadRejection::from)
-            .and_then(|config| self.adopt(config, forced));
-        let reloads = &self.live.observer.metrics.reloads;
-        match adopted {
+        match self.adopt(config, forced) {
             Ok(()) => {
+                self.config_waits_for_keys = false;
+                self.rejection.clear();
+                let reloads = &self.live.observer.metrics.reloads;
                 reloads.succeeded(ReloadTarget::Config, self.clock.now());
-                self.config_file.followed.clear_problem();
                 tracing::info!(generation = self.generation.0, "configuration reloaded");
                 log_warnings(&self.config);
                 ConfigReload::Adopted
             }
-            Err(refusal) => {
-                self.config_waits_for_keys = refusal.is_of_keys();
-                let problems = refusal.to_string();
-                let now = self.clock.monotonic();
-                let is_untold = self.config_file.followed.should_report(&problems, now) || forced;
-                // What is tried again in vain is the same failure.
-                if is_untold || news == ReadResult::New {
-                    reloads.failed(ReloadTarget::Config);
-                }
-                if is_untold {
-                    tracing::error!(
-                        problems,
-                        "configuration not reloaded; the one in force stays"
-                    );
-                }
-                ConfigReload::Refused
+            Err(rejection) => {
+                self.config_waits_for_keys = rejection.is_of_keys();
+                let (text, now) = (rejection.to_string(), self.clock.monotonic());
+                let is_unreported = self.rejection.should_report(&text, Duration::ZERO, now);
+                self.report_rejection(&rejection, is_new, is_unreported || forced);
+                ConfigReload::Rejected
             }
         }
     }
 
-    /// Puts a new configuration in force, with the keys as they are now.
+    /// Counts and logs a configuration that is not adopted. A retry that fails in the same way is
+    /// neither counted nor logged.
+    fn report_rejection(&self, rejection: &ReloadRejection, is_new: bool, report: bool) {
+        if report || is_new {
+            self.live
+                .observer
+                .metrics
+                .reloads
+                .failed(ReloadTarget::Config);
+        }
+        if report {
+            tracing::error!(
+                problems = rejection.to_string(),
+                "configuration not reloaded; the one in force stays"
+            );
+        }
+    }
+
+    /// Takes over a new configuration, with the keys as they are now.
     fn adopt(&mut self, config: Config, forced: bool) -> Result<(), ReloadRejection> {
         let fixed = self.config.fixed_parts_changed(&config);
         if !fixed.is_empty() {
             return Err(ReloadRejection::NeedsRestart(fixed));
         }
-        let judgement = match &mut self.key_files {
+        let key_reload = match &mut self.key_files {
             Some(key_files) => {
                 let now = self.clock.monotonic();
-                let fitted = key_files.refit(&config.policy, forced, now);
-                Some(fitted.map_err(ReloadRejection::KeysDoNotFit)?)
+                let reload = key_files.refit(&config.policy, forced, now);
+                Some(reload.map_err(ReloadRejection::KeysDoNotFit)?)
             }
             None => None,
         };
         self.config = config;
         self.install();
         self.live.observer.log.reconfigure(self.config.log);
-        self.live.admin.config.store(Arc::new(shown(&self.config)));
-        match judgement {
-            Some(judgement) => self.report_keys(judgement, forced),
+        let shown = Arc::new(shown(&self.config));
+        self.live.admin.config.store(shown);
+        match key_reload {
+            Some(reload) => self.report_keys(reload, forced),
             None if forced => self.revalidate_keys(),
             None => {}
         }
         Ok(())
-    }
-
-    fn reload_keys(&mut self, forced: bool) {
-        let now = self.clock.monotonic();
-        let Some(key_files) = &mut self.key_files else {
-            return self.revalidate_keys();
-        };
-        let judgement = key_files.reload(&self.config.policy, forced, now);
-        let installs = match &judgement {
-            Judgement::Nothing => return,
-            Judgement::Whole => true,
-            Judgement::AtFault { changed, .. } => *changed,
-        };
-        if installs {
-            self.install();
-        }
-        self.report_keys(judgement, forced);
-    }
-
-    fn install(&mut self) {
-        self.generation = Generation(self.generation.0 + 1);
-        let (generation, policy) = (self.generation, &self.config.policy);
-        let now = self.clock.now();
-        match &self.key_files {
-            Some(files) => {
-                let keys = files.keys();
-                self.live.install(generation, policy, keys, now);
-            }
-            None => self.live.install_policy(generation, policy),
-        }
-    }
-
-    /// Counts and tells what became of the keys' files.
-    fn report_keys(&mut self, judgement: Judgement, forced: bool) {
-        let LiveState {
-            observer,
-            source,
-            admin,
-            ..
-        } = &self.live;
-        let keys = self
-            .key_files
-            .as_ref()
-            .map_or(0, |files| files.keys().len());
-        let (failure, changed) = match judgement {
-            Judgement::Nothing => return,
-            Judgement::Whole => (None, true),
-            Judgement::AtFault { problems, changed } => (Some(problems), changed),
-        };
-        let reloads = &observer.metrics.reloads;
-        source.set_up(failure.is_none());
-        if changed {
-            observer.metrics.invalidations.file.inc();
-        }
-        match &failure {
-            None => {
-                reloads.succeeded(ReloadTarget::Keys, self.clock.now());
-                tracing::info!(keys, generation = self.generation.0, "keys reloaded");
-            }
-            Some(problems) => {
-                reloads.failed(ReloadTarget::Keys);
-                if changed {
-                    tracing::info!(
-                        keys,
-                        generation = self.generation.0,
-                        "keys reloaded, but for those of files that are at fault"
-                    );
-                }
-                if self.logged_key_problems != failure || forced {
-                    let files = self.key_files.as_ref();
-                    if files.is_some_and(KeyFiles::are_partly_right) {
-                        tracing::error!(
-                            problems,
-                            "keys not reloaded of the files at fault, which keep their last ones"
-                        );
-                    } else {
-                        tracing::error!(problems, "keys not reloaded; those in force stay");
-                    }
-                }
-            }
-        }
-        self.logged_key_problems.clone_from(&failure);
-        admin.file.store(Arc::new(KeyFilesState { keys, failure }));
-    }
-
-    /// Has the keys of a remote source looked up anew, as those of a file are read anew.
-    fn revalidate_keys(&self) {
-        self.live.authorizer.cache().revalidate_all();
-        let reloads = &self.live.observer.metrics.reloads;
-        reloads.succeeded(ReloadTarget::Keys, self.clock.now());
-        tracing::info!("each key is looked up anew at its next use");
     }
 }
 
 /// What came of reading the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ConfigReload {
-    /// It is in force, with the keys as they are now.
+    /// It is in use, with the keys as they are now.
     Adopted,
-    /// It cannot be.
-    Refused,
+    /// It cannot be used.
+    Rejected,
     /// It is what it was.
-    Same,
+    Unchanged,
     /// It was being written.
     Changing,
 }

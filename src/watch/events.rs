@@ -1,30 +1,41 @@
-//! Events of the directories in which watched files lie.
+//! Events of the directories in which watched files are.
 //!
-//! Directories and not files: after one swap of Kubernetes' `..data` symlink, or one rename onto it, a watch on a file is
-//! dead for ever. Events only say that it is worth looking, and which file came by rename; whoever looks polls as well, for some
-//! file systems never tell. So a watch that cannot be had, or an event that is lost, costs time and nothing else.
+//! Directories and not files: a watch on a file is dead after one swap of Kubernetes' `..data`
+//! symlink, or one rename onto the file. An event only says that it is worth looking, and which path
+//! was the target of a rename; what changed is decided by looking. The caller polls as well, because
+//! some file systems send no events, so a watch that cannot be had or an event that is lost costs
+//! time and nothing else.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
 
-/// Events that wait to be looked at; more would tell nothing new.
+/// Events that may wait: any of them makes the caller look at everything, so more add nothing.
 const MAX_WAITING: usize = 64;
-/// Something event in a watched directory.
+/// The pause after an event. One change makes several events, and other files of a busy directory
+/// make many: this limits the looks per second.
+const DEBOUNCE: Duration = Duration::from_millis(5);
+
+/// Something changed in a watched directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct FileEvent {
-    /// What was moved into place, if that is what event.
-    pub(crate) moved: Option<PathBuf>,
+struct FileEvent {
+    /// The target of a rename, if it was one.
+    moved: Option<PathBuf>,
 }
 
 /// Watches directories.
 #[derive(Debug)]
 pub(crate) struct DirectoryWatch {
+    /// `None` if the system has no watches left.
     watcher: Option<RecommendedWatcher>,
+    /// Each with device and inode of the directory that is watched under that path.
     directories: Vec<(PathBuf, Option<(u64, u64)>)>,
     events: mpsc::Receiver<FileEvent>,
+    moved: Vec<PathBuf>,
 }
 
 impl DirectoryWatch {
@@ -33,13 +44,16 @@ impl DirectoryWatch {
         let (sender, events) = mpsc::channel(MAX_WAITING);
         let send = move |event: notify::Result<Event>| {
             if let Some(event) = event.ok().and_then(|event| file_event(&event)) {
-                // Full: whoever looks has been woken already.
+                // Fails when the queue is full, and then the caller is about to look anyway.
                 _ = sender.try_send(event);
             }
         };
         let watcher = notify::recommended_watcher(send);
         if let Err(error) = &watcher {
-            tracing::warn!(%error, "files cannot be watched; changes are found by looking every few seconds");
+            tracing::warn!(
+                %error,
+                "files cannot be watched; changes are found by looking every few seconds"
+            );
         }
         let mut directories: Vec<_> = directories.into_iter().map(|path| (path, None)).collect();
         directories.sort();
@@ -48,53 +62,66 @@ impl DirectoryWatch {
             watcher: watcher.ok(),
             directories,
             events,
+            moved: Vec::new(),
         };
         watch.renew();
         watch
     }
 
-    /// Watches anew the directories that have been replaced since.
+    /// Watches the directories that have been replaced since: a watch stays with the inode, so one
+    /// on a directory that was renamed or removed reports nothing any more.
     pub(crate) fn renew(&mut self) {
         use std::os::unix::fs::MetadataExt as _;
         let Some(watcher) = &mut self.watcher else {
             return;
         };
         for (path, watched) in &mut self.directories {
-            let now = std::fs::metadata(&*path)
-                .ok()
-                .map(|there| (there.dev(), there.ino()));
+            let metadata = std::fs::metadata(&*path).ok();
+            let now = metadata.map(|there| (there.dev(), there.ino()));
             if *watched == now {
                 continue;
             }
             if watched.is_some() {
-                // Fails where the old one is gone, which is what is wanted.
+                // Fails if the old directory is gone, which ends its watch as well.
                 _ = watcher.unwatch(path);
             }
             *watched = match watcher.watch(path, RecursiveMode::NonRecursive) {
                 Ok(()) => now,
                 Err(error) => {
-                    tracing::debug!(path = %path.display(), %error, "a directory cannot be watched");
+                    tracing::debug!(
+                        path = %path.display(),
+                        %error,
+                        "a directory cannot be watched"
+                    );
                     None
                 }
             };
         }
     }
 
-    /// The next thing that happens. May be dropped and called anew.
-    pub(crate) async fn next(&mut self) -> FileEvent {
-        match self.events.recv().await {
-            Some(event) => event,
-            None => std::future::pending().await,
+    /// Waits for an event, but not longer than that. Cancel-safe.
+    pub(crate) async fn changed(&mut self, within: Duration) {
+        match timeout(within, self.events.recv()).await {
+            Err(_) => {}
+            Ok(Some(event)) => {
+                self.moved.extend(event.moved);
+                sleep(DEBOUNCE).await;
+            }
+            // There is no watcher.
+            Ok(None) => sleep(within).await,
         }
     }
 
-    /// What has event and was not waited for.
-    pub(crate) fn try_next(&mut self) -> Option<FileEvent> {
-        self.events.try_recv().ok()
+    /// The targets of renames that events have reported since the last call.
+    pub(crate) fn take_moved(&mut self) -> Vec<PathBuf> {
+        while let Ok(event) = self.events.try_recv() {
+            self.moved.extend(event.moved);
+        }
+        std::mem::take(&mut self.moved)
     }
 }
 
-/// What an event tells; `None` if nothing changed. Reading files makes events too.
+/// What an event reports; `None` if nothing changed, since reading a file makes events too.
 #[expect(clippy::wildcard_enum_match_arm, reason = "of many events few matter")]
 fn file_event(event: &Event) -> Option<FileEvent> {
     let moved = match event.kind {
@@ -116,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_came_by_rename_if_it_was_the_end_of_one() {
+    fn the_target_of_a_rename_is_reported_and_no_other_path() {
         let to = EventKind::Modify(ModifyKind::Name(RenameMode::To));
         let both = EventKind::Modify(ModifyKind::Name(RenameMode::Both));
         let from = EventKind::Modify(ModifyKind::Name(RenameMode::From));
@@ -132,13 +159,17 @@ mod tests {
             let event = paths
                 .iter()
                 .fold(Event::new(kind), |event, path| event.add_path(path.into()));
-            let event = file_event(&event).unwrap();
-            assert_eq!(event.moved, moved.map(PathBuf::from), "{kind:?} {paths:?}");
+            let reported = file_event(&event).unwrap();
+            assert_eq!(
+                reported.moved,
+                moved.map(PathBuf::from),
+                "{kind:?} {paths:?}"
+            );
         }
     }
 
     #[test]
-    fn reading_a_file_is_nothing_that_happened() {
+    fn reading_a_file_is_no_change() {
         for kind in [
             AccessKind::Open(AccessMode::Any),
             AccessKind::Close(AccessMode::Read),

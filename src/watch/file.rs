@@ -1,7 +1,7 @@
-//! One file that is followed: looked at, judged, and read by somebody else, who says what became of it.
+//! One watched file: its fingerprints, the events about it, and the tracker that compares them.
 //!
-//! Joins what events tell (this very file was moved into place) with what a look shows. What another file beside it goes
-//! through says nothing of this one.
+//! The caller looks, reads the file when advised to, and says whether the content could be used.
+//! Events about other files of the same directory have no effect on this one.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,45 +11,45 @@ use super::{Fingerprint, ReloadAdvice, SettleTracker};
 /// A file that is read again when it changes.
 #[derive(Debug, Clone)]
 pub struct WatchedFile {
-    /// As the configuration names it.
+    /// As the configuration has it.
     path: PathBuf,
-    /// As events name it.
+    /// As events have it.
     absolute: PathBuf,
     tracker: SettleTracker,
-    /// What the last look saw.
+    /// The fingerprint at the last look.
     seen: Fingerprint,
     moved: bool,
-    /// Whether no events tell of it, so that a file which is replaced again and again must be told by what looks show.
+    /// Whether the caller has no events of it; see [`Self::look`].
     is_polled: bool,
 }
 
-/// What a look at a file tells.
+/// The result of a look at a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Observation {
     /// What to do.
     pub advice: ReloadAdvice,
-    /// Whether somebody may be writing it just now, so that nobody should read it.
+    /// Whether it may be being written at this moment, so that it must not be read.
     pub in_flux: bool,
 }
 
-/// How a file stood a reading.
+/// Whether a read gave a whole content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Integrity {
-    /// What was read is one whole content.
+    /// It did.
     Whole,
-    /// Another file was begun in its place, of which part may have been read.
+    /// Another file was begun in its place, and the read may have got a part of that one.
     Replaced,
-    /// It was written in place meanwhile.
+    /// The file was written in place during the read.
     Written,
 }
 
 impl WatchedFile {
-    /// Follows a file that is about to be read.
+    /// Watches a file that is about to be read.
     pub fn new(path: &Path) -> Self {
         Self::since(path, Fingerprint::of(path))
     }
 
-    /// Follows a file that appeared and was never read.
+    /// Watches a file that appeared and was never read.
     pub fn appeared(path: &Path) -> Self {
         Self::since(path, Fingerprint::default())
     }
@@ -65,13 +65,12 @@ impl WatchedFile {
         }
     }
 
-    /// The same where no events tell of it.
+    /// The same for a caller without events.
     pub(super) fn polled(mut self) -> Self {
         self.is_polled = true;
         self
     }
 
-    /// Has it stand still for another time than a second.
     pub(super) fn set_settle_time(&mut self, settle_time: Duration) {
         self.tracker.settle_time = settle_time;
     }
@@ -81,20 +80,21 @@ impl WatchedFile {
         &self.path
     }
 
-    /// The directory whose events tell of changes.
+    /// The directory whose events are about this file.
     pub fn directory(&self) -> PathBuf {
         self.absolute.parent().unwrap_or(&self.absolute).to_owned()
     }
 
-    /// Notes that a file was moved into place somewhere.
-    pub fn note(&mut self, moved: &Path) {
-        self.moved |= moved == self.absolute;
+    /// Notes that an event reported a rename to that path.
+    pub fn note_moved(&mut self, path: &Path) {
+        self.moved |= path == self.absolute;
     }
 
-    /// What to do now. A few calls to the file system that open nothing.
+    /// What to do now. Makes a few calls to the file system that open nothing.
     pub fn look(&mut self, now: Duration) -> Observation {
         let seen = Fingerprint::of(&self.path);
-        // Two looks in a row that each found another file: somebody replaces it faster than it could be seen to stand still.
+        // A file that is replaced more often than the settle time would never be read without
+        // events. Two looks in a row that each found another file are as good as an event.
         let is_swapped =
             self.is_polled && seen.replaces(&self.seen) && self.seen.replaces(self.tracker.read());
         let moved = std::mem::take(&mut self.moved) || is_swapped;
@@ -104,13 +104,14 @@ impl WatchedFile {
         Observation { advice, in_flux }
     }
 
-    /// Whether it was read since the last look as that look judged it.
+    /// Whether a read since the last look gave one whole content.
     pub fn was_read_whole(&self) -> bool {
         self.integrity() == Integrity::Whole
     }
 
-    /// How it stood the reading that came after the last look. One that was replaced meanwhile by a file that came whole was read
-    /// whole, whichever of the two it was: or who replaces it often enough would keep it from ever being read.
+    /// Whether a read since the last look gave one whole content. A file that was meanwhile replaced
+    /// by one that came whole counts as read whole, whichever of the two was read: otherwise
+    /// replacing it often enough would keep it from ever being read.
     pub(super) fn integrity(&self) -> Integrity {
         let now = Fingerprint::of(&self.path);
         if now.came_whole_since(&self.seen, false) {
@@ -122,11 +123,11 @@ impl WatchedFile {
         }
     }
 
-    /// Notes that it was read as the last look saw it, or could not be and is to be tried again. Whether somebody touched it since it was
-    /// read before.
-    pub fn was_read(&mut self, is_known: bool, now: Duration) -> bool {
+    /// Notes a read since the last look; if its content is not usable it is tried again. Gives
+    /// whether the file was touched since the read before.
+    pub fn was_read(&mut self, is_usable: bool, now: Duration) -> bool {
         let touched = self.seen != *self.tracker.read();
-        if is_known {
+        if is_usable {
             self.tracker.was_read(self.seen.clone(), now);
         } else {
             self.tracker.read_failed(self.seen.clone(), now);
@@ -134,7 +135,7 @@ impl WatchedFile {
         touched
     }
 
-    /// Notes that it was not read whole.
+    /// Notes that a read since the last look did not give one whole content.
     pub fn was_written_during_read(&mut self) {
         if self.integrity() == Integrity::Written {
             self.tracker.was_written_during_read(&self.seen);

@@ -1,50 +1,72 @@
-//! Files that are read together, such as a certificate and its key: when they are due, and whether a problem has been told.
+//! Files that are read together, such as a certificate and its key.
 //!
-//! Whoever reads them says what came of it. What could not be used is due again, for the reason may have passed without a trace
-//! in the files; and of each problem is known whether it has been told. Of several files one may have been replaced and
-//! the other not yet, so that a problem counts only once it has lasted.
+//! They are due when one of them has changed and none of them is being written. The reader hands
+//! back what it read, and gets to know whether that is new, and whether a problem with it is to be
+//! reported: once, and for several files only when it has lasted, because one of them may have been
+//! replaced and the others not yet. Files that cannot be used are due again without any change,
+//! because the cause may pass without a trace in the files.
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Observation, ReloadAdvice, SETTLE_TIME, WatchedFile};
+use super::{Observation, ReloadAdvice, ReportedProblem, SETTLE_TIME, WatchedFile};
 use crate::clock::Clock;
+use crate::error_chain::chain;
 
 /// Files that are read together, and again when one of them changes.
 #[derive(Debug, Clone)]
 pub struct WatchedFiles {
     files: Vec<WatchedFile>,
     settle_time: Duration,
-    /// The hash of what is in use of their contents; `None` where it could not be used.
-    mark: Option<blake3::Hash>,
-    problem: Option<Problem>,
+    /// The hash of the contents that were read last; `None` if they could not be used.
+    hash: Option<blake3::Hash>,
+    problem: ReportedProblem,
 }
 
-#[derive(Debug, Clone)]
-struct Problem {
-    text: String,
-    since: Duration,
-    is_reported: bool,
+/// What came of reading the files.
+#[derive(Debug)]
+pub enum ReadOutcome<T, E> {
+    /// One of them changed meanwhile: the result is worth nothing, and the next look decides anew.
+    Changing,
+    /// They can be used.
+    Usable {
+        /// What was read.
+        value: T,
+        /// Whether the contents differ from those before, or a file was touched.
+        is_new: bool,
+    },
+    /// They cannot be used.
+    Unusable {
+        /// Why.
+        error: E,
+        /// The same with its causes, as a text.
+        problem: String,
+        /// Whether the files differ from those before, or one was touched.
+        is_new: bool,
+        /// Whether to report it: it has not been reported yet, and has lasted.
+        report: bool,
+    },
 }
 
-/// What became of a reading.
+/// Whether a result of reading counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReadResult {
-    /// It is to be taken for what it says.
+pub(crate) enum ReadResult {
+    /// It counts.
     New,
-    /// It says what it said before, and nobody touched it: it was read once more to be sure, or tried again in vain.
+    /// The same as before, of files that nobody touched: a second read after settling, or a retry.
     Same,
-    /// A file changed while it was read: nothing is known, and the next look judges anew.
+    /// A file changed while it was read.
     Changing,
 }
 
 impl WatchedFiles {
-    /// Follows files that are about to be read, and of which events tell. Blocks.
+    /// Watches files that are about to be read, for a caller that has events of them. Blocks.
     pub fn new<'a>(paths: impl Iterator<Item = &'a Path>) -> Self {
         Self::of(paths.map(WatchedFile::new).collect())
     }
 
-    /// Follows files that are about to be read, and that are only looked at. Blocks.
+    /// Watches files that are about to be read, without events. Blocks.
     pub(crate) fn polled<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Self {
         Self::of(paths.map(|path| WatchedFile::new(path).polled()).collect())
     }
@@ -53,20 +75,20 @@ impl WatchedFiles {
         Self {
             files,
             settle_time: SETTLE_TIME,
-            mark: None,
-            problem: None,
+            hash: None,
+            problem: ReportedProblem::default(),
         }
     }
 
-    /// The directories whose events tell of changes.
+    /// The directories whose events are about these files.
     pub fn directories(&self) -> impl Iterator<Item = PathBuf> {
         self.files.iter().map(WatchedFile::directory)
     }
 
-    /// Notes that a file was moved into place somewhere.
-    pub fn note(&mut self, moved: &Path) {
+    /// Notes that an event reported a rename to that path.
+    pub fn note_moved(&mut self, path: &Path) {
         for file in &mut self.files {
-            file.note(moved);
+            file.note_moved(path);
         }
     }
 
@@ -87,20 +109,20 @@ impl WatchedFiles {
         Observation { advice, in_flux }
     }
 
-    /// They were read after the last look. `mark` is the hash of their contents, or `None` where they could not be used, so that they are
-    /// to be read again even if they stay as they are.
-    pub fn was_read(&mut self, mark: Option<blake3::Hash>, now: Duration) -> ReadResult {
+    /// They were read after the last look. `hash` is that of their contents, or `None` if these
+    /// cannot be used, so that the files are due again even if they do not change.
+    pub(crate) fn was_read(&mut self, hash: Option<blake3::Hash>, now: Duration) -> ReadResult {
         if !self.files.iter().all(WatchedFile::was_read_whole) {
             for file in &mut self.files {
                 file.was_written_during_read();
             }
             return ReadResult::Changing;
         }
-        let mut is_new = mark != self.mark;
+        let mut is_new = hash != self.hash;
         for file in &mut self.files {
-            is_new |= file.was_read(mark.is_some(), now);
+            is_new |= file.was_read(hash.is_some(), now);
         }
-        self.mark = mark;
+        self.hash = hash;
         if is_new {
             ReadResult::New
         } else {
@@ -108,53 +130,82 @@ impl WatchedFiles {
         }
     }
 
-    /// They cannot be used for that reason. Whether this is to be told now: once, and of several files only when it has lasted.
-    pub fn should_report(&mut self, problem: &str, now: Duration) -> bool {
-        let is_one = self.files.len() == 1;
-        let found = self.problem.get_or_insert_with(|| Problem {
-            text: String::new(),
-            since: now,
-            is_reported: false,
-        });
-        if found.text != problem {
-            problem.clone_into(&mut found.text);
-            found.is_reported = false;
+    /// Takes what was read after the last look, with the hash of the contents.
+    pub fn finish_read<T, E: Error>(
+        &mut self,
+        read: Result<(T, blake3::Hash), E>,
+        now: Duration,
+    ) -> ReadOutcome<T, E> {
+        let hash = read.as_ref().ok().map(|(_, hash)| *hash);
+        match (self.was_read(hash, now), read) {
+            (ReadResult::Changing, _) => ReadOutcome::Changing,
+            (result, Ok((value, _))) => {
+                self.problem.clear();
+                ReadOutcome::Usable {
+                    value,
+                    is_new: result == ReadResult::New,
+                }
+            }
+            (result, Err(error)) => {
+                let problem = chain(&error);
+                ReadOutcome::Unusable {
+                    report: self.should_report(&problem, now),
+                    is_new: result == ReadResult::New,
+                    problem,
+                    error,
+                }
+            }
         }
-        let has_lasted = is_one || now.saturating_sub(found.since) >= self.settle_time;
-        let should_report = !found.is_reported && has_lasted;
-        found.is_reported |= should_report;
-        should_report
     }
 
-    /// Forgets what was told: all is well again.
-    pub fn clear_problem(&mut self) {
-        self.problem = None;
+    /// Whether to report that problem now: once, and for several files only when it has lasted.
+    pub(super) fn should_report(&mut self, problem: &str, now: Duration) -> bool {
+        let is_single = self.files.len() == 1;
+        let delay = if is_single {
+            Duration::ZERO
+        } else {
+            self.settle_time
+        };
+        self.problem.should_report(problem, delay, now)
     }
 
-    /// The problem that has been told and lasts.
-    pub fn problem(&self) -> Option<&str> {
-        let told = self.problem.as_ref().filter(|problem| problem.is_reported);
-        told.map(|problem| problem.text.as_str())
+    /// Waits until the files are due, reads them by `read`, and gives what came of it. Looks at
+    /// them at that interval, which is their settle time too. Looking and reading block, and run
+    /// off the threads that serve. Never returns if there are no files.
+    pub(crate) async fn next_read<T, E>(
+        &mut self,
+        interval: Duration,
+        clock: &dyn Clock,
+        read: impl Fn() -> Result<(T, blake3::Hash), E> + Clone + Send + 'static,
+    ) -> ReadOutcome<T, E>
+    where
+        T: Send + 'static,
+        E: Error + Send + 'static,
+    {
+        self.due(interval, clock).await;
+        // A blocking task fails to end only when the process ends.
+        match tokio::task::spawn_blocking(read).await {
+            Ok(read) => self.finish_read(read, clock.monotonic()),
+            Err(_) => ReadOutcome::Changing,
+        }
     }
 
-    /// Comes back when they are to be read, looking at them that often off the threads that serve; never where there are none. Two looks
-    /// in a row must see the same.
-    pub(crate) async fn due(&mut self, look_every: Duration, clock: &dyn Clock) {
+    /// Waits until the files are due, looking at that interval.
+    pub(super) async fn due(&mut self, interval: Duration, clock: &dyn Clock) {
         if self.files.is_empty() {
             return std::future::pending().await;
         }
-        self.settle_time = look_every;
+        self.settle_time = interval;
         for file in &mut self.files {
-            file.set_settle_time(look_every);
+            file.set_settle_time(interval);
         }
         loop {
-            tokio::time::sleep(look_every).await;
+            tokio::time::sleep(interval).await;
             let (mut files, now) = (self.clone(), clock.monotonic());
             let looked = tokio::task::spawn_blocking(move || {
                 let look = files.look(now);
                 (files, look)
             });
-            // One that was stopped is the end of the process.
             let Ok((files, look)) = looked.await else {
                 continue;
             };

@@ -1,37 +1,38 @@
-//! What a look at a file shows: enough to tell whether it changed, and how.
+//! The fingerprint of a file: what the file system shows of it without opening it.
 //!
-//! The only calls to the file system that judging needs; what is made of two sightings is decided in `tracker`, which is
-//! pure. Nothing is opened, so that a look succeeds when there is no file descriptor left.
+//! It tells whether the file changed, and whether it came whole or is being written in place. Taking
+//! one opens nothing, so it succeeds even when the process has no file descriptor left.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// A file as it was at one moment. Two are equal if nothing can be seen to have changed between them.
+/// A file's state at one moment. Equal fingerprints show no change between them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fingerprint {
-    /// The path without symlinks; `None` where it leads nowhere.
+    /// The path without symlinks; `None` if it leads nowhere.
     pub resolved: Option<PathBuf>,
-    /// Whether the name itself is a symlink.
+    /// Whether the last component is a symlink.
     pub is_link: bool,
-    /// The file's state; `None` if it cannot be told.
+    /// The state of the file; `None` if it is unknown.
     pub state: Option<FileStat>,
 }
 
 /// The state of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileStat {
-    /// Device and inode: other ones are another file.
+    /// Device and inode.
     pub identity: (u64, u64),
     /// The size in bytes.
     pub size: u64,
-    /// When its content changed last, in seconds and nanoseconds.
+    /// `mtime`, in seconds and nanoseconds: the last change of the content.
     pub modified: (i64, i64),
-    /// When anything about it changed last. A write sets both times alike; a rename, or a change of mode, only this one.
+    /// `ctime`: the last change of anything. A write sets both times alike; a rename or a change of
+    /// mode sets only this one.
     pub changed: (i64, i64),
 }
 
 impl Fingerprint {
-    /// A look at a file; symlinks are followed.
+    /// Takes the fingerprint of a path; symlinks are followed.
     pub fn of(path: &Path) -> Self {
         Self {
             resolved: std::fs::canonicalize(path).ok(),
@@ -45,18 +46,19 @@ impl Fingerprint {
         }
     }
 
-    /// Device and inode; `None` where there is no file.
+    /// Device and inode; `None` if there is no file.
     pub fn identity(&self) -> Option<(u64, u64)> {
         self.state.map(|state| state.identity)
     }
 
-    /// Whether another file stands there than in an earlier fingerprint, which saw one.
+    /// Whether there is a file, and another one than before.
     pub(super) fn replaces(&self, earlier: &Self) -> bool {
         self.state.is_some() && earlier.state.is_some() && self.identity() != earlier.identity()
     }
 
-    /// Whether it is as in an earlier fingerprint, or came whole since: by a rename, of which an event told (`moved`) or its times
-    /// tell, or by a symlink that was swapped. A file that is gone did not: some writers remove a file before they write it anew.
+    /// Whether it is as before, or came whole since: by a rename, which an event (`moved`) or its
+    /// times show, or by a swapped symlink. A missing file did not come whole: some writers remove a
+    /// file before they write the new one.
     pub(super) fn came_whole_since(&self, before: &Self, moved: bool) -> bool {
         if self == before {
             return true;
@@ -69,11 +71,12 @@ impl Fingerprint {
         }
         let swapped = match (&before.resolved, &self.resolved) {
             (Some(before), Some(now)) => before != now,
-            // Where nothing was, only a new link is known to be no file that somebody has begun to write here.
+            // Where nothing was before, a regular file may just have been begun; a link has not.
             (None, Some(_)) => self.is_link,
             (_, None) => false,
         };
-        // What is created and written in place has both times alike, until something other than its content is changed.
+        // A file that is created and written in place has equal times until something other than its
+        // content changes; a rename changes only `ctime`.
         moved || swapped || state.changed != state.modified
     }
 }

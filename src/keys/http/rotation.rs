@@ -9,8 +9,7 @@ use super::client::Clients;
 use super::error::HttpSourceError;
 use super::settings::HttpSettings;
 use super::{HttpSource, token};
-use crate::error_chain::chain;
-use crate::watch::{ReadResult, WatchedFiles};
+use crate::watch::{ReadOutcome, WatchedFiles};
 
 /// Follows the files of a source for ever.
 pub(super) async fn follow(source: &HttpSource) {
@@ -48,7 +47,7 @@ pub(super) async fn follow(source: &HttpSource) {
     );
 }
 
-/// Reads files off the threads that serve whenever they are due, puts to use what is read, and tells how it went.
+/// Reads files again whenever they are due, and puts to use what can be used.
 async fn renew<T: Send + 'static>(
     source: &HttpSource,
     what: &'static str,
@@ -58,40 +57,41 @@ async fn renew<T: Send + 'static>(
     refuse: impl Fn(&str),
 ) {
     let mut files = files.clone();
+    let settings = Arc::clone(&source.settings);
+    let read = move || read(&settings);
+    let interval = source.timing.look_every;
     loop {
-        files.due(source.timing.look_every, &*source.clock).await;
-        let settings = Arc::clone(&source.settings);
-        // One that was stopped is the end of the process.
-        let Ok(read) = tokio::task::spawn_blocking(move || read(&settings)).await else {
-            continue;
-        };
-        let now = source.clock.monotonic();
-        let mark = read.as_ref().ok().map(|(_, mark)| *mark);
-        let news = files.was_read(mark, now);
-        match read {
-            _ if news == ReadResult::Changing => {}
-            Ok(_) if news == ReadResult::Same => {}
-            Ok((read, _)) => {
-                put(read);
-                files.clear_problem();
+        match files
+            .next_read(interval, &*source.clock, read.clone())
+            .await
+        {
+            ReadOutcome::Usable {
+                value,
+                is_new: true,
+            } => {
+                put(value);
                 tracing::info!(
                     source = "http",
                     what,
                     "reloaded what the source is asked with"
                 );
             }
-            Err(error) => {
-                let problems = chain(&error);
-                if files.should_report(&problems, now) {
-                    refuse(&problems);
-                    tracing::error!(
-                        source = "http",
-                        what,
-                        problems,
-                        "not reloaded; what was in force stays"
-                    );
-                }
+            ReadOutcome::Unusable {
+                problem,
+                report: true,
+                ..
+            } => {
+                refuse(&problem);
+                tracing::error!(
+                    source = "http",
+                    what,
+                    problems = problem,
+                    "not reloaded; what was in force stays"
+                );
             }
+            ReadOutcome::Changing
+            | ReadOutcome::Usable { is_new: false, .. }
+            | ReadOutcome::Unusable { report: false, .. } => {}
         }
     }
 }

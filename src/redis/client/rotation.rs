@@ -3,50 +3,53 @@
 //! The server's refusal of a new password is no reason to read the file again, nor to offer a wrong
 //! password every second: the next attempt is made when a file changes or a connection is needed.
 
-use super::super::credentials::Credentials;
+use super::super::credentials::{Credentials, RedisCredentialsError};
 use super::super::fault::Cause;
 use super::{RedisClient, lock};
-use crate::watch::{ReadResult, SETTLE_TIME};
+use crate::watch::{ReadOutcome, SETTLE_TIME};
 
 impl RedisClient {
     /// Replaces the connection when the files hold something other than it was made with. Never ends.
     pub(super) async fn follow_files(&self) {
         let mut files = self.files.clone();
+        let credentials = self.connector.files().clone();
+        let read = move || credentials.read_hashed();
         loop {
-            files.due(SETTLE_TIME, &*self.clock).await;
-            let loaded = self.connector.files().load_unlogged().await;
-            let now = self.clock.monotonic();
-            let content_hash = loaded.as_ref().ok().map(|loaded| loaded.content_hash);
-            if files.was_read(content_hash, now) == ReadResult::Changing {
-                continue;
-            }
-            let credentials = match loaded {
-                Ok(credentials) => credentials,
-                Err(unusable) => {
-                    if files.should_report(&unusable.cause, now) {
-                        log_refused(&unusable.cause);
-                        if let Some(certificates) = &self.certificates
-                            && unusable.of_certificates
-                        {
-                            certificates.is_refused(&unusable.cause);
-                        }
+            match files
+                .next_read(SETTLE_TIME, &*self.clock, read.clone())
+                .await
+            {
+                ReadOutcome::Usable { value, .. } => self.use_credentials(&value).await,
+                ReadOutcome::Unusable {
+                    error,
+                    problem,
+                    report: true,
+                    ..
+                } => {
+                    log_refused(&problem);
+                    if let Some(certificates) = &self.certificates
+                        && matches!(error, RedisCredentialsError::Tls(_))
+                    {
+                        certificates.is_refused(&problem);
                     }
-                    continue;
                 }
-            };
-            files.clear_problem();
-            // New connections are made with them from now on, whatever becomes of the current one.
-            if let Some(certificates) = &self.certificates {
-                certificates.is_used(credentials.certificates, self.clock.now());
+                ReadOutcome::Changing | ReadOutcome::Unusable { report: false, .. } => {}
             }
-            match self.reconnect_with(&credentials).await {
-                Ok(true) => tracing::info!(
-                    source = "redis",
-                    "password or certificates changed and are in use"
-                ),
-                Ok(false) => {}
-                Err(cause) => log_refused(&cause),
-            }
+        }
+    }
+
+    async fn use_credentials(&self, credentials: &Credentials) {
+        // New connections are made with them from now on, whatever becomes of the current one.
+        if let Some(certificates) = &self.certificates {
+            certificates.is_used(credentials.certificates, self.clock.now());
+        }
+        match self.reconnect_with(credentials).await {
+            Ok(true) => tracing::info!(
+                source = "redis",
+                "password or certificates changed and are in use"
+            ),
+            Ok(false) => {}
+            Err(cause) => log_refused(&cause),
         }
     }
 

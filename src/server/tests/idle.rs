@@ -13,7 +13,7 @@ use crate::authz::snapshot::{Generation, Snapshot};
 use crate::clock::Clock;
 use crate::observe::metrics::Metrics;
 use crate::server::build::{admin_of, cache};
-use crate::server::files::ConfigFile;
+use crate::server::config_file::WatchedConfig;
 use crate::server::phase::Lifecycle;
 use crate::server::remote_source;
 
@@ -41,8 +41,8 @@ async fn a_scrape_forgets_idle_keys_of_a_remote_source_and_none_of_a_file() {
     ] {
         let home = Home::new(source, &[]);
         let clock: Arc<dyn Clock> = Arc::new(Later);
-        let mut config_file = ConfigFile::new(&home.path("keyward.yaml"), |_| None);
-        let config = config_file.read(&*clock).0.unwrap();
+        let mut config_file = WatchedConfig::new(&home.path("keyward.yaml"), |_| None);
+        let config = config_file.load(&*clock).unwrap();
         let metrics = Arc::new(Metrics::new(10).unwrap());
         let remote = remote_source(&config, &clock, None).unwrap();
         let cache = cache(&config, remote.as_ref(), &metrics, &clock).unwrap();

@@ -25,8 +25,8 @@ use crate::authz::key::tests::digest_of;
 use crate::clock::SystemClock;
 use crate::observe::log::{Console, Flush, Log};
 use crate::server::build::{Bound, Launch};
+use crate::server::config_file::WatchedConfig;
 use crate::server::error::ServeError;
-use crate::server::files::ConfigFile;
 use crate::server::signals::{Signal, Signals};
 
 /// When a wait gives up: far longer than anything takes, on a machine that is busy with other things.
@@ -69,8 +69,8 @@ impl Home {
     pub(super) async fn bind(&self) -> Result<(Bound, Flush), ServeError> {
         let path = self.path("keyward.yaml");
         let clock = Arc::new(SystemClock::new());
-        let mut config_file = ConfigFile::new(&path, |_| None);
-        let config = config_file.read(&*clock).0?;
+        let mut config_file = WatchedConfig::new(&path, |_| None);
+        let config = config_file.load(&*clock)?;
         let (log, flush) = Log::start(
             config.log,
             Console::default(),

@@ -9,43 +9,41 @@ use std::time::Duration;
 use super::admin::Admin;
 use super::tls::{MEMBER, Tls};
 use crate::clock::Clock;
-use crate::error_chain::chain;
 use crate::observe::metrics::CertificateMetrics;
 use crate::tls::CertificateState;
-use crate::watch::{ReadResult, ReloadAdvice, SETTLE_TIME, WatchedFiles};
+use crate::watch::{ReadOutcome, ReloadAdvice, SETTLE_TIME, WatchedFiles};
 
 /// Follows the files of TLS.
-pub(crate) struct Rotation {
+pub(crate) struct CertificateReloader {
     tls: Arc<Tls>,
-    pub(super) followed: WatchedFiles,
+    pub(super) watched: WatchedFiles,
     metrics: CertificateMetrics,
     admin: Arc<Admin>,
 }
 
-impl Rotation {
-    /// Follows files that were read just now, as `followed` saw them before.
+impl CertificateReloader {
+    /// Follows files that were read just now, as `watched` saw them before.
     pub(crate) fn new(
         tls: Arc<Tls>,
-        mut followed: WatchedFiles,
+        mut watched: WatchedFiles,
         metrics: CertificateMetrics,
         admin: Arc<Admin>,
         clock: &dyn Clock,
     ) -> Self {
-        followed.was_read(Some(tls.mark()), clock.monotonic());
+        watched.was_read(Some(tls.mark()), clock.monotonic());
         metrics.loaded(MEMBER, tls.expires_at(), clock.now());
         let rotation = Self {
             tls,
-            followed,
+            watched,
             metrics,
             admin,
         };
-        rotation.show();
+        rotation.show(None);
         rotation
     }
 
     /// Shows what is in use, and what keeps the files as they are now from it.
-    fn show(&self) {
-        let failure = self.followed.problem().map(str::to_owned);
+    fn show(&self, failure: Option<String>) {
         let state = CertificateState {
             expires_at: self.tls.expires_at(),
             failure,
@@ -53,10 +51,10 @@ impl Rotation {
         self.admin.certificates.store(Some(Arc::new(state)));
     }
 
-    /// Looks at the files, reads them if it is time or `forced`, and else tells when it will be. Blocks.
+    /// Reads the files if they are due or `forced`. Gives when to look again, if that is sooner than
+    /// the usual interval. Blocks.
     pub(super) fn follow(&mut self, forced: bool, clock: &dyn Clock) -> Option<Duration> {
-        let now = clock.monotonic();
-        let look = self.followed.look(now);
+        let look = self.watched.look(clock.monotonic());
         match look.advice {
             ReloadAdvice::Read => {}
             ReloadAdvice::Wait(_) | ReloadAdvice::Unchanged if forced && !look.in_flux => {}
@@ -64,27 +62,30 @@ impl Rotation {
             ReloadAdvice::Unchanged => return None,
         }
         let read = self.tls.read();
-        let mark = read.as_ref().ok().map(|(_, mark)| *mark);
-        let news = self.followed.was_read(mark, clock.monotonic());
-        match read {
-            _ if news == ReadResult::Changing => return Some(super::reload::RETRY),
-            Ok(_) if news == ReadResult::Same && !forced => {}
-            Ok((current, _)) => {
-                self.tls.put(current);
-                self.followed.clear_problem();
-                self.metrics
-                    .reloaded(MEMBER, self.tls.expires_at(), clock.now());
-                tracing::info!("certificates reloaded");
+        match self.watched.finish_read(read, clock.monotonic()) {
+            ReadOutcome::Changing => return Some(super::reload::RETRY),
+            ReadOutcome::Usable { value, is_new } => {
+                if is_new || forced {
+                    self.tls.put(value);
+                    self.metrics
+                        .reloaded(MEMBER, self.tls.expires_at(), clock.now());
+                    tracing::info!("certificates reloaded");
+                }
+                self.show(None);
             }
-            Err(error) => {
-                let problems = chain(&error);
-                if self.followed.should_report(&problems, clock.monotonic()) || forced {
+            ReadOutcome::Unusable {
+                problem, report, ..
+            } => {
+                if report || forced {
                     self.metrics.refused();
-                    tracing::error!(problems, "certificates not reloaded; those in force stay");
+                    tracing::error!(
+                        problems = problem,
+                        "certificates not reloaded; those in force stay"
+                    );
+                    self.show(Some(problem));
                 }
             }
         }
-        self.show();
         Some(SETTLE_TIME)
     }
 }
