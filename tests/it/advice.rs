@@ -93,7 +93,7 @@ async fn the_log_names_the_locations_of_an_ambiguous_request_and_no_value() {
         let line = decision.to_string();
         assert!(!line.contains(&a) && !line.contains(&b), "{line}");
     }
-    let unknown = Ask::get("/v1").key("nobodys").id("unknown");
+    let unknown = Ask::get("/v1").key("made-up").id("unknown");
     http1::send(stack.envoy.at("headers"), &unknown).await;
     let decision = stack.keyward.decision_of("unknown").await;
     assert!(decision.get("places").is_none(), "{decision}");

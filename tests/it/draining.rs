@@ -55,7 +55,7 @@ async fn one_of_two_keywards_stops_under_load_and_no_request_fails() {
     let status = stopping.process.end().await;
     assert_eq!(status.code(), Some(0), "{}", stopping.process.output());
     let (after, counted) = (load.answered(), checks(&staying).await);
-    wait::until("the load goes on", async || load.answered() > after + 100).await;
+    wait::until("the load continues", async || load.answered() > after + 100).await;
     assert!(checks(&staying).await > counted);
     let failures = load.end().await;
     assert!(failures.is_empty(), "{failures:#?}");

@@ -147,7 +147,7 @@ async fn a_truncated_key_file_put_in_place_by_rename_allows_only_its_own_keys() 
         let part = &text[..cut];
         let reloads = sidecar.all_reloads().await;
         keyfile::replace_by_rename(&sidecar.keyward.home.keys(), part);
-        wait::until("the cut file was read", async || {
+        wait::until("the truncated file was read", async || {
             sidecar.all_reloads().await > reloads
         })
         .await;
@@ -255,7 +255,7 @@ async fn a_kubernetes_secret_swap_is_noticed_again_and_again() {
     for number in 1..4 {
         generation(number);
         fs::remove_dir_all(mount.join(format!("..gen{}", number - 1))).unwrap();
-        wait::until("the swap is in force", async || {
+        wait::until("the swap is noticed", async || {
             let request = check::with_key(&secret(&format!("k{number}")));
             check::check(&channel, request).await.unwrap().allowed()
         })
@@ -281,7 +281,7 @@ async fn a_directory_of_key_files_is_one_source() {
     };
     assert!(allows("a").await);
     keyfile::replace_by_rename(&dir.join("b.yml"), key(KeyFile::new(), "b", &[]).text());
-    wait::until("the second file counts", async || allows("b").await).await;
+    wait::until("the second file is loaded", async || allows("b").await).await;
     assert!(allows("a").await);
     fs::remove_file(dir.join("a.yaml")).unwrap();
     wait::until("the first file is gone", async || !allows("a").await).await;
@@ -301,7 +301,7 @@ async fn sighup_reloads_keys_and_configuration() {
     let home = &sidecar.keyward.home;
     home.configure("{default: allow-anyone}");
     sidecar.keyward.process.signal("HUP");
-    wait::until("the new default is in force", async || {
+    wait::until("the new default is active", async || {
         sidecar.allows("made-up").await
     })
     .await;
@@ -330,7 +330,7 @@ async fn a_key_created_by_the_command_works_while_keyward_runs() {
     assert!(status.success(), "{}", made.output());
     let secret = made.stdout.text();
     let secret = secret.strip_suffix('\n').expect("one line on stdout");
-    wait::until("the new key is in force", async || {
+    wait::until("the new key is active", async || {
         let request = check::with_key(secret);
         let answer = check::check(&sidecar.channel, request).await.unwrap();
         answer.allowed()

@@ -194,7 +194,7 @@ async fn a_new_client_ca_is_used() {
     let newcomer = second.issue("envoy");
     assert!(!lets_in(&keyward, &authority, Some(&newcomer)).await);
     crate::support::keyfile::replace_by_rename(&keyward.home.path("clients.crt"), second.pem());
-    wait::until("the new authority counts", async || {
+    wait::until("the new CA is used", async || {
         lets_in(&keyward, &authority, Some(&newcomer)).await
     })
     .await;

@@ -209,12 +209,12 @@ pub fn unauthorized_cases() -> Vec<Case> {
             denied("malformed_key", BAD_KEY),
         ),
         case(
-            "a secret of 512 bytes that nobody has",
+            "an unknown secret of 512 bytes",
             orders().key(&long[1..]),
             denied("unknown_key", BAD_KEY),
         ),
         case(
-            "a secret that nobody has",
+            "an unknown secret",
             orders().key("nonsense"),
             denied("unknown_key", BAD_KEY),
         ),
@@ -254,7 +254,7 @@ pub fn unauthorized_cases() -> Vec<Case> {
             denied("key_expired", BAD_KEY),
         ),
         case(
-            "no key for a route that nobody may use",
+            "no key for a route that allows nobody",
             Ask::get("/internal/x"),
             denied("missing_key", NO_KEY),
         ),
@@ -266,7 +266,7 @@ pub fn forbidden_cases() -> Vec<Case> {
     let at = |path: &str, id: &str| Ask::get(path).key(&secret(id));
     vec![
         case(
-            "a route that nobody may use",
+            "a route that allows nobody",
             at("/internal/x", "full"),
             denied("route_denied"),
         ),

@@ -81,7 +81,7 @@ async fn a_flood_leaves_no_trace(sidecar: Sidecar) {
     let mut after = series(&sidecar.metrics().await);
     after.retain(|line| !before.contains(line) && !line.contains("overloaded"));
     assert!(after.is_empty(), "{after:#?}");
-    wait::until("what is unknown is bounded", async || {
+    wait::until("the negative cache is bounded", async || {
         let kind = ["kind=\"negative\""];
         let kept = sidecar.metric("keyward_cache_entries", &kind).await;
         kept <= NEGATIVE_CAPACITY

@@ -198,7 +198,7 @@ async fn an_event_invalidates_one_key_or_all_and_unknown_digests() {
     service.put("a", "a", json!({}));
     service.put("b", "b", json!({}));
     let sidecar = Sidecar::start(&with_events(service.address)).await;
-    wait::until("events are listened to", async || service.streams() == 1).await;
+    wait::until("the event stream is open", async || service.streams() == 1).await;
     sidecar.becomes("a", "allowed").await;
     sidecar.becomes("b", "allowed").await;
     sidecar.answers_from_memory("b").await;
@@ -229,7 +229,7 @@ async fn while_events_are_lost_a_key_is_looked_up_at_every_use() {
     let service = KeyService::start().await;
     service.put("k", "k", json!({}));
     let sidecar = Sidecar::start(&with_events(service.address)).await;
-    wait::until("events are listened to", async || service.streams() == 1).await;
+    wait::until("the event stream is open", async || service.streams() == 1).await;
     sidecar.answers_from_memory("k").await;
     service.end_streams(false);
     let mut gets = service.gets("k");
@@ -246,7 +246,7 @@ async fn while_events_are_lost_a_key_is_looked_up_at_every_use() {
     sidecar.becomes("k", "key_revoked").await;
     service.put("k", "k", json!({}));
     service.serve_streams();
-    wait::until("events are listened to", async || service.streams() == 1).await;
+    wait::until("the event stream is open", async || service.streams() == 1).await;
     sidecar.becomes("k", "allowed").await;
     sidecar.answers_from_memory("k").await;
     service.put("k", "k", revoked());

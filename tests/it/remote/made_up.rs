@@ -49,7 +49,7 @@ async fn let_in(envoy: &Envoy, upstream: &Upstream, name: &str) -> usize {
     let mut codes = std::collections::BTreeMap::new();
     for reply in callers.join_all().await {
         let code = match reply.status {
-            200 => "let in".to_owned(),
+            200 => "allowed".to_owned(),
             _ => reply.problem()["code"].as_str().unwrap_or("?").to_owned(),
         };
         *codes.entry(code).or_insert(0) += 1;

@@ -77,7 +77,7 @@ async fn a_replica_that_has_lost_its_master_is_not_used() {
         sidecar.answers_from_memory("k").await;
         reports(&sidecar, "answering", "armed", 1.0, 1.0).await;
         proxy.refuse();
-        wait::until("the link is cut", async || proxy.open() == 0).await;
+        wait::until("the connection is cut", async || proxy.open() == 0).await;
         master.revoke("k", "k").await;
         sidecar.is_served_until_unavailable("k").await;
         reports(&sidecar, "down", "lost", 0.0, 0.0).await;

@@ -46,7 +46,7 @@ async fn run_fault(
     sidecar.becomes("cached", "allowed").await;
     begin();
     let mut number = 0;
-    wait::until(&format!("{name}: keyward cannot find out"), async || {
+    wait::until(&format!("{name}: keyward cannot decide"), async || {
         number += 1;
         let (answer, took) = timed(sidecar, &format!("made-up-{name}-{number}")).await;
         let outcome = answer.outcome();

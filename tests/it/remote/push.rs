@@ -17,7 +17,7 @@ async fn behind_a_proxy(kind: crate::support::redis::Kind) -> (Server, FaultProx
     server.put("k", "k", json!({})).await;
     let proxy = FaultProxy::of_redis(server.address()).await;
     let sidecar = Sidecar::start(&of("redis", &url(proxy.address))).await;
-    wait::until("changes are listened to", async || proxy.pushes() > 0).await;
+    wait::until("the push connection is open", async || proxy.pushes() > 0).await;
     sidecar.answers_from_memory("k").await;
     (server, proxy, sidecar)
 }
@@ -123,7 +123,7 @@ async fn a_suspended_server_is_an_outage_and_used_again_afterwards() {
         let sidecar = Sidecar::start(&config).await;
         sidecar.answers_from_memory("k").await;
         server.signal("STOP");
-        wait::until("the silence is noticed", async || {
+        wait::until("the silent connection is noticed", async || {
             assert!(
                 sidecar.ask("k").await.allowed(),
                 "it serves while its source fails"
@@ -170,7 +170,7 @@ async fn a_lookup_in_flight_does_not_bring_a_revoked_key_back() {
         server.revoke("late", "late").await;
         server.revoke("k", "k").await;
         // Pushes arrive in order: once the later one has arrived, a check of that key has to wait.
-        wait::until("the pushes are known", async || {
+        wait::until("the pushes have arrived", async || {
             let held = proxy.held();
             tokio::select! {
                 outcome = sidecar.outcome("k") => outcome != "allowed",

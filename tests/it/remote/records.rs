@@ -126,7 +126,7 @@ async fn an_invalid_record_of_a_key_service_affects_only_its_key() {
         service.put_text(name, &text);
         is_refused_as_invalid(&sidecar, name, why, !why.is_empty()).await;
         assert_eq!(sidecar.outcome(name).await, "invalid_record");
-        assert_eq!(service.gets(name), 1, "{name} is remembered");
+        assert_eq!(service.gets(name), 1, "{name} is cached");
     }
     shows_no_canary(&sidecar, &sidecar.metrics().await.text());
     // Cached as long as an unknown digest, and no longer.
@@ -198,7 +198,7 @@ async fn a_value_that_is_not_a_record_is_refused_and_affects_no_other_key() {
             println!("{kind:?}, {name}: {}", answer.outcome());
             assert_eq!(answer.outcome(), "invalid_record", "{name}: {answer:?}");
             // Any pushed change causes another lookup.
-            wait::until(&format!("{name} is remembered"), async || {
+            wait::until(&format!("{name} is cached"), async || {
                 let looked_up = sidecar.lookups("found").await;
                 assert_eq!(sidecar.outcome(name).await, "invalid_record", "{name}");
                 sidecar.lookups("found").await.to_bits() == looked_up.to_bits()

@@ -38,7 +38,7 @@ async fn refused(caller: &mut Connection, secret: &str) -> Instant {
     while more > 0 {
         let reply = caller.send(&with(secret)).await.unwrap();
         match (reply.status, first) {
-            (200, None) => assert!(Instant::now() < end, "{secret} is still let in"),
+            (200, None) => assert!(Instant::now() < end, "{secret} is still allowed"),
             (401, _) => {
                 assert_eq!(reply.problem()["code"], "key_revoked", "{reply:?}");
                 first.get_or_insert_with(Instant::now);
@@ -114,7 +114,7 @@ async fn revocations_are_measured(kind: Kind) {
         }
     }
     for load in loads {
-        println!("{kind:?}: {} other requests were let in", load.answered());
+        println!("{kind:?}: {} other requests were allowed", load.answered());
         assert!(load.answered() > REVOCATIONS, "there was load");
         let failures = load.end().await;
         assert!(failures.is_empty(), "{failures:#?}");

@@ -141,7 +141,7 @@ async fn a_lookup_in_flight_does_not_bring_a_revoked_key_back() {
     service.put("k", "k", json!({}));
     service.put("marker", "marker", json!({}));
     let sidecar = Sidecar::start(&with_events(service.address)).await;
-    wait::until("events are listened to", async || service.streams() == 1).await;
+    wait::until("the event stream is open", async || service.streams() == 1).await;
     sidecar.answers_from_memory("marker").await;
     // The service has read the old record, and its response is in flight.
     service.answer_for("k", Answer::Held);

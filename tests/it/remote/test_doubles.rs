@@ -107,13 +107,13 @@ async fn the_proxy_injects_each_fault() {
     assert_eq!(say(&mut cut, "PING").await, b"+PONG\r\n");
     proxy.refuse();
     assert_eq!(say(&mut cut, "PING").await, b"");
-    wait::until("made-up listens", async || {
+    wait::until("the proxy has closed its port", async || {
         TcpStream::connect(proxy.address).await.is_err()
     })
     .await;
     wait::until("all are closed", async || proxy.open() == 0).await;
     proxy.set(&Mode::Pass);
-    wait::until("somebody listens", async || {
+    wait::until("the port is open again", async || {
         TcpStream::connect(proxy.address).await.is_ok()
     })
     .await;
@@ -161,7 +161,7 @@ async fn the_service_responds_as_configured_and_counts() {
         let address = service.address;
         async move { http1::fetch(address, &lookup("k")).await }
     });
-    wait::until("it came", async || service.gets("k") == 4).await;
+    wait::until("the lookup arrived", async || service.gets("k") == 4).await;
     service.put("k", "k", json!({"client": "later"}));
     service.release();
     assert_eq!(held.await.unwrap().problem()["client"], "acme");
@@ -177,6 +177,6 @@ async fn the_service_responds_as_configured_and_counts() {
     let event = b": here\n\ndata: {\"all\":true}\n\n";
     assert_eq!(events.exactly(event.len()).await, event);
     service.end_streams(false);
-    wait::until("made-up listens", async || service.streams() == 0).await;
+    wait::until("no stream is open", async || service.streams() == 0).await;
     assert_eq!(http1::fetch(service.address, "/events").await.status, 503);
 }

@@ -166,7 +166,7 @@ async fn a_cluster_whose_nodes_share_the_records() {
             meet.arg(node.address().port()).arg(bus.number());
             nodes[0].execute(&meet).await;
         }
-        wait::until("the cluster is whole", async || {
+        wait::until("the cluster is complete", async || {
             let mut whole = true;
             for node in &nodes {
                 let info: String = node.ask(cmd("CLUSTER").arg("INFO")).await.unwrap();

@@ -84,7 +84,7 @@ async fn a_script_reads_why_it_was_refused() {
     for (ask, code) in [
         // Without a header of its own it needs no preflight.
         (Ask::get("/v1/orders"), "missing_key"),
-        (Ask::get("/v1/orders").key("nobodys"), "unknown_key"),
+        (Ask::get("/v1/orders").key("made-up"), "unknown_key"),
     ] {
         let reply = browser.fetch(&ask).await.unwrap();
         assert_eq!(
