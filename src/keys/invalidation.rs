@@ -1,14 +1,15 @@
-//! What a source tells by itself: that a key changed, and whether it would tell.
+//! Cache invalidation: which entries are valid, by the changes that a source pushes.
 //!
-//! A source that pushes holds a [`InvalidationSink`] and says what it hears. What is heard is kept as numbers in [`InvalidationLog`], one
-//! that counts and one for each of many buckets that ids and digests are hashed to. Whatever is learnt of a key carries
-//! the number that stood before the source was asked, so that a comparison tells whether anything came between: nothing has to be
-//! found or removed in the cache, and no answer that was under way can undo what was heard meanwhile. Where two keys share a bucket,
-//! a change of one has the other looked up: a key is never believed for it, and seldom refused, while lookups fail.
+//! A source that pushes reports to an [`InvalidationSink`] what it receives. The [`InvalidationLog`]
+//! keeps that as numbers: one that counts events, the version, and for each of many buckets, which ids
+//! and digests are hashed to, the version of its last change. An entry of the cache carries the
+//! version from before the source was asked, so that a comparison tells whether a change came after
+//! it. Nothing has to be found or removed in the cache, and a lookup in flight cannot bring back what
+//! a change invalidated meanwhile. A change of one key has the others of its bucket looked up too:
+//! they are never used for it, and seldom refused, while lookups fail.
 
-use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,141 +18,168 @@ use tokio::sync::Notify;
 use crate::authz::digest::KeyDigest;
 use crate::clock::Clock;
 
-mod subscription;
-
 #[cfg(test)]
 mod tests;
 
-pub use subscription::Subscription;
-
-/// Slots that ids and digests share, as many as a `u16` tells apart; half a MiB of numbers. Of 100 000 keys in the cache, a change
-/// of one has three others looked up.
+/// As many as a `u16` numbers; half a MiB. With 100 000 keys in the cache, a change of one has three
+/// others looked up.
 const BUCKETS: usize = 1 << 16;
 
-/// The number that stood when the source was asked.
+/// How many events the log had received, before the source was asked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(u64);
 
-/// What a stamped answer is worth now.
+/// Whether an entry of the cache may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryValidity {
-    /// Nothing was heard since that concerns it, and all would have been heard.
+    /// Any change of it since would have been received.
     Valid,
-    /// Something may have happened since that was not heard: the source must be asked, and only if it fails is the answer
-    /// worth anything.
+    /// A change of it may have been missed: the source must be asked, and only if that fails may the
+    /// entry be served stale.
     Revalidate,
-    /// It is known to have changed: the answer is worth nothing.
+    /// It is known to have changed: it must not be used.
     Outdated,
 }
 
-/// What was heard of changes.
-pub struct InvalidationLog {
-    clock: Arc<dyn Clock>,
-    /// Counts everything that is heard.
-    count: AtomicU64,
-    /// When everything changed last.
-    all: AtomicU64,
-    /// When anything changed last.
-    any: AtomicU64,
-    /// When pushes were lost or armed last, or doubt was ordered.
-    doubt: AtomicU64,
-    last: Mutex<LastSubscription>,
-    /// When the ids and digests of a bucket changed last.
-    buckets: Box<[AtomicU64]>,
-    /// The code of a `Subscription`.
-    subscription: AtomicU8,
-    /// Whether it was ever said that they are not.
-    ever_lost: AtomicBool,
-    suspicion: Notify,
-    hasher: RandomState,
+/// Whether keyward receives the changes of keys, as `/readyz` shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subscription {
+    /// Every change is pushed.
+    Subscribed,
+    /// A change may be missed: nothing is used without asking.
+    Unsubscribed,
+    /// No change is pushed, for the source refuses to: entries are valid for their time.
+    Refused,
+    /// The same because the source does not push, or is not wanted to.
+    Off,
 }
 
-/// When pushes were armed last, and what became of them since.
-#[derive(Debug, Default)]
-struct LastSubscription {
-    /// The number of the last arming.
-    subscribed: u64,
-    /// The number of the first refusal since.
-    refused: Option<u64>,
-    /// When they were lost since, on the monotonic clock.
-    lost_at: Option<Duration>,
+impl Subscription {
+    /// The word that operators read.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Subscribed => "armed",
+            Self::Unsubscribed => "lost",
+            Self::Refused => "refused",
+            Self::Off => "off",
+        }
+    }
 }
 
 /// Where changes of an id or a digest are noted.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Bucket(u16);
 
+impl Bucket {
+    fn of_hash(hash: u64) -> Self {
+        let [low, high, ..] = hash.to_le_bytes();
+        Self(u16::from_le_bytes([low, high]))
+    }
+}
+
+/// The changes that were received, and what they make of entries.
+pub struct InvalidationLog {
+    clock: Arc<dyn Clock>,
+    /// How many events there were.
+    version: AtomicU64,
+    /// The version of the last change of all keys at once.
+    all_changed: AtomicU64,
+    /// The version of the last change of any key.
+    any_changed: AtomicU64,
+    /// The version of the last change in each bucket.
+    buckets: Box<[AtomicU64]>,
+    /// Entries of earlier versions are due for revalidation; all of them, for `u64::MAX`. One number
+    /// says both, so that no check finds the log subscribed and entries from before still valid.
+    valid_from: AtomicU64,
+    state: Mutex<State>,
+    suspicion: Notify,
+    hasher: RandomState,
+}
+
+/// When changes began and ceased to be pushed.
+struct State {
+    subscription: Subscription,
+    /// The version of the last subscription.
+    subscribed: u64,
+    /// The version of the first refusal since.
+    refused: Option<u64>,
+    /// When the subscription was lost since, on the monotonic clock.
+    lost_at: Option<Duration>,
+    /// Whether the source ever reported that there is no subscription.
+    was_reported_lost: bool,
+}
+
 impl InvalidationLog {
-    /// Nothing heard yet. Where the source pushes, nothing is believed before it has armed.
+    /// An empty log. Where the source pushes, no entry is valid before it has subscribed.
     pub fn new(source_pushes: bool, clock: Arc<dyn Clock>) -> Self {
-        let (subscription, lost_at) = if source_pushes {
-            (Subscription::Unsubscribed, Some(clock.monotonic()))
-        } else {
-            (Subscription::Off, None)
-        };
-        let last = LastSubscription {
-            lost_at,
-            ..LastSubscription::default()
-        };
         Self {
-            clock,
-            count: AtomicU64::new(0),
-            all: AtomicU64::new(0),
-            any: AtomicU64::new(0),
-            doubt: AtomicU64::new(0),
-            last: Mutex::new(last),
+            version: AtomicU64::new(0),
+            all_changed: AtomicU64::new(0),
+            any_changed: AtomicU64::new(0),
             buckets: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
-            subscription: AtomicU8::new(subscription.code()),
-            ever_lost: AtomicBool::new(false),
+            valid_from: AtomicU64::new(if source_pushes { u64::MAX } else { 0 }),
+            state: Mutex::new(State {
+                subscription: if source_pushes {
+                    Subscription::Unsubscribed
+                } else {
+                    Subscription::Off
+                },
+                subscribed: 0,
+                refused: None,
+                lost_at: source_pushes.then(|| clock.monotonic()),
+                was_reported_lost: false,
+            }),
             suspicion: Notify::new(),
             hasher: RandomState::new(),
+            clock,
         }
     }
 
-    /// The number that dates an answer with; to be taken before the source is asked.
+    /// The version for an entry; to be taken before the source is asked.
     pub fn version(&self) -> Version {
-        Version(self.count.load(Ordering::SeqCst))
+        Version(self.version.load(Ordering::SeqCst))
     }
 
     /// Where changes of the key with that id are noted.
     pub fn bucket_of_id(&self, id: &str) -> Bucket {
-        bucket(self.hasher.hash_one(id))
+        Bucket::of_hash(self.hasher.hash_one(id))
     }
 
-    /// Where changes of what has that digest are noted.
+    /// Where changes of the key that has that digest are noted.
     pub fn bucket_of_digest(&self, digest: &KeyDigest) -> Bucket {
-        bucket(self.hasher.hash_one(digest))
+        Bucket::of_hash(self.hasher.hash_one(digest))
     }
 
-    /// What an answer of that version about a key with these buckets is worth.
+    /// Whether an entry of that version, of a key with these buckets, may be used.
     pub fn validity(&self, version: Version, buckets: [Bucket; 2]) -> EntryValidity {
-        let changed = |bucket: &Bucket| {
-            let number = self.buckets.get(usize::from(bucket.0));
-            number.is_some_and(|number| number.load(Ordering::SeqCst) > version.0)
+        let has_changed = |bucket: &Bucket| {
+            let changed = self.buckets.get(usize::from(bucket.0));
+            changed.is_some_and(|changed| changed.load(Ordering::SeqCst) > version.0)
         };
-        if self.all.load(Ordering::SeqCst) > version.0 || buckets.iter().any(changed) {
-            EntryValidity::Outdated
-        } else if self.believes() && self.doubt.load(Ordering::SeqCst) <= version.0 {
-            EntryValidity::Valid
-        } else {
-            EntryValidity::Revalidate
-        }
+        let all_changed = self.all_changed.load(Ordering::SeqCst) > version.0;
+        self.validity_unless(all_changed || buckets.iter().any(has_changed), version)
     }
 
-    /// What the answer of that version that a digest is not known is worth: any change may have made it known.
+    /// Whether the answer of that version that a digest is unknown may be used: any change may have
+    /// given a key to it.
     pub fn validity_of_negative(&self, version: Version) -> EntryValidity {
-        if self.any.load(Ordering::SeqCst) > version.0 {
+        let any_changed = self.any_changed.load(Ordering::SeqCst) > version.0;
+        self.validity_unless(any_changed, version)
+    }
+
+    fn validity_unless(&self, is_outdated: bool, version: Version) -> EntryValidity {
+        if is_outdated {
             EntryValidity::Outdated
-        } else if self.believes() && self.doubt.load(Ordering::SeqCst) <= version.0 {
+        } else if self.valid_from.load(Ordering::SeqCst) <= version.0 {
             EntryValidity::Valid
         } else {
             EntryValidity::Revalidate
         }
     }
 
-    /// Whether changes are heard at the moment.
+    /// Whether changes are pushed at the moment.
     pub fn subscription(&self) -> Subscription {
-        Subscription::of_code(self.subscription.load(Ordering::SeqCst))
+        self.state().subscription
     }
 
     #[cfg(test)]
@@ -159,150 +187,131 @@ impl InvalidationLog {
         self.subscription() == Subscription::Subscribed
     }
 
-    /// Whether what is learnt may be believed without asking again.
-    fn believes(&self) -> bool {
-        self.subscription() != Subscription::Unsubscribed
-    }
-
-    /// Waits until pushes are lost, or something else speaks against the source.
+    /// Waits until the source is suspected to be down.
     pub async fn source_suspected(&self) {
         self.suspicion.notified().await;
     }
 
-    /// Makes everything learnt so far doubtful, although nothing was missed.
+    /// Has every entry revalidated, although no change was missed.
     pub fn revalidate_all(&self) {
-        self.note(&[&self.doubt]);
+        // Under the lock, or a subscription that begins meanwhile would undo it.
+        let _state = self.state();
+        self.note(&[&self.valid_from]);
     }
 
-    /// The moment from which on what was learnt with that version may differ from what the source has, on the monotonic clock: when
-    /// pushes were lost, or when its time was over. `None` if pushes were armed since: it must be looked up.
+    /// Since when a change of an entry may have been missed, on the monotonic clock: since its
+    /// subscription was lost, or since it ceased to be fresh. `None` if there is a new subscription
+    /// since: then a change before that was missed for good, and only a lookup can tell.
     pub fn stale_since(
         &self,
         version: Version,
-        learnt_at: Duration,
-        stale_at: Duration,
+        looked_up_at: Duration,
+        fresh_until: Duration,
     ) -> Option<Duration> {
-        let last = self.last();
-        if last.subscribed > version.0 {
+        let state = self.state();
+        if state.subscribed > version.0 {
             return None;
         }
-        let is_pushed = last.refused.is_none_or(|refused| refused > version.0);
-        let lost_at = last.lost_at.filter(|_| is_pushed);
-        Some(lost_at.map_or(stale_at, |lost_at| lost_at.max(learnt_at).min(stale_at)))
+        // An entry from after a refusal never had a subscription that could be lost.
+        let had_pushes = state.refused.is_none_or(|refused| refused > version.0);
+        let lost_at = state.lost_at.filter(|_| had_pushes);
+        Some(lost_at.map_or(fresh_until, |lost_at| {
+            lost_at.max(looked_up_at).min(fresh_until)
+        }))
     }
 
-    /// Notes that what is learnt is believed from now on, after what was learnt before has become doubtful: whoever sees the one must
-    /// see the other.
-    fn subscribe(&self, subscription: Subscription) {
-        let mut last = self.last();
-        let number = self.note(&[&self.doubt]);
+    /// From now on entries are valid, for changes are pushed or the source refuses to push them. What
+    /// was looked up before is due for revalidation.
+    fn begin(&self, subscription: Subscription) {
+        let mut state = self.state();
+        let version = self.note(&[]);
         if subscription == Subscription::Subscribed {
-            *last = LastSubscription {
-                subscribed: number,
-                ..LastSubscription::default()
-            };
+            state.subscribed = version;
+            state.refused = None;
+            state.lost_at = None;
         } else {
-            last.refused.get_or_insert(number);
+            state.refused.get_or_insert(version);
         }
-        self.subscription
-            .store(subscription.code(), Ordering::SeqCst);
+        state.subscription = subscription;
+        self.valid_from.store(version, Ordering::SeqCst);
     }
 
-    /// Notes that a change may go unheard; what was so before.
-    fn unsubscribe(&self) -> Subscription {
-        let mut last = self.last();
-        let before = self.subscription();
-        if before != Subscription::Unsubscribed {
-            self.subscription
-                .store(Subscription::Unsubscribed.code(), Ordering::SeqCst);
-            self.note(&[&self.doubt]);
-        }
-        // A server that refuses to push has no pushes to lose.
+    /// From now on a change may be missed. Gives what was so before, and whether this is news.
+    fn lose(&self) -> (Subscription, bool) {
+        let mut state = self.state();
+        let before = std::mem::replace(&mut state.subscription, Subscription::Unsubscribed);
+        let is_first = !std::mem::replace(&mut state.was_reported_lost, true);
         if before == Subscription::Subscribed {
-            last.lost_at = Some(self.clock.monotonic());
+            state.lost_at = Some(self.clock.monotonic());
         }
-        before
+        if before != Subscription::Unsubscribed {
+            // The event counts, so that a caller who comes after it joins no lookup from before it.
+            self.note(&[]);
+            self.valid_from.store(u64::MAX, Ordering::SeqCst);
+        }
+        (before, is_first || before != Subscription::Unsubscribed)
     }
 
-    /// The next number in these places. A version taken before this is lower and one taken after is not.
+    /// Counts an event, and notes its version in these places. A version taken before this is lower,
+    /// and one taken after is not.
     fn note(&self, places: &[&AtomicU64]) -> u64 {
-        let number = self.count.fetch_add(1, Ordering::SeqCst) + 1;
+        let version = self.version.fetch_add(1, Ordering::SeqCst) + 1;
         for place in places {
-            place.fetch_max(number, Ordering::SeqCst);
+            place.fetch_max(version, Ordering::SeqCst);
         }
-        number
+        version
     }
 
-    fn note_in(&self, bucket: Bucket) {
-        match self.buckets.get(usize::from(bucket.0)) {
-            Some(place) => self.note(&[place, &self.any]),
-            None => self.note(&[&self.all, &self.any]),
-        };
-    }
-
-    fn last(&self) -> MutexGuard<'_, LastSubscription> {
+    fn state(&self) -> MutexGuard<'_, State> {
         // Every change is whole before anything could panic.
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn bucket(hash: u64) -> Bucket {
-    let [low, high, ..] = hash.to_le_bytes();
-    Bucket(u16::from_le_bytes([low, high]))
-}
-
-impl fmt::Debug for InvalidationLog {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InvalidationLog")
-            .field("subscription", &self.subscription())
-            .finish_non_exhaustive()
-    }
-}
-
-/// Says what a source hears; clones say it to the same cache.
-#[derive(Debug, Clone)]
+/// Takes what a source reports of changes; clones report to the same log.
+#[derive(Clone)]
 pub struct InvalidationSink {
     log: Arc<InvalidationLog>,
-    heard: Option<prometheus::IntCounter>,
+    received: Option<prometheus::IntCounter>,
     up: Option<prometheus::IntGauge>,
     source: &'static str,
 }
 
 impl InvalidationSink {
-    /// What is heard goes there, and is counted by `heard`.
+    /// Changes go to that log, and are counted by `received`.
     pub fn new(
         log: Arc<InvalidationLog>,
         source: &'static str,
-        heard: Option<prometheus::IntCounter>,
+        received: Option<prometheus::IntCounter>,
     ) -> Self {
         Self {
             log,
-            heard,
+            received,
             up: None,
             source,
         }
     }
 
-    /// The same, with a gauge that is 1 while changes are heard.
+    /// The same, with a gauge that is 1 while changes are pushed.
     #[must_use]
     pub fn shown_by(self, up: Option<prometheus::IntGauge>) -> Self {
         Self { up, ..self }
     }
 
-    /// From now on every change is heard. What was learnt before is doubtful: what happened in between was not.
+    /// From now on every change is reported here.
     pub fn subscribed(&self) {
-        self.log.subscribe(Subscription::Subscribed);
-        self.show(true);
+        self.log.begin(Subscription::Subscribed);
+        self.set_up(true);
         tracing::info!(source = self.source, "changes of keys are pushed");
     }
 
-    /// The source refuses to push: what is learnt from now on is believed for its time. Told in the log when it begins.
+    /// The source refuses to push: entries from now on are valid for their time. Logged when it begins.
     pub fn refused(&self, why: &str) {
         if self.log.subscription() == Subscription::Refused {
             return;
         }
-        self.log.subscribe(Subscription::Refused);
-        self.show(false);
+        self.log.begin(Subscription::Refused);
+        self.set_up(false);
         tracing::warn!(
             source = self.source,
             why,
@@ -311,11 +320,10 @@ impl InvalidationSink {
         self.suspect_source();
     }
 
-    /// Changes may not be heard any more, or cannot be heard to begin with. That they were lost is told in the log.
+    /// Changes may be missed from now on, or could not be subscribed to. The loss is logged.
     pub fn unsubscribed(&self, why: &str) {
-        let before = self.log.unsubscribe();
-        self.show(false);
-        let is_first = !self.log.ever_lost.swap(true, Ordering::SeqCst);
+        let (before, is_news) = self.log.lose();
+        self.set_up(false);
         if before == Subscription::Subscribed {
             tracing::warn!(
                 source = self.source,
@@ -323,43 +331,46 @@ impl InvalidationSink {
                 "changes of keys are not pushed any more; each key is looked up at its next use"
             );
         }
-        if before != Subscription::Unsubscribed || is_first {
+        if is_news {
             self.suspect_source();
         }
     }
 
-    /// Has the source tried, for something speaks against it.
+    /// Has the circuit breaker probe the source.
     pub fn suspect_source(&self) {
         self.log.suspicion.notify_one();
     }
 
-    fn show(&self, is_up: bool) {
+    fn set_up(&self, is_up: bool) {
         if let Some(up) = &self.up {
             up.set(i64::from(is_up));
         }
     }
 
-    /// The key with that id changed or went.
+    /// The key with that id changed, or there is none any more.
     pub fn key_changed(&self, id: &str) {
-        self.log.note_in(self.log.bucket_of_id(id));
-        self.count();
+        self.bucket_changed(self.log.bucket_of_id(id));
     }
 
-    /// That digest is another key's, or no key's, or a key's now.
+    /// That digest belongs to another key now, or to none, or to one for the first time.
     pub fn digest_changed(&self, digest: &KeyDigest) {
-        self.log.note_in(self.log.bucket_of_digest(digest));
-        self.count();
+        self.bucket_changed(self.log.bucket_of_digest(digest));
     }
 
     /// Any key may have changed.
     pub fn all_changed(&self) {
-        self.log.note(&[&self.log.all, &self.log.any]);
-        self.count();
+        self.note(&self.log.all_changed);
     }
 
-    fn count(&self) {
-        if let Some(heard) = &self.heard {
-            heard.inc();
+    fn bucket_changed(&self, bucket: Bucket) {
+        let changed = self.log.buckets.get(usize::from(bucket.0));
+        self.note(changed.unwrap_or(&self.log.all_changed));
+    }
+
+    fn note(&self, changed: &AtomicU64) {
+        self.log.note(&[changed, &self.log.any_changed]);
+        if let Some(received) = &self.received {
+            received.inc();
         }
     }
 }

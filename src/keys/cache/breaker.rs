@@ -1,9 +1,11 @@
 //! The circuit breaker in front of the source: a dead one must not cost each request a timeout.
 //!
-//! It opens when lookups of digests recently known fail, or when no connection can be made, and the probe fails too. Failures of
-//! other digests never open it: anybody can present made-up keys, and a source may be slow or broken for those alone. The probe
-//! asks for the digests that were found last and for one that no key has; any answer to it, or to any lookup, closes the breaker.
-//! While it is open, digests recently known are looked up as trials, a few at a time, and all other lookups fail at once.
+//! It opens when lookups of recently known digests fail, or when no connection can be made, and the
+//! probe fails too. Failures of other digests never open it: an attacker can present made-up keys, and
+//! a source may be slow or broken for those alone. The probe asks for the digests that were found last
+//! and for one that no key has, so that no caller's request is spent on it; any answer to it, or to
+//! any lookup, closes the breaker. While it is open, it is half-open for recently known digests: a few
+//! of their lookups go through as trials. All other lookups fail at once.
 
 use std::collections::{HashSet, VecDeque};
 use std::panic::AssertUnwindSafe;
@@ -14,96 +16,43 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::Notify;
 
-use super::super::invalidation::{InvalidationLog, Subscription};
-use super::super::source::{KeySource, SourceAnswer, SourceError, SourceReply, probe_digest};
 use super::entries::RECENTLY_KNOWN;
 use crate::authz::digest::KeyDigest;
 use crate::clock::Clock;
+use crate::keys::invalidation::{InvalidationLog, Subscription};
+use crate::keys::source::{KeySource, SourceAnswer, SourceError, SourceReply, probe_digest};
 use crate::observe::metrics::SourceMetrics;
 use crate::tls::CertificateState;
 
-/// Failures in a row after which the source itself is tried at once: enough that a hiccup does not count.
-const SUSPICIOUS: u32 = 3;
-/// From a failure to a probe, and between two probes of a source that does not answer: it is back in use within a second of its
-/// recovery, and bears the probes.
-const RETRY: Duration = Duration::from_millis(500);
-/// How many trials may begin in the time of `RETRY` while the breaker is open, at most one for each digest: enough to find a key
-/// that the source answers for, and few requests that wait for a source that does not.
+/// Failures in a row after which the source is probed at once: more than a hiccup brings.
+const FAILURES_UNTIL_PROBE: u32 = 3;
+/// From a failure to a probe, and between probes of a source that does not answer: it is in use again
+/// within a second of its recovery, and bears the probes.
+const PROBE_AFTER: Duration = Duration::from_millis(500);
+/// How many trials may begin in the time of `PROBE_AFTER` while the breaker is open, at most one for
+/// each digest: enough to find a key that the source answers for, and few requests that wait for a
+/// source that does not.
 const MAX_TRIALS: usize = 16;
-/// How many of the digests that were found last the probe asks for: one of them may be slow or broken by itself.
+/// How many of the digests that were found last the probe asks for: one of them may be slow or broken
+/// by itself.
 const PROBED: usize = 4;
-/// Failures of lookups are told in the log at most so often.
-const TOLD_EVERY: Duration = Duration::from_secs(1);
+/// Failures of lookups are logged at most so often.
+const LOG_AFTER: Duration = Duration::from_secs(1);
 
-/// What is known of a source that has to be asked.
+/// The health of a source that has to be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceHealth {
     /// Its name.
     pub source: &'static str,
-    /// What a lookup would fail for; `None` if the last was answered, or none was made yet. Failures of digests that were not known
-    /// lately do not count while others are answered.
+    /// What a lookup would fail for; `None` if the last was answered, or none was made yet. Failures of
+    /// digests that are not recently known do not count while others are answered.
     pub failure: Option<Arc<str>>,
     /// Whether the breaker is open.
     pub breaker_open: bool,
-    /// Whether changes are heard of; `None` where the source has no way to push.
+    /// Whether changes are pushed; `None` where the source has no way to.
     pub pushes: Option<Subscription>,
     /// The certificates that it is reached with; `None` where the configuration names none.
     pub certificates: Option<Arc<CertificateState>>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    answers: u64,
-    failures_in_a_row: u32,
-    failure: Option<SourceError>,
-    /// A lookup failed, be it one that does not count by itself, and no answer came since.
-    is_unanswered: bool,
-    is_open: bool,
-    trials: Trials,
-    found: FoundLast,
-    told_at: Option<Duration>,
-}
-
-/// Which digests were tried while the breaker is open.
-#[derive(Debug, Default)]
-struct Trials {
-    since: Duration,
-    begun: HashSet<KeyDigest>,
-}
-
-/// The digests that were found last, and when, the newest at the end.
-#[derive(Debug, Default)]
-struct FoundLast(VecDeque<(KeyDigest, Duration)>);
-
-impl Trials {
-    fn may_begin(&mut self, digest: &KeyDigest, now: Duration) -> bool {
-        if now.saturating_sub(self.since) >= RETRY {
-            self.begun.clear();
-            self.since = now;
-        }
-        self.begun.len() < MAX_TRIALS && self.begun.insert(*digest)
-    }
-}
-
-impl FoundLast {
-    fn note(&mut self, digest: &KeyDigest, reply: &SourceReply, now: Duration) {
-        self.0.retain(|(other, _)| other != digest);
-        match reply.answer {
-            SourceAnswer::Found(_) => self.0.push_back((*digest, now)),
-            SourceAnswer::NotFound | SourceAnswer::Invalid(_) => {}
-        }
-        if self.0.len() > PROBED {
-            self.0.pop_front();
-        }
-    }
-
-    fn recently_known(&self, now: Duration) -> impl Iterator<Item = KeyDigest> {
-        let recent = self
-            .0
-            .iter()
-            .filter(move |(_, at)| now.saturating_sub(*at) < RECENTLY_KNOWN);
-        recent.map(|(digest, _)| *digest)
-    }
 }
 
 /// Guards a source.
@@ -118,7 +67,61 @@ pub(super) struct Breaker {
     suspicion: Notify,
 }
 
-/// Asks the source. A panic would go on to each that waits, one after the other; it is told as the failure that it is.
+#[derive(Debug, Default)]
+struct State {
+    is_open: bool,
+    /// How many lookups and probes were answered.
+    answers: u64,
+    failures_in_a_row: u32,
+    failure: Option<SourceError>,
+    /// A lookup failed, be it one that does not count by itself, and none was answered since.
+    is_unanswered: bool,
+    trials: Trials,
+    last_found: LastFound,
+    logged_at: Option<Duration>,
+}
+
+/// The digests that were tried while the breaker is open.
+#[derive(Debug, Default)]
+struct Trials {
+    since: Duration,
+    begun: HashSet<KeyDigest>,
+}
+
+impl Trials {
+    fn may_begin(&mut self, digest: &KeyDigest, now: Duration) -> bool {
+        if now.saturating_sub(self.since) >= PROBE_AFTER {
+            self.begun.clear();
+            self.since = now;
+        }
+        self.begun.len() < MAX_TRIALS && self.begun.insert(*digest)
+    }
+}
+
+/// The digests that were found last, and when, the newest at the end.
+#[derive(Debug, Default)]
+struct LastFound(VecDeque<(KeyDigest, Duration)>);
+
+impl LastFound {
+    fn note(&mut self, digest: &KeyDigest, reply: &SourceReply, now: Duration) {
+        self.0.retain(|(other, _)| other != digest);
+        match reply.answer {
+            SourceAnswer::Found(_) => self.0.push_back((*digest, now)),
+            SourceAnswer::NotFound | SourceAnswer::Invalid(_) => {}
+        }
+        if self.0.len() > PROBED {
+            self.0.pop_front();
+        }
+    }
+
+    fn recently_known(&self, now: Duration) -> impl Iterator<Item = KeyDigest> {
+        let is_recent = move |at: Duration| now.saturating_sub(at) < RECENTLY_KNOWN;
+        let recent = self.0.iter().filter(move |(_, at)| is_recent(*at));
+        recent.map(|(digest, _)| *digest)
+    }
+}
+
+/// Asks the source. A panic would go on to each caller that waits; it becomes a failure.
 pub(super) async fn ask(
     source: &dyn KeySource,
     digest: &KeyDigest,
@@ -153,21 +156,21 @@ impl Breaker {
     /// Whether a digest may be looked up now.
     ///
     /// # Errors
-    /// Why the source counts as failed.
+    /// The failure for which the breaker is open.
     pub(super) fn admit(
         &self,
         digest: &KeyDigest,
-        recently_known: bool,
+        is_recently_known: bool,
     ) -> Result<(), SourceError> {
         let mut state = self.lock();
-        match &state.failure {
-            Some(failure) if state.is_open => {
-                let failure = failure.clone();
-                let now = self.clock.monotonic();
-                let is_trial = recently_known && state.trials.may_begin(digest, now);
-                if is_trial { Ok(()) } else { Err(failure) }
-            }
-            Some(_) | None => Ok(()),
+        let Some(failure) = state.failure.clone().filter(|_| state.is_open) else {
+            return Ok(());
+        };
+        let now = self.clock.monotonic();
+        if is_recently_known && state.trials.may_begin(digest, now) {
+            Ok(())
+        } else {
+            Err(failure)
         }
     }
 
@@ -175,34 +178,41 @@ impl Breaker {
     pub(super) fn note(
         &self,
         digest: &KeyDigest,
-        recently_known: bool,
+        is_recently_known: bool,
         outcome: &Result<SourceReply, SourceError>,
     ) {
         match outcome {
             Ok(reply) => self.answered(digest, reply),
             Err(error @ SourceError::Unreachable(_)) => self.failed(true, error),
             Err(error @ (SourceError::Timeout | SourceError::Failed(_))) => {
-                self.failed(recently_known, error);
+                self.failed(is_recently_known, error);
             }
             // That is ours.
             Err(SourceError::Overloaded) => {}
         }
     }
 
-    /// What is known of the source.
     pub(super) fn health(&self) -> SourceHealth {
         let state = self.lock();
         SourceHealth {
             source: self.source.name(),
-            failure: state.failure.as_ref().map(told),
+            failure: state.failure.as_ref().map(|failure| match failure {
+                SourceError::Failed(problem) | SourceError::Unreachable(problem) => {
+                    Arc::clone(problem)
+                }
+                SourceError::Timeout | SourceError::Overloaded => failure.to_string().into(),
+            }),
             breaker_open: state.is_open,
             pushes: None,
             certificates: self.source.certificates(),
         }
     }
 
-    /// Probes the source when it is suspected, for its failures or for having lost its subscription to changes, and goes on until it answers. Never
-    /// ends.
+    /// Probes the source when something speaks against it (a few failures in a row, a lost
+    /// subscription, or one failure and no answer after it) until it answers. Only a probe opens the
+    /// breaker, and each of them can close it: lookups alone may be too few to tell a dead source from
+    /// a key that fails by itself, and an open breaker lets too few through to find its recovery.
+    /// Never ends.
     pub(super) async fn watch(&self, log: &InvalidationLog) {
         loop {
             tokio::select! {
@@ -211,17 +221,17 @@ impl Breaker {
                 () = self.lasting_failure() => {}
             }
             while !self.probe().await {
-                tokio::time::sleep(RETRY).await;
+                tokio::time::sleep(PROBE_AFTER).await;
             }
         }
     }
 
-    /// Waits for a failure that no answer follows for a while: where nobody else asks, nobody else finds out whether it was one
-    /// key's.
+    /// Waits for a failure that no answer follows for a while: where nobody else asks, nobody else
+    /// finds out whether it was one key's.
     async fn lasting_failure(&self) {
         loop {
             self.failure.notified().await;
-            tokio::time::sleep(RETRY).await;
+            tokio::time::sleep(PROBE_AFTER).await;
             if self.lock().is_unanswered {
                 return;
             }
@@ -233,11 +243,11 @@ impl Breaker {
         let now = self.clock.monotonic();
         let (answers, known) = {
             let state = self.lock();
-            let known: Vec<_> = state.found.recently_known(now).collect();
+            let known: Vec<_> = state.last_found.recently_known(now).collect();
             (state.answers, known)
         };
-        let digests = known.into_iter().map(|digest| (digest, true));
-        let mut asking: FuturesUnordered<_> = digests
+        let known = known.into_iter().map(|digest| (digest, true));
+        let mut asking: FuturesUnordered<_> = known
             .chain([(probe_digest(), false)])
             .map(|(digest, is_known)| async move {
                 (digest, is_known, ask(&*self.source, &digest).await)
@@ -253,7 +263,7 @@ impl Breaker {
                 Err(error) => failures.push((is_known, error)),
             }
         }
-        self.was_probed_in_vain(&failures, answers)
+        self.probe_failed(&failures, answers)
     }
 
     fn answered(&self, digest: &KeyDigest, reply: &SourceReply) {
@@ -264,7 +274,7 @@ impl Breaker {
             state.failures_in_a_row = 0;
             state.failure = None;
             state.is_unanswered = false;
-            state.found.note(digest, reply, now);
+            state.last_found.note(digest, reply, now);
             self.set_up(true, &state);
             std::mem::take(&mut state.is_open)
         };
@@ -275,39 +285,38 @@ impl Breaker {
 
     fn failed(&self, counts: bool, error: &SourceError) {
         let now = self.clock.monotonic();
-        let is_told = {
+        let is_logged = {
             let mut state = self.lock();
             if counts {
                 state.failures_in_a_row = state.failures_in_a_row.saturating_add(1);
-                if state.failures_in_a_row >= SUSPICIOUS {
+                if state.failures_in_a_row >= FAILURES_UNTIL_PROBE {
                     self.suspicion.notify_one();
                 }
             }
             // Where nothing is recently known, nothing speaks for the source.
-            if counts || state.found.recently_known(now).next().is_none() {
+            if counts || state.last_found.recently_known(now).next().is_none() {
                 state.failure = Some(error.clone());
                 self.set_up(false, &state);
             }
             state.is_unanswered = true;
             self.failure.notify_one();
-            let is_due = state
-                .told_at
-                .is_none_or(|at| now.saturating_sub(at) >= TOLD_EVERY);
+            let is_due = |at| now.saturating_sub(at) >= LOG_AFTER;
+            let is_due = state.logged_at.is_none_or(is_due);
             if is_due {
-                state.told_at = Some(now);
+                state.logged_at = Some(now);
             }
             is_due
         };
-        if is_told {
+        if is_logged {
             tracing::warn!(source = self.source.name(), %error, "a key could not be looked up");
         }
     }
 
-    /// Opens the breaker if what failed counts, unless somebody was answered since so many answers were counted; whether somebody
-    /// was.
-    fn was_probed_in_vain(&self, failures: &[(bool, SourceError)], answers: u64) -> bool {
+    /// Opens the breaker if what failed counts. Gives whether a lookup was answered since there were
+    /// so many `answers`: then the probe says nothing.
+    fn probe_failed(&self, failures: &[(bool, SourceError)], answers: u64) -> bool {
         let is_unreachable = |error: &SourceError| matches!(error, SourceError::Unreachable(_));
-        // Where a connection could be made, that is not what is wrong.
+        // If one of them could connect, that is not what is wrong.
         let connected = failures.iter().find(|(_, error)| !is_unreachable(error));
         let Some((_, error)) = connected.or(failures.first()) else {
             return true;
@@ -326,7 +335,7 @@ impl Breaker {
             tracing::error!(
                 source = self.source.name(),
                 %error,
-                "the source is down and probed twice a second; keys that are not at hand are refused"
+                "the source is down and probed twice a second; keys that are not cached are refused"
             );
         }
         false
@@ -342,13 +351,5 @@ impl Breaker {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every change is whole before anything could panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What is told of a failure to those who did not meet it.
-fn told(error: &SourceError) -> Arc<str> {
-    match error {
-        SourceError::Failed(problem) | SourceError::Unreachable(problem) => Arc::clone(problem),
-        SourceError::Timeout | SourceError::Overloaded => error.to_string().into(),
     }
 }

@@ -153,16 +153,13 @@ impl<P: Send + Sync + 'static> RemoteKeys<P> {
             SourceError::Overloaded => false,
         };
         let stored = self.fetcher.entries.key(digest);
-        match stored.filter(|entry| source_fails && self.fetcher.may_serve_stale(entry)) {
-            Some(entry) => {
-                self.preparer.count(|metrics| &metrics.stale);
-                Ok(self.evaluate(digest, &entry, snapshot))
-            }
-            None => {
-                self.preparer.count(|metrics| &metrics.miss);
-                Err(self.lookup_error(digest, error.clone()))
-            }
-        }
+        let stale = stored.filter(|entry| source_fails && self.fetcher.may_serve_stale(entry));
+        let Some(entry) = stale else {
+            self.preparer.count(|metrics| &metrics.miss);
+            return Err(self.lookup_error(digest, error.clone()));
+        };
+        self.preparer.count(|metrics| &metrics.stale);
+        Ok(self.evaluate(digest, &entry, snapshot))
     }
 
     /// Whether a failure may count as an outage. A caller with a made-up key can trigger timeouts,
