@@ -51,7 +51,10 @@ async fn one_of_two_keywards_is_killed_under_load_and_no_request_fails() {
     killed.process.signal("KILL");
     killed.process.end().await;
     let before = load.answered();
-    wait::until("the load continues", async || load.answered() > before + 1000).await;
+    wait::until("the load continues", async || {
+        load.answered() > before + 1000
+    })
+    .await;
     let failures = load.end().await;
     assert!(failures.is_empty(), "{failures:#?}");
     // Proves that checks reached the dead one and were retried at the other.
@@ -71,7 +74,10 @@ async fn connections_to_the_only_keyward_are_lost_silently_under_load_and_no_req
         wait::until("keyward decides", async || load.answered() > before + 200).await;
         proxy.silence();
         let before = load.answered();
-        wait::until("the load continues", async || load.answered() > before + 200).await;
+        wait::until("the load continues", async || {
+            load.answered() > before + 200
+        })
+        .await;
         let gave_up = "^cluster.keyward.http2.keepalive_timeout$";
         assert!(
             envoy.stat(gave_up).await >= round,

@@ -26,7 +26,10 @@ async fn a_lost_connection_and_a_killed_keyward_fail_no_request() {
     let load = Load::start(envoy.at("gateway"), &ask, 8);
     let goes_on = async || {
         let before = load.answered();
-        wait::until("the load continues", async || load.answered() > before + 300).await;
+        wait::until("the load continues", async || {
+            load.answered() > before + 300
+        })
+        .await;
     };
     goes_on().await;
     for proxy in &proxies {
