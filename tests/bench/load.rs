@@ -195,7 +195,7 @@ async fn stream(mut connection: SendRequest<Bytes>, shared: Rc<Shared>) {
             // Numbers far beyond those of any key file, each used once.
             let secret = keys::secret(usize::MAX - remaining as usize);
             match call(&mut connection, &shared, &secret).await {
-                Ok(message) => shared.judge_stranger(&message),
+                Ok(message) => shared.check_made_up(&message),
                 Err(error) => Err(error.to_string()),
             }
         } else {
@@ -266,7 +266,7 @@ impl Shared {
         ((mixed ^ (mixed >> 31)) % self.secrets.len() as u64) as usize
     }
 
-    fn judge_stranger(&self, message: &Bytes) -> Result<(), String> {
+    fn check_made_up(&self, message: &Bytes) -> Result<(), String> {
         let reason = refusal(message)?;
         *self.refused.borrow_mut().entry(reason).or_default() += 1;
         Ok(())
