@@ -1,7 +1,8 @@
-//! Compiles `proto/` to Rust types and to the descriptor set that reflection serves, and notes the revision of the sources.
+//! Compiles `proto/` to Rust types and to the descriptor set that reflection serves, and records the
+//! revision of the sources.
 //!
-//! protox is a compiler of protobuf written in Rust, so that a build needs no `protoc` on the machine. No service
-//! code is generated: `envoy::service` takes the bytes of a request as they came, which generated code cannot.
+//! protox is a protobuf compiler written in Rust, so that a build does not need `protoc`. No service
+//! code is generated, because `envoy::service` needs the undecoded bytes of a request.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -17,14 +18,13 @@ const SERVICE: &str = "envoy/service/auth/v3/external_auth.proto";
 const GIT_LOG: &str = ".git/logs/HEAD";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    note_revision();
+    record_revision();
     compile_protos()
 }
 
-/// Gives the crate `KEYWARD_REVISION`: that of the environment, for builds without git, else that of the checkout.
-///
-/// And `KEYWARD_VERSION`, which is the crate's version and the revision.
-fn note_revision() {
+/// Sets `KEYWARD_REVISION` for the crate, from the environment, for builds without git, or else from
+/// the checkout; and `KEYWARD_VERSION`, the crate's version with the revision.
+fn record_revision() {
     println!("cargo:rerun-if-env-changed=KEYWARD_REVISION");
     let revision = env::var_os("KEYWARD_REVISION").and_then(|name| name.into_string().ok());
     let revision = revision.or_else(revision_of_checkout);
