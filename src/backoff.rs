@@ -1,11 +1,11 @@
-//! Pauses before another attempt.
+//! Exponential backoff with jitter, for everything that retries.
 //!
-//! They grow, so that a source that is down is not stormed, and are random, so that many sidecars that lost it in the same
-//! moment do not come back in the same moment. Whoever tries again by himself takes his pauses from here.
+//! Pauses grow, so that retries do not overload a source that is down, and are random, so that many
+//! sidecars that lost it at once do not all return at once.
 
 use std::time::Duration;
 
-/// Pauses that double, each somewhat shortened at random.
+/// Pauses that double, each shortened at random.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     first: Duration,
@@ -27,18 +27,18 @@ impl Backoff {
     pub(crate) fn pause(&mut self) -> Duration {
         let whole = self.next;
         self.next = (whole * 2).min(self.longest);
-        whole.saturating_sub(part_of(whole / 4))
+        whole.saturating_sub(jitter(whole / 4))
     }
 
-    /// All went well: the next pause is the first again.
+    /// After a success: the next pause is the first again.
     pub(crate) fn reset(&mut self) {
         self.next = self.first;
     }
 }
 
-/// A random part of a time.
-pub(crate) fn part_of(whole: Duration) -> Duration {
-    // Where there is no randomness, everybody takes half of it.
+/// Jitter: a random part of a duration.
+pub(crate) fn jitter(whole: Duration) -> Duration {
+    // Half of it where the operating system gives no random bytes.
     let random = getrandom::u32().unwrap_or(u32::MAX / 2);
     whole.mul_f64(f64::from(random) / f64::from(u32::MAX))
 }
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_the_longest_and_begin_anew() {
+    fn pauses_double_up_to_the_longest_and_start_over_after_a_success() {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
         for whole in [100, 200, 400, 800, 1600, 2000, 2000] {
             let (pause, whole) = (backoff.pause(), Duration::from_millis(whole));
@@ -62,9 +62,9 @@ mod tests {
     }
 
     #[test]
-    fn parts_differ() {
+    fn jitter_differs() {
         let parts: std::collections::HashSet<_> =
-            (0..20).map(|_| part_of(Duration::from_secs(1))).collect();
+            (0..20).map(|_| jitter(Duration::from_secs(1))).collect();
         assert!(parts.len() > 1);
     }
 }

@@ -1,13 +1,13 @@
 //! The one source of time: wall clock for validity, monotonic for limits and freshness.
 //!
-//! Everything that judges by time takes a `Clock` or a value read from one, so that tests move time instead of
-//! waiting for it. Reading the operating system's clocks anywhere else is banned by lint.
+//! Everything that depends on time takes a `Clock` or a value read from one, so that tests set the
+//! time instead of waiting. A lint bans reading the operating system's clocks anywhere else.
 
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-/// Tells the time.
+/// A source of time.
 pub trait Clock: Send + Sync {
     /// The wall clock, for `not_before`, `expires_at`, `revoked_at` and logs.
     fn now(&self) -> Timestamp;

@@ -1,11 +1,11 @@
-//! An error as it is printed where it ends: once, with its causes.
+//! An error with its causes, as one text.
 //!
-//! Errors name their cause in `source()` and do not repeat it in their own text, so that whoever logs one, prints it or hands it
-//! on as text puts them together, here.
+//! Errors name their cause in `source()` and do not repeat it in their own text. Code that logs an
+//! error, prints it or passes it on as text joins them here.
 
 use std::error::Error;
 
-/// An error with its causes, one after the other: in one line, but for errors that tell of several problems.
+/// The error and its causes, joined by `: `. One line, unless an error reports several problems.
 pub fn chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| (*cause).source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))

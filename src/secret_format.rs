@@ -1,8 +1,10 @@
-//! The form of the secrets that keyward makes: `kw_`, 32 random characters, and six that check the others.
+//! The form of the secrets that keyward makes: `kw_`, 32 random characters, and six that check the
+//! others.
 //!
-//! The prefix lets scanners of repositories and logs recognise one; the CRC-32 of what stands before it tells a secret from text
-//! that only looks like one, and a mistyped one from an unknown one, without a lookup. Only new secrets have this form: any visible
-//! ASCII may be presented, and imported secrets keep theirs. Every room may ask here whether a text must not be printed.
+//! The prefix lets scanners of repositories and logs recognise one; the CRC-32 of what stands
+//! before it tells a secret from text that only looks like one, and a mistyped one from an unknown
+//! one, without a lookup. Only new secrets have this form: any visible ASCII may be presented, and
+//! imported secrets keep theirs. Every room may ask here whether a text must not be printed.
 
 /// What every new secret begins with.
 pub const PREFIX: &str = "kw_";
@@ -15,7 +17,8 @@ pub(crate) const CHECKSUM_CHARS: usize = 6;
 
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// Whether the text may hold a secret that keyward made, or a part of one, so that it must not be printed.
+/// Whether the text may hold a secret that keyward made, or a part of one, so that it must not be
+/// printed.
 pub fn may_hold_secret(text: &str) -> bool {
     text.to_ascii_lowercase().contains(PREFIX)
 }

@@ -18,7 +18,7 @@ use super::source::{
     probe_digest,
 };
 use crate::authz::digest::KeyDigest;
-use crate::backoff::part_of;
+use crate::backoff::jitter;
 use crate::clock::Clock;
 use crate::observe::metrics::CertificateMetrics;
 use crate::tls::{CertificateState, CertificateStatus};
@@ -123,7 +123,7 @@ impl HttpSource {
     async fn ask(&self, digest: &KeyDigest) -> Result<Answered, Failure> {
         match self.ask_once(digest).await {
             Err(Failure::Refused(_) | Failure::Passing(_)) => {
-                tokio::time::sleep(part_of(RETRY_WITHIN)).await;
+                tokio::time::sleep(jitter(RETRY_WITHIN)).await;
                 self.ask_once(digest).await
             }
             answered @ (Ok(_)

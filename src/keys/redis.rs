@@ -1,9 +1,9 @@
 //! Keys from Redis or Valkey.
 //!
-//! Takes a digest, reads the id that its index entry holds and then the record of that id, and gives what
-//! the record says. Changes come as pushes on connections of their own, so that a revocation takes effect
-//! within milliseconds; `follow` keeps all connections, but lookups work without it. A record that lies
-//! under the name of another key is refused as invalid.
+//! Takes a digest, reads the id that its index entry holds and then the record of that id, and
+//! gives what the record says. Changes come as pushes on connections of their own, so that a
+//! revocation takes effect within milliseconds; `follow` keeps all connections, but lookups work
+//! without it. A record that lies under the name of another key is refused as invalid.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,8 +35,8 @@ use layout::Layout;
 use read::Reader;
 use tracking::{ASK_AGAIN_EVERY, InvalidationListener};
 
-/// Longest record that is read. A longer one is invalid, not a failure: a failure would be retried at each
-/// request.
+/// Longest record that is read. A longer one is invalid, not a failure: a failure would be retried
+/// at each request.
 pub const RECORD_MAX_BYTES: usize = 256 * 1024;
 
 /// Keys from Redis or Valkey.
@@ -79,8 +79,8 @@ impl RedisSource {
         self
     }
 
-    /// Tries the source once: connects, looks up the digest that no key has, and subscribes to changes for
-    /// a moment. Gives warnings about a source that can be used.
+    /// Tries the source once: connects, looks up the digest that no key has, and subscribes to
+    /// changes for a moment. Gives warnings about a source that can be used.
     ///
     /// # Errors
     /// When it cannot be connected to, refuses lookups, or refuses to push although it must.

@@ -1,15 +1,16 @@
-//! Adds a record to a keys file: the whole file anew, and put in place of the old one once it has proved valid.
+//! Adds a record to a keys file.
 //!
-//! What stands in the file stays as it is, comments and layout included; the record comes after its last line, in the column of
-//! the other ones. keyward and anything else that reads sees the old file or the new one, never a part. No other file that is served
-//! beside it may have the id or the secret: the new key would never work, and none of the directory could be loaded.
+//! The rest of the file stays as it is, comments and layout included; the record is added after the
+//! last line, in the column of the others. The new text is checked before it replaces the file, and
+//! readers see the old file or the new one, never a part. A record is refused if another file of a
+//! served directory has its id or secret: none of the directory could be loaded then.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::rewrite::{Original, Owner, Place, Replaced, parent_of};
+use super::rewrite::{LockedFile, Original, Ownership, ReplaceOutcome, parent_of};
 use crate::authz::key::KeyRecord;
 use crate::authz::snapshot::Policy;
 use crate::keys::file::chunks::plain_list;
@@ -25,10 +26,10 @@ mod tests;
 /// The file of a directory that records are added to.
 const FILE_IN_DIRECTORY: &str = "keys.yaml";
 
-/// The column of the dashes in a list that has none yet.
+/// The column of the dashes in a list that was empty.
 const INDENT: usize = 2;
 
-/// How many times writing is begun anew where the file changed meanwhile: more often than people and programs write.
+/// How many times writing is tried while others change the file.
 const MAX_TRIES: usize = 100;
 
 /// A record could not be added. The file is as it was.
@@ -37,10 +38,10 @@ pub enum AppendError {
     /// The record itself cannot be used.
     #[error(transparent)]
     Record(#[from] InvalidRecord),
-    /// What is in the file already is not valid.
+    /// The file is not valid as it is.
     #[error(transparent)]
     Problems(#[from] Problems),
-    /// There is a key of that id, which has been checked to be an id.
+    /// There is a key of that id. An id that was checked can be printed.
     #[error("{}: there is a key `{id}` already; choose another id", file.display())]
     IdTaken {
         /// The id.
@@ -70,12 +71,12 @@ pub enum AppendError {
     Io {
         /// The file.
         file: PathBuf,
-        /// What was tried.
+        /// The step that failed.
         what: &'static str,
         /// Why.
         source: io::Error,
     },
-    /// Somebody else writes it again and again.
+    /// Another program writes it again and again.
     #[error("{}: it changed whenever it was to be written; try again", file.display())]
     Changing {
         /// The file.
@@ -84,7 +85,8 @@ pub enum AppendError {
 }
 
 impl AppendError {
-    /// Of a file that the configuration names: one that the file system refuses is told as the configuration has it.
+    /// The same for a file that the configuration names: an I/O error shows the name as the
+    /// configuration has it.
     #[must_use]
     pub fn of(mut self, named: &NamedFile) -> Self {
         if let Self::Io { file, .. } = &mut self {
@@ -93,7 +95,7 @@ impl AppendError {
         self
     }
 
-    /// Whether what is in the file is to blame: exit code 3.
+    /// Whether the content of the file is the cause: exit code 3.
     pub fn is_bad_file(&self) -> bool {
         matches!(self, Self::Problems(_) | Self::Layout { .. })
     }
@@ -108,12 +110,13 @@ pub fn written_to(path: &Path) -> PathBuf {
     }
 }
 
-/// Adds the record to the keys file, which is made if it does not exist; in a directory, to its `keys.yaml`. Gives the path
-/// of the file that was written. Without a policy what only it can tell is not checked. `source` is the file or directory that
-/// is served, where that is known.
+/// Adds the record to the keys file, which is created if it does not exist; in a directory, to its
+/// `keys.yaml`. Gives the path of the file that was written. Without a policy, plans and the like
+/// are not checked. `source` is the file or directory that is served, where that is known.
 ///
 /// # Errors
-/// When the record or the file is not valid, when the id or a digest is taken, or when the file system refuses.
+/// When the record or the file is not valid, when the id or a digest is taken, or when the file
+/// system refuses.
 pub fn append_record(
     path: &Path,
     spec: &KeySpec,
@@ -124,23 +127,23 @@ pub fn append_record(
     let named = written_to(path);
     let served = if path.is_dir() { Some(path) } else { source };
     for _ in 0..MAX_TRIES {
-        let place = Place::lock(&named).map_err(|failure| failed(&named, failure))?;
-        let original = place
+        let file = LockedFile::lock(&named).map_err(|failure| failed(&named, failure))?;
+        let original = file
             .read()
-            .map_err(|failure| failed(place.path(), failure))?;
+            .map_err(|failure| failed(file.path(), failure))?;
         let is_new = original.is_missing();
-        let like = refuse_taken_beside(&named, place.path(), is_new, &record, policy, served)?;
-        let new = appended(place.path(), &original, spec, &record, policy)?;
-        let replaced = place.replace(&original, new.as_bytes(), like);
-        match replaced.map_err(|failure| failed(place.path(), failure))? {
-            Replaced::Done => return Ok(place.path().to_owned()),
-            Replaced::Changed => {}
+        let like = refuse_taken_beside(&named, file.path(), is_new, &record, policy, served)?;
+        let new = appended(file.path(), &original, spec, &record, policy)?;
+        let replaced = file.replace(&original, new.as_bytes(), like);
+        match replaced.map_err(|failure| failed(file.path(), failure))? {
+            ReplaceOutcome::Done => return Ok(file.path().to_owned()),
+            ReplaceOutcome::Changed => {}
         }
     }
     Err(AppendError::Changing { file: named })
 }
 
-/// The path without links, as far as it is there; the file itself need not be.
+/// The path without symlinks; the file itself need not exist.
 pub fn resolved(path: &Path) -> Option<PathBuf> {
     let of_directory = || {
         let directory = parent_of(path).canonicalize().ok()?;
@@ -172,29 +175,31 @@ fn appended(
         Some(old) => with_item(old, spec),
         None => Some(format!("keys:\n{}", spec.to_item(INDENT))),
     };
-    // Whatever the text looks like, it is taken only if it says the same as before and the record.
-    let proved = new.filter(|new| {
+    // The text was edited without a parser, so it is used only if it parses to the old records and
+    // the new.
+    let checked = new.filter(|new| {
         records_of(file, new, policy).is_ok_and(|after| {
             after
                 .split_last()
                 .is_some_and(|(last, rest)| last == record && *rest == *before)
         })
     });
-    proved.ok_or_else(|| AppendError::Layout {
+    checked.ok_or_else(|| AppendError::Layout {
         file: file.to_owned(),
     })
 }
 
 fn not_text(file: &Path) -> AppendError {
-    // Reading it again says where.
+    // Reading it again gives the position.
     let problems = read_text(file).err();
     problems
         .unwrap_or_else(|| Problems::one(file, None, "not UTF-8", None))
         .into()
 }
 
-/// Refuses a record that a file has which may be served beside the one that is written: every file of a directory that is served,
-/// and where nobody knows what is, every file of keys beside one that is new. Gives the owner of the first.
+/// Refuses a record whose id or secret is in a file that may be served beside the one that is
+/// written: each file of a served directory, and where it is unknown what is served, each keys file
+/// beside a new file. Gives the ownership of the first.
 fn refuse_taken_beside(
     named: &Path,
     target: &Path,
@@ -202,7 +207,7 @@ fn refuse_taken_beside(
     record: &KeyRecord,
     policy: Option<&Policy>,
     served: Option<&Path>,
-) -> Result<Option<Owner>, AppendError> {
+) -> Result<Option<Ownership>, AppendError> {
     let served = served.and_then(resolved);
     if served.as_deref() == Some(target) {
         return Ok(None);
@@ -216,7 +221,7 @@ fn refuse_taken_beside(
         let listing = |error| failed(&directory, ("listing it", error));
         for other in list(&directory).map_err(listing)? {
             let is_target = other.canonicalize().is_ok_and(|other| other == target);
-            // Where nobody knows, a file that is there already may well be served alone. And a pipe would be waited for.
+            // A file that exists already may be served alone. Reading a pipe would block.
             if is_target || !(is_served || (is_new && other.is_file())) {
                 continue;
             }
@@ -224,10 +229,10 @@ fn refuse_taken_beside(
             match records {
                 Ok(records) => refuse_taken(&records, record, &other)?,
                 Err(problems) if is_served => return Err(problems.into()),
-                // It is of something else.
+                // Not a keys file.
                 Err(_) => continue,
             }
-            like = like.or_else(|| Owner::of_file(&other));
+            like = like.or_else(|| Ownership::of_file(&other));
         }
     }
     Ok(like)
@@ -254,7 +259,8 @@ fn refuse_taken(
     Ok(())
 }
 
-/// The text with the record as the last item of its list; `None` if it does not end with a list in block style.
+/// The text with the record as the last item of its list; `None` if it does not end with a
+/// block-style list.
 fn with_item(old: &str, spec: &KeySpec) -> Option<String> {
     let (mut text, indent) = match plain_list(old.trim_start_matches('\u{feff}'), usize::MAX) {
         Some(list) => (old.to_owned(), list.indent),

@@ -1,9 +1,9 @@
 //! Keys in Redis, to be managed.
 //!
-//! Takes records and writes them where lookups find them. A record is one value, written by one command,
-//! so that a lookup sees it before or after a change, never between; a change is written only if the
-//! record is still the one it was made from. A digest enters the index before the record that has it,
-//! leaves it after, and belongs to one key at a time.
+//! Takes records and writes them where lookups find them. A record is one value, written by one
+//! command, so that a lookup sees it before or after a change, never between; a change is written
+//! only if the record is still the one it was made from. A digest enters the index before the
+//! record that has it, leaves it after, and belongs to one key at a time.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -33,10 +33,10 @@ mod tests;
 pub use error::RedisKeyStoreError;
 pub use stored::StoredKey;
 
-/// How long one command may take, connecting included: a person waits for it, not a request.
+/// How long one command may take, connecting included. A person waits for it, not a request.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many names the server may look at in one step of a scan, in which it serves nobody else.
+/// How many names the server looks at in one step of a scan, which blocks its other clients.
 const SCAN_STEP: u32 = 1000;
 
 /// How many records are read at once.
@@ -81,7 +81,7 @@ impl RedisKeyStore {
         }))
     }
 
-    /// All records, in the order of their ids. Keys that come or go meanwhile may be among them or not.
+    /// All records, ordered by id. Keys added or removed meanwhile may be among them or not.
     ///
     /// # Errors
     /// When they cannot all be read.
@@ -96,7 +96,7 @@ impl RedisKeyStore {
         Ok(keys)
     }
 
-    /// The ids of all records; names that are not of a key are left out, for no lookup finds them.
+    /// The ids of all records, without names that are no valid id: no lookup finds those.
     async fn ids(&self) -> Result<BTreeSet<KeyId>, Cause> {
         let connector = self.client.connector();
         let credentials = connector.files().load().await?;
@@ -134,11 +134,12 @@ impl RedisKeyStore {
         Ok(ids)
     }
 
-    /// Puts a new key there: its digests into the index, then its record. Gives the record as it will be found.
+    /// Creates a key: puts its digests into the index, then writes its record. Gives the record as
+    /// lookups find it.
     ///
     /// # Errors
-    /// When the record is not valid, under the policy if there is one; when there is a key of that id or with one of the digests,
-    /// in which case nothing has changed; and when Redis fails.
+    /// When the record is not valid, under the policy if there is one; when the id or a digest is
+    /// taken, in which case nothing has changed; and when Redis fails.
     pub async fn create(
         &self,
         spec: &KeySpec,
@@ -155,7 +156,7 @@ impl RedisKeyStore {
                 self.remove_digests(&ours, &record.id).await;
                 Err(RedisKeyStoreError::IdTaken(record.id.clone()))
             }
-            // Its digests stay where the record may be there.
+            // The record may have been written, so its digests stay.
             Err(error) => Err(error),
         }
     }
@@ -163,7 +164,7 @@ impl RedisKeyStore {
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, RedisKeyStoreError> {
         let get = redis::cmd("GET").arg(name).to_owned();
         let answer = in_time("GET", name, self.client.read(&get)).await;
-        // A command that reads leaves nothing unknown.
+        // A lost answer to a read leaves nothing unknown.
         let answer = answer.map_err(RedisKeyStoreError::nothing_written)?;
         if answer == Value::Nil {
             Ok(None)
@@ -184,8 +185,9 @@ impl RedisKeyStore {
         in_time(word, name, self.client.write(command)).await
     }
 
-    /// Writes a record by a command that answers whether it did. What the answer cannot tell is found out by reading: it may be
-    /// lost, and a cluster's client sends a command again whose answer it lost.
+    /// Writes a record by a command that answers whether it did. If the answer is lost, or is of a
+    /// command that redis-rs' cluster client sent twice, reading the record tells whether it was
+    /// written.
     async fn write_record(
         &self,
         word: &str,
@@ -233,6 +235,7 @@ async fn in_time(
 
 /// A record's text.
 fn text_of(spec: &KeySpec) -> String {
-    // By way of a value, as `record::prove` does, so that what is written is what was proved.
+    // By way of a JSON value, as the record was checked, so that what is written is what was
+    // checked.
     serde_json::to_value(spec).unwrap_or_default().to_string()
 }

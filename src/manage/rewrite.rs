@@ -1,10 +1,11 @@
-//! Rewrites a file so that nobody's write is lost: read under a lock, put in place whole, and begun anew when the file
-//! changed meanwhile.
+//! Atomic replacement of a file's content that loses no concurrent write.
 //!
-//! Writers of keyward wait for one another by a lock on the directory, for a lock on the file would go with the file. Editors and
-//! synchronizers know no such lock: so the new file is exchanged with the old one at one stroke, and what was taken out must be what
-//! was read, or it is put back. Everything happens through descriptors, for whoever may write in the directory could swap a path
-//! for a link to a file that is not theirs. Owner, group and mode stay; a symlink stays one.
+//! Writers of keyward wait for one another by a lock on the directory: a lock on the file would go
+//! with the replaced file. Editors and synchronizers take no such lock. So the new file is
+//! exchanged with the old one atomically (`RENAME_EXCHANGE`), and if the old one is not what was
+//! read, it is put back and the caller starts anew. All steps use file descriptors, since an
+//! attacker who may write in the directory could swap a path for a symlink. Owner, group and mode
+//! stay; a symlink stays one.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Permissions};
@@ -20,26 +21,28 @@ use rustix::io::Errno;
 #[cfg(test)]
 mod tests;
 
-/// The mode of a new file where nothing says otherwise: digests of weak secrets are worth guessing, so that it is its owner's alone.
-const OWNERS_ALONE: u32 = 0o600;
-/// Of a mode, what a new file may take from another: no set-user-id and the like.
+/// The mode of a new file without a sibling to imitate. Readers could guess weak secrets from
+/// digests, so only the owner reads it.
+const OWNER_ONLY: u32 = 0o600;
+/// The part of a mode that a new file takes from another: no set-user-id and the like.
 const PERMISSIONS: u32 = 0o777;
 const GROUP_READS: u32 = 0o040;
-/// Symlinks that are followed to the file, at most: as many as Linux follows.
+/// The most symlinks that are followed: as many as Linux follows.
 const MAX_LINKS: usize = 40;
 
-/// What was tried in vain, and why.
+/// The step that failed, and why.
 pub(crate) type Failure = (&'static str, io::Error);
 
-/// A file's place, locked against other writers of keyward until it is dropped.
-pub(crate) struct Place {
+/// A path whose directory is locked against other writers of keyward until this is dropped. The
+/// file need not exist.
+pub(crate) struct LockedFile {
     path: PathBuf,
     directory: File,
     name: OsString,
     _locks: Vec<File>,
 }
 
-/// What a place held when it was read.
+/// The content of the file when it was read.
 pub(crate) struct Original {
     /// `None` where there is no file.
     content: Option<Content>,
@@ -48,28 +51,28 @@ pub(crate) struct Original {
 struct Content {
     bytes: Vec<u8>,
     identity: (u64, u64),
-    owner: Owner,
+    owner: Ownership,
 }
 
-/// Whose a file is, and who may do what with it.
+/// A file's owner, group and mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Owner {
+pub(crate) struct Ownership {
     uid: u32,
     gid: u32,
     mode: u32,
 }
 
-/// What became of putting a new content in place.
+/// Whether a new content is in place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Replaced {
-    /// It is in place, and outlasts a loss of power.
+pub(crate) enum ReplaceOutcome {
+    /// It is, durably.
     Done,
-    /// The file was not what was read: it is as somebody else left it, and must be read anew.
+    /// Another writer changed the file meanwhile; its version stays, and must be read anew.
     Changed,
 }
 
-impl Place {
-    /// Locks the place of the file of that name, and the directories in which a symlink to it lies.
+impl LockedFile {
+    /// Locks the directory of the file, and those of the symlinks that lead to it.
     pub(crate) fn lock(named: &Path) -> Result<Self, Failure> {
         let opening = |error| ("opening its directory", error);
         let mut path = named.to_owned();
@@ -79,7 +82,7 @@ impl Place {
             directories.push(File::open(parent).map_err(opening)?);
             match std::fs::read_link(&path) {
                 Ok(to) => path = parent.join(to),
-                // It is no link, or nothing.
+                // Not a symlink, or nothing there.
                 Err(_) => break,
             }
         }
@@ -100,7 +103,7 @@ impl Place {
         &self.path
     }
 
-    /// Reads what is there.
+    /// Reads the file.
     pub(crate) fn read(&self) -> Result<Original, Failure> {
         let content = self
             .content(&self.name)
@@ -108,13 +111,14 @@ impl Place {
         Ok(Original { content })
     }
 
-    /// Puts the new content in place of the original. A new file is `like` another, else its directory's.
+    /// Replaces the original by the new content. A new file gets the ownership `like`, else that of
+    /// its directory.
     pub(crate) fn replace(
         &self,
         original: &Original,
         new: &[u8],
-        like: Option<Owner>,
-    ) -> Result<Replaced, Failure> {
+        like: Option<Ownership>,
+    ) -> Result<ReplaceOutcome, Failure> {
         let owner = match (&original.content, like) {
             (Some(content), _) => content.owner,
             (None, Some(like)) => like,
@@ -122,26 +126,26 @@ impl Place {
                 .owner_of_new()
                 .map_err(|error| ("looking at its directory", error))?,
         };
-        let draft = self.draft(new, owner)?;
+        let temp = self.write_temp(new, owner)?;
         let moving = |error: io::Error| ("renaming", error);
         if self.read()?.is_as(original) {
             let replaced = match &original.content {
-                Some(before) => self.exchange(&draft, before).map_err(moving)?,
-                None => self.create(&draft).map_err(moving)?,
+                Some(before) => self.exchange(&temp, before).map_err(moving)?,
+                None => self.create(&temp).map_err(moving)?,
             };
-            if replaced == Replaced::Done {
-                drop(draft);
-                // The rename itself must outlast a loss of power.
+            if replaced == ReplaceOutcome::Done {
+                drop(temp);
+                // The rename too must survive a loss of power.
                 let synced = self.directory.sync_all();
                 synced.map_err(|error| ("writing its directory", error))?;
-                return Ok(Replaced::Done);
+                return Ok(ReplaceOutcome::Done);
             }
         }
-        Ok(Replaced::Changed)
+        Ok(ReplaceOutcome::Changed)
     }
 
-    /// A file beside it with the new content, hidden so that no reader looks for it.
-    fn draft(&self, new: &[u8], owner: Owner) -> Result<Draft<'_>, Failure> {
+    /// A temporary file beside it with the new content, under a hidden name that no reader lists.
+    fn write_temp(&self, new: &[u8], owner: Ownership) -> Result<TempFile<'_>, Failure> {
         let writing = |error: io::Error| ("writing beside it", error);
         let name = {
             let mut name = OsString::from(".");
@@ -149,7 +153,7 @@ impl Place {
             name.push(".keyward.tmp");
             name
         };
-        // One of this name is left over from a process that died: the lock keeps out everyone else.
+        // A file of this name is left over from a process that died, since the lock is ours.
         self.remove(&name).map_err(writing)?;
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -158,8 +162,8 @@ impl Place {
             openat(&self.directory, &name, flags, mode).map_err(|error| writing(error.into()))?;
         let mut file = File::from(file);
         let data = file.metadata().map_err(writing)?;
-        let draft = Draft {
-            place: self,
+        let temp = TempFile {
+            file: self,
             name,
             identity: (data.dev(), data.ino()),
         };
@@ -168,61 +172,64 @@ impl Place {
             .give(&file)
             .map_err(|error| ("keeping owner, group and mode", error))?;
         file.sync_all().map_err(writing)?;
-        Ok(draft)
+        Ok(temp)
     }
 
-    /// Exchanges draft and file, and puts the file back unless it is what it was before.
-    fn exchange(&self, draft: &Draft<'_>, before: &Content) -> io::Result<Replaced> {
+    /// Exchanges temporary file and file, and puts the file back unless it is what was read.
+    ///
+    /// Another writer may rename its own file into place between our exchange and its reversal. The
+    /// second exchange then takes that one out instead of ours, and a third one puts it back: the
+    /// newest wins.
+    fn exchange(&self, temp: &TempFile<'_>, before: &Content) -> io::Result<ReplaceOutcome> {
         let exchange = || {
-            let (here, name, draft) = (&self.directory, &self.name, &draft.name);
-            renameat_with(here, draft, here, name, RenameFlags::EXCHANGE)
+            let (here, name, temp) = (&self.directory, &self.name, &temp.name);
+            renameat_with(here, temp, here, name, RenameFlags::EXCHANGE)
         };
         match exchange() {
             Ok(()) => {}
-            Err(Errno::NOENT) => return Ok(Replaced::Changed),
+            Err(Errno::NOENT) => return Ok(ReplaceOutcome::Changed),
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                // The file system cannot. It was looked at a moment ago, which is all that can be had here.
-                renameat(&self.directory, &draft.name, &self.directory, &self.name)?;
-                return Ok(Replaced::Done);
+                // The file system has no exchange: that the file was checked a moment ago must do.
+                renameat(&self.directory, &temp.name, &self.directory, &self.name)?;
+                return Ok(ReplaceOutcome::Done);
             }
             Err(error) => return Err(error.into()),
         }
-        // It may be what cannot be read: a link, or a file that its owner alone may read.
-        let taken_out = self.content(&draft.name);
+        // It may be unreadable: a symlink, or a file that only its owner may read.
+        let taken_out = self.content(&temp.name);
         if matches!(&taken_out, Ok(Some(content)) if content.is_as(before)) {
-            // Nobody could do more about it if this fails.
-            let _ = self.remove(&draft.name);
-            return Ok(Replaced::Done);
+            // Nothing more can be done if this fails.
+            let _ = self.remove(&temp.name);
+            return Ok(ReplaceOutcome::Done);
         }
         exchange()?;
-        if !draft.is_there()? {
-            // Somebody put yet another file in place of ours: it is the newest.
+        if !temp.is_there()? {
             exchange()?;
         }
-        taken_out.map(|_| Replaced::Changed)
+        taken_out.map(|_| ReplaceOutcome::Changed)
     }
 
-    /// Puts the draft where no file is.
-    fn create(&self, draft: &Draft<'_>) -> io::Result<Replaced> {
+    /// Moves the temporary file into place where there is no file yet.
+    fn create(&self, temp: &TempFile<'_>) -> io::Result<ReplaceOutcome> {
         let here = &self.directory;
-        let renamed = renameat_with(here, &draft.name, here, &self.name, RenameFlags::NOREPLACE);
+        let renamed = renameat_with(here, &temp.name, here, &self.name, RenameFlags::NOREPLACE);
         let created = match renamed {
-            // The file system cannot; a link is not made over a file either.
+            // The file system has no NOREPLACE; a hard link does not replace a file either.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                linkat(here, &draft.name, here, &self.name, AtFlags::empty())
+                linkat(here, &temp.name, here, &self.name, AtFlags::empty())
             }
             renamed => renamed,
         };
         match created {
-            Ok(()) => Ok(Replaced::Done),
-            Err(Errno::EXIST) => Ok(Replaced::Changed),
+            Ok(()) => Ok(ReplaceOutcome::Done),
+            Err(Errno::EXIST) => Ok(ReplaceOutcome::Changed),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// A regular file of the directory; `None` where there is nothing of that name.
+    /// The content of a regular file in the directory; `None` where there is nothing of that name.
     fn content(&self, name: &OsStr) -> io::Result<Option<Content>> {
-        // Not blocking, for a pipe would.
+        // Opening a pipe would block.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let mut file = match openat(&self.directory, name, flags, Mode::empty()) {
             Ok(file) => File::from(file),
@@ -241,7 +248,7 @@ impl Place {
         Ok(Some(Content {
             bytes,
             identity: (data.dev(), data.ino()),
-            owner: Owner::of(&data),
+            owner: Ownership::of(&data),
         }))
     }
 
@@ -252,9 +259,9 @@ impl Place {
         }
     }
 
-    /// Whose a new file is where no other says: the directory's, and its group's to read where the group may read there and is
-    /// not that of whoever writes.
-    fn owner_of_new(&self) -> io::Result<Owner> {
+    /// The ownership of a new file without a sibling to imitate: the directory's owner and group.
+    /// The group may read it if it may read the directory and is not our own.
+    fn owner_of_new(&self) -> io::Result<Ownership> {
         let data = self.directory.metadata()?;
         let is_anothers = data.gid() != rustix::process::getegid().as_raw();
         let group = if is_anothers {
@@ -262,25 +269,26 @@ impl Place {
         } else {
             0
         };
-        Ok(Owner {
+        Ok(Ownership {
             uid: data.uid(),
             gid: data.gid(),
-            mode: OWNERS_ALONE | group,
+            mode: OWNER_ONLY | group,
         })
     }
 }
 
-/// A new file that is removed again, wherever it was not put in place. What an exchange left under its name is another's.
-struct Draft<'p> {
-    place: &'p Place,
+/// A temporary file, removed when dropped unless it was moved into place. What an exchange left
+/// under its name is not removed.
+struct TempFile<'p> {
+    file: &'p LockedFile,
     name: OsString,
     identity: (u64, u64),
 }
 
-impl Draft<'_> {
-    /// Whether its name is still its own.
+impl TempFile<'_> {
+    /// Whether the file under its name is still this one.
     fn is_there(&self) -> io::Result<bool> {
-        let found = statat(&self.place.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW);
+        let found = statat(&self.file.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW);
         match found {
             Ok(found) => Ok((found.st_dev, found.st_ino) == self.identity),
             Err(Errno::NOENT) => Ok(false),
@@ -289,11 +297,11 @@ impl Draft<'_> {
     }
 }
 
-impl Drop for Draft<'_> {
+impl Drop for TempFile<'_> {
     fn drop(&mut self) {
         if let Ok(true) = self.is_there() {
-            // Nobody could do more about it.
-            let _ = self.place.remove(&self.name);
+            // Nothing more can be done if this fails.
+            let _ = self.file.remove(&self.name);
         }
     }
 }
@@ -302,7 +310,7 @@ impl Original {
     /// The text; `None` where there is no file.
     ///
     /// # Errors
-    /// The place of the first byte that is not UTF-8.
+    /// The content is not UTF-8.
     pub(crate) fn text(&self) -> Result<Option<&str>, std::str::Utf8Error> {
         let bytes = self.content.as_ref().map(|content| &*content.bytes);
         bytes.map(std::str::from_utf8).transpose()
@@ -328,7 +336,7 @@ impl Content {
     }
 }
 
-impl Owner {
+impl Ownership {
     /// Of the file of that name, where there is one.
     pub(crate) fn of_file(path: &Path) -> Option<Self> {
         let data = std::fs::metadata(path).ok()?;
@@ -343,19 +351,20 @@ impl Owner {
         }
     }
 
-    /// Gives an open file to this owner. Only root may give files away: others keep the group, which lets in whoever it let in before.
+    /// Sets it on an open file. Only root may change the owner; others keep at least the group, so
+    /// that its members can still read.
     fn give(self, file: &File) -> io::Result<()> {
         let is = Self::of(&file.metadata()?);
         if (is.uid, is.gid) != (self.uid, self.gid) {
             fchown(file, Some(self.uid), Some(self.gid))
                 .or_else(|_| fchown(file, None, Some(self.gid)))?;
         }
-        // After it, for giving a file away takes some of the mode.
+        // Last, since changing the owner clears some bits of the mode.
         file.set_permissions(Permissions::from_mode(self.mode))
     }
 }
 
-/// The directory of a path; that of a bare name is the one that we are in.
+/// The directory of a path; of a bare name, the current directory.
 pub(crate) fn parent_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

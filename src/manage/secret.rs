@@ -1,8 +1,7 @@
-//! New secrets: `kw_`, 32 random characters, and six that check the others.
+//! New secrets.
 //!
-//! The prefix lets scanners of repositories and logs recognise one; the CRC-32 of what stands before it tells a secret from text
-//! that only looks like one, and a mistyped one from an unknown one, without asking anybody. Only new secrets look
-//! like this: any visible ASCII may be presented, and what is imported keeps its form.
+//! Generated from the operating system's randomness, shown once, and wiped from memory when
+//! dropped. Their form is that of [`secret_format`](crate::secret_format).
 
 use std::fmt;
 
@@ -11,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::authz::digest::{Digester, KeyDigest};
 use crate::secret_format::{CHECKSUM_CHARS, PREFIX, RANDOM_CHARS, checksum, digit};
 
-/// A secret that nobody has seen yet. It is wiped from memory when it is dropped.
+/// A secret that was just generated. It is wiped from memory when it is dropped.
 pub struct NewSecret(Zeroizing<String>);
 
 /// The operating system gave no random bytes.
@@ -27,7 +26,7 @@ impl NewSecret {
     /// # Errors
     /// When there is none.
     pub fn generate() -> Result<Self, NoRandomness> {
-        // All of it is there from the start, or growing would leave copies behind.
+        // Allocated whole, since growing would leave copies behind.
         let mut text = Zeroizing::new(String::with_capacity(
             PREFIX.len() + RANDOM_CHARS + CHECKSUM_CHARS,
         ));
@@ -36,7 +35,8 @@ impl NewSecret {
         while text.len() < PREFIX.len() + RANDOM_CHARS {
             getrandom::fill(&mut *random).map_err(NoRandomness)?;
             let missing = PREFIX.len() + RANDOM_CHARS - text.len();
-            // Bytes from 248 on are thrown away: with them the first characters would come up more often.
+            // Bytes from 248 on are discarded: 256 is no multiple of 62, and they would make the
+            // first characters more likely.
             let digits = random.iter().filter(|byte| **byte < 248).take(missing);
             text.extend(digits.map(|byte| digit(u32::from(*byte))));
         }

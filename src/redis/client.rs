@@ -1,10 +1,11 @@
-//! A client of Redis that reconnects: commands go over one connection, which is made anew when needed.
+//! A client of Redis that reconnects: commands go over one connection, which is made anew when
+//! needed.
 //!
 //! A caller that finds no connection starts an attempt to make one, or joins the attempt under way
-//! (single-flight), and waits for it as long as its own timeout allows. An attempt belongs to no caller:
-//! when one gives up waiting, the next goes on with the same attempt. While the last attempt has failed
-//! and its backoff runs, callers get the failure at once: lookups that queue for a server that is down
-//! would only add to its load.
+//! (single-flight), and waits for it as long as its own timeout allows. An attempt belongs to no
+//! caller: when one gives up waiting, the next goes on with the same attempt. While the last
+//! attempt has failed and its backoff runs, callers get the failure at once: lookups that queue for
+//! a server that is down would only add to its load.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -143,8 +144,8 @@ impl RedisClient {
         tokio::join!(self.keep_connected(), self.follow_files());
     }
 
-    /// The answer to a command that changes nothing: it is sent once more where the connection breaks
-    /// under it.
+    /// The answer to a command that changes nothing: it is sent once more where the connection
+    /// breaks under it.
     pub(crate) async fn read(&self, command: &Cmd) -> Result<Value, CommandError> {
         match self.send(command).await {
             Err((CommandError::Failed(_), true)) => self.write(command).await,
@@ -206,9 +207,9 @@ impl RedisClient {
         attempt.await
     }
 
-    /// An attempt to connect, that all callers share. `renew` may replace the connection while it runs;
-    /// then the epoch has changed, and what came of the attempt goes to its callers but not into the
-    /// state.
+    /// An attempt to connect, that all callers share. `renew` may replace the connection while it
+    /// runs; then the epoch has changed, and what came of the attempt goes to its callers but not
+    /// into the state.
     fn attempt(&self, epoch: u64) -> Shared<Attempt> {
         let (connector, clock) = (Arc::clone(&self.connector), Arc::clone(&self.clock));
         let (moved, trouble) = (Arc::clone(&self.moved), Arc::clone(&self.trouble));
@@ -278,9 +279,9 @@ impl RedisClient {
             .map(LiveConnection::progress)
     }
 
-    /// Discards the connection if nothing was answered on it since `before`. Called when a command was
-    /// not answered in time: otherwise every lookup would wait in vain until the kernel notices that
-    /// the peer is gone.
+    /// Discards the connection if nothing was answered on it since `before`. Called when a command
+    /// was not answered in time: otherwise every lookup would wait in vain until the kernel notices
+    /// that the peer is gone.
     pub(crate) fn discard_if_silent(&self, before: Progress) {
         let is_silent = lock(&self.state)
             .live

@@ -1,9 +1,9 @@
 //! How a connection is made: to one server, to a cluster, or to the master that sentinels know.
 //!
 //! Takes the settings and the credentials that are in the files now, and gives an authenticated
-//! connection, or the cause why there is none. Each step has a timeout of its own, so that an attempt
-//! ends whether or not a caller waits for it. Commands are sent with RESP2, which all servers speak;
-//! pushes need RESP3.
+//! connection, or the cause why there is none. Each step has a timeout of its own, so that an
+//! attempt ends whether or not a caller waits for it. Commands are sent with RESP2, which all
+//! servers speak; pushes need RESP3.
 
 use std::io;
 use std::sync::Arc;
@@ -98,8 +98,8 @@ impl CommandConnection {
         }
     }
 
-    /// Whether that error means that another connection is needed. A cluster's connection recovers by
-    /// itself while one node answers.
+    /// Whether that error means that another connection is needed. A cluster's connection recovers
+    /// by itself while one node answers.
     pub(crate) fn is_broken_by(&self, error: &RedisError) -> bool {
         let kind = error.kind();
         match self {
@@ -158,8 +158,8 @@ impl Connector {
                 self.trusted(master, credentials).await
             }
             RedisServers::Cluster(nodes) => {
-                // redis-rs' cluster client hides why it cannot connect, and waits long for nodes that
-                // are gone. So it is given the masters that a node has just named.
+                // redis-rs' cluster client hides why it cannot connect, and waits long for nodes
+                // that are gone. So it is given the masters that a node has just named.
                 let masters = self.slots(nodes, credentials).await?;
                 let commands =
                     CommandConnection::Cluster(self.cluster(&masters, credentials).await?);
@@ -218,8 +218,8 @@ impl Connector {
         }
         let client = builder.build().map_err(|error| cause(&error))?;
         let connecting = client.get_async_connection();
-        // It connects to the nodes that it is given, then to those that they name, and waits for the
-        // slowest of them each time.
+        // It connects to the nodes that it is given, then to those that they name, and waits for
+        // the slowest of them each time.
         let connected = tokio::time::timeout(3 * CONNECT_TIMEOUT, connecting).await;
         connected
             .map_err(|_| Cause::from("the cluster: connecting takes too long"))?

@@ -1,9 +1,9 @@
 //! The password and the certificates, read from their files whenever a connection is made.
 //!
-//! Takes the files that the settings name and gives their checked content, so that a connection made
-//! after a rotation uses what is there then. Errors name the member and the path, never the content. The
-//! system's certificate authorities, where no file of them is named, are read once, when the client is
-//! made, and not for each connection.
+//! Takes the files that the settings name and gives their checked content, so that a connection
+//! made after a rotation uses what is there then. Errors name the member and the path, never the
+//! content. The system's certificate authorities, where no file of them is named, are read once,
+//! when the client is made, and not for each connection.
 
 use std::io;
 use std::path::PathBuf;
@@ -85,8 +85,8 @@ pub(crate) fn paths(settings: &RedisSettings) -> impl Iterator<Item = &PathBuf> 
 }
 
 impl CredentialFiles {
-    /// Checks that the files of the settings can be used. Gives what is reported of the certificates
-    /// beside, where some are named. Blocks.
+    /// Checks that the files of the settings can be used. Gives what is reported of the
+    /// certificates beside, where some are named. Blocks.
     ///
     /// # Errors
     /// When a file cannot be used.

@@ -1,15 +1,15 @@
 //! Whether a server removes keys when its memory is full.
 //!
-//! A key whose record was evicted is unknown: its callers are refused, and no log says why. The policy is
-//! read where the user may read it; elsewhere there is no warning.
+//! A key whose record was evicted is unknown: its callers are refused, and no log says why. The
+//! policy is read where the user may read it; elsewhere there is no warning.
 
 use redis::Value;
 
 use super::connect::topology::{bytes, items};
 use super::connect::{Connection, Connector, ServerAddress, in_time};
 
-/// The prefix of the policies that remove any key. The others remove only keys with an expiry, which
-/// records do not have.
+/// The prefix of the policies that remove any key. The others remove only keys with an expiry,
+/// which records do not have.
 const OF_ALL_KEYS: &str = "allkeys-";
 
 impl Connector {

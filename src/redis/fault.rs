@@ -1,7 +1,7 @@
 //! Errors of Redis in words that may be logged.
 //!
-//! Takes an error of redis-rs and gives a sentence made of the error's code and of our own words. The
-//! server's text is never repeated: servers quote what they were sent, which may be a password.
+//! Takes an error of redis-rs and gives a sentence made of the error's code and of our own words.
+//! The server's text is never repeated: servers quote what they were sent, which may be a password.
 
 use std::error::Error;
 use std::io;
@@ -135,8 +135,8 @@ pub(crate) fn is_out_of_memory(error: &RedisError) -> bool {
     error.code() == Some("OOM") || detail.contains("-OOM command not allowed")
 }
 
-/// A connection's failure. Nothing in it comes from the server's side of the protocol: redis-rs wraps
-/// nothing but errors of the operating system and of TLS, and keeps other details elsewhere.
+/// A connection's failure. Nothing in it comes from the server's side of the protocol: redis-rs
+/// wraps nothing but errors of the operating system and of TLS, and keeps other details elsewhere.
 fn describe_cause(error: &RedisError) -> String {
     // redis-rs hands out its shared pointer to the cause as the cause.
     let cause = error

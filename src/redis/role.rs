@@ -1,9 +1,9 @@
 //! Whether a server may be trusted, by its role.
 //!
 //! A replica answers lookups and pushes changes as a master does, and goes on when the link to its
-//! master is down: then it misses revocations. So each server is asked for its `ROLE` when a connection
-//! to it is made, and every second from then on as a heartbeat. Where the user may not ask, the server
-//! is taken for a master, and a warning is logged once.
+//! master is down: then it misses revocations. So each server is asked for its `ROLE` when a
+//! connection to it is made, and every second from then on as a heartbeat. Where the user may not
+//! ask, the server is taken for a master, and a warning is logged once.
 
 use std::time::Duration;
 
@@ -38,7 +38,8 @@ pub(crate) enum HeartbeatError {
 }
 
 impl Connector {
-    /// Asks a server for its role on a new connection, and gives the heartbeat to send from then on.
+    /// Asks a server for its role on a new connection, and gives the heartbeat to send from then
+    /// on.
     ///
     /// # Errors
     /// When the server must not be trusted, or does not answer.

@@ -1,6 +1,7 @@
 //! Where Redis is and who connects to it, checked.
 //!
-//! URLs are judged where they are read. Errors repeat nothing of a URL, for a password may stand in it.
+//! URLs are checked when they are parsed. Errors repeat nothing of a URL, since it may hold a
+//! password.
 
 use std::fmt;
 use std::str::FromStr;
@@ -31,8 +32,9 @@ pub enum RedisServers {
     One(RedisUrl),
     /// A cluster, by some of its nodes; at least one.
     Cluster(Vec<RedisUrl>),
-    /// A master that sentinels know; at least one. Whether TLS is spoken with the master, and its database, follow from the
-    /// sentinels' URLs; a sentinel that wants a password is given the user and password of the source, any other none.
+    /// A master that sentinels name; at least one sentinel. TLS with the master, and its database,
+    /// follow from the sentinels' URLs. Only a sentinel that wants a password gets the user and
+    /// password.
     Sentinel {
         /// The master's name.
         master: String,

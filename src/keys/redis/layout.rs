@@ -1,8 +1,8 @@
 //! The names of keyward's Redis keys.
 //!
-//! `{prefix}key:{id}` holds a record and `{prefix}digest:{kind}:{hex}` the id of the key that has the
-//! digest, so that one write of the record changes a key, however many secrets it has. InvalidationSink name the
-//! same Redis keys, and are parsed here.
+//! `{prefix}key:{id}` holds a record and `{prefix}digest:{kind}:{hex}` the id of the key that has
+//! the digest, so that one write of the record changes a key, however many secrets it has. Pushes
+//! name the same Redis keys, and are parsed here.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! How a key is read: the index entry of its digest, then its record.
 //!
-//! Takes a digest and sends the commands of a lookup. The probe digest, which no key has, is looked up with
-//! a record that no key has: a probe sends every command of a lookup, since the user may be allowed one
-//! and not the other.
+//! Takes a digest and sends the commands of a lookup. The probe digest, which no key has, is looked
+//! up with a record that no key has: a probe sends every command of a lookup, since the user may be
+//! allowed one and not the other.
 
 use std::time::Duration;
 
@@ -71,8 +71,8 @@ impl Reader<'_> {
         content("GET", name, self.client.read(&get).await)
     }
 
-    /// A record's text, up to one byte more than it may have. A very long one, read whole, would hold up
-    /// all other lookups on the connection.
+    /// A record's text, up to one byte more than it may have. A very long one, read whole, would
+    /// hold up all other lookups on the connection.
     async fn record(self, name: &str) -> Result<Content, SourceError> {
         let mut beginning = redis::cmd("GETRANGE");
         beginning.arg(name).arg(0).arg(RECORD_MAX_BYTES);

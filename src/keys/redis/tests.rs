@@ -1,7 +1,8 @@
 //! The source over real servers: Redis and Valkey, each started by the test that wants it.
 //!
-//! What is shared by the tests is here: settings, the records of the contract as they lie in Redis, a source that is followed,
-//! and waiting for something to become so. Nothing sleeps to be in time with something else.
+//! What is shared by the tests is here: settings, the records of the contract as they lie in Redis,
+//! a source that is followed, and waiting for something to become so. Nothing sleeps to be in time
+//! with something else.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,10 +1,11 @@
-//! Subscribes to changes: a connection to each master, on which the server pushes the names that were
-//! written (client-side caching, `CLIENT TRACKING` in broadcasting mode).
+//! Subscribes to changes: a connection to each master, on which the server pushes the names that
+//! were written (client-side caching, `CLIENT TRACKING` in broadcasting mode).
 //!
-//! A subscription is all or nothing. Only when every master pushes, the connection for lookups has been
-//! made anew, so that it cannot be to a former master, and a lookup has succeeded on it, may the cache
-//! trust its entries. A connection that does not answer, an untrusted server, or a change of masters ends
-//! the subscription, and all is made anew. A server that refuses to push is asked again each minute.
+//! A subscription is all or nothing. Only when every master pushes, the connection for lookups has
+//! been made anew, so that it cannot be to a former master, and a lookup has succeeded on it, may
+//! the cache trust its entries. A connection that does not answer, an untrusted server, or a change
+//! of masters ends the subscription, and all is made anew. A server that refuses to push is asked
+//! again each minute.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,8 +109,8 @@ impl InvalidationListener<'_> {
 
     /// Has every master push.
     ///
-    /// The order matters: a change that is made before the lookups' new connection exists is seen by
-    /// lookups on it, and a change made later is pushed.
+    /// The order matters: a change that is made before the lookups' new connection exists is seen
+    /// by lookups on it, and a change made later is pushed.
     pub(super) async fn subscribe(&self) -> Result<Subscription, PushError> {
         let untrusted = self.client.untrusted();
         let connector = self.client.connector();
@@ -257,8 +258,8 @@ impl InvalidationListener<'_> {
     }
 }
 
-/// Fails unless each of those masters names exactly these masters as the cluster's: one that is cut off
-/// from the others does not know that another took its place.
+/// Fails unless each of those masters names exactly these masters as the cluster's: one that is cut
+/// off from the others does not know that another took its place.
 async fn check_masters(lines: &[TrackedMaster]) -> Result<(), Cause> {
     let asking = lines.iter().map(async |line| {
         let mut connection = line.connection.clone();
@@ -283,8 +284,8 @@ async fn server_untrusted(untrusted: &mut watch::Receiver<Option<Cause>>) -> Cau
     why.unwrap_or_else(|| "the server must not be trusted any more".into())
 }
 
-/// Whether the refusal is permanent: the server does not know the command, or does not allow it to this
-/// user.
+/// Whether the refusal is permanent: the server does not know the command, or does not allow it to
+/// this user.
 fn is_lasting(error: &RedisError) -> bool {
     matches!(error.code(), Some("ERR" | "NOPERM"))
 }

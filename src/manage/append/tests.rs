@@ -251,7 +251,8 @@ fn no_file_that_may_be_served_beside_it_may_have_the_id_or_the_secret() {
         symlink("keys.d", dir.path().join("link.d")).unwrap();
         for path in ["keys.d/b.yaml", "link.yaml", "link.d/b.yaml"] {
             let spec = key("new");
-            // In a directory of which nobody knows whether it is served, only a file that is new would be the first of its kind.
+            // In a directory of which nobody knows whether it is served, only a file that is new
+            // would be the first of its kind.
             let before = source.is_some().then_some("keys: []");
             match before {
                 Some(before) => fs::write(served.join("b.yaml"), before).unwrap(),
@@ -288,8 +289,9 @@ fn a_revocation_that_an_editor_writes_meanwhile_is_not_lost() {
                 append(&path, &key(&format!("new{number}"))).unwrap();
             }
         });
-        // The editor marks one key after the other, and never unmarks one: a mark that stays away was lost by us. For the moment in
-        // which its file has been exchanged and is put back, it sees ours.
+        // The editor marks one key after the other, and never unmarks one: a mark that stays away
+        // was lost by us. For the moment in which its file has been exchanged and is put back, it
+        // sees ours.
         for number in 0..40 {
             let text = (0..1000).find_map(|_| {
                 let text = fs::read_to_string(&path).unwrap();

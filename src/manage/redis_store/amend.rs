@@ -1,7 +1,7 @@
-//! Revoking a key, and switching it on and off.
+//! Revokes, enables and disables a key.
 //!
-//! Changes single members of the record and leaves alone whatever else stands in it, right or wrong: no flaw of a record, and nothing
-//! in it that this version does not know, may keep a key from being revoked.
+//! Changes single members of the record and leaves the others as they are, valid or not: neither an
+//! invalid member nor one that this version does not know may keep a key from being revoked.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,11 +18,12 @@ use crate::keys::source::InvalidRecord;
 use crate::yaml::TimeSpec;
 
 impl RedisKeyStore {
-    /// Has a key refused for ever. It is disabled as well, so that the sidecars whose clocks are behind refuse it at once too.
-    /// Gives the moment from which on it is revoked: `now`, or an earlier one that is in the record.
+    /// Revokes a key for ever. It is disabled as well, so that sidecars whose clocks are behind
+    /// refuse it at once too. Gives the time of revocation: `now`, or an earlier one that is in the
+    /// record.
     ///
     /// # Errors
-    /// When there is no such key, what lies there is not its record, or Redis fails.
+    /// When there is no such key, when the stored value is not its record, or when Redis fails.
     pub async fn revoke(
         &self,
         id: &KeyId,
@@ -42,10 +43,10 @@ impl RedisKeyStore {
         Ok(since)
     }
 
-    /// Switches a key on or off.
+    /// Enables or disables a key.
     ///
     /// # Errors
-    /// Those of [`revoke`](Self::revoke), and when a key is to be switched on that is revoked.
+    /// Those of [`revoke`](Self::revoke), and when a revoked key is to be enabled.
     pub async fn switch(&self, id: &KeyId, on: bool) -> Result<(), RedisKeyStoreError> {
         self.amend(id, |members| {
             match members.get("revoked_at") {
@@ -66,7 +67,8 @@ impl RedisKeyStore {
         .await
     }
 
-    /// Changes members of a record; `change` is called anew as often as somebody else changes the record meanwhile.
+    /// Changes members of a record; `change` is called anew whenever another writer changed the
+    /// record meanwhile.
     async fn amend(
         &self,
         id: &KeyId,
@@ -89,12 +91,13 @@ impl RedisKeyStore {
     }
 }
 
-/// The members of a record, each with the text of its value: a number that is read and written anew may be another one.
+/// The members of a record, each with the JSON text of its value, since parsing and printing a
+/// number may change it.
 struct Members<'t>(Vec<(String, Cow<'t, str>)>);
 
 /// The members of a record.
 fn members(stored: &StoredKey) -> Result<Members<'_>, InvalidRecord> {
-    // The error's own text may repeat what it found.
+    // serde_json's message may repeat a value.
     let members: Members<'_> = serde_json::from_str(stored.text()?)
         .map_err(|_| InvalidRecord::new("it is not a JSON object"))?;
     let id = members.get("id");
@@ -110,11 +113,11 @@ impl Members<'_> {
     fn get(&self, name: &str) -> Option<Value> {
         let mut members = self.0.iter().rev();
         let (_, text) = members.find(|(member, _)| member == name)?;
-        // What cannot be read, such as 1e400, is there all the same.
+        // A value that cannot be parsed, such as 1e400, is present all the same.
         Some(serde_json::from_str(text).unwrap_or(Value::Bool(true)))
     }
 
-    /// Gives the one member of that name this value.
+    /// Sets the member of that name, once, to this value.
     fn set(&mut self, name: &str, value: &Value) {
         let place = self.0.iter().position(|(member, _)| member == name);
         self.0.retain(|(member, _)| member != name);

@@ -1,7 +1,7 @@
-//! Why keys in Redis could not be read or written, in words for whoever manages them.
+//! Why keys in Redis could not be read or written.
 //!
-//! A command whose answer was lost is a case of its own: until the key is looked at, nobody knows what came of it. No error repeats
-//! what a record holds, which may be a secret in the wrong place.
+//! A command whose answer was lost is a case of its own: whether it was executed is unknown until
+//! the key is read. No error repeats a record's content, which may be a secret in the wrong place.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ pub enum RedisKeyStoreError {
     /// The record to be written cannot be used.
     #[error(transparent)]
     Record(#[from] InvalidRecord),
-    /// What lies in Redis is no record that could be changed.
+    /// The stored value is not a record that could be changed.
     #[error("Redis key `{name}`: {source}")]
     Stored {
         /// The Redis key.
@@ -57,7 +57,8 @@ pub enum RedisKeyStoreError {
 }
 
 impl RedisKeyStoreError {
-    /// The same with what to do about it, where a key was to be revoked whose record is that Redis key.
+    /// The same with what to do about it, for the revocation of the key whose record is that Redis
+    /// key.
     pub(super) fn while_revoking(self, name: &str) -> Self {
         if let Self::Full(why) = self {
             let help = "revokes it too, and works when the memory is full";
@@ -67,7 +68,7 @@ impl RedisKeyStoreError {
         }
     }
 
-    /// The same, where it has turned out that nothing was written.
+    /// The same, where it is known that nothing was written.
     pub(super) fn nothing_written(self) -> Self {
         if let Self::Unanswered(why) = self {
             Self::Failed(why)

@@ -1,6 +1,7 @@
 //! The index: which key has a digest.
 //!
-//! A digest belongs to one key at a time. What is removed is removed only if it still says what it said.
+//! A digest belongs to one key at a time: an entry is made only where there is none, and removed
+//! only if it still names that key.
 
 use redis::Value;
 
@@ -82,8 +83,8 @@ impl RedisKeyStore {
         Ok(put)
     }
 
-    /// Removes digests from the index. One that stays because Redis fails is in nobody's way: it is of a secret that nobody has
-    /// or that its key does not accept.
+    /// Removes digests from the index. One that stays because Redis fails does no harm: its secret
+    /// was never issued, or its key does not accept it.
     pub(super) async fn remove_digests(&self, digests: &[KeyDigest], id: &KeyId) {
         for digest in digests {
             _ = self.remove_digest(digest, id).await;

@@ -1,7 +1,7 @@
-//! A record as it lies in Redis, valid or not.
+//! A record as it is stored in Redis, valid or not.
 //!
-//! It is read as a lookup reads it, so that whatever sidecars accept can be shown and changed here. What it says is checked only
-//! where that is asked for, and nothing that is wrong with it is repeated.
+//! It is read as a lookup reads it, so that whatever sidecars accept can be shown and changed here.
+//! Values are checked only on request, and errors do not repeat them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,16 +11,16 @@ use crate::authz::snapshot::Policy;
 use crate::keys::record::{self, KeySpec};
 use crate::keys::source::InvalidRecord;
 
-/// A record as it lies in Redis.
+/// A record as it is stored in Redis.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredKey {
-    /// The id under which it lies.
+    /// The id under which it is stored.
     pub id: KeyId,
     pub(super) bytes: Vec<u8>,
 }
 
 impl StoredKey {
-    /// What it says, read as a lookup reads it, to be changed or printed. Its values are not checked.
+    /// Its members, to be changed or printed. Values are not checked.
     ///
     /// # Errors
     /// When it is not a record, or another key's.
@@ -33,7 +33,7 @@ impl StoredKey {
         }
     }
 
-    /// The record that it says, checked under the policy, or without one but for what only a policy can tell.
+    /// The record, checked under the policy; without one, plans and the like are not checked.
     ///
     /// # Errors
     /// When it is not a valid record, or another key's.
@@ -46,7 +46,7 @@ impl StoredKey {
     }
 }
 
-/// Shows whose it is: any of its strings may be a secret in the wrong place.
+/// Shows the id alone: any string of the record may be a secret in the wrong place.
 impl fmt::Debug for StoredKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "StoredKey({})", self.id)

@@ -1,8 +1,9 @@
-//! Changes of a record that is there.
+//! Changes a record, by compare and set.
 //!
-//! Takes what is to be changed as a function, for a record may change between reading and writing it: then it is read and changed
-//! anew, so that of two changes at once none is lost. New digests are in the index before the record that has them, and old ones
-//! leave it after: at every moment each secret that the record accepts is found.
+//! A change is a function from the old record to the new one: if another writer changed the record
+//! between reading and writing, it is read and changed anew, so that no change is lost. New digests
+//! enter the index before the record that has them, and old ones leave it after, so that at every
+//! moment each secret that the record accepts is found.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,57 +12,59 @@ use super::{RedisKeyStore, RedisKeyStoreError, StoredKey, text_of};
 use crate::authz::digest::KeyDigest;
 use crate::authz::key::{KeyId, KeyRecord};
 use crate::authz::snapshot::Policy;
-use crate::backoff::part_of;
+use crate::backoff::jitter;
 use crate::keys::record::{self, KeySpec};
 use crate::keys::source::InvalidRecord;
 
-/// How often a change is made anew because the record changed meanwhile. Of those who write at once one always gets through.
+/// How many times a change is tried while others change the record. Of concurrent writers, one
+/// always succeeds.
 pub(super) const TRIES: u32 = 100;
 
 /// How much longer the pause before each further try may be, up to ten times: a few round trips.
 const PAUSE_STEP: Duration = Duration::from_millis(5);
 
-/// Writes a value if the one there is still the one that was read, and leaves alone when it expires.
+/// Sets a value if the stored one is still the one that was read; the expiry stays.
 const COMPARE_AND_SET: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then \
      redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL') return 1 end return 0";
 
 impl RedisKeyStore {
-    /// Changes the record of that id, and the index with it. `change` is called anew, with the record as it is then, as often as
-    /// somebody else changes the record meanwhile; so it should do nothing but change what it is given. Gives the record as it
-    /// will be found.
+    /// Changes the record of that id, and the index with it. `change` is called anew with the
+    /// newest record whenever another writer changed it meanwhile, so it should have no side
+    /// effects. Gives the record as lookups find it.
     ///
     /// # Errors
-    /// Those of `change`; when there is no such key, what lies there is not its record, or the changed record is not valid,
-    /// under the policy if there is one; when another key has a digest that is added; and when Redis fails.
+    /// Those of `change`; when there is no such key, the stored value is not its record, or the
+    /// changed record is not valid, under the policy if there is one; when another key has an added
+    /// digest; and when Redis fails.
     pub async fn update<E: From<RedisKeyStoreError>>(
         &self,
         id: &KeyId,
         policy: Option<&Policy>,
         mut change: impl FnMut(&mut KeySpec) -> Result<(), E>,
     ) -> Result<Arc<KeyRecord>, E> {
-        // Digests in the index that the record may not have.
-        let mut doubtful = Vec::new();
+        // Digests that may be in the index without being in the record.
+        let mut leftover = Vec::new();
         let mut outcome = Ok(None);
         for tries in 1..=TRIES {
             outcome = self
-                .try_update(id, policy, &mut change, &mut doubtful)
+                .try_update(id, policy, &mut change, &mut leftover)
                 .await;
             if !matches!(outcome, Ok(None)) {
                 break;
             }
             pause(tries).await;
         }
-        self.tidy(&doubtful, id).await;
+        self.remove_leftover(&leftover, id).await;
         outcome?.ok_or_else(|| RedisKeyStoreError::Contended(id.clone()).into())
     }
 
-    /// The changed record, or nothing where it changed meanwhile.
+    /// The changed record, or `None` where another writer changed it meanwhile.
     async fn try_update<E: From<RedisKeyStoreError>>(
         &self,
         id: &KeyId,
         policy: Option<&Policy>,
         change: &mut impl FnMut(&mut KeySpec) -> Result<(), E>,
-        doubtful: &mut Vec<KeyDigest>,
+        leftover: &mut Vec<KeyDigest>,
     ) -> Result<Option<Arc<KeyRecord>>, E> {
         let name = self.layout.key(id);
         let stored = self.read(id).await?;
@@ -86,11 +89,11 @@ impl RedisKeyStore {
             .filter(|new| !before.contains(new))
             .copied()
             .collect();
-        doubtful.extend(self.put_digests(&added, id).await?);
+        leftover.extend(self.put_digests(&added, id).await?);
         if !self.replace(&stored, &text_of(&spec)).await? {
             return Ok(None);
         }
-        doubtful.extend(before.iter().filter(|old| !after.contains(old)));
+        leftover.extend(before.iter().filter(|old| !after.contains(old)));
         Ok(Some(record))
     }
 
@@ -111,8 +114,9 @@ impl RedisKeyStore {
         self.write_record("EVAL", &name, &set, text).await
     }
 
-    /// Removes digests from the index that the record does not have. Where that cannot be told they stay.
-    async fn tidy(&self, digests: &[KeyDigest], id: &KeyId) {
+    /// Removes those of the digests from the index that the record does not have. If the record
+    /// cannot be read they stay.
+    async fn remove_leftover(&self, digests: &[KeyDigest], id: &KeyId) {
         if digests.is_empty() {
             return;
         }
@@ -133,12 +137,12 @@ impl RedisKeyStore {
     }
 }
 
-/// Lets others go first, who write the same record.
+/// Waits before the next try, so that other writers of the record can finish.
 pub(super) async fn pause(tries: u32) {
-    tokio::time::sleep(part_of(PAUSE_STEP * tries.min(10))).await;
+    tokio::time::sleep(jitter(PAUSE_STEP * tries.min(10))).await;
 }
 
-/// The digests of a record that are digests.
+/// The valid digests of a record.
 fn digests_of(spec: &KeySpec) -> Vec<KeyDigest> {
     let digests = spec.secrets.iter();
     digests

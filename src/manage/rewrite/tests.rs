@@ -13,10 +13,10 @@ fn home() -> (tempfile::TempDir, PathBuf) {
 
 fn rewrite(path: &Path, change: impl Fn(&str) -> String) {
     loop {
-        let place = Place::lock(path).unwrap();
-        let original = place.read().unwrap();
+        let file = LockedFile::lock(path).unwrap();
+        let original = file.read().unwrap();
         let new = change(original.text().unwrap().unwrap_or_default());
-        if place.replace(&original, new.as_bytes(), None).unwrap() == Replaced::Done {
+        if file.replace(&original, new.as_bytes(), None).unwrap() == ReplaceOutcome::Done {
             return;
         }
     }
@@ -33,14 +33,14 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().mode() & 0o7777
 }
 
-/// A draft that says `ours`.
-fn draft_of(place: &Place) -> Draft<'_> {
-    let owner = Owner {
+/// A temporary file that says `ours`.
+fn temp_of(file: &LockedFile) -> TempFile<'_> {
+    let owner = Ownership {
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
         mode: 0o600,
     };
-    place.draft(b"ours", owner).unwrap()
+    file.write_temp(b"ours", owner).unwrap()
 }
 
 /// Somebody who writes a file, given its path and one beside it.
@@ -77,23 +77,27 @@ fn what_changed_since_it_was_read_is_left_as_it_is() {
         if let Some(before) = before {
             fs::write(&path, before).unwrap();
         }
-        let place = Place::lock(&path).unwrap();
-        let original = place.read().unwrap();
+        let file = LockedFile::lock(&path).unwrap();
+        let original = file.read().unwrap();
         writer(&path, &directory.path().join("beside"));
         let theirs = fs::read_to_string(&path).ok();
-        let draft = draft_of(&place);
+        let temp = temp_of(&file);
         // Past the look that would have noticed it: at the rename itself.
         let replaced = match &original.content {
-            Some(before) => place.exchange(&draft, before).unwrap(),
-            None => place.create(&draft).unwrap(),
+            Some(before) => file.exchange(&temp, before).unwrap(),
+            None => file.create(&temp).unwrap(),
         };
-        assert_eq!(replaced, Replaced::Changed, "{name}");
-        drop(draft);
+        assert_eq!(replaced, ReplaceOutcome::Changed, "{name}");
+        drop(temp);
         assert_eq!(fs::read_to_string(&path).ok(), theirs, "{name}");
         assert!(names(directory.path()).len() <= 1, "{name}: left over");
         if name != "made as a link" {
-            let replaced = place.replace(&original, b"ours", None).unwrap();
-            assert_eq!(replaced, Replaced::Changed, "{name}, before the rename");
+            let replaced = file.replace(&original, b"ours", None).unwrap();
+            assert_eq!(
+                replaced,
+                ReplaceOutcome::Changed,
+                "{name}, before the rename"
+            );
         }
     }
 }
@@ -118,14 +122,14 @@ fn what_cannot_be_read_at_the_rename_is_put_back() {
     for (name, writer) in written {
         let (directory, path) = home();
         fs::write(&path, "old").unwrap();
-        let place = Place::lock(&path).unwrap();
-        let original = place.read().unwrap();
-        let draft = draft_of(&place);
+        let file = LockedFile::lock(&path).unwrap();
+        let original = file.read().unwrap();
+        let temp = temp_of(&file);
         writer(&path, &directory.path().join("beside"));
         let theirs = fs::symlink_metadata(&path).unwrap().ino();
         let before = original.content.as_ref().unwrap();
-        assert!(place.exchange(&draft, before).is_err(), "{name}");
-        drop(draft);
+        assert!(file.exchange(&temp, before).is_err(), "{name}");
+        drop(temp);
         let now = fs::symlink_metadata(&path).map(|data| data.ino());
         assert_eq!(now.ok(), Some(theirs), "{name}");
         let mut names = names(directory.path());
@@ -135,14 +139,14 @@ fn what_cannot_be_read_at_the_rename_is_put_back() {
 }
 
 #[test]
-fn another_file_under_the_name_of_a_draft_is_not_removed() {
+fn another_file_under_the_name_of_a_temporary_file_is_not_removed() {
     let (directory, path) = home();
-    let place = Place::lock(&path).unwrap();
-    let draft = draft_of(&place);
-    let at = directory.path().join(&draft.name);
+    let file = LockedFile::lock(&path).unwrap();
+    let temp = temp_of(&file);
+    let at = directory.path().join(&temp.name);
     fs::rename(&at, &path).unwrap();
     symlink("nowhere", &at).unwrap();
-    drop(draft);
+    drop(temp);
     assert!(fs::symlink_metadata(&at).is_ok_and(|data| data.is_symlink()));
     assert_eq!(fs::read_to_string(&path).unwrap(), "ours");
 }
@@ -161,8 +165,9 @@ fn no_write_is_lost_beside_an_editor_that_renames() {
                 }
             });
         }
-        // It reads and renames as fast as it can. What it loses of ours between the two is its own doing, and its last line must not
-        // be lost by us, but for the moment in which its file has been exchanged and is put back.
+        // It reads and renames as fast as it can. What it loses of ours between the two is its own
+        // doing, and its last line must not be lost by us, but for the moment in which its file has
+        // been exchanged and is put back.
         for number in 0..200 {
             let seen = format!("theirs {number}\n");
             let old = (0..1000).find_map(|_| {
@@ -217,8 +222,8 @@ fn a_file_keeps_its_mode_and_its_links_and_what_is_left_over_is_cleared() {
 fn what_is_no_file_is_not_rewritten() {
     let (directory, path) = home();
     fs::create_dir(&path).unwrap();
-    assert!(Place::lock(&path).unwrap().read().is_err());
-    assert!(Place::lock(directory.path().join("no/such").as_path()).is_err());
+    assert!(LockedFile::lock(&path).unwrap().read().is_err());
+    assert!(LockedFile::lock(directory.path().join("no/such").as_path()).is_err());
 }
 
 #[test]
@@ -246,12 +251,11 @@ fn a_new_file_is_like_another_or_like_its_directory_and_a_given_away_one_stays_s
         .unwrap();
     std::os::unix::fs::chown(&sibling, Some(1234), Some(4321)).unwrap();
     fs::remove_file(&path).unwrap();
-    let place = Place::lock(&path).unwrap();
-    let original = place.read().unwrap();
-    place
-        .replace(&original, b"new", Owner::of_file(&sibling))
+    let file = LockedFile::lock(&path).unwrap();
+    let original = file.read().unwrap();
+    file.replace(&original, b"new", Ownership::of_file(&sibling))
         .unwrap();
-    drop(place);
+    drop(file);
     assert_eq!(of(&path), (1234, 4321, 0o600));
     rewrite(&path, |old| format!("{old}er"));
     assert_eq!(of(&path), (1234, 4321, 0o600));

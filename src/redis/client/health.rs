@@ -1,9 +1,10 @@
 //! Keeps a client connected, and drops a connection to a server that must no longer be trusted.
 //!
-//! A server that was a master, or a replica connected to one, stays reachable when it is that no more,
-//! and goes on answering with old data. So it is asked for its role every second, and sentinels are asked
-//! for the master that they name: a master cut off from them does not know that another took its place.
-//! An untrusted server is not asked for keys either: lookups fail until there is a trusted one.
+//! A server that was a master, or a replica connected to one, stays reachable when it is that no
+//! more, and goes on answering with old data. So it is asked for its role every second, and
+//! sentinels are asked for the master that they name: a master cut off from them does not know that
+//! another took its place. An untrusted server is not asked for keys either: lookups fail until
+//! there is a trusted one.
 
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ use super::super::role::{HEARTBEAT_INTERVAL, HeartbeatError};
 use super::{LiveConnection, RedisClient, lock};
 
 impl RedisClient {
-    /// Makes a connection when there is none, drives attempts that no caller waits for any more, and
-    /// checks the server at its other end. Never ends.
+    /// Makes a connection when there is none, drives attempts that no caller waits for any more,
+    /// and checks the server at its other end. Never ends.
     pub(super) async fn keep_connected(&self) {
         loop {
             match self.connection().await {
@@ -40,7 +41,8 @@ impl RedisClient {
                 Err(HeartbeatError::Untrusted(cause)) => {
                     return self.drop_if(|live| live.number == number, &cause);
                 }
-                // The next one is made at once, as after a lookup under which the connection breaks.
+                // The next one is made at once, as after a lookup under which the connection
+                // breaks.
                 Err(HeartbeatError::Broken(_)) => return self.discard(number),
             }
         }

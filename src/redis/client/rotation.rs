@@ -1,4 +1,5 @@
-//! Rotation of the password and the certificates: the connection is made anew when their files change.
+//! Rotation of the password and the certificates: the connection is made anew when their files
+//! change.
 //!
 //! The server's refusal of a new password is no reason to read the file again, nor to offer a wrong
 //! password every second: the next attempt is made when a file changes or a connection is needed.
@@ -9,7 +10,8 @@ use super::{RedisClient, lock};
 use crate::watch::{ReadOutcome, SETTLE_TIME};
 
 impl RedisClient {
-    /// Replaces the connection when the files hold something other than it was made with. Never ends.
+    /// Replaces the connection when the files hold something other than it was made with. Never
+    /// ends.
     pub(super) async fn follow_files(&self) {
         let mut files = self.files.clone();
         let credentials = self.connector.files().clone();

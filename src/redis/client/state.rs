@@ -1,7 +1,7 @@
 //! What a client knows of its connection: the live one, the attempt under way, the last failure.
 //!
-//! Guarded by one lock that is never held across an `await`. Connections are numbered, so that whoever
-//! finds one broken discards that one and not its successor.
+//! Guarded by one lock that is never held across an `await`. Connections are numbered, so that
+//! whoever finds one broken discards that one and not its successor.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,8 +18,8 @@ use crate::backoff::Backoff;
 
 /// How long to wait after the first failure to connect; each further one doubles it.
 pub(crate) const BACKOFF_MIN: Duration = Duration::from_millis(50);
-/// How long at most: with the time that connecting takes, a server is found again within five seconds
-/// of its return.
+/// How long at most: with the time that connecting takes, a server is found again within five
+/// seconds of its return.
 pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 pub(super) struct State {
@@ -27,7 +27,8 @@ pub(super) struct State {
     pub(super) attempt: Option<Shared<Attempt>>,
     pub(super) failure: Option<Failure>,
     backoff: Backoff,
-    /// Attempts begun in an earlier epoch no longer install their connection; `renew` begins a new one.
+    /// Attempts begun in an earlier epoch no longer install their connection; `renew` begins a new
+    /// one.
     pub(super) epoch: u64,
     last_number: u64,
     /// The server of the last connection, which may be gone.

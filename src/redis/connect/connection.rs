@@ -1,9 +1,9 @@
 //! A connection to one server, and how one over TLS is opened.
 //!
-//! For each connection over TLS, redis-rs reads the system's certificate authorities anew, on the thread
-//! that serves, and fails on any flaw in them even where it is given others. So the stream is opened
-//! here, with the configuration that was checked before, and redis-rs speaks its protocol over it. It
-//! opens connections without TLS itself.
+//! For each connection over TLS, redis-rs reads the system's certificate authorities anew, on the
+//! thread that serves, and fails on any flaw in them even where it is given others. So the stream
+//! is opened here, with the configuration that was checked before, and redis-rs speaks its protocol
+//! over it. It opens connections without TLS itself.
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,9 +27,9 @@ use tokio_rustls::client::TlsStream;
 #[derive(Clone)]
 pub(crate) struct Connection {
     inner: MultiplexedConnection,
-    /// The task that moves the bytes of a stream of our own. It stops when it is dropped, as redis-rs does
-    /// with its own: else it would first send commands whose callers are gone, to a server that may never
-    /// read them.
+    /// The task that moves the bytes of a stream of our own. It stops when it is dropped, as
+    /// redis-rs does with its own: else it would first send commands whose callers are gone, to a
+    /// server that may never read them.
     _driver: Option<Arc<JoinSet<()>>>,
 }
 

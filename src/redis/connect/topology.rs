@@ -1,11 +1,11 @@
 //! Which servers there are: the masters of a cluster, or the master that sentinels name.
 //!
-//! Asks all nodes or sentinels at once. They may name a master that is none any more: whoever connects to
-//! it asks for its own role.
+//! Asks all nodes or sentinels at once. They may name a master that is none any more: whoever
+//! connects to it asks for its own role.
 //!
-//! Sentinels are first asked without a user. One that wants a password gets the user and password of the
-//! settings, which are the only ones there; with `rediss` sentinels, TLS and certificates are those of
-//! the settings too, for sentinels as for the master.
+//! Sentinels are first asked without a user. One that wants a password gets the user and password
+//! of the settings, which are the only ones there; with `rediss` sentinels, TLS and certificates
+//! are those of the settings too, for sentinels as for the master.
 
 use std::time::Duration;
 
@@ -60,8 +60,8 @@ impl Connector {
         Err(failures.join(", ").into())
     }
 
-    /// The master that most of the answering sentinels name: one that is cut off from the others may go
-    /// on naming the master that it last knew.
+    /// The master that most of the answering sentinels name: one that is cut off from the others
+    /// may go on naming the master that it last knew.
     pub(crate) async fn named_master(
         &self,
         credentials: &Credentials,
@@ -155,7 +155,8 @@ pub(crate) async fn masters_by(
     Ok(masters)
 }
 
-/// The master of a range of slots: `[first, last, [host, port, ..], replicas ..]`. `None` where the node does not know it.
+/// The master of a range of slots: `[first, last, [host, port, ..], replicas ..]`. `None` where the
+/// node does not know it.
 fn master_in(range: &Value, asked: &ServerAddress) -> Option<ServerAddress> {
     let master = items(items(range).get(2)?);
     // Null is the host of the node that was asked.

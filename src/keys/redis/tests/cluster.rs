@@ -16,7 +16,8 @@ impl Cluster {
     pub(crate) async fn start(servers: usize) -> Self {
         let mut nodes = Vec::new();
         for _ in 0..servers {
-            // The bus listens on a port of its own, for which the usual one may be too high a number.
+            // The bus listens on a port of its own, for which the usual one may be too high a
+            // number.
             let bus = server::free_port().to_string();
             let options = [
                 "--cluster-enabled",

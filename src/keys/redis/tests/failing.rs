@@ -1,4 +1,5 @@
-//! Servers that are not there, do not answer or say what they should not, and lookups nobody follows.
+//! Servers that are not there, do not answer or say what they should not, and lookups nobody
+//! follows.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

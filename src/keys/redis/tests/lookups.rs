@@ -1,4 +1,5 @@
-//! What lookups find, over each kind of connection, and what they make of data that is not as it should be.
+//! What lookups find, over each kind of connection, and what they make of data that is not as it
+//! should be.
 
 use std::fs;
 

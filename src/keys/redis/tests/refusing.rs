@@ -1,4 +1,5 @@
-//! Servers that do not push: too old, look-alikes, or with a user that may not track. And servers that remove what they hold.
+//! Servers that do not push: too old, look-alikes, or with a user that may not track. And servers
+//! that remove what they hold.
 
 use super::*;
 use crate::keys::invalidation::Subscription;

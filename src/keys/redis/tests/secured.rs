@@ -1,4 +1,5 @@
-//! TLS: whom the source trusts and what it shows, at a server and by way of sentinels, and how its connections end.
+//! TLS: whom the source trusts and what it shows, at a server and by way of sentinels, and how its
+//! connections end.
 
 use std::fs;
 
@@ -11,7 +12,8 @@ use super::*;
 use crate::tls::ClientIdentityFiles;
 use crate::tls::tests::{Authority, good_files};
 
-/// A server that is `localhost` and wants a certificate by the same authority, whose files are in its directory. Its URL.
+/// A server that is `localhost` and wants a certificate by the same authority, whose files are in
+/// its directory. Its URL.
 async fn server(authority: &Authority) -> (Server, String) {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str| dir.path().join(name);

@@ -1,4 +1,5 @@
-//! A Redis, Valkey or Sentinel for one test: on a port of its own, in a directory of its own, and gone with the test.
+//! A Redis, Valkey or Sentinel for one test: on a port of its own, in a directory of its own, and
+//! gone with the test.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -25,7 +26,8 @@ pub(crate) struct Server {
 }
 
 impl Program {
-    /// The file to run. One that is missing fails the test: a test that is left out would say that all is well.
+    /// The file to run. One that is missing fails the test: a test that is left out would say that
+    /// all is well.
     fn path(self) -> PathBuf {
         let (variable, help) = match self {
             Self::Valkey => (
@@ -80,7 +82,8 @@ impl Server {
             dir: tempfile::tempdir().unwrap(),
             port: 0,
         };
-        // The port is free when it is chosen; should another take it meanwhile, the server ends and another one is chosen.
+        // The port is free when it is chosen; should another take it meanwhile, the server ends and
+        // another one is chosen.
         for _ in 0..10 {
             server.port = free_port();
             if server.run_again().await {

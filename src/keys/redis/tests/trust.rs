@@ -1,4 +1,5 @@
-//! Servers that answer and may not be believed: replicas that have lost their master, and masters that are none any more.
+//! Servers that answer and may not be believed: replicas that have lost their master, and masters
+//! that are none any more.
 
 use super::*;
 use crate::keys::invalidation::Subscription;

@@ -1,4 +1,5 @@
-//! Changes that must not fail for what is none of their business: a record's flaws, and answers that are lost.
+//! Changes that must not fail for what is none of their business: a record's flaws, and answers
+//! that are lost.
 
 use std::cell::Cell;
 
@@ -146,7 +147,8 @@ async fn what_lookups_accept_can_be_changed() {
     assert_eq!(changed.unwrap().client(), "42");
 }
 
-/// Runs with the port of a proxy to Redis that loses what is answered to the first command with this word.
+/// Runs with the port of a proxy to Redis that loses what is answered to the first command with
+/// this word.
 async fn losing_the_answer(port: u16, word: &[u8], body: impl AsyncFnOnce(u16)) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = listener.local_addr().unwrap().port();

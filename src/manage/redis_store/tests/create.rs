@@ -1,4 +1,5 @@
-//! The store of keys: what is written is found, nothing is half done, and of changes at once none is lost.
+//! The store of keys: what is written is found, nothing is half done, and of changes at once none
+//! is lost.
 
 use futures_util::future::join_all;
 
@@ -129,7 +130,8 @@ async fn a_change_that_fails_leaves_no_digest_behind() {
     let other = redis::Client::open(server.url()).unwrap();
     let mut other = other.get_connection().unwrap();
     let (a, mut tries) = (id("a"), 0);
-    // Somebody else changes the record between the reading and the writing of each try, until it is given up.
+    // Somebody else changes the record between the reading and the writing of each try, until it is
+    // given up.
     let outcome = keys.update(&a, None, |spec| {
         tries += 1;
         if tries > 3 {
