@@ -6,19 +6,19 @@
 
 mod route;
 pub mod trace;
-mod wording;
 
 use std::ops::Deref;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
+use jiff::Timestamp;
 
-use self::route::{Route, RouteAccess, check_route, check_validity};
-use self::trace::{Step, Trace};
+use self::route::{Route, RouteAccess};
+use self::trace::{Step, StepOutcome, Trace};
 use crate::authz::credential::Credential;
 use crate::authz::decision::{Decision, Grant, Grounds, Refusal};
 use crate::authz::digest::KeyDigest;
-use crate::authz::key::{Secret, SecretId};
+use crate::authz::key::{KeyNotValid, Secret, SecretId};
 use crate::authz::path::RequestPath;
 use crate::authz::reason::Reason;
 use crate::authz::request::RequestAttributes;
@@ -124,44 +124,34 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
         let policy = &*snapshot.policy;
         let mut path = RequestPath::of(request);
         let route = Route::select(request, &mut path, policy, trace);
-        if route.access == RouteAccess::Anyone {
-            return Ok(Grant {
-                grounds: Grounds::Public,
-                rule: route.rule,
-            });
-        }
+        let rule = route.rule;
+        let grant = |grounds| Grant { grounds, rule };
         let refuse = |reason| Refusal {
-            rule: route.rule,
+            rule,
             ..Refusal::new(reason)
         };
-
+        if route.access == RouteAccess::Anyone {
+            return Ok(grant(Grounds::Public));
+        }
         let credential = present(request, policy, trace).map_err(refuse)?;
-        let key = self
-            .resolve(&credential, snapshot, trace)
-            .await
-            .map_err(refuse)?;
-
-        let judged = check_validity(&key.record, key.secret(), self.clock.now(), trace);
-        let verdict = judged.and_then(|()| {
-            check_route(&route, &key.record, request, &mut path, policy, trace)
-                .map_err(|reason| (reason, None))
+        let found = self.resolve(&credential, snapshot, trace).await;
+        let key = found.map_err(refuse)?;
+        let checked = check_validity(&key, self.clock.now(), trace).and_then(|()| {
+            let checked = route.check(&key.record, request, &mut path, policy, trace);
+            checked.map_err(|reason| (reason, None))
         });
-        match verdict {
-            Ok(()) => Ok(Grant {
-                grounds: Grounds::Key(key),
-                rule: route.rule,
-            }),
+        match checked {
+            Ok(()) => Ok(grant(Grounds::Key(key))),
             Err((reason, moment)) => Err(Refusal {
-                reason,
                 key: Some(key),
-                rule: route.rule,
                 moment,
                 scopes: route.scopes_wanted(),
+                ..refuse(reason)
             }),
         }
     }
 
-    /// The key that has the presented secret.
+    /// The key that has the presented secret, under whichever of the accepted kinds of digest.
     async fn resolve<T: Trace>(
         &self,
         credential: &Credential<'_>,
@@ -171,21 +161,20 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
         for digest in snapshot.policy.digester.digests(credential) {
             match self.cache.find(&digest, snapshot).await {
                 Ok(Lookup::Known(key)) => {
-                    let known = PresentedKey::new(key, &digest);
-                    trace.passed(Step::Key, || {
-                        wording::known(&digest, &known.record, known.secret_id())
-                    });
-                    return Ok(known);
+                    let key = PresentedKey::new(key, &digest);
+                    let step = Step::KeyFound(&digest, &key.record, key.secret_id());
+                    trace.step(StepOutcome::Passed, step);
+                    return Ok(key);
                 }
                 Ok(Lookup::Unknown) => {
-                    trace.noted(Step::Key, || format!("no key has the digest {digest}"));
+                    trace.step(StepOutcome::Noted, Step::DigestUnknown(&digest));
                 }
                 Ok(Lookup::Invalid(invalid)) => {
-                    trace.failed(Step::Key, || format!("{digest}: {invalid}"));
+                    trace.step(StepOutcome::Failed, Step::RecordInvalid(&digest, &invalid));
                     return Err(Reason::InvalidRecord);
                 }
                 Err(error) => {
-                    trace.failed(Step::Key, || format!("{digest}: {error}"));
+                    trace.step(StepOutcome::Failed, Step::LookupFailed(&digest, &error));
                     return Err(match error {
                         LookupError::Unavailable(_) => Reason::SourceUnavailable,
                         LookupError::Overloaded(_) => Reason::Overloaded,
@@ -193,7 +182,7 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
                 }
             }
         }
-        trace.failed(Step::Key, || "no key has this secret: it is mistyped, removed, or of another environment or pepper".to_owned());
+        trace.step(StepOutcome::Failed, Step::KeyUnknown);
         Err(Reason::UnknownKey)
     }
 }
@@ -215,19 +204,29 @@ fn present<'r>(
     policy: &Policy,
     trace: &mut impl Trace,
 ) -> Result<Credential<'r>, Reason> {
-    let found = policy
-        .credentials
-        .find(request)
-        .and_then(|found| found.ok_or(Reason::MissingKey));
-    match &found {
-        Ok(_) => trace.passed(Step::Credential, || {
-            wording::presented(Ok(()), request, policy)
-        }),
-        Err(reason) => trace.failed(Step::Credential, || {
-            wording::presented(Err(*reason), request, policy)
-        }),
-    }
+    let found = policy.credentials.find(request);
+    let found = found.and_then(|found| found.ok_or(Reason::MissingKey));
+    let result = found.as_ref().map(|_| ()).map_err(|reason| *reason);
+    trace.step(StepOutcome::of(result.is_ok()), Step::Credential(result));
     found
+}
+
+/// Whether the key is valid now; else the reason, and the moment that decided.
+fn check_validity<P>(
+    key: &PresentedKey<P>,
+    now: Timestamp,
+    trace: &mut impl Trace,
+) -> Result<(), (Reason, Option<Timestamp>)> {
+    let (record, secret) = (&*key.record, key.secret());
+    let result = record.check(secret, now);
+    let step = Step::Validity {
+        record,
+        secret,
+        now,
+        result,
+    };
+    trace.step(StepOutcome::of(result.is_ok()), step);
+    result.map_err(|KeyNotValid { reason, moment }| (reason, moment))
 }
 
 #[cfg(test)]

@@ -1,13 +1,10 @@
 //! What the rules say of a request, and whether a valid key may make it.
 //!
-//! The steps of a decision that look at the route, in its order. Each is told to the trace with what it
-//! looked at; nothing is described where nobody listens.
+//! The steps of a decision that look at the route, in the order of the table. Each is reported to
+//! the trace as values, in no words.
 
-use jiff::Timestamp;
-
-use super::trace::{Step, Trace};
-use super::wording;
-use crate::authz::key::{KeyRecord, Secret};
+use super::trace::{Step, StepOutcome, Trace};
+use crate::authz::key::{ClientName, KeyRecord};
 use crate::authz::path::RequestPath;
 use crate::authz::reason::Reason;
 use crate::authz::request::RequestAttributes;
@@ -39,16 +36,14 @@ impl<'r> Route<'r> {
         trace: &mut impl Trace,
     ) -> Self {
         let selection = policy.rules.select(request, path, |rule, mismatch| {
-            trace.noted(Step::Rule, || wording::passed_over(rule, mismatch, request));
+            trace.step(StepOutcome::Noted, Step::RuleSkipped(rule, mismatch));
         });
-        let seen = || wording::selection(selection, request);
-        match selection {
-            RuleSelection::Rule(_) | RuleSelection::Default(_) => trace.passed(Step::Rule, seen),
+        let outcome = match selection {
+            RuleSelection::Rule(_) | RuleSelection::Default(_) => StepOutcome::Passed,
             // Not the step that refuses: the key comes first.
-            RuleSelection::MalformedPath(_) | RuleSelection::UnknownName => {
-                trace.noted(Step::Rule, seen)
-            }
-        }
+            RuleSelection::MalformedPath(_) | RuleSelection::UnknownName => StepOutcome::Noted,
+        };
+        trace.step(outcome, Step::RuleSelected(selection));
         Self::of(selection)
     }
 
@@ -91,117 +86,71 @@ impl<'r> Route<'r> {
             | RouteAccess::MalformedPath => &[],
         }
     }
-}
 
-/// Whether the key counts now.
-pub(super) fn check_validity(
-    record: &KeyRecord,
-    secret: Option<&Secret>,
-    now: Timestamp,
-    trace: &mut impl Trace,
-) -> Result<(), (Reason, Option<Timestamp>)> {
-    match record.check(secret, now) {
-        Ok(()) => {
-            trace.passed(Step::Validity, || wording::valid(record, secret, now));
-            Ok(())
+    /// Whether a valid key may make this request: transport, path, route, address, the key's own
+    /// restrictions, client, scopes. A step that has nothing to look at is left out.
+    pub(super) fn check(
+        &self,
+        record: &KeyRecord,
+        request: &RequestAttributes<'_>,
+        path: &mut RequestPath<'_>,
+        policy: &Policy,
+        trace: &mut impl Trace,
+    ) -> Result<(), Reason> {
+        let mut check = |passed, reason, step: Step<'_>| {
+            trace.step(StepOutcome::of(passed), step);
+            if passed { Ok(()) } else { Err(reason) }
+        };
+        if policy.require_https {
+            let is_https = request.is_https();
+            check(is_https, Reason::InsecureTransport, Step::Transport)?;
         }
-        Err(not_valid) => {
-            trace.failed(Step::Validity, || {
-                wording::not_valid(not_valid, secret, now)
-            });
-            Err((not_valid.reason, not_valid.moment))
+        let restrictions = record.restrictions.as_deref();
+        let key_paths = restrictions.and_then(|restrictions| restrictions.paths.as_deref());
+        let is_malformed_for_rule = self.access == RouteAccess::MalformedPath;
+        let path = key_paths.map(|_| path.plain());
+        if is_malformed_for_rule || path.is_some() {
+            let is_plain = !is_malformed_for_rule && !matches!(path, Some(Err(_)));
+            let rule = self.rule.filter(|_| is_malformed_for_rule);
+            check(is_plain, Reason::MalformedPath, Step::Path(rule))?;
         }
-    }
-}
+        let is_open = self.access != RouteAccess::Nobody;
+        check(is_open, Reason::RouteDenied, Step::Route(self.rule))?;
 
-/// Whether a valid key may make this request: transport, path, route, address, the key's own restrictions, client, scopes.
-///
-/// A step that has nothing to look at is not told.
-pub(super) fn check_route(
-    route: &Route<'_>,
-    record: &KeyRecord,
-    request: &RequestAttributes<'_>,
-    path: &mut RequestPath<'_>,
-    policy: &Policy,
-    trace: &mut impl Trace,
-) -> Result<(), Reason> {
-    let mut step = |step, passed: bool, reason, seen: &dyn Fn() -> String| {
-        if passed {
-            trace.passed(step, seen);
+        if let Some(restrictions) = restrictions {
+            if restrictions.ips.is_some() {
+                let is_allowed = restrictions.allow_ip(policy.client_address.of(request));
+                let step = Step::Address(restrictions);
+                check(is_allowed, Reason::IpNotAllowed, step)?;
+            }
+            let is_path_allowed = match (key_paths, &path) {
+                (Some(patterns), Some(Ok(path))) => {
+                    patterns.iter().any(|pattern| pattern.matches(path))
+                }
+                (Some(_), _) => false,
+                (None, _) => true,
+            };
+            let is_allowed = restrictions.allow_host(request.host)
+                && is_path_allowed
+                && restrictions.allow_method(request.method);
+            let step = Step::Restrictions(restrictions, is_path_allowed);
+            check(is_allowed, Reason::RouteNotAllowed, step)?;
+        }
+
+        let RouteAccess::Key(Some(Requirement { scopes, clients })) = &self.access else {
+            return Ok(());
+        };
+        if let Some(clients) = clients.as_deref() {
+            let mut clients_wanted = clients.iter().map(ClientName::as_str);
+            let is_wanted = clients_wanted.any(|client| client == record.client());
+            let step = Step::Client(record, clients);
+            check(is_wanted, Reason::ClientNotAllowed, step)?;
+        }
+        if scopes.is_empty() {
             return Ok(());
         }
-        trace.failed(step, seen);
-        Err(reason)
-    };
-    if policy.require_https {
-        let is_https = request.is_https();
-        step(
-            Step::Transport,
-            is_https,
-            Reason::InsecureTransport,
-            &|| wording::transport(is_https, request),
-        )?;
+        let are_granted = scopes.iter().all(|scope| policy.plans.grant(record, scope));
+        let step = Step::Scopes(record, scopes);
+        check(are_granted, Reason::InsufficientScope, step)
     }
-    let restrictions = record.restrictions.as_deref();
-    let key_paths = restrictions.and_then(|restrictions| restrictions.paths.as_deref());
-    let path = key_paths.map(|_| path.plain());
-    let malformed_for_rule = route.access == RouteAccess::MalformedPath;
-    if malformed_for_rule || path.is_some() {
-        let plain = !malformed_for_rule && !matches!(path, Some(Err(_)));
-        step(Step::Path, plain, Reason::MalformedPath, &|| {
-            wording::path(plain, route.rule.filter(|_| malformed_for_rule), request)
-        })?;
-    }
-    let open = route.access != RouteAccess::Nobody;
-    step(Step::Route, open, Reason::RouteDenied, &|| {
-        wording::route(open, route.rule, request)
-    })?;
-
-    if let Some(restrictions) = restrictions {
-        if restrictions.ips.is_some() {
-            let address = policy.client_address.of(request);
-            let allowed = restrictions.allow_ip(address);
-            step(Step::Address, allowed, Reason::IpNotAllowed, &|| {
-                wording::address(allowed, restrictions, request, policy.client_address)
-            })?;
-        }
-        let path_allowed = match (key_paths, &path) {
-            (Some(patterns), Some(Ok(path))) => {
-                patterns.iter().any(|pattern| pattern.matches(path))
-            }
-            (Some(_), _) => false,
-            (None, _) => true,
-        };
-        let allowed = restrictions.allow_host(request.host)
-            && path_allowed
-            && restrictions.allow_method(request.method);
-        step(
-            Step::Restrictions,
-            allowed,
-            Reason::RouteNotAllowed,
-            &|| wording::restrictions(restrictions, path_allowed, request),
-        )?;
-    }
-
-    let RouteAccess::Key(Some(Requirement { scopes, clients })) = &route.access else {
-        return Ok(());
-    };
-    if let Some(clients) = clients.as_deref() {
-        let wanted = clients
-            .iter()
-            .any(|client| client.as_str() == record.client());
-        step(Step::Client, wanted, Reason::ClientNotAllowed, &|| {
-            wording::client(wanted, record, clients)
-        })?;
-    }
-    if scopes.is_empty() {
-        return Ok(());
-    }
-    let granted = |wanted: &Scope| policy.plans.grant(record, wanted);
-    step(
-        Step::Scopes,
-        scopes.iter().all(granted),
-        Reason::InsufficientScope,
-        &|| wording::scopes(scopes, record, policy),
-    )
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::trace::{NoTrace, Step};
+use super::trace::NoTrace;
 use super::*;
 use crate::authz::decision::Grounds;
 use crate::authz::tests::{naive, oracle, random};
@@ -104,20 +104,12 @@ fn told(decision: &Decision<'_, PresentedKey<u64>>, snapshot: &Snapshot) -> Outc
     }
 }
 
-/// Hears every step, and everything that is said of it.
+/// Keeps every step as its `Debug` shows it.
 #[derive(Default)]
-struct Listening(Vec<(&'static str, Step, String)>);
+struct Recorded(Vec<String>);
 
-impl Trace for Listening {
-    fn passed(&mut self, step: Step, seen: impl FnOnce() -> String) {
-        self.0.push(("passed", step, seen()));
-    }
-
-    fn noted(&mut self, step: Step, seen: impl FnOnce() -> String) {
-        self.0.push(("noted", step, seen()));
-    }
-
-    fn failed(&mut self, step: Step, seen: impl FnOnce() -> String) {
-        self.0.push(("failed", step, seen()));
+impl Trace for Recorded {
+    fn step(&mut self, outcome: StepOutcome, step: Step<'_>) {
+        self.0.push(format!("{outcome:?} {step:?}"));
     }
 }

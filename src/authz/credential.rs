@@ -171,4 +171,4 @@ impl Iterator for PercentDecoded<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

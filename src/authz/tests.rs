@@ -6,6 +6,7 @@
 use proptest::prelude::*;
 
 pub(crate) mod callers;
+pub(crate) mod canary;
 pub(crate) mod losses;
 pub(crate) mod naive;
 pub(crate) mod oracle;

@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use self::presenting::Request;
+use self::request::ExplainedRequest;
+use self::wording::Wording;
 use super::command::{Explain, Format};
 use super::{Error, Outcome, load_config, load_keys, print, runtime};
-use crate::authorizer::trace::{Step, Trace};
+use crate::authorizer::trace::{Step, StepOutcome, Trace};
 use crate::authorizer::{Authorizer, PresentedKey};
 use crate::authz::decision::{Decision, Grant, Grounds};
 use crate::authz::key::PlanName;
@@ -21,40 +22,45 @@ use crate::authz::snapshot::{Generation, Mode, Policy, Snapshot};
 use crate::clock::{Clock, SystemClock};
 use crate::server;
 
-mod presenting;
+mod hints;
+mod request;
+mod wording;
 
-/// The steps of one decision, as they were told.
-#[derive(Debug, Default)]
-struct Steps(Vec<Told>);
+/// The steps of one decision, in words.
+struct Explanation<'e> {
+    wording: Wording<'e>,
+    steps: Vec<ExplainedStep>,
+}
 
-#[derive(Debug)]
-struct Told {
-    step: Step,
+struct ExplainedStep {
+    name: &'static str,
     outcome: &'static str,
     seen: String,
 }
 
-impl Steps {
-    fn tell(&mut self, step: Step, outcome: &'static str, seen: impl FnOnce() -> String) {
-        self.0.push(Told {
-            step,
-            outcome,
-            seen: seen(),
+impl Explanation<'_> {
+    fn note_credential(&mut self, seen: String) {
+        self.steps.push(ExplainedStep {
+            name: "credential",
+            outcome: "noted",
+            seen,
         });
     }
 }
 
-impl Trace for Steps {
-    fn passed(&mut self, step: Step, seen: impl FnOnce() -> String) {
-        self.tell(step, "passed", seen);
-    }
-
-    fn noted(&mut self, step: Step, seen: impl FnOnce() -> String) {
-        self.tell(step, "noted", seen);
-    }
-
-    fn failed(&mut self, step: Step, seen: impl FnOnce() -> String) {
-        self.tell(step, "failed", seen);
+impl Trace for Explanation<'_> {
+    fn step(&mut self, outcome: StepOutcome, step: Step<'_>) {
+        let (name, seen) = self.wording.of(outcome, step);
+        let outcome = match outcome {
+            StepOutcome::Passed => "passed",
+            StepOutcome::Noted => "noted",
+            StepOutcome::Failed => "failed",
+        };
+        self.steps.push(ExplainedStep {
+            name,
+            outcome,
+            seen,
+        });
     }
 }
 
@@ -72,32 +78,41 @@ pub(super) fn run(arguments: &Explain, out: &mut impl Write) -> Result<Outcome, 
     let cache = server::key_cache(&config, remote.as_ref(), &clock, None, Box::new(|_, _| ()))
         .map_err(|error| Error::Failed(error.to_string()))?;
     let policy = config.policy;
-    let request = Request::of(arguments, &policy)?;
+    let request = ExplainedRequest::of(arguments, &policy)?;
     let snapshot = Arc::new(Snapshot {
         generation: Generation(1),
         policy: Arc::clone(&policy),
         keys: keys.map(Arc::new),
     });
     let authorizer = Authorizer::new(Arc::clone(&snapshot), cache, clock);
-    let mut steps = Steps::default();
     let runtime = runtime()?;
-    for flaw in &request.flaws {
-        steps.noted(Step::Credential, || format!("--key-file {flaw}"));
-    }
     let attributes = request.attributes(arguments);
-    note_hint(&attributes, &policy, &mut steps);
+    let mut explanation = Explanation {
+        wording: Wording {
+            request: &attributes,
+            policy: &policy,
+        },
+        steps: Vec::new(),
+    };
+    for flaw in &request.flaws {
+        explanation.note_credential(format!("--key-file {flaw}"));
+    }
+    if let Some(hint) = hint(&attributes, &policy) {
+        explanation.note_credential(hint);
+    }
     let decision = runtime.block_on(async {
         if let Some(remote) = &remote {
             remote.connect().await;
         }
-        authorizer.decide(&attributes, &snapshot, &mut steps).await
+        let trace = &mut explanation;
+        authorizer.decide(&attributes, &snapshot, trace).await
     });
     let mut text = Vec::new();
     let written = match arguments.output.output {
-        Format::Text => write_text(&mut text, &steps, &decision, &policy),
+        Format::Text => write_text(&mut text, &explanation.steps, &decision, &policy),
         Format::Json => {
             let places = policy.credentials.filled(&attributes);
-            write_json(&mut text, &steps, &decision, &policy, &places)
+            write_json(&mut text, &explanation.steps, &decision, &policy, &places)
         }
     };
     written.map_err(|source| Error::Io {
@@ -111,16 +126,14 @@ pub(super) fn run(arguments: &Explain, out: &mut impl Write) -> Result<Outcome, 
     })
 }
 
-/// Notes what is odd about how a key is presented, where that may be why it is refused.
-fn note_hint(request: &RequestAttributes<'_>, policy: &Policy, steps: &mut Steps) {
+/// What is odd about how a key is presented, where that may be why it is refused.
+fn hint(request: &RequestAttributes<'_>, policy: &Policy) -> Option<String> {
     let reason = match policy.credentials.find(request) {
         Ok(None) => Reason::MissingKey,
-        Ok(Some(_)) => return,
+        Ok(Some(_)) => return None,
         Err(reason) => reason,
     };
-    if let Some(hint) = policy.credentials.hint(request, reason) {
-        steps.noted(Step::Credential, || hint);
-    }
+    policy.credentials.hint(request, reason)
 }
 
 /// What goes upstream of a key that passed: each identity header, and its value where the key has one.
@@ -148,18 +161,17 @@ fn identity(
 
 fn write_text(
     out: &mut impl Write,
-    steps: &Steps,
+    steps: &[ExplainedStep],
     decision: &Decision<'_, PresentedKey<()>>,
     policy: &Policy,
 ) -> std::io::Result<()> {
-    for told in &steps.0 {
-        writeln!(
-            out,
-            "{:<6} {:<12} {}",
-            told.outcome,
-            told.step.to_string(),
-            told.seen
-        )?;
+    for ExplainedStep {
+        name,
+        outcome,
+        seen,
+    } in steps
+    {
+        writeln!(out, "{outcome:<6} {name:<12} {seen}")?;
     }
     let reason = decision.reason();
     writeln!(
@@ -183,12 +195,12 @@ fn write_text(
 
 fn write_json(
     out: &mut impl Write,
-    steps: &Steps,
+    steps: &[ExplainedStep],
     decision: &Decision<'_, PresentedKey<()>>,
     policy: &Policy,
     places: &[String],
 ) -> std::io::Result<()> {
-    let told = |told: &Told| json!({"step": told.step.to_string(), "outcome": told.outcome, "seen": told.seen});
+    let step = |step: &ExplainedStep| json!({"step": step.name, "outcome": step.outcome, "seen": step.seen});
     let (key, reason) = (decision.key(), decision.reason());
     let answer = json!({
         "decision": decision.kind().as_str(),
@@ -202,7 +214,10 @@ fn write_json(
         "rule": decision.rule().map(|rule| &*rule.name),
         "places": places,
         "identity": identity(decision, policy).into_iter().collect::<BTreeMap<_, _>>(),
-        "steps": steps.0.iter().map(told).collect::<Vec<_>>(),
+        "steps": steps.iter().map(step).collect::<Vec<_>>(),
     });
     writeln!(out, "{answer:#}")
 }
+
+#[cfg(test)]
+mod tests;

@@ -297,7 +297,11 @@ proptest! {
     fn an_allowed_request_loses_what_the_oracle_says((world, requests) in inputs()) {
         for request in requests {
             for request in [request.joined(), request] {
-                prop_assert_eq!(lost(&world, &request), losses::of(&world, &request));
+                let mut expected = losses::of(&world, &request);
+                for cookie in expected.cookies.iter_mut().flatten() {
+                    *cookie = cookie.replace(|c: char| c.is_control() && c != '\t', "!");
+                }
+                prop_assert_eq!(lost(&world, &request), expected);
             }
         }
     }

@@ -146,7 +146,7 @@ proptest! {
             peer,
             rule: rule.as_deref(),
         };
-        let mut trace = Listening::default();
+        let mut trace = Recorded::default();
         let decision = ready(authorizer.decide(&request, &snapshot, &mut trace));
         if decision.reason().as_str() == "allowed" {
             prop_assert!(decision.key().is_some());

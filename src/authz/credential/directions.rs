@@ -52,29 +52,10 @@ impl CredentialPlaces {
         filled
     }
 
-    /// Which places make a request ambiguous, as they are filled; nothing of what stands there.
-    pub fn ambiguity(&self, request: &RequestAttributes<'_>) -> String {
-        let twice = self
-            .iter()
-            .find(|place| matches!(place.look(request), Found::Twice));
-        if let Some(place) = twice {
-            let comma = match place.location {
-                CredentialLocation::Header { .. } | CredentialLocation::Scheme { .. } => {
-                    ", a comma in a header counting as two"
-                }
-                CredentialLocation::Query { .. } | CredentialLocation::Cookie { .. } => "",
-            };
-            return format!("{} is filled twice{comma}", place.handle());
-        }
-        match &*self.filled(request) {
-            [] => String::new(),
-            [place] => format!("{place} is filled twice"),
-            [one, other] => format!("{one} and {other} are both filled, and differ"),
-            [others @ .., last] => {
-                let others = others.join(", ");
-                format!("{others} and {last} are all filled, and differ")
-            }
-        }
+    /// A place that holds more than one value, and so makes the request ambiguous by itself.
+    pub fn filled_twice(&self, request: &RequestAttributes<'_>) -> Option<&CredentialPlace> {
+        let mut places = self.iter();
+        places.find(|place| matches!(place.look(request), Found::Twice))
     }
 
     /// What an operator should know of how a key was presented that was refused for that reason; `None` where nothing

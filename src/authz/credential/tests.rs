@@ -3,10 +3,10 @@
 use super::*;
 use crate::authz::request::Headers;
 
+mod directions;
 mod prefix;
-mod told;
 
-fn places() -> CredentialPlaces {
+pub(crate) fn places() -> CredentialPlaces {
     CredentialPlaces::new(vec![
         CredentialLocation::Header {
             name: "x-api-key".into(),
@@ -30,7 +30,7 @@ fn places() -> CredentialPlaces {
     .unwrap()
 }
 
-fn request<'a>(target: &'a str, lines: &'a [(&str, &str)]) -> RequestAttributes<'a> {
+pub(crate) fn request<'a>(target: &'a str, lines: &'a [(&str, &str)]) -> RequestAttributes<'a> {
     let headers: Headers<'_> = lines
         .iter()
         .map(|(name, value)| (name.as_bytes(), value.as_bytes()))

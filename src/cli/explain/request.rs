@@ -18,14 +18,14 @@ use crate::authz::token::is_token;
 use crate::secret_format::{PREFIX, is_intact};
 
 /// The request's lines, owned, so that the attributes can borrow them.
-pub(super) struct Request {
+pub(super) struct ExplainedRequest {
     headers: Vec<(String, Zeroizing<Vec<u8>>)>,
     target: Zeroizing<Vec<u8>>,
     /// What is odd about the secrets, before anybody looks for their key.
     pub(super) flaws: Vec<String>,
 }
 
-impl Request {
+impl ExplainedRequest {
     pub(super) fn of(arguments: &Explain, policy: &Policy) -> Result<Self, Error> {
         let mut request = Self {
             headers: Vec::new(),

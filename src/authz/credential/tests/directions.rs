@@ -40,34 +40,6 @@ fn the_places_of_an_ambiguous_request_are_named_without_what_stands_there() {
     );
     let twice = [("x-api-key", "KA,KB"), ("authorization", "Basic KA")];
     assert_eq!(places().filled(&request("/", &twice)), ["x-api-key"]);
-
-    let cases: &[(&str, &[(&str, &str)], &str)] = &[
-        (
-            "/",
-            &[("x-api-key", "KA"), ("cookie", "api_key=KB")],
-            "x-api-key and cookie:api_key are both filled, and differ",
-        ),
-        (
-            "/?api_key=KD",
-            &lines,
-            "x-api-key, authorization, query:api_key and cookie:api_key are all filled, and differ",
-        ),
-        (
-            "/",
-            &twice,
-            "x-api-key is filled twice, a comma in a header counting as two",
-        ),
-        (
-            "/?api_key=KA&api_key=KB",
-            &[("x-api-key", "KC")],
-            "query:api_key is filled twice",
-        ),
-    ];
-    for (target, lines, told) in cases {
-        let request = request(target, lines);
-        assert_eq!(places().find(&request).err(), Some(Reason::AmbiguousKey));
-        assert_eq!(places().ambiguity(&request), *told);
-    }
 }
 
 #[test]
