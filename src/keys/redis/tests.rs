@@ -1,4 +1,4 @@
-//! The source over real servers: Redis and Valkey, each started by the test that wants it.
+//! The source over real servers: Redis and Valkey, each started by its test.
 //!
 //! What is shared by the tests is here: settings, the records of the contract as they lie in Redis,
 //! a source that is followed, and waiting for something to become so. Nothing sleeps to be in time
@@ -35,8 +35,8 @@ mod trust;
 
 pub(crate) use server::{Program, Server};
 
-/// How long something may take to become so; only a failing test waits for it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long to wait for a condition; only a failing test waits so long.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Settings for one server, with a timeout that a loaded machine keeps.
 pub(crate) fn settings(url: &str) -> RedisSourceSettings {
@@ -75,7 +75,7 @@ pub(crate) async fn run(connection: &mut impl redis::aio::ConnectionLike, words:
     answer.unwrap_or_else(|error| panic!("{words:?}: {error}"))
 }
 
-/// A record as it lies in Redis.
+/// A record as it is stored in Redis.
 pub(crate) fn json_of(record: &KeyRecord) -> String {
     let secrets: Vec<_> = record
         .secrets
@@ -85,7 +85,7 @@ pub(crate) fn json_of(record: &KeyRecord) -> String {
     serde_json::json!({"id": record.id.as_str(), "secrets": secrets}).to_string()
 }
 
-/// Puts the records of the contract there.
+/// Stores the records of the contract.
 pub(crate) async fn fill(connection: &mut impl redis::aio::ConnectionLike) {
     for record in records() {
         put(connection, &record).await;
@@ -105,18 +105,18 @@ pub(crate) async fn put(connection: &mut impl redis::aio::ConnectionLike, record
     .await;
 }
 
-/// Waits until something is so.
-pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+/// Waits until a condition holds.
+pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let waiting = async {
-        while !is_so().await {
+        while !condition().await {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let waited = tokio::time::timeout(PATIENCE, waiting).await;
+    let waited = tokio::time::timeout(DEADLINE, waiting).await;
     assert!(waited.is_ok(), "never: {what}");
 }
 
-/// Follows a source while something is done.
+/// Follows a source while `body` runs.
 pub(crate) async fn followed(source: &RedisSource, body: impl AsyncFnOnce(Arc<InvalidationLog>)) {
     followed_and_counted(source, None, body).await;
 }
@@ -136,14 +136,14 @@ pub(crate) async fn followed_and_counted(
 }
 
 pub(crate) async fn until_subscribed(log: &InvalidationLog) {
-    until("pushes are armed", async || log.is_subscribed()).await;
+    until("subscribed", async || log.is_subscribed()).await;
 }
 
 pub(crate) async fn until_unsubscribed(log: &InvalidationLog) {
-    until("pushes are lost", async || !log.is_subscribed()).await;
+    until("unsubscribed", async || !log.is_subscribed()).await;
 }
 
-/// What the answer of a moment about the key `a` is worth.
+/// The validity of an entry of the key `a` with that version.
 pub(crate) fn validity_of_a(
     log: &InvalidationLog,
     version: super::super::invalidation::Version,
@@ -152,8 +152,8 @@ pub(crate) fn validity_of_a(
     log.validity(version, buckets)
 }
 
-/// Does something and waits until it was heard that `a` changed.
-pub(crate) async fn is_heard(name: &str, log: &InvalidationLog, change: impl AsyncFnOnce()) {
+/// Makes a change and waits until the entry of `a` is invalidated.
+pub(crate) async fn is_invalidated(name: &str, log: &InvalidationLog, change: impl AsyncFnOnce()) {
     let version = log.version();
     assert_ne!(
         validity_of_a(log, version),
@@ -185,7 +185,7 @@ pub(crate) async fn failure(source: &RedisSource) -> String {
     }
 }
 
-/// How often a command was sent, whatever came of it.
+/// How often a command was sent, refused ones included.
 pub(crate) async fn sent(client: &mut MultiplexedConnection, command: &str) -> u32 {
     let info = run(client, &["INFO", "commandstats"]).await;
     let info: String = redis::from_redis_value(info).unwrap();

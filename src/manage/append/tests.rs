@@ -36,7 +36,7 @@ fn ids(path: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_record_goes_below_the_others_and_nothing_else_changes() {
+fn a_record_is_added_below_the_others_and_nothing_else_changes() {
     for (name, before, after) in [
         ("new file", None, format!("keys:\n{}", item("new"))),
         (
@@ -155,7 +155,7 @@ fn a_record_that_is_not_valid_is_refused_before_anything_is_written() {
 }
 
 #[test]
-fn a_new_file_is_its_owners_alone_and_an_old_one_keeps_its_mode_and_its_links() {
+fn only_the_owner_reads_a_new_file_and_an_old_one_keeps_its_mode_and_symlinks() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("keys.yaml");
     let mode = || fs::metadata(&path).unwrap().mode() & 0o7777;
@@ -214,7 +214,7 @@ fn writers_at_the_same_time_lose_no_record() {
 fn no_file_that_may_be_served_beside_it_may_have_the_id_or_the_secret() {
     let policy = policy_with_plans();
     for (source, other, want) in [
-        // Nobody knows what is served: whatever is a file of keys.
+        // It is unknown what is served: any keys file.
         (
             None,
             item("new"),

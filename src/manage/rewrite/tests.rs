@@ -1,4 +1,4 @@
-//! Rewriting files that others write too, and whose the result is.
+//! Rewriting files that others write too, and the ownership of the result.
 
 use std::fs;
 use std::os::unix::fs::{OpenOptionsExt as _, symlink};
@@ -43,11 +43,11 @@ fn temp_of(file: &LockedFile) -> TempFile<'_> {
     file.write_temp(b"ours", owner).unwrap()
 }
 
-/// Somebody who writes a file, given its path and one beside it.
+/// Another writer of a file, given its path and one beside it.
 type Writer = fn(&Path, &Path);
 
 #[test]
-fn what_changed_since_it_was_read_is_left_as_it_is() {
+fn a_file_that_changed_since_it_was_read_is_not_replaced() {
     let written: [(&str, Option<&str>, Writer); 6] = [
         ("renamed over", Some("old"), |path, beside| {
             fs::write(beside, "theirs").unwrap();
@@ -82,7 +82,7 @@ fn what_changed_since_it_was_read_is_left_as_it_is() {
         writer(&path, &directory.path().join("beside"));
         let theirs = fs::read_to_string(&path).ok();
         let temp = temp_of(&file);
-        // Past the look that would have noticed it: at the rename itself.
+        // After the last check: at the rename itself.
         let replaced = match &original.content {
             Some(before) => file.exchange(&temp, before).unwrap(),
             None => file.create(&temp).unwrap(),
@@ -103,7 +103,7 @@ fn what_changed_since_it_was_read_is_left_as_it_is() {
 }
 
 #[test]
-fn what_cannot_be_read_at_the_rename_is_put_back() {
+fn an_unreadable_file_found_at_the_rename_is_put_back() {
     let written: [(&str, Writer); 3] = [
         ("a link", |path, beside| {
             fs::write(path.with_file_name("v2.yaml"), "theirs").unwrap();
@@ -187,7 +187,7 @@ fn no_write_is_lost_beside_an_editor_that_renames() {
 }
 
 #[test]
-fn a_file_keeps_its_mode_and_its_links_and_what_is_left_over_is_cleared() {
+fn a_file_keeps_its_mode_and_symlinks_and_leftovers_are_removed() {
     let (directory, path) = home();
     fs::create_dir(directory.path().join("real")).unwrap();
     let real = directory.path().join("real/keys.yaml");
@@ -198,7 +198,7 @@ fn a_file_keeps_its_mode_and_its_links_and_what_is_left_over_is_cleared() {
     assert_eq!(fs::read_to_string(&real).unwrap(), "made");
     assert_eq!(mode(&real), 0o600);
     fs::set_permissions(&real, Permissions::from_mode(0o4640)).unwrap();
-    // Somebody left a link where the new file is written first.
+    // A symlink is left over under the temporary file's name.
     let victim = directory.path().join("victim");
     fs::write(&victim, "not ours").unwrap();
     symlink(
@@ -219,7 +219,7 @@ fn a_file_keeps_its_mode_and_its_links_and_what_is_left_over_is_cleared() {
 }
 
 #[test]
-fn what_is_no_file_is_not_rewritten() {
+fn only_regular_files_are_rewritten() {
     let (directory, path) = home();
     fs::create_dir(&path).unwrap();
     assert!(LockedFile::lock(&path).unwrap().read().is_err());
@@ -227,7 +227,7 @@ fn what_is_no_file_is_not_rewritten() {
 }
 
 #[test]
-fn a_new_file_is_like_another_or_like_its_directory_and_a_given_away_one_stays_so() {
+fn a_new_file_gets_the_ownership_of_a_sibling_or_its_directory_and_an_old_one_keeps_its_own() {
     if !rustix::process::geteuid().is_root() {
         return;
     }

@@ -1,4 +1,4 @@
-//! A cluster: lookups follow redirections, and each master's changes are heard.
+//! A cluster: lookups follow redirections, and each master pushes its changes.
 
 use redis::cluster::ClusterClient;
 
@@ -93,7 +93,7 @@ pub(crate) async fn id_at(cluster: &Cluster, number: usize) -> String {
 }
 
 #[tokio::test]
-async fn a_cluster_keeps_the_contract_and_each_master_is_heard() {
+async fn a_cluster_keeps_the_contract_and_each_master_pushes_its_changes() {
     let cluster = Cluster::start(3).await;
     let mut client = cluster.client().await;
     fill(&mut client).await;
@@ -120,7 +120,7 @@ async fn a_cluster_keeps_the_contract_and_each_master_is_heard() {
 }
 
 #[tokio::test]
-async fn another_set_of_masters_is_armed_anew() {
+async fn a_change_of_masters_makes_a_new_subscription() {
     let cluster = Cluster::start(4).await;
     let source = cluster.source();
     let mut new = cluster.servers[3].client().await;
@@ -140,7 +140,7 @@ async fn another_set_of_masters_is_armed_anew() {
         })
         .await;
         until_subscribed(&log).await;
-        is_heard("a change at the new master", &log, async || {
+        is_invalidated("a change at the new master", &log, async || {
             run(&mut new, &["SET", "keyward:key:a", "1"]).await;
         })
         .await;
@@ -149,7 +149,7 @@ async fn another_set_of_masters_is_armed_anew() {
 }
 
 #[tokio::test]
-async fn a_cluster_that_lost_a_master_is_not_believed_until_it_has_another() {
+async fn a_cluster_that_lost_a_master_is_not_trusted_until_it_has_another() {
     let mut cluster = Cluster::start(4).await;
     let mut client = cluster.client().await;
     // The record of `a` lies at the master that is lost.
@@ -180,7 +180,7 @@ async fn a_cluster_that_lost_a_master_is_not_believed_until_it_has_another() {
         until_unsubscribed(&log).await;
         until_subscribed(&log).await;
         assert!(finds_a(&source).await, "by the master that was a replica");
-        is_heard("a change at the new master", &log, async || {
+        is_invalidated("a change at the new master", &log, async || {
             run(&mut replica, &["DEL", "keyward:key:a"]).await;
         })
         .await;
@@ -189,7 +189,7 @@ async fn a_cluster_that_lost_a_master_is_not_believed_until_it_has_another() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_none_of_a_cluster_is_told_and_so_is_one_that_is() {
+async fn a_cluster_node_configured_as_a_server_and_the_reverse_are_reported() {
     let server = Server::redis().await;
     let servers = RedisServers::Cluster(vec![server.url().parse().unwrap()]);
     let source = RedisSource::new(settings_for(servers), clock()).unwrap();

@@ -11,7 +11,7 @@ use super::server::write_secret;
 use super::*;
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_told_and_found_when_it_comes() {
+async fn an_absent_server_is_reported_and_used_once_it_comes() {
     let mut server = Server::redis().await;
     server.kill();
     let source = source(&server.url());
@@ -51,7 +51,7 @@ async fn a_lookup_whose_connection_breaks_is_tried_once_more() {
 }
 
 #[tokio::test]
-async fn a_connection_that_does_not_answer_is_given_up() {
+async fn a_connection_that_does_not_answer_is_discarded() {
     let server = Server::redis().await;
     fill(&mut server.client().await).await;
     let mut settings = settings(&server.url());
@@ -70,7 +70,7 @@ async fn a_connection_that_does_not_answer_is_given_up() {
 
 #[tokio::test]
 async fn connecting_is_not_bound_to_the_lookup_that_began_it() {
-    // Lets nobody in before it is told to.
+    // Accepts no connection before it is told to.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut settings = settings(&format!("redis://{}", listener.local_addr().unwrap()));
     settings.timeout = Duration::from_millis(20);
@@ -107,7 +107,7 @@ async fn connecting_is_not_bound_to_the_lookup_that_began_it() {
     }
 }
 
-/// Stands still until it is moved.
+/// A clock that stands still until it is set.
 #[derive(Default)]
 struct StillClock(AtomicU64);
 
@@ -156,7 +156,7 @@ async fn quoting(listener: TcpListener) {
 }
 
 #[tokio::test]
-async fn a_server_that_repeats_what_it_was_sent_shows_no_password() {
+async fn a_server_that_repeats_what_it_was_sent_reveals_no_password() {
     let dir = tempfile::tempdir().unwrap();
     write_secret(&dir.path().join("password"), "canary1");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -183,7 +183,7 @@ async fn a_server_that_repeats_what_it_was_sent_shows_no_password() {
             let told = [
                 failure(&source).await,
                 source.probe().await.unwrap_err().to_string(),
-                arming_fails(&source).await,
+                subscribing_fails(&source).await,
             ];
             for told in told {
                 assert!(!told.contains("canary"), "{told}");
@@ -197,8 +197,8 @@ async fn a_server_that_repeats_what_it_was_sent_shows_no_password() {
     }
 }
 
-/// Why pushes are not armed.
-async fn arming_fails(source: &RedisSource) -> String {
+/// Why subscribing failed.
+async fn subscribing_fails(source: &RedisSource) -> String {
     let log = Arc::new(InvalidationLog::new(true, Arc::new(SystemClock::new())));
     let listener = source.listener(InvalidationSink::new(log, "redis", None));
     let why = listener.subscribe().await.err().unwrap();
@@ -214,7 +214,7 @@ async fn without_resp3_lookups_go_on() {
         "127.0.0.1:{}: the server refuses RESP3, which pushes need and Redis has since version 6",
         server.port
     );
-    assert_eq!(arming_fails(&source).await, want);
+    assert_eq!(subscribing_fails(&source).await, want);
     followed(&source, async |log| {
         keeps_the_contract(&source).await;
         assert!(!log.is_subscribed());

@@ -1,9 +1,10 @@
-//! InvalidationSink: what is heard, and that nothing is believed when it might not be.
+//! Pushes: which changes invalidate entries, and that entries are revalidated when pushes may be
+//! missed.
 
 use super::*;
 
 #[tokio::test]
-async fn every_way_in_which_a_key_changes_is_heard() {
+async fn every_way_of_changing_a_key_is_pushed() {
     for program in [Program::Redis, Program::Valkey] {
         let server = Server::start(program, &[]).await;
         let mut client = server.client().await;
@@ -22,7 +23,7 @@ async fn every_way_in_which_a_key_changes_is_heard() {
                 ("flush of a database", &["FLUSHDB"]),
                 ("flush", &["FLUSHALL"]),
             ] {
-                is_heard(name, &log, async || drop(run(&mut client, change).await)).await;
+                is_invalidated(name, &log, async || drop(run(&mut client, change).await)).await;
             }
         })
         .await;
@@ -30,7 +31,7 @@ async fn every_way_in_which_a_key_changes_is_heard() {
 }
 
 #[tokio::test]
-async fn another_key_is_no_news_of_this_one() {
+async fn a_change_of_another_key_does_not_invalidate_this_one() {
     let server = Server::redis().await;
     let mut client = server.client().await;
     let source = source(&server.url());
@@ -50,7 +51,7 @@ async fn another_key_is_no_news_of_this_one() {
 }
 
 #[tokio::test]
-async fn a_record_that_expires_is_heard() {
+async fn the_expiry_of_a_record_is_pushed() {
     let server = Server::redis().await;
     let mut client = server.client().await;
     let source = source(&server.url());
@@ -76,13 +77,13 @@ async fn a_connection_that_is_closed_is_made_anew() {
             &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"],
         )
         .await;
-        // Once lost and armed again, what was learnt before is doubtful.
+        // After a loss and a new subscription, older entries must be revalidated.
         until("what was learnt is doubtful", async || {
             validity_of_a(&log, version) == EntryValidity::Revalidate
         })
         .await;
         until_subscribed(&log).await;
-        is_heard("a change", &log, async || {
+        is_invalidated("a change", &log, async || {
             put(&mut client, &records()[0]).await;
         })
         .await;
@@ -92,7 +93,7 @@ async fn a_connection_that_is_closed_is_made_anew() {
 }
 
 #[tokio::test]
-async fn a_server_that_falls_silent_is_not_believed_until_it_is_back() {
+async fn a_silent_server_is_not_trusted_until_it_answers_again() {
     let server = Server::redis().await;
     fill(&mut server.client().await).await;
     let mut settings = settings(&server.url());
@@ -135,7 +136,7 @@ async fn a_server_that_was_gone_is_found_again() {
 }
 
 #[tokio::test]
-async fn armed_pushes_mean_a_connection_that_was_made_since() {
+async fn a_subscription_makes_a_new_connection_for_lookups() {
     let server = Server::redis().await;
     let mut client = server.client().await;
     fill(&mut client).await;

@@ -1,4 +1,4 @@
-//! Users and passwords: who is let in, what is told of who is not, and passwords that change.
+//! Users and passwords: authentication, the reports of refusals, and rotation.
 
 use super::server::write_secret;
 use super::*;
@@ -31,7 +31,7 @@ async fn server_with_user() -> (Server, RedisSourceSettings) {
 }
 
 #[tokio::test]
-async fn a_user_with_a_password_file_keeps_the_contract_and_hears_of_changes() {
+async fn a_user_with_a_password_file_keeps_the_contract_and_gets_pushes() {
     let (server, settings) = server_with_user().await;
     let source = RedisSource::new(settings, clock()).unwrap();
     assert_eq!(source.probe().await, Ok(Vec::new()));
@@ -39,7 +39,7 @@ async fn a_user_with_a_password_file_keeps_the_contract_and_hears_of_changes() {
     let mut client = server.client().await;
     followed(&source, async |log| {
         until_subscribed(&log).await;
-        is_heard("a change", &log, async || {
+        is_invalidated("a change", &log, async || {
             put(&mut client, &records()[0]).await;
         })
         .await;
@@ -48,7 +48,7 @@ async fn a_user_with_a_password_file_keeps_the_contract_and_hears_of_changes() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_told_as_such_and_not_shown() {
+async fn a_wrong_password_is_reported_as_such_and_not_shown() {
     let (server, settings) = server_with_user().await;
     write_secret(&server.path("password"), "canary2");
     let source = RedisSource::new(settings, clock()).unwrap();
@@ -61,7 +61,7 @@ async fn a_wrong_password_is_told_as_such_and_not_shown() {
 }
 
 #[tokio::test]
-async fn what_a_user_may_not_read_is_told() {
+async fn a_lookup_that_the_user_may_not_make_is_reported() {
     let (server, settings) = server_with_user().await;
     let mut client = server.client().await;
     run(
@@ -79,7 +79,7 @@ async fn what_a_user_may_not_read_is_told() {
 }
 
 #[tokio::test]
-async fn a_password_that_is_wanted_and_not_given_is_told() {
+async fn a_missing_password_is_reported() {
     let server = Server::redis().await;
     run(
         &mut server.client().await,

@@ -55,7 +55,7 @@ async fn another_database_is_another_set_of_keys() {
 }
 
 #[tokio::test]
-async fn files_that_cannot_be_used_are_told_by_member_and_path() {
+async fn unusable_files_are_reported_by_member_and_path() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("it");
     let no_password = "source.redis.password_file: PATH does not hold a password: it is empty, longer than a line or not UTF-8";
@@ -92,7 +92,7 @@ async fn files_that_cannot_be_used_are_told_by_member_and_path() {
 }
 
 #[tokio::test]
-async fn data_that_is_not_as_it_should_be_is_told_and_never_a_key() {
+async fn invalid_data_is_reported_and_never_a_key() {
     let server = Server::redis().await;
     let mut client = server.client().await;
     let source = source(&server.url());

@@ -4,7 +4,7 @@
 use super::*;
 use crate::keys::invalidation::Subscription;
 
-/// Servers that refuse to push, and how they are told of.
+/// Servers that refuse to push, and a part of the report.
 async fn refusing() -> Vec<(Server, &'static str)> {
     let without = async |program, command| {
         let options = ["--rename-command", command, ""];
@@ -44,7 +44,7 @@ async fn connections(server: &Server) -> u32 {
 }
 
 #[tokio::test]
-async fn a_server_that_refuses_to_push_is_believed_for_ttl_unless_pushes_are_required() {
+async fn entries_of_a_server_that_refuses_to_push_serve_for_ttl_unless_pushes_are_required() {
     for (server, why) in refusing().await {
         let source = with(&server, PushMode::Auto);
         let told = source.probe().await.unwrap();
@@ -107,7 +107,7 @@ async fn a_server_that_refused_to_push_is_asked_again() {
             )
             .await;
             until_subscribed(&log).await;
-            is_heard("a change", &log, async || {
+            is_invalidated("a change", &log, async || {
                 put(&mut client, &records()[0]).await;
             })
             .await;
@@ -129,7 +129,7 @@ async fn a_server_that_refused_to_push_is_asked_again() {
 }
 
 #[tokio::test]
-async fn a_server_is_not_asked_to_push_that_is_not_to() {
+async fn with_push_off_a_server_is_not_asked_to_push() {
     let server = Server::redis().await;
     let mut client = server.client().await;
     fill(&mut client).await;
@@ -149,7 +149,7 @@ async fn a_server_is_not_asked_to_push_that_is_not_to() {
 }
 
 #[tokio::test]
-async fn a_server_that_evicts_keys_in_use_is_warned_of_where_that_can_be_read() {
+async fn a_server_that_evicts_keys_in_use_gives_a_warning_where_its_policy_can_be_read() {
     for program in [Program::Redis, Program::Valkey] {
         let server = Server::start(program, &[]).await;
         let mut client = server.client().await;

@@ -79,7 +79,7 @@ async fn tls_with_a_certificate_of_ours_keeps_the_contract() {
     keeps_the_contract(&source).await;
     followed(&source, async |log| {
         until_subscribed(&log).await;
-        is_heard("a change", &log, async || fill_by(&source).await).await;
+        is_invalidated("a change", &log, async || fill_by(&source).await).await;
     })
     .await;
 }
@@ -92,7 +92,7 @@ async fn accept(listener: &TcpListener, authority: &Authority) -> TlsStream<TcpS
 }
 
 #[tokio::test]
-async fn sentinels_and_their_master_are_spoken_to_over_tls() {
+async fn sentinels_and_their_master_are_reached_over_tls() {
     let authority = Authority::new();
     let (server, _) = server(&authority).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -127,7 +127,7 @@ async fn sentinels_and_their_master_are_spoken_to_over_tls() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_not_wanted_any_more_ends_whatever_was_not_sent() {
+async fn a_discarded_connection_ends_whatever_was_not_sent() {
     let authority = Authority::new();
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str| dir.path().join(name);
@@ -166,12 +166,12 @@ async fn a_connection_that_is_not_wanted_any_more_ends_whatever_was_not_sent() {
         }
         read
     };
-    let read = tokio::time::timeout(PATIENCE, reading).await.unwrap();
+    let read = tokio::time::timeout(DEADLINE, reading).await.unwrap();
     assert!(read < size, "{read} bytes were sent for nobody");
 }
 
 #[test]
-fn files_of_tls_are_proved_before_anybody_connects() {
+fn files_of_tls_are_checked_before_connecting() {
     let dir = tempfile::tempdir().unwrap();
     let mut settings = settings("rediss://localhost:1");
     settings.redis.tls = good_files(dir.path());

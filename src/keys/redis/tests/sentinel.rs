@@ -98,7 +98,7 @@ async fn a_failover_is_followed() {
 }
 
 #[tokio::test]
-async fn a_master_that_is_none_any_more_is_not_believed() {
+async fn a_former_master_is_not_trusted() {
     let trio = Trio::start(&[]).await;
     let source = RedisSource::new(trio.settings("m"), clock()).unwrap();
     trio.is_ready().await;
@@ -118,7 +118,7 @@ async fn a_master_that_is_none_any_more_is_not_believed() {
 }
 
 #[tokio::test]
-async fn a_master_that_is_none_any_more_is_not_asked_either() {
+async fn a_former_master_is_not_asked_for_keys_either() {
     let trio = Trio::start(&[]).await;
     let mut master = trio.master.client().await;
     fill(&mut master).await;
@@ -142,7 +142,7 @@ async fn a_master_that_is_none_any_more_is_not_asked_either() {
 }
 
 #[tokio::test]
-async fn a_master_that_the_sentinels_have_left_is_not_believed_although_it_is_one() {
+async fn a_master_that_the_sentinels_no_longer_name_is_not_trusted() {
     let trio = Trio::start(&[]).await;
     fill(&mut trio.master.client().await).await;
     let source = RedisSource::new(trio.settings("m"), clock()).unwrap();
@@ -188,7 +188,7 @@ async fn a_sentinel_that_wants_a_password_gets_that_of_the_source() {
 }
 
 #[tokio::test]
-async fn a_master_that_the_sentinels_do_not_know_is_told() {
+async fn a_master_name_that_the_sentinels_do_not_know_is_reported() {
     let trio = Trio::start(&[]).await;
     let source = RedisSource::new(trio.settings("other"), clock()).unwrap();
     let failed = failure(&source).await;

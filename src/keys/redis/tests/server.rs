@@ -161,7 +161,7 @@ impl Server {
         }
     }
 
-    /// Lets it do nothing any more, without a word to anyone.
+    /// Suspends it, with its connections open.
     pub(crate) fn pause(&self) {
         self.signal("-STOP");
     }

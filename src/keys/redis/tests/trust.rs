@@ -1,5 +1,5 @@
-//! Servers that answer and may not be believed: replicas that have lost their master, and masters
-//! that are none any more.
+//! Servers that answer and must not be trusted: replicas that have lost their master, and former
+//! masters.
 
 use super::*;
 use crate::keys::invalidation::Subscription;
@@ -19,7 +19,7 @@ async fn replica_of(master: &Server) -> Server {
 }
 
 #[tokio::test]
-async fn a_replica_is_believed_only_while_it_is_connected_to_its_master() {
+async fn a_replica_is_trusted_only_while_it_is_connected_to_its_master() {
     let mut master = Server::redis().await;
     fill(&mut master.client().await).await;
     let replica = replica_of(&master).await;
@@ -33,7 +33,7 @@ async fn a_replica_is_believed_only_while_it_is_connected_to_its_master() {
     followed(&source, async |log| {
         until_subscribed(&log).await;
         let mut client = master.client().await;
-        is_heard("a change at the master", &log, async || {
+        is_invalidated("a change at the master", &log, async || {
             put(&mut client, &records()[0]).await;
         })
         .await;
@@ -58,7 +58,7 @@ async fn a_replica_is_believed_only_while_it_is_connected_to_its_master() {
 }
 
 #[tokio::test]
-async fn without_pushes_a_replica_is_watched_all_the_same() {
+async fn without_pushes_a_replica_is_checked_all_the_same() {
     let mut master = Server::redis().await;
     fill(&mut master.client().await).await;
     let replica = replica_of(&master).await;
@@ -73,14 +73,14 @@ async fn without_pushes_a_replica_is_watched_all_the_same() {
             !finds_a(&source).await
         })
         .await;
-        // The watch over the source is told, although nobody may look anything up.
+        // The breaker is notified although nothing is looked up.
         log.source_suspected().await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_sentinel_is_no_source() {
+async fn a_sentinel_is_refused_as_a_source() {
     let master = Server::redis().await;
     let monitor = format!("sentinel monitor m 127.0.0.1 {} 1", master.port);
     let sentinel = Server::start(Program::Sentinel, &[&monitor]).await;
@@ -92,7 +92,7 @@ async fn a_sentinel_is_no_source() {
 }
 
 #[tokio::test]
-async fn a_user_that_may_neither_ping_nor_ask_for_the_role_hears_of_changes_steadily() {
+async fn a_user_that_may_neither_ping_nor_ask_for_the_role_stays_subscribed() {
     for program in [Program::Redis, Program::Valkey] {
         let server = Server::start(program, &[]).await;
         let mut client = server.client().await;
@@ -119,7 +119,7 @@ async fn a_user_that_may_neither_ping_nor_ask_for_the_role_hears_of_changes_stea
                 })
                 .await;
                 assert_eq!(validity_of_a(&log, version), EntryValidity::Valid);
-                is_heard("a change", &log, async || {
+                is_invalidated("a change", &log, async || {
                     put(&mut client, &records()[0]).await;
                 })
                 .await;
@@ -130,7 +130,7 @@ async fn a_user_that_may_neither_ping_nor_ask_for_the_role_hears_of_changes_stea
 }
 
 #[tokio::test]
-async fn to_try_the_source_is_to_send_what_a_lookup_sends() {
+async fn a_probe_sends_what_a_lookup_sends() {
     let server = Server::redis().await;
     let mut client = server.client().await;
     fill(&mut client).await;

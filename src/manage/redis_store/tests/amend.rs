@@ -1,5 +1,4 @@
-//! Changes that must not fail for what is none of their business: a record's flaws, and answers
-//! that are lost.
+//! Changes that must succeed in spite of a record's flaws and of lost answers.
 
 use std::cell::Cell;
 
@@ -15,7 +14,7 @@ use super::*;
 use crate::keys::record::KeySpec;
 
 #[tokio::test]
-async fn nothing_in_a_record_keeps_its_key_from_being_revoked() {
+async fn no_content_of_a_record_keeps_its_key_from_being_revoked() {
     let server = Server::redis().await;
     let mut client = server.client().await;
     let keys = keys(&server.url());
@@ -55,7 +54,7 @@ async fn nothing_in_a_record_keeps_its_key_from_being_revoked() {
         let there: String = redis::from_redis_value(there).unwrap();
         let mut want = record;
         want["revoked_at"] = since.to_string().into();
-        // Whose clock is behind refuses it all the same.
+        // A sidecar whose clock is behind refuses it all the same.
         want["enabled"] = false.into();
         assert_eq!(
             serde_json::from_str::<serde_json::Value>(&there).unwrap(),
@@ -132,7 +131,7 @@ async fn no_number_in_a_record_is_written_in_another_way() {
 }
 
 #[tokio::test]
-async fn what_lookups_accept_can_be_changed() {
+async fn a_record_that_lookups_accept_can_be_changed() {
     let server = Server::redis().await;
     let mut client = server.client().await;
     let keys = keys(&server.url());
@@ -193,7 +192,7 @@ async fn pass_on(mut near: TcpStream, port: u16, word: &[u8], is_lost: &Cell<boo
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_made_up_for_by_looking() {
+async fn after_a_lost_answer_the_record_is_read() {
     let server = Server::redis().await;
     let through = |port: u16| keys(&format!("redis://127.0.0.1:{port}"));
     for (id, word) in [("b", &b"keyward:digest"[..]), ("a", b"keyward:key")] {

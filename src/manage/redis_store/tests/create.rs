@@ -1,4 +1,4 @@
-//! The store of keys: what is written is found, nothing is half done, and of changes at once none
+//! The store of keys: lookups find what is written, no change is partial, and no concurrent change
 //! is lost.
 
 use futures_util::future::join_all;
@@ -40,7 +40,7 @@ pub(super) async fn updated(
     .await
 }
 
-/// All that lies in Redis, in order.
+/// All names in Redis, in order.
 async fn names(client: &mut MultiplexedConnection) -> Vec<String> {
     let names = run(client, &["KEYS", "*"]).await;
     let mut names: Vec<String> = redis::from_redis_value(names).unwrap();
@@ -49,7 +49,7 @@ async fn names(client: &mut MultiplexedConnection) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_is_created_is_found_listed_and_read() {
+async fn a_created_key_is_found_listed_and_read() {
     for program in [Program::Redis, Program::Valkey] {
         let server = Server::start(program, &[]).await;
         let keys = keys(&server.url());
@@ -68,7 +68,7 @@ async fn what_is_created_is_found_listed_and_read() {
 }
 
 #[tokio::test]
-async fn what_is_taken_or_not_valid_changes_nothing() {
+async fn a_record_that_is_taken_or_invalid_changes_nothing() {
     let server = Server::redis().await;
     let mut client = server.client().await;
     let keys = keys(&server.url());
@@ -130,8 +130,8 @@ async fn a_change_that_fails_leaves_no_digest_behind() {
     let other = redis::Client::open(server.url()).unwrap();
     let mut other = other.get_connection().unwrap();
     let (a, mut tries) = (id("a"), 0);
-    // Somebody else changes the record between the reading and the writing of each try, until it is
-    // given up.
+    // Another writer changes the record between reading and writing of each try, until the last
+    // try.
     let outcome = keys.update(&a, None, |spec| {
         tries += 1;
         if tries > 3 {
@@ -156,7 +156,7 @@ async fn a_change_that_fails_leaves_no_digest_behind() {
 }
 
 #[tokio::test]
-async fn of_changes_at_once_none_is_lost() {
+async fn no_concurrent_change_is_lost() {
     let server = Server::redis().await;
     let keys = keys(&server.url());
     keys.create(&spec("a", &["a"]), None).await.unwrap();
@@ -237,7 +237,7 @@ async fn a_record_that_expires_does_so_after_a_change_too() {
 }
 
 #[tokio::test]
-async fn a_list_is_of_one_prefix_and_of_what_could_be_records() {
+async fn a_list_has_one_prefix_and_only_possible_records() {
     let server = Server::redis().await;
     let mut client = server.client().await;
     let mut settings = settings(&server.url());
@@ -266,7 +266,7 @@ async fn a_list_is_of_one_prefix_and_of_what_could_be_records() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_changed_is_told_and_not_shown() {
+async fn a_value_that_cannot_be_changed_is_reported_and_not_shown() {
     let server = Server::redis().await;
     let mut client = server.client().await;
     let keys = keys(&server.url());
