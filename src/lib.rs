@@ -8,28 +8,27 @@
 //!                           keys (cache ─> source)
 //! ```
 //!
-//! The way of a request is a straight line through the rooms, and no room is entered twice:
+//! A request passes through the rooms (the top-level modules) in a straight line, each once:
 //!
-//! - [`envoy`]: the wire. Bytes to [`RequestAttributes`](authz::request::RequestAttributes),
-//!   decisions to bytes.
-//! - [`authorizer`]: the pipeline, one function in the order of a decision.
-//! - [`answer`]: what a decision says to caller and upstream: status, headers, body, as plain
-//!   values.
-//! - [`authz`]: its parts, pure: credentials, digests, keys, rules, paths, hosts, reasons.
-//! - [`keys`]: where keys come from: a file, an HTTP service or Redis behind one seam, and what
-//!   hears of changes; moka in front.
-//! - [`manage`]: what changes keys: new secrets and writes, for the command line alone.
-//! - [`observe`]: what is left behind: metrics, the decision log, the log.
-//! - [`redis`], [`tls`], [`watch`], [`yaml`]: mechanisms, each once: connections that reconnect;
-//!   certificates that rotate; files that are followed; text to typed shapes, or everything that is
-//!   wrong with it, and where.
+//! - [`envoy`]: the wire: bytes to [`RequestAttributes`](authz::request::RequestAttributes), and
+//!   answers to bytes.
+//! - [`authorizer`]: the pipeline: one function in the order of a decision.
+//! - [`answer`]: what caller and upstream receive: status, headers, body, as plain values.
+//! - [`authz`]: the pure parts of a decision: credentials, digests, keys, rules, paths, hosts,
+//!   reasons.
+//! - [`keys`]: looks keys up in a file, an HTTP service or Redis, behind one trait, with a cache in
+//!   front.
+//! - [`manage`]: changes keys: new secrets and writes, for the command line only.
+//! - [`observe`]: metrics, the decision log, the log.
+//! - [`redis`], [`tls`], [`watch`], [`yaml`]: mechanisms, each implemented once: connections that
+//!   reconnect; certificates that rotate; files that are watched; text to typed values, or all
+//!   problems of the text with their positions.
 //! - [`backoff`], [`clock`], [`error_chain`], [`secret_format`]: leaves, which import nothing.
 //! - [`config`]: `keyward.yaml`, as written and as checked.
-//! - [`server`]: builds everything, binds, follows the files, drains. The only place that
-//!   constructs.
+//! - [`server`]: builds everything from a configuration, binds, reloads, drains.
 //! - [`cli`]: the command line.
 //!
-//! Imports go one way, and a test reads the `use` lines and holds the code to it:
+//! Imports go one way; a test reads the `use` lines and checks it:
 //!
 //! ```text
 //! cli        -> all but envoy              server     -> all but cli, manage, redis
@@ -42,10 +41,50 @@
 //! authz, watch, yaml and the leaves -> leaves at most
 //! ```
 //!
-//! How it fails: a denial is a value, not an error. An error means that we could not do our job,
-//! and ends as a refusal whose reason says so, never as an allow. Every answer but an allow carries
-//! a non-zero status, because an empty one would be an allow to Envoy. What is wrong with a file is
-//! told whole, and what was in force stays in force.
+//! How it fails: a denial is a value, not an error. An error means that keyward could not do its
+//! job, and ends as a refusal whose reason says so, never as an allow. Every answer but an allow has
+//! a non-zero status, because Envoy takes an empty one for an allow. All problems of a file are
+//! reported at once, and the active state is kept.
+//!
+//! # Glossary
+//!
+//! The words of Envoy, HTTP and Redis mean here what they mean there. Besides:
+//!
+//! - *key*, *secret*, *client*, *plan*, *rule*: a key is a record with a public id (`KeyRecord`); a
+//!   secret is what a caller presents (`Credential`), and a key may have several; a client owns
+//!   keys; a plan (`Plan`) gives them scopes; a rule (`Rule`) says what a request needs.
+//! - *credential location* (`CredentialLocation`): where a request may carry a secret: a header, a
+//!   query parameter, a cookie.
+//! - *digest* (`KeyDigest`): the hash of a secret, the only form that is stored, sent or logged.
+//!   The *digester* (`Digester`) computes it, keyed with the *pepper* (`Pepper`) if there is one.
+//! - *snapshot* (`Snapshot`): rules, plans, locations and, for a file source, the keys of one load,
+//!   with its *generation* (`Generation`). A check uses one snapshot from start to end.
+//! - *grant*, *refusal*, *reason* (`Grant`, `Refusal`, `Reason`): a decision is an allow with a
+//!   grant, or a deny with a refusal, whose reason also says whether keyward could not decide.
+//! - *trace* (`Trace`): receives the steps of a decision for `explain`; nothing while serving.
+//! - *source* (`KeySource`): a file, an HTTP service or Redis, which holds the keys.
+//! - *entry store* (`EntryStore`): what lookups returned, an *entry* (`Entry`) per digest. The
+//!   *negative cache* is its part for digests that no key has (`NegativeEntry`).
+//! - *recently known*: a digest that a lookup found within the last hour.
+//! - *single-flight* (`SingleFlight`): concurrent lookups of one digest are one lookup.
+//! - *lookup slots* (`LookupSlots`): limit concurrent lookups; a recently known digest preempts the
+//!   lookup of an unknown one.
+//! - *circuit breaker* (`Breaker`): *closed*, lookups go to the source; *open*, they fail at once,
+//!   while *probes* test the source; *half-open*, a few recently known digests go through.
+//! - *invalidation log* (`InvalidationLog`): counts the changes that a source pushes as *versions*
+//!   (`Version`); an entry's version decides its *validity* (`EntryValidity`). The *subscription*
+//!   (`Subscription`) says whether pushes arrive.
+//! - *stale-if-error*: how long an entry stays usable while its lookups fail.
+//! - *watched file* (`WatchedFile`): a file that is read again when it changes. Its *settle
+//!   tracker* (`SettleTracker`, a debounce) compares *fingerprints* (`Fingerprint`) and decides
+//!   when.
+//! - *reload* (`Reloader`): reads files again and swaps the *live state* (`LiveState`), of which
+//!   the snapshot is a part.
+//! - *drain* (`DrainTimes`): the time between SIGTERM and the closing of listeners.
+//! - *connection limit*, *permit* (`ConnectionLimit`, `Permit`): a listener's connections.
+//! - *reconnecting client* (`RedisClient`): one connection for all commands, replaced when it
+//!   fails.
+//! - *backoff with jitter* (`Backoff`): pauses between attempts that double, shortened at random.
 
 pub mod answer;
 pub mod authorizer;

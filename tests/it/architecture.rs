@@ -225,3 +225,41 @@ fn every_module_says_what_it_is_for() {
         );
     }
 }
+
+/// The names in backticks in the glossary of `src/lib.rs`.
+fn glossary_names() -> Vec<String> {
+    let all = sources();
+    let (_, lib) = all
+        .iter()
+        .find(|(path, _)| path.ends_with("lib.rs"))
+        .unwrap();
+    let (_, glossary) = lib.split_once("//! # Glossary\n").expect("a glossary");
+    let lines = glossary.lines().map_while(|line| line.strip_prefix("//!"));
+    let text = lines.collect::<String>();
+    text.split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_type_in_the_glossary_exists() {
+    let code: String = sources().into_iter().map(|(_, text)| text).collect();
+    let names = glossary_names();
+    assert!(names.len() > 20, "{names:?}");
+    for name in names
+        .iter()
+        .filter(|name| name.starts_with(char::is_uppercase))
+    {
+        let is_defined = ["struct", "enum", "trait", "type"].iter().any(|kind| {
+            let definition = format!("{kind} {name}");
+            let mut places = code.split(&definition).skip(1);
+            places.any(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+        });
+        assert!(
+            is_defined,
+            "the glossary of src/lib.rs names `{name}`, which does not exist"
+        );
+    }
+}
