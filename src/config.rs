@@ -41,7 +41,7 @@ mod warnings;
 #[cfg(test)]
 mod tests;
 
-pub use server::{GrpcConfig, ListenAddress, ServerConfig, TlsFiles};
+pub use server::{GrpcConfig, ListenAddress, ServerConfig};
 pub use source::{CacheConfig, SourceConfig};
 
 use spec::ConfigSpec;

@@ -23,17 +23,16 @@ mod signals;
 mod socket;
 mod source;
 mod tasks;
-mod tls;
 
+use std::io::IsTerminal as _;
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
-use std::io::IsTerminal as _;
-
 use anstream::{AutoStream, ColorChoice};
 
+pub use self::certificates::check_certificates;
 pub use self::config_file::EnvironmentFn;
 pub use self::error::ServeError;
 pub use self::socket::BindError;
@@ -42,9 +41,7 @@ pub use self::source::{key_cache, remote_source};
 use self::build::{Bound, Launch};
 use self::config_file::WatchedConfig;
 use self::signals::Signals;
-use self::tls::Tls;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, ConfigError};
 use crate::observe::log::{Console, Log, LogFormat};
 
 /// Threads that serve, at most: a sidecar's share of a machine. Beyond a few, checks cost more for being spread than they
@@ -52,14 +49,6 @@ use crate::observe::log::{Console, Log, LogFormat};
 const MAX_WORKERS: usize = 4;
 /// Threads for what blocks: one follows the files, one loads or looks a name up meanwhile.
 const MAX_BLOCKING_THREADS: usize = 4;
-
-/// Whether the certificates that a configuration names can be served with.
-///
-/// # Errors
-/// What is wrong with them.
-pub fn check_certificates(config: &Config) -> Result<(), ConfigError> {
-    Tls::of(config).map(drop)
-}
 
 /// Serves as the configuration in that file says until a signal stops it.
 ///

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::spec::{GrpcSpec, ServerSpec, TlsServerSpec};
+use crate::tls::ServerTlsFiles;
 use crate::watch::named_file::NamedFile;
 use crate::yaml::{Place, SizeSpec};
 
@@ -41,7 +42,7 @@ pub struct GrpcConfig {
     /// Bytes of one check.
     pub max_message: usize,
     /// Its certificate; `None` for plain text.
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<ServerTlsFiles>,
 }
 
 /// Where to listen.
@@ -56,25 +57,6 @@ pub enum ListenAddress {
         /// Its permission bits.
         mode: u32,
     },
-}
-
-/// The files of a listener's certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The certificate chain, PEM.
-    pub cert: NamedFile,
-    /// Its private key, PEM.
-    pub key: NamedFile,
-    /// Who must have signed the client's certificate; `None` asks for none.
-    pub client_ca: Option<NamedFile>,
-}
-
-impl TlsFiles {
-    /// All the files.
-    pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        let pair = [&self.cert, &self.key].into_iter();
-        pair.chain(&self.client_ca).map(AsRef::as_ref)
-    }
 }
 
 impl std::fmt::Display for ListenAddress {
@@ -195,14 +177,14 @@ fn check_admin(text: &str, grpc: Option<&ListenAddress>, at: &Place<'_>) -> Opti
     Some(admin)
 }
 
-fn check_tls(spec: &TlsServerSpec, at: &Place<'_>, base: &Path) -> Option<TlsFiles> {
+fn check_tls(spec: &TlsServerSpec, at: &Place<'_>, base: &Path) -> Option<ServerTlsFiles> {
     let cert = file(&spec.cert_file, &at.field("cert_file"), base);
     let key = file(&spec.key_file, &at.field("key_file"), base);
     let client_ca = match &spec.client_ca_file {
         Some(path) => file(path, &at.field("client_ca_file"), base).map(Some),
         None => Some(None),
     };
-    Some(TlsFiles {
+    Some(ServerTlsFiles {
         cert: cert?,
         key: key?,
         client_ca: client_ca?,

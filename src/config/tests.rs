@@ -11,6 +11,7 @@ use crate::authz::rule::DefaultAccess;
 use crate::authz::snapshot::{ClientAddress, Mode};
 use crate::observe::decision_log::Decisions;
 use crate::observe::log::{LogFormat, LogLevel};
+use crate::tls::ServerTlsFiles;
 use problems::CASES;
 
 mod mixed;
@@ -149,7 +150,7 @@ fn every_member_is_taken() {
                 path: "/run/keyward/keyward.sock".into(),
                 mode: 0o600
             },
-            tls: Some(TlsFiles {
+            tls: Some(ServerTlsFiles {
                 cert: "etc/tls/cert.pem".into(),
                 key: "/tls/key.pem".into(),
                 client_ca: Some("etc/ca.pem".into()),

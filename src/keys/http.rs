@@ -86,7 +86,7 @@ impl HttpSource {
         let mut tls_files = WatchedFiles::polled(settings.tls.paths());
         let (token, token_mark) = token::read(&settings)?;
         let (clients, tls_mark) = Clients::new(&settings)?;
-        let certificates = CertificateStatus::new(client::TLS, &settings.tls, clients.certificates);
+        let certificates = settings.tls.status(client::TLS, clients.certificates);
         token_file.was_read(Some(token_mark), clock.monotonic());
         tls_files.was_read(Some(tls_mark), clock.monotonic());
         Ok(Self {

@@ -16,7 +16,9 @@ use zeroize::Zeroizing;
 use super::fault::Cause;
 use super::settings::{RedisServers, RedisSettings, RedisUrl};
 use crate::error_chain::chain;
-use crate::tls::{CertificateStatus, ClientTlsFiles, Contents, TlsFilesError, mark, system};
+use crate::tls::{
+    CertificateFacts, CertificateStatus, ClientTlsFiles, TlsError, content_hash, system,
+};
 use crate::watch::named_file::NamedFile;
 use crate::watch::secret_file::{self, NoSecret};
 
@@ -40,7 +42,7 @@ pub enum RedisCredentialsError {
     },
     /// The files of TLS cannot be used.
     #[error(transparent)]
-    Tls(#[from] TlsFilesError),
+    Tls(#[from] TlsError),
 }
 
 impl RedisCredentialsError {
@@ -73,7 +75,7 @@ pub(crate) struct Credentials {
     /// The same as PEM, for the client of clusters.
     pub(crate) certs: TlsCertificates,
     /// What is reported of the certificates.
-    pub(crate) certificates: Contents,
+    pub(crate) certificates: CertificateFacts,
     /// Of all the files.
     pub(crate) content_hash: blake3::Hash,
 }
@@ -95,7 +97,7 @@ impl CredentialFiles {
     ) -> Result<(Self, Option<CertificateStatus>), RedisCredentialsError> {
         let uses_tls = settings.servers.urls().iter().any(RedisUrl::is_tls);
         if uses_tls && matches!(settings.servers, RedisServers::Cluster(_)) {
-            system::prove_all(TLS)?;
+            system::check_all(TLS)?;
         }
         let files = Self {
             password: settings.password_file.clone(),
@@ -103,7 +105,7 @@ impl CredentialFiles {
             authorities: settings.tls.default_authorities(TLS, uses_tls)?,
         };
         let read = files.read()?.certificates;
-        let certificates = CertificateStatus::new(TLS, &files.tls, read);
+        let certificates = files.tls.status(TLS, read);
         Ok((files, certificates))
     }
 
@@ -112,7 +114,7 @@ impl CredentialFiles {
         let password = self.password.as_ref().map(read_password).transpose()?;
         let tls = self.tls.read(TLS, &self.authorities)?;
         let password_bytes = password.as_ref().map(|password| password.as_bytes());
-        let content_hash = mark([password_bytes, Some(tls.contents.mark.as_bytes())]);
+        let content_hash = content_hash([password_bytes, Some(tls.facts.content_hash.as_bytes())]);
         let (cert, key) = tls.identity.unzip();
         let client_tls = cert.zip(key).map(|(cert, key)| ClientTlsConfig {
             client_cert: cert,
@@ -125,7 +127,7 @@ impl CredentialFiles {
                 client_tls,
                 root_cert: tls.ca,
             },
-            certificates: tls.contents,
+            certificates: tls.facts,
             content_hash,
         })
     }

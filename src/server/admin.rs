@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -29,7 +29,7 @@ use super::socket::Listener;
 use crate::keys::cache::SourceHealth;
 use crate::keys::invalidation::Subscription;
 use crate::observe::metrics;
-use crate::tls::CertificateState;
+use crate::tls::{CertificateState, CertificateStatus};
 
 /// Connections at once: some scrapers, a probe, a person.
 pub(super) const CONNECTION_LIMIT: ConnectionLimit = ConnectionLimit {
@@ -63,7 +63,7 @@ pub(crate) struct Admin {
     /// The state of a file.
     pub(crate) file: ArcSwap<KeyFilesState>,
     /// The state of the listener's certificates; `None` without TLS.
-    pub(crate) certificates: ArcSwapOption<CertificateState>,
+    pub(crate) certificates: Option<Arc<CertificateStatus>>,
     /// Tells the state of a remote source; `None` where keys are in a file, and before there is one.
     pub(crate) remote: Box<dyn Fn() -> Option<SourceHealth> + Send + Sync>,
 }
@@ -184,7 +184,8 @@ impl Admin {
             "reason": unready,
             "source": source,
         });
-        tell_certificates(self.certificates.load().as_deref(), &mut body);
+        let certificates = self.certificates.as_ref().map(|status| status.state());
+        tell_certificates(certificates.as_deref(), &mut body);
         let status = if unready.is_some() {
             StatusCode::SERVICE_UNAVAILABLE
         } else {

@@ -15,20 +15,19 @@ use std::sync::Arc;
 pub(super) use self::load::admin_of;
 #[cfg(test)]
 pub(super) use self::wire::cache;
+use super::certificates::CertificateReloader;
 use super::config_file::WatchedConfig;
 use super::error::ServeError;
 use super::reload::log_warnings;
 use super::signals::Signals;
 use super::socket::Listener;
 use super::source::remote_source;
-use super::tls::Tls;
 use crate::authz::snapshot::Generation;
 use crate::clock::Clock;
 use crate::config::{Config, ListenAddress};
 use crate::keys::source::KeySource;
 use crate::observe::log::Log;
 use crate::observe::metrics::Metrics;
-use crate::watch::WatchedFiles;
 
 /// What a server is started with.
 pub(crate) struct Launch {
@@ -45,13 +44,10 @@ pub(crate) struct Launch {
 /// The generation of the first snapshot.
 const FIRST: Generation = Generation(1);
 
-/// The certificates of the gRPC listener, and their files as they were before they were read.
-type WatchedTls = (Arc<Tls>, WatchedFiles);
-
 /// A server whose listeners are bound, and that does not answer yet.
 pub(crate) struct Bound {
     launch: Launch,
-    tls: Option<WatchedTls>,
+    certificates: Option<CertificateReloader>,
     metrics: Arc<Metrics>,
     remote: Option<Arc<dyn KeySource>>,
     grpc: Listener,
@@ -65,21 +61,14 @@ impl Bound {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "keyward");
         tracing::info!(file = %launch.config_file.path().display(), "configuration");
         log_warnings(config);
-        let tls = match &config.server.grpc.tls {
-            None => None,
-            Some(files) => {
-                // Before they are read, so that a change during the read is seen later.
-                let watched = WatchedFiles::new(files.paths());
-                Tls::of(config)?.map(|tls| (Arc::new(tls), watched))
-            }
-        };
         let metrics = Arc::new(Metrics::new(config.metrics_max_keys)?);
+        let certificates = CertificateReloader::load(config, &metrics, &*launch.clock)?;
         let remote = remote_source(config, &launch.clock, Some(&metrics))?;
         let grpc = Listener::bind(&config.server.grpc.address).await?;
         let admin = Listener::bind(&ListenAddress::Tcp(config.server.admin)).await?;
         let bound = Self {
             launch,
-            tls,
+            certificates,
             metrics,
             remote,
             grpc,

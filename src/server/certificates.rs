@@ -1,54 +1,76 @@
-//! The rotation of certificates: the files of TLS are read again when they change, or when they could not be used.
+//! The certificates of the gRPC listener: read at start, and again when their files change.
 //!
-//! Certificate and key are two files, and some tools replace them one after the other: so one that does not fit the other yet is
-//! no failure until it has lasted. Files that cannot be used leave in force what was there, and are tried again.
+//! Certificate and key are two files, and some tools replace them one after the other, so a pair that
+//! does not fit is a failure only once it has lasted. Files that cannot be used change nothing and
+//! are tried again.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::admin::Admin;
-use super::tls::{MEMBER, Tls};
 use crate::clock::Clock;
-use crate::observe::metrics::CertificateMetrics;
-use crate::tls::CertificateState;
+use crate::config::{Config, ConfigError};
+use crate::observe::metrics::Metrics;
+use crate::tls::{CertificateStatus, ServerCertificates, ServerTls, ServerTlsFiles, TlsError};
 use crate::watch::{ReadOutcome, ReloadAdvice, SETTLE_TIME, WatchedFiles};
 
-/// Follows the files of TLS.
+/// Where the configuration names the files.
+const MEMBER: &str = "server.grpc.tls";
+
+/// Follows the files of the listener's certificates.
 pub(crate) struct CertificateReloader {
-    tls: Arc<Tls>,
+    files: ServerTlsFiles,
     pub(super) watched: WatchedFiles,
-    metrics: CertificateMetrics,
-    admin: Arc<Admin>,
+    tls: Arc<ServerTls>,
+    status: Arc<CertificateStatus>,
+}
+
+/// Whether the certificates that a configuration names can be used.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn check_certificates(config: &Config) -> Result<(), ConfigError> {
+    let files = config.server.grpc.tls.as_ref();
+    files.map_or(Ok(()), |files| read(files, config).map(drop))
+}
+
+fn read(files: &ServerTlsFiles, config: &Config) -> Result<ServerCertificates, ConfigError> {
+    let unusable = |error: TlsError| config.unusable_file(&error.member(), &error);
+    files.read(MEMBER).map_err(unusable)
 }
 
 impl CertificateReloader {
-    /// Follows files that were read just now, as `watched` saw them before.
-    pub(crate) fn new(
-        tls: Arc<Tls>,
-        mut watched: WatchedFiles,
-        metrics: CertificateMetrics,
-        admin: Arc<Admin>,
+    /// Reads the certificates that a configuration names, to follow them later; `None` if it names
+    /// none. Blocks.
+    pub(crate) fn load(
+        config: &Config,
+        metrics: &Metrics,
         clock: &dyn Clock,
-    ) -> Self {
-        watched.was_read(Some(tls.mark()), clock.monotonic());
-        metrics.loaded(MEMBER, tls.expires_at(), clock.now());
-        let rotation = Self {
-            tls,
-            watched,
-            metrics,
-            admin,
+    ) -> Result<Option<Self>, ConfigError> {
+        let Some(files) = config.server.grpc.tls.clone() else {
+            return Ok(None);
         };
-        rotation.show(None);
-        rotation
+        // Before they are read, so that a change during the read is seen later.
+        let mut watched = WatchedFiles::new(files.paths());
+        let certificates = read(&files, config)?;
+        watched.was_read(Some(certificates.facts.content_hash), clock.monotonic());
+        let mut status = CertificateStatus::new(MEMBER, certificates.facts);
+        status.count_by(metrics.certificates.clone(), clock.now());
+        Ok(Some(Self {
+            files,
+            watched,
+            tls: Arc::new(ServerTls::new(certificates)),
+            status: Arc::new(status),
+        }))
     }
 
-    /// Shows what is in use, and what keeps the files as they are now from it.
-    fn show(&self, failure: Option<String>) {
-        let state = CertificateState {
-            expires_at: self.tls.expires_at(),
-            failure,
-        };
-        self.admin.certificates.store(Some(Arc::new(state)));
+    /// TLS with the current certificates.
+    pub(crate) fn tls(&self) -> Arc<ServerTls> {
+        Arc::clone(&self.tls)
+    }
+
+    /// The state of the certificates.
+    pub(crate) fn status(&self) -> Arc<CertificateStatus> {
+        Arc::clone(&self.status)
     }
 
     /// Reads the files if they are due or `forced`. Gives when to look again, if that is sooner than
@@ -61,28 +83,28 @@ impl CertificateReloader {
             ReloadAdvice::Wait(time) => return Some(time),
             ReloadAdvice::Unchanged => return None,
         }
-        let read = self.tls.read();
+        let read = self.files.read(MEMBER).map(|certificates| {
+            let hash = certificates.facts.content_hash;
+            (certificates, hash)
+        });
         match self.watched.finish_read(read, clock.monotonic()) {
             ReadOutcome::Changing => return Some(super::reload::RETRY),
             ReadOutcome::Usable { value, is_new } => {
                 if is_new || forced {
-                    self.tls.put(value);
-                    self.metrics
-                        .reloaded(MEMBER, self.tls.expires_at(), clock.now());
+                    self.status.is_reloaded(value.facts, clock.now());
+                    self.tls.replace(value);
                     tracing::info!("certificates reloaded");
                 }
-                self.show(None);
             }
             ReadOutcome::Unusable {
                 problem, report, ..
             } => {
                 if report || forced {
-                    self.metrics.refused();
+                    self.status.is_refused(&problem);
                     tracing::error!(
                         problems = problem,
                         "certificates not reloaded; those in force stay"
                     );
-                    self.show(Some(problem));
                 }
             }
         }

@@ -29,9 +29,9 @@ use super::connections::{
 };
 use super::phase::{Phase, PhaseWatch};
 use super::socket::{Http2Stream, Listener, ReadBudget, Socket, Stream};
-use super::tls::Tls;
 use crate::clock::Clock;
 use crate::observe::metrics::ConnectionMetrics;
+use crate::tls::ServerTls;
 
 /// Connections at once, and newcomers among them. An Envoy opens one connection for each worker thread, so this is a large
 /// fleet of Envoys; what it keeps in bounds is file descriptors, of which many systems give a process 1024.
@@ -70,7 +70,7 @@ pub(crate) struct GrpcServer<C> {
 
 /// What serves a connection.
 struct Connection<C> {
-    tls: Option<Arc<Tls>>,
+    tls: Option<Arc<ServerTls>>,
     http: http2::Builder<TokioExecutor>,
     services: Services<C>,
 }
@@ -109,7 +109,7 @@ where
 {
     /// A server of these services.
     pub(crate) fn new(
-        tls: Option<Arc<Tls>>,
+        tls: Option<Arc<ServerTls>>,
         checks: C,
         others: Routes,
         clock: Arc<dyn Clock>,

@@ -1,14 +1,17 @@
-//! Why TLS towards a source cannot be spoken with its files.
+//! Why TLS cannot be used with its files.
 //!
-//! Each names the member of the configuration and the file, and nothing of what a file holds.
+//! Each error names the member of the configuration and the file, and nothing of what a file holds.
 
 use std::io;
 
+use rustls::server::VerifierBuilderError;
+
 use crate::watch::named_file::NamedFile;
 
-/// A file of TLS cannot be used, or one is lacking. `at` is where the configuration names the files, such as `source.http.tls`.
+/// A file of TLS cannot be used, or one is lacking. `at` is where the configuration names the files,
+/// such as `source.http.tls`.
 #[derive(Debug, thiserror::Error)]
-pub enum TlsFilesError {
+pub enum TlsError {
     /// A file cannot be read.
     #[error("{at}.{member}: {} cannot be read", path.display())]
     Read {
@@ -34,7 +37,7 @@ pub enum TlsFilesError {
         /// What it is to hold.
         wanted: &'static str,
     },
-    /// One certificate of a file is broken, or is none that could vouch for others where it should.
+    /// A certificate of a file is broken, or cannot be the authority that it should be.
     #[error("{at}.{member}: certificate {number} in {} cannot be used", path.display())]
     Certificate {
         /// Where the files are named.
@@ -58,6 +61,17 @@ pub enum TlsFilesError {
         /// What the TLS library says.
         #[source]
         cause: Box<rustls::Error>,
+    },
+    /// The certificate authorities for clients' certificates cannot be used.
+    #[error("{at}.client_ca_file: the certificate authorities of {} cannot be used", path.display())]
+    ClientCa {
+        /// Where the files are named.
+        at: &'static str,
+        /// The file.
+        path: NamedFile,
+        /// What the TLS library says.
+        #[source]
+        cause: VerifierBuilderError,
     },
     /// No certificate authority is named and the system has none.
     #[error(
@@ -90,7 +104,26 @@ pub enum TlsFilesError {
     },
 }
 
-impl TlsFilesError {
+impl TlsError {
+    pub(super) fn pair(
+        at: &'static str,
+        cert: &NamedFile,
+        key: &NamedFile,
+        cause: rustls::Error,
+    ) -> Self {
+        Self::Pair {
+            at,
+            cert: cert.clone(),
+            key: key.clone(),
+            cause: Box::new(cause),
+        }
+    }
+
+    pub(super) fn library(at: &'static str, cause: rustls::Error) -> Self {
+        let cause = Box::new(cause);
+        Self::Library { at, cause }
+    }
+
     /// The member of the configuration that is to blame.
     pub fn member(&self) -> String {
         match self {
@@ -98,6 +131,7 @@ impl TlsFilesError {
             | Self::Pem { at, member, .. }
             | Self::Certificate { at, member, .. } => format!("{at}.{member}"),
             Self::Pair { at, .. } => format!("{at}.key_file"),
+            Self::ClientCa { at, .. } => format!("{at}.client_ca_file"),
             Self::NoAuthorities { at, .. } => format!("{at}.ca_file"),
             Self::System { at, .. } | Self::Library { at, .. } => (*at).to_owned(),
         }

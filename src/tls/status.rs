@@ -1,31 +1,30 @@
-//! What is told of the certificates that a source is reached with: their end and their rotation, in metrics and in `/readyz`.
+//! The state of certificates for metrics and `/readyz`: when they expire, and why they are outdated.
 //!
-//! The source says what it put to use and what it could not; whoever asks for the state takes no lock. Files that could not be used
-//! remain a failure until files can be used again, were it the same ones as before.
+//! The owner of the certificates says what is used and what was refused; reading the state takes no
+//! lock. A failure stays until files can be used again, even if they are the same as before it.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
-use super::ClientTlsFiles;
 use crate::observe::metrics::CertificateMetrics;
 
-/// What is known of certificates.
+/// The state of certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateState {
-    /// When the first of the chain in use expires; `None` where there is no chain, or where that cannot be told.
+    /// When the first of the chain in use expires; `None` without a chain, or if it is unknown.
     pub expires_at: Option<Timestamp>,
-    /// What keeps the files as they are now from being used; `None` if they are.
+    /// Why the files as they are now cannot be used; `None` if they are in use.
     pub failure: Option<String>,
 }
 
-/// What is told of the content of files of TLS.
+/// What is known of files of TLS that were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Contents {
-    /// Differs where any content of the files does.
-    pub(crate) mark: blake3::Hash,
-    /// When the first certificate of our chain expires.
+pub(crate) struct CertificateFacts {
+    /// Differs if the content of any of the files does.
+    pub(crate) content_hash: blake3::Hash,
+    /// When the first certificate of the chain expires.
     pub(crate) expires_at: Option<Timestamp>,
 }
 
@@ -39,38 +38,40 @@ pub(crate) struct CertificateStatus {
 }
 
 impl CertificateStatus {
-    /// Of the files of `member`, that were read just now; `None` where it names none. Not counted.
-    pub(crate) fn new(
-        member: &'static str,
-        files: &ClientTlsFiles,
-        read: Contents,
-    ) -> Option<Self> {
-        files.paths().next()?;
-        Some(Self {
+    /// The files of `member`, which were read just now. Without metrics.
+    pub(crate) fn new(member: &'static str, read: CertificateFacts) -> Self {
+        Self {
             member,
             metrics: None,
-            in_use: ArcSwap::from_pointee(read.mark),
+            in_use: ArcSwap::from_pointee(read.content_hash),
             state: ArcSwap::from_pointee(CertificateState {
                 expires_at: read.expires_at,
                 failure: None,
             }),
-        })
+        }
     }
 
-    /// Has them shown in metrics from now on.
+    /// Shows them in metrics from now on.
     pub(crate) fn count_by(&mut self, metrics: CertificateMetrics, now: Timestamp) {
         metrics.loaded(self.member, self.state.load().expires_at, now);
         self.metrics = Some(metrics);
     }
 
-    /// What was read is used from now on. It is a reload unless it was in use all the time.
-    pub(crate) fn is_used(&self, read: Contents, now: Timestamp) {
-        let Contents { mark, expires_at } = read;
-        let before = self.state.load();
-        if before.failure.is_none() && **self.in_use.load() == mark {
-            return;
+    /// What was read is used from now on. It counts as a reload unless it was in use before.
+    pub(crate) fn is_used(&self, read: CertificateFacts, now: Timestamp) {
+        let is_same = **self.in_use.load() == read.content_hash;
+        if !is_same || self.state.load().failure.is_some() {
+            self.is_reloaded(read, now);
         }
-        self.in_use.store(Arc::new(mark));
+    }
+
+    /// What was read is used from now on. It counts as a reload even if it was in use before.
+    pub(crate) fn is_reloaded(&self, read: CertificateFacts, now: Timestamp) {
+        let CertificateFacts {
+            content_hash,
+            expires_at,
+        } = read;
+        self.in_use.store(Arc::new(content_hash));
         self.state.store(Arc::new(CertificateState {
             expires_at,
             failure: None,
@@ -80,7 +81,7 @@ impl CertificateStatus {
         }
     }
 
-    /// The files cannot be used for that reason, and what was in use stays.
+    /// The files cannot be used for that reason; what was in use stays in use.
     pub(crate) fn is_refused(&self, why: &str) {
         let before = self.state.load();
         self.state.store(Arc::new(CertificateState {

@@ -1,40 +1,41 @@
-//! The system's certificate authorities, for whoever names none of his own.
+//! The system's certificate authorities, for sources whose configuration names none.
 //!
-//! `SSL_CERT_FILE` and `SSL_CERT_DIR` say where they are, else the usual places of the system. They are read when a source is
-//! made, off the serving threads, and not again for a connection.
+//! They are where `SSL_CERT_FILE` and `SSL_CERT_DIR` say, else in the usual places of the system.
+//! They are read when a source is made, off the serving threads, and not again for a connection.
 
 use std::sync::Arc;
 
 use rustls::RootCertStore;
 use rustls_native_certs::{CertificateResult, load_native_certs};
 
-use super::TlsFilesError;
+use super::TlsError;
 
-/// Those that can be used. A system may hold some that cannot be read or are of no use to us. Blocks.
-pub(crate) fn authorities(at: &'static str) -> Result<Arc<RootCertStore>, TlsFilesError> {
+/// The authorities that can be used; those that cannot be read or parsed are left out. Blocks.
+pub(crate) fn authorities(at: &'static str) -> Result<Arc<RootCertStore>, TlsError> {
     usable(load_native_certs(), at)
 }
 
-/// Proves that redis-rs's client of clusters can use them all. It makes its own connections, and for each it reads the system's
-/// authorities, even where it is given others, and fails on any flaw in them: an `SSL_CERT_FILE` that is missing would fail every
-/// connection, without a word of it. Blocks.
-pub(crate) fn prove_all(at: &'static str) -> Result<(), TlsFilesError> {
+/// Checks that redis-rs's client of clusters can use all of them. That client makes its own
+/// connections, and for each it reads the system's authorities, even where it is given others, and
+/// fails on any flaw in them: a missing `SSL_CERT_FILE` would fail every connection without a
+/// reason. Blocks.
+pub(crate) fn check_all(at: &'static str) -> Result<(), TlsError> {
     all_usable(load_native_certs(), at)
 }
 
-fn usable(found: CertificateResult, at: &'static str) -> Result<Arc<RootCertStore>, TlsFilesError> {
+fn usable(found: CertificateResult, at: &'static str) -> Result<Arc<RootCertStore>, TlsError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
         let why = found.errors.first();
         let why = why.map_or_else(String::new, |error| format!(" ({error})"));
-        return Err(TlsFilesError::NoAuthorities { at, why });
+        return Err(TlsError::NoAuthorities { at, why });
     }
     Ok(Arc::new(roots))
 }
 
-fn all_usable(found: CertificateResult, at: &'static str) -> Result<(), TlsFilesError> {
-    let unusable = |problem| TlsFilesError::System { at, problem };
+fn all_usable(found: CertificateResult, at: &'static str) -> Result<(), TlsError> {
+    let unusable = |problem| TlsError::System { at, problem };
     if let Some(error) = found.errors.first() {
         return Err(unusable(error.to_string()));
     }

@@ -1,14 +1,18 @@
 //! Files that cannot be used: what is wrong is said with the member and the path, and nothing of the content.
 
 use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use tempfile::TempDir;
 
-use std::path::Path;
-
+use super::client::ClientTls;
 use super::*;
 
 /// What no text may hold.
@@ -97,7 +101,7 @@ pub(crate) fn good_files(directory: &Path) -> ClientTlsFiles {
     }
 }
 
-fn read(files: &ClientTlsFiles) -> Result<ClientTls, TlsFilesError> {
+fn read(files: &ClientTlsFiles) -> Result<ClientTls, TlsError> {
     files.read("source.redis.tls", &Arc::new(RootCertStore::empty()))
 }
 

@@ -10,7 +10,7 @@ use rustls::ClientConfig;
 use super::error::HttpSourceError;
 use super::settings::{EventsUrl, HttpSettings};
 use super::timing::{PROBE_EVERY, PROBES, Timing};
-use crate::tls::Contents;
+use crate::tls::CertificateFacts;
 
 /// Who asks, in the logs of whoever answers.
 const USER_AGENT: &str = concat!("keyward/", env!("CARGO_PKG_VERSION"));
@@ -27,7 +27,7 @@ pub(super) struct Clients {
     pub(super) lookups: Client,
     pub(super) events: Client,
     /// What is told of the files of TLS.
-    pub(super) certificates: Contents,
+    pub(super) certificates: CertificateFacts,
 }
 
 impl Clients {
@@ -61,16 +61,16 @@ impl Clients {
             events: build(1)?,
             certificates,
         };
-        Ok((clients, certificates.mark))
+        Ok((clients, certificates.content_hash))
     }
 }
 
-fn tls(settings: &HttpSettings) -> Result<(ClientConfig, Contents), HttpSourceError> {
+fn tls(settings: &HttpSettings) -> Result<(ClientConfig, CertificateFacts), HttpSourceError> {
     let events = settings.events_url.as_ref();
     let is_spoken = settings.url.is_https() || events.is_some_and(EventsUrl::is_https);
     let authorities = settings.tls.default_authorities(TLS, is_spoken)?;
     let tls = settings.tls.read(TLS, &authorities)?;
     let mut config = tls.config;
     config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
-    Ok((config, tls.contents))
+    Ok((config, tls.facts))
 }

@@ -4,7 +4,7 @@
 
 use std::io;
 
-use crate::tls::TlsFilesError;
+use crate::tls::TlsError;
 use crate::watch::named_file::NamedFile;
 
 /// An HTTP source cannot be made, or not made anew from changed files.
@@ -27,7 +27,7 @@ pub enum HttpSourceError {
     },
     /// The files of TLS cannot be used.
     #[error(transparent)]
-    Tls(#[from] TlsFilesError),
+    Tls(#[from] TlsError),
     /// The HTTP client does not come into being.
     #[error("source.http: the HTTP client cannot be set up")]
     Client(#[source] reqwest::Error),

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::error::HttpSourceError;
 use super::settings::HttpSettings;
-use crate::tls::mark;
+use crate::tls::content_hash;
 use crate::watch::secret_file::{self, NoSecret};
 
 /// The header's value, of the scheme that the token is for.
@@ -18,7 +18,7 @@ pub(super) fn read(
     settings: &HttpSettings,
 ) -> Result<(Option<HeaderValue>, blake3::Hash), HttpSourceError> {
     let Some(path) = &settings.bearer_token_file else {
-        return Ok((None, mark([None])));
+        return Ok((None, content_hash([None])));
     };
     let unusable = || HttpSourceError::Token { path: path.clone() };
     let token = secret_file::read(path).map_err(|why| match why {
@@ -34,6 +34,6 @@ pub(super) fn read(
     let value = Zeroizing::new([SCHEME, token.as_bytes()].concat());
     let mut value = HeaderValue::from_bytes(&value).map_err(|_| unusable())?;
     value.set_sensitive(true);
-    let mark = mark([Some(value.as_bytes())]);
+    let mark = content_hash([Some(value.as_bytes())]);
     Ok((Some(value), mark))
 }

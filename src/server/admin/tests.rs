@@ -22,7 +22,7 @@ async fn admin() -> (Lifecycle, Admin) {
             keys: 3,
             failure: None,
         }),
-        certificates: ArcSwapOption::empty(),
+        certificates: None,
     };
     (lifecycle, admin)
 }

@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, OnceLock};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use tonic::service::Routes;
 
 use super::super::admin::{Admin, CONNECTION_LIMIT, KeyFilesState};
+use super::super::certificates::CertificateReloader;
 use super::super::connections::Connections;
 use super::super::drain;
 use super::super::error::ServeError;
@@ -17,7 +18,7 @@ use super::super::scrape::Scrapes;
 use super::super::signals::Signals;
 use super::super::socket::Listener;
 use super::super::tasks::{ADMIN, Tasks};
-use super::{Bound, FIRST, Launch, WatchedTls};
+use super::{Bound, FIRST, Launch};
 use crate::authorizer::Authorizer;
 use crate::authz::snapshot::Mode;
 use crate::clock::Clock;
@@ -33,7 +34,7 @@ type LateAuthorizer = Arc<OnceLock<Arc<Authorizer<PreparedKey>>>>;
 /// A server whose keys are loaded and whose admin listener answers.
 pub(super) struct Loaded {
     pub(super) launch: Launch,
-    pub(super) tls: Option<WatchedTls>,
+    pub(super) certificates: Option<CertificateReloader>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) remote: Option<Arc<dyn KeySource>>,
     pub(super) grpc: Listener,
@@ -54,7 +55,7 @@ impl Bound {
     pub(super) async fn load(self, signals: &mut Signals) -> Result<Option<Loaded>, ServeError> {
         let Self {
             launch,
-            tls,
+            certificates,
             metrics,
             remote,
             grpc,
@@ -68,7 +69,9 @@ impl Bound {
         let mut tasks = Tasks::default();
         let late_authorizer = LateAuthorizer::default();
         let phase = lifecycle.watch();
-        let admin = Arc::new(admin_of(config, &metrics, &late_authorizer, phase, clock));
+        let mut admin = admin_of(config, &metrics, &late_authorizer, phase, clock);
+        admin.certificates = certificates.as_ref().map(CertificateReloader::status);
+        let admin = Arc::new(admin);
         let listener = metrics.listener("admin")?;
         let limit = CONNECTION_LIMIT;
         let connections = Connections::new("admin", limit, Arc::clone(clock), listener);
@@ -98,7 +101,7 @@ impl Bound {
         }
         Ok(Some(Loaded {
             launch,
-            tls,
+            certificates,
             metrics,
             remote,
             grpc,
@@ -166,7 +169,7 @@ pub(in crate::server) fn admin_of(
         config: ArcSwap::from_pointee(shown(config)),
         source: config.source.kind(),
         file: ArcSwap::default(),
-        certificates: ArcSwapOption::empty(),
+        certificates: None,
         remote: Box::new(move || of_source.get()?.cache().source_health()),
     }
 }

@@ -41,7 +41,7 @@ impl Loaded {
                     log,
                     clock,
                 },
-            tls,
+            certificates,
             metrics,
             remote,
             grpc,
@@ -76,11 +76,7 @@ impl Loaded {
             Arc::clone(&clock),
             config.server.grpc.max_message,
         );
-        let (tls, watched) = tls.unzip();
-        let certificates = tls.as_ref().zip(watched).map(|(tls, watched)| {
-            let (metrics, admin) = (&observer.metrics.certificates, Arc::clone(&admin));
-            CertificateReloader::new(Arc::clone(tls), watched, metrics.clone(), admin, &*clock)
-        });
+        let tls = certificates.as_ref().map(CertificateReloader::tls);
         let server = GrpcServer::new(tls, checks, other_services, Arc::clone(&clock), connections);
         let open_connections = server.open();
         tasks.spawn(GRPC, server.run(grpc, lifecycle.watch()));

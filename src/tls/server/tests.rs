@@ -1,4 +1,4 @@
-//! Tests of reading certificates, and of reading them again.
+//! Tests of a server's certificates: reading them, and reading them again.
 
 use std::fs;
 
@@ -6,6 +6,8 @@ use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
 
 use super::*;
+
+const AT: &str = "server.grpc.tls";
 
 /// A self-signed certificate and its key, PEM.
 fn pair() -> (String, String) {
@@ -18,14 +20,14 @@ fn pair() -> (String, String) {
 }
 
 /// Files in a directory of their own, with a pair that fits.
-fn files(with_client_ca: bool) -> (TempDir, TlsFiles) {
+fn files(with_client_ca: bool) -> (TempDir, ServerTlsFiles) {
     let dir = TempDir::new().unwrap();
     let path = |name: &str| dir.path().join(name);
     let (certificate, key) = pair();
     fs::write(path("cert"), &certificate).unwrap();
     fs::write(path("key"), key).unwrap();
     fs::write(path("ca"), certificate).unwrap();
-    let files = TlsFiles {
+    let files = ServerTlsFiles {
         cert: path("cert").into(),
         key: path("key").into(),
         client_ca: with_client_ca.then(|| path("ca").into()),
@@ -42,7 +44,7 @@ fn files_that_cannot_be_used_are_named() {
         (
             "cert",
             Some("-----BEGIN CERTIFICATE-----\n"),
-            "cert holds no certificate",
+            "cert_file: certificate 1 in",
         ),
         ("key", None, "key cannot be read"),
         ("key", Some("no key"), "key holds no private key"),
@@ -59,7 +61,7 @@ fn files_that_cannot_be_used_are_named() {
             Some(content) => fs::write(path, content).unwrap(),
             None => fs::remove_file(path).unwrap(),
         }
-        let error = Tls::load(files).unwrap_err().to_string();
+        let error = files.read(AT).unwrap_err().to_string();
         assert!(error.contains(said), "{name} {content:?}: {error}");
     }
 }
@@ -67,13 +69,13 @@ fn files_that_cannot_be_used_are_named() {
 #[test]
 fn a_rotation_that_does_not_fit_leaves_the_old_certificate_in_force() {
     let (dir, files) = files(false);
-    let tls = Tls::load(files).unwrap();
-    let before = tls.current.load_full();
+    let tls = ServerTls::new(files.read(AT).unwrap());
+    let before = tls.0.load_full();
     let (certificate, key) = pair();
     fs::write(dir.path().join("cert"), certificate).unwrap();
-    tls.read().unwrap_err();
-    assert!(Arc::ptr_eq(&before, &tls.current.load_full()));
+    files.read(AT).unwrap_err();
+    assert!(Arc::ptr_eq(&before, &tls.0.load_full()));
     fs::write(dir.path().join("key"), key).unwrap();
-    tls.put(tls.read().unwrap().0);
-    assert!(!Arc::ptr_eq(&before, &tls.current.load_full()));
+    tls.replace(files.read(AT).unwrap());
+    assert!(!Arc::ptr_eq(&before, &tls.0.load_full()));
 }

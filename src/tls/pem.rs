@@ -1,0 +1,115 @@
+//! PEM files as the configuration names them: the one reader for clients and servers.
+//!
+//! Errors name the member and the file and repeat nothing of the content.
+
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use zeroize::Zeroizing;
+
+use super::{CERT, KEY, TlsError, validity};
+use crate::watch::named_file::NamedFile;
+
+/// A file, and the member that names it.
+#[derive(Clone, Copy)]
+pub(super) struct PemFile<'a> {
+    /// Where the configuration names the files, such as `source.http.tls`.
+    pub(super) at: &'static str,
+    pub(super) member: &'static str,
+    pub(super) path: &'a NamedFile,
+}
+
+/// A certificate chain and its private key, which may not belong together.
+pub(super) struct Identity {
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) key: PrivateKeyDer<'static>,
+    pub(super) cert_pem: Vec<u8>,
+    pub(super) key_pem: Zeroizing<Vec<u8>>,
+}
+
+impl Identity {
+    /// Reads a chain and its key. Blocks.
+    pub(super) fn read(
+        at: &'static str,
+        cert: &NamedFile,
+        key: &NamedFile,
+    ) -> Result<Self, TlsError> {
+        let file = |member, path| PemFile { at, member, path };
+        let (cert, key) = (file(CERT, cert), file(KEY, key));
+        let cert_pem = cert.read()?;
+        let key_pem = Zeroizing::new(key.read()?);
+        let chain = cert.certificates(&cert_pem)?;
+        let private = PrivateKeyDer::from_pem_slice(&key_pem);
+        Ok(Self {
+            chain,
+            key: private.map_err(|_| key.lacks("private key"))?,
+            cert_pem,
+            key_pem,
+        })
+    }
+
+    /// When the first certificate of the chain expires.
+    pub(super) fn expires_at(&self) -> Option<jiff::Timestamp> {
+        validity::earliest_end(&self.chain)
+    }
+}
+
+impl PemFile<'_> {
+    /// The content. Blocks.
+    pub(super) fn read(self) -> Result<Vec<u8>, TlsError> {
+        std::fs::read(self.path).map_err(|cause| TlsError::Read {
+            at: self.at,
+            member: self.member,
+            path: self.path.clone(),
+            cause,
+        })
+    }
+
+    /// Its certificate authorities: all of them can be used, or it is an error, since the one that
+    /// is broken may be the one that is needed.
+    pub(super) fn authorities(self, pem: &[u8]) -> Result<RootCertStore, TlsError> {
+        let mut roots = RootCertStore::empty();
+        for (index, authority) in self.certificates(pem)?.into_iter().enumerate() {
+            roots.add(authority).map_err(|_| self.broken(index))?;
+        }
+        Ok(roots)
+    }
+
+    fn certificates(self, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+        let mut found = Vec::new();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            found.push(certificate.map_err(|_| self.broken(found.len()))?);
+        }
+        if found.is_empty() {
+            return Err(self.lacks("certificate"));
+        }
+        Ok(found)
+    }
+
+    fn broken(self, index: usize) -> TlsError {
+        TlsError::Certificate {
+            at: self.at,
+            member: self.member,
+            path: self.path.clone(),
+            number: index + 1,
+        }
+    }
+
+    fn lacks(self, wanted: &'static str) -> TlsError {
+        TlsError::Pem {
+            at: self.at,
+            member: self.member,
+            path: self.path.clone(),
+            wanted,
+        }
+    }
+}
+
+/// A hash that differs if any of the contents does.
+pub(crate) fn content_hash<const N: usize>(contents: [Option<&[u8]>; N]) -> blake3::Hash {
+    let mut hash = blake3::Hasher::new();
+    for content in contents {
+        hash.update(blake3::hash(content.unwrap_or_default()).as_bytes());
+    }
+    hash.finalize()
+}
