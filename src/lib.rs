@@ -42,8 +42,8 @@
 //! ```
 //!
 //! How it fails: a denial is a value, not an error. An error means that keyward could not do its
-//! job, and ends as a refusal whose reason says so, never as an allow. Every answer but an allow has
-//! a non-zero status, because Envoy takes an empty one for an allow. All problems of a file are
+//! job, and ends as a refusal whose reason says so, never as an allow. Every answer but an allow
+//! has a non-zero status, because Envoy takes an empty one for an allow. All problems of a file are
 //! reported at once, and the active state is kept.
 //!
 //! # Glossary

@@ -1,7 +1,8 @@
-//! The house holds: who may import whom, how long a file may grow, and what may not be written anywhere.
+//! Tests of the architecture: who may import whom, how long a file may be, and what no file may
+//! contain.
 //!
-//! Reads the sources as text: `crate::room` in a file of `src/` is an import, wherever it stands. Tests in a file are
-//! held to the same rule as its code.
+//! They read the sources as text: `crate::room` anywhere in a file of `src/` counts as an import.
+//! Tests in a file follow the same rule as its code.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -100,7 +101,8 @@ fn is_room_or_leaf(name: &str) -> bool {
     LEAVES.contains(&name) || MAY_IMPORT.iter().any(|(room, _)| *room == name)
 }
 
-/// The rooms and leaves that a text names after `crate::` (or, in `main.rs`, after `keyward::`), outside comments.
+/// The rooms and leaves that a text names after `crate::` (or, in `main.rs`, after `keyward::`),
+/// outside comments.
 fn imports(text: &str) -> BTreeSet<String> {
     let code = text
         .lines()
@@ -151,7 +153,7 @@ fn every_room_imports_only_what_it_may() {
 }
 
 #[test]
-fn imports_are_seen_wherever_they_stand() {
+fn imports_are_found_anywhere_in_a_file() {
     let text = "use crate::authz::key;\n// crate::server is not\nlet x = crate::keys::cache::Y; use crate::yaml;";
     assert_eq!(
         imports(text),
@@ -160,18 +162,18 @@ fn imports_are_seen_wherever_they_stand() {
 }
 
 #[test]
-fn no_file_grows_over_its_bound_and_main_stays_thin() {
+fn no_file_exceeds_its_limit_and_main_stays_small() {
     let mut long = Vec::new();
     for (path, text) in sources() {
-        let bound = if path.ends_with("src/main.rs") {
+        let limit = if path.ends_with("src/main.rs") {
             80
         } else {
             FILE_MAX_LINES
         };
         let lines = text.lines().count();
-        if lines > bound {
+        if lines > limit {
             long.push(format!(
-                "{} has {lines} lines, the bound is {bound}",
+                "{} has {lines} lines, the limit is {limit}",
                 path.display()
             ));
         }
@@ -180,14 +182,14 @@ fn no_file_grows_over_its_bound_and_main_stays_thin() {
 }
 
 #[test]
-fn only_conversion_builds_messages_and_no_message_is_built_empty() {
+fn only_the_envoy_room_builds_messages_and_none_is_empty() {
     for (path, text) in sources() {
         let code: Vec<&str> = text
             .lines()
             .filter(|line| !line.trim_start().starts_with("//"))
             .collect();
         let code = code.join("\n");
-        // An empty `CheckResponse` is an allow to Envoy.
+        // Envoy takes an empty `CheckResponse` for an allow.
         assert!(
             !code.contains("CheckResponse::default()"),
             "{}",
@@ -210,7 +212,7 @@ fn only_conversion_builds_messages_and_no_message_is_built_empty() {
 }
 
 #[test]
-fn every_module_says_what_it_is_for() {
+fn every_module_has_a_header() {
     for (path, text) in sources() {
         let is_tests =
             path.ends_with("tests.rs") || path.components().any(|part| part.as_os_str() == "tests");
