@@ -11,7 +11,7 @@ use crate::cli::Run;
 use crate::support::certs::Authority;
 use crate::support::check::{channel, check, with_key};
 use crate::support::dns::Dns;
-use crate::support::image::{self, Entry, Image, Inside, REVISION, USER};
+use crate::support::image::{self, ContainerProcess, Entry, Image, REVISION, USER};
 use crate::support::key_service::KeyService;
 use crate::support::keyfile::KeyFile;
 use crate::support::keyward::Home;
@@ -170,19 +170,19 @@ async fn keyward_serves_in_the_image_without_rights() {
     assert_eq!(health(&home).code, Some(1));
 
     let mut serve = image.command(&container, &home, &[]);
-    let mut inside = Inside::start(home, &mut serve).await;
-    let asked = check(&channel(&inside.keyward.grpc).await, with_key("secret")).await;
+    let mut running = ContainerProcess::start(home, &mut serve).await;
+    let asked = check(&channel(&running.keyward.grpc).await, with_key("secret")).await;
     assert!(asked.unwrap().allowed());
-    assert_eq!(health(&inside.keyward.home).code, Some(0));
-    let built = inside.keyward.fetch("/metrics").await.text();
+    assert_eq!(health(&running.keyward.home).code, Some(0));
+    let built = running.keyward.fetch("/metrics").await.text();
     assert!(
         built.contains(&format!("revision=\"{REVISION}\"")),
         "{built}"
     );
-    assert_eq!(inside.user(), 65532);
-    assert_eq!(inside.status("CapEff"), "0000000000000000");
-    image::signal("TERM", inside.pid());
-    assert_eq!(inside.keyward.process.end().await.code(), Some(0));
+    assert_eq!(running.user(), 65532);
+    assert_eq!(running.status("CapEff"), "0000000000000000");
+    image::signal("TERM", running.pid());
+    assert_eq!(running.keyward.process.end().await.code(), Some(0));
 }
 
 #[tokio::test]
@@ -190,13 +190,13 @@ async fn keyward_serves_on_a_read_only_root() {
     let Some(image) = Image::build() else { return };
     let home = home("{}");
     let mut serve = image.read_only(&home);
-    let inside = Inside::start(home, &mut serve).await;
-    let channel = channel(&inside.keyward.grpc).await;
+    let running = ContainerProcess::start(home, &mut serve).await;
+    let channel = channel(&running.keyward.grpc).await;
     assert!(check(&channel, with_key("secret")).await.unwrap().allowed());
     let keys = KeyFile::new().key("k", "other", &[]);
-    inside.keyward.reload(&keys).await;
+    running.keyward.reload(&keys).await;
     assert!(check(&channel, with_key("other")).await.unwrap().allowed());
-    assert_eq!(inside.keyward.fetch("/readyz").await.status, 200);
+    assert_eq!(running.keyward.fetch("/readyz").await.status, 200);
 }
 
 #[tokio::test]
@@ -218,14 +218,14 @@ async fn remote_sources_are_resolved_by_dns() {
         let home = home(&format!("source: {source}"));
         let container = image.container(&[&["--dns", &address], SEARCH].concat());
         let mut serve = image.command(&container, &home, &[]);
-        let inside = Inside::start(home, &mut serve).await;
-        let channel = channel(&inside.keyward.grpc).await;
+        let running = ContainerProcess::start(home, &mut serve).await;
+        let channel = channel(&running.keyward.grpc).await;
         let known = check(&channel, with_key("secret")).await.unwrap();
         assert_eq!(
             known.outcome(),
             "allowed",
             "{source}: {}",
-            inside.keyward.process.output()
+            running.keyward.process.output()
         );
         let unknown = check(&channel, with_key("unknown")).await.unwrap();
         assert_eq!(unknown.outcome(), "unknown_key", "{source}");

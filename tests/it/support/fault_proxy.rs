@@ -197,7 +197,7 @@ async fn listen(
                 }
                 Ok((client, _)) = open.accept() => {
                     counts.accepted.fetch_add(1, Ordering::Relaxed);
-                    let carried = Carried {
+                    let connection = ProxiedConnection {
                         client,
                         push,
                         is_push: false,
@@ -208,14 +208,14 @@ async fn listen(
                         counts: Arc::clone(&counts),
                         late: VecDeque::new(),
                     };
-                    tokio::spawn(carried.carry(to));
+                    tokio::spawn(connection.carry(to));
                 }
             },
         }
     }
 }
 
-struct Carried {
+struct ProxiedConnection {
     client: TcpStream,
     push: &'static str,
     is_push: bool,
@@ -231,7 +231,7 @@ struct Carried {
     late: VecDeque<(Option<Instant>, Vec<u8>)>,
 }
 
-impl Carried {
+impl ProxiedConnection {
     async fn carry(mut self, to: SocketAddr) {
         self.counts.open.fetch_add(1, Ordering::Relaxed);
         let counts = Arc::clone(&self.counts);

@@ -35,7 +35,7 @@ pub struct Entry {
 }
 
 /// keyward in a chroot, below a process that starts it and would leave it behind when killed.
-pub struct Inside {
+pub struct ContainerProcess {
     pub keyward: Keyward,
 }
 
@@ -211,7 +211,7 @@ impl Image {
     }
 }
 
-impl Inside {
+impl ContainerProcess {
     pub async fn start(home: Home, command: &mut Command) -> Self {
         let process = Process::start(command);
         Self {
@@ -263,7 +263,7 @@ impl Drop for Image {
     }
 }
 
-impl Drop for Inside {
+impl Drop for ContainerProcess {
     fn drop(&mut self) {
         // Killing buildah leaves the processes that it started.
         for process in descendants(self.keyward.process.id()) {

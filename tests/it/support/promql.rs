@@ -33,7 +33,7 @@ impl Selector {
 
 /// What an expression selects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Looked {
+pub struct Selection {
     pub selectors: Vec<Selector>,
     /// The labels in `by (…)`, `on (…)` and similar.
     pub labels: Vec<String>,
@@ -54,9 +54,9 @@ const WORDS: [&str; 17] = [
     "stddev", "stdvar", "topk", "bottomk", "quantile", "inf",
 ];
 
-pub fn looked_at(expression: &str) -> Looked {
+pub fn selection_of(expression: &str) -> Selection {
     let mut rest = expression;
-    let mut looked = Looked::default();
+    let mut selection = Selection::default();
     while let Some(first) = rest.chars().next() {
         if first.is_ascii_digit() {
             // A number or a duration; letters in it are units.
@@ -67,7 +67,7 @@ pub fn looked_at(expression: &str) -> Looked {
             if LISTS.contains(&word) {
                 let (inside, after) = enclosed(rest, '(', ')');
                 let names = inside.split(',').map(str::trim).map(str::to_owned);
-                looked.labels.extend(names);
+                selection.labels.extend(names);
                 rest = after;
             } else if !WORDS.contains(&word) && !rest.starts_with('(') {
                 let mut matchers = Vec::new();
@@ -76,7 +76,7 @@ pub fn looked_at(expression: &str) -> Looked {
                     matchers = inside;
                     rest = after;
                 }
-                looked.selectors.push(Selector {
+                selection.selectors.push(Selector {
                     name: word.to_owned(),
                     matchers,
                 });
@@ -85,7 +85,7 @@ pub fn looked_at(expression: &str) -> Looked {
             rest = &rest[first.len_utf8()..];
         }
     }
-    looked
+    selection
 }
 
 fn word(text: &str) -> (&str, &str) {
@@ -125,16 +125,16 @@ fn braces(text: &str) -> (Vec<Matcher>, &str) {
 
 #[test]
 fn an_expression_is_parsed() {
-    let looked = looked_at(
+    let selection = selection_of(
         "topk(5, sum by (job, le) (rate(a_bucket{x=\"{y}\", z!~'b|c'}[5m:1m] offset 1d))) \
          / on (job) group_left (v) job:a:rate5m > 0.5e3 and time() - max by (job) (b) < 7 * 86400"
             .replace('\'', "\"")
             .as_str(),
     );
-    let texts: Vec<String> = looked.selectors.iter().map(Selector::text).collect();
+    let texts: Vec<String> = selection.selectors.iter().map(Selector::text).collect();
     assert_eq!(
         texts,
         ["a_bucket{x=\"{y}\",z!~\"b|c\"}", "job:a:rate5m{}", "b{}"]
     );
-    assert_eq!(looked.labels, ["job", "le", "job", "v", "job"]);
+    assert_eq!(selection.labels, ["job", "le", "job", "v", "job"]);
 }

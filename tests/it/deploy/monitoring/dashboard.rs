@@ -318,7 +318,7 @@ fn every_query_uses_the_variables() {
     // An alert has only the labels by which its rule sums, so absent ones match too.
     let or_absent = "namespace=~\"$namespace|\", job=~\"$job|\", instance=~\"$instance|\"";
     for Target { place, expr, .. } in targets() {
-        let selectors = crate::support::promql::looked_at(&substituted(&expr)).selectors;
+        let selectors = crate::support::promql::selection_of(&substituted(&expr)).selectors;
         assert_eq!(
             expr.matches(chosen).count() + expr.matches(or_absent).count(),
             selectors.len(),

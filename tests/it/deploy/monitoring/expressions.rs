@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use super::scene::Scene;
 use super::{alerts, dashboard, rules, string};
 use crate::support::prometheus::{self, Prometheus, Sample};
-use crate::support::promql::{Matcher, Selector, looked_at};
+use crate::support::promql::{Matcher, Selector, selection_of};
 use crate::support::wait;
 
 /// Whether the expression returns something in the scene.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Gives {
+enum Returns {
     Something,
     Nothing,
     /// Depends on the speed of the machine.
@@ -21,7 +21,7 @@ enum Gives {
 struct Expression {
     place: String,
     text: String,
-    gives: Gives,
+    gives: Returns,
     /// The labels in a legend or a column.
     labels: Vec<String>,
 }
@@ -45,9 +45,9 @@ fn of_rules() -> Vec<Expression> {
         let is_alert = rule["alert"].is_string();
         let name = string(&rule[if is_alert { "alert" } else { "record" }]);
         let gives = match name {
-            "KeywardSlow" => Gives::Either,
-            name if QUIET.contains(&name) => Gives::Nothing,
-            _ => Gives::Something,
+            "KeywardSlow" => Returns::Either,
+            name if QUIET.contains(&name) => Returns::Nothing,
+            _ => Returns::Something,
         };
         // Labels in annotations must exist; promtool's tests show the annotations of alerts that
         // return nothing here.
@@ -72,7 +72,7 @@ fn of_dashboard() -> Vec<Expression> {
         .map(|target| Expression {
             place: target.place,
             text: dashboard::substituted(&target.expr),
-            gives: Gives::Something,
+            gives: Returns::Something,
             labels: target.labels,
         })
         .collect()
@@ -111,16 +111,16 @@ fn named(selector: &Selector) -> Vec<Selector> {
 
 async fn looks_at_what_is_there(expression: &Expression, prometheus: &Prometheus) {
     let Expression { place, text, .. } = expression;
-    let looked = looked_at(text);
-    assert!(!looked.selectors.is_empty(), "{place}: {text}");
-    for selector in &looked.selectors {
+    let selection = selection_of(text);
+    assert!(!selection.selectors.is_empty(), "{place}: {text}");
+    for selector in &selection.selectors {
         for named in named(selector) {
             let named = named.text();
             assert!(prometheus.has(&named).await, "{place}: no series {named}");
         }
     }
     let labels = prometheus.api("labels", &[]).await.unwrap();
-    for label in &looked.labels {
+    for label in &selection.labels {
         let known = labels.as_array().unwrap().iter();
         assert!(
             known.clone().any(|known| known == label),
@@ -141,12 +141,12 @@ async fn gives_what_it_should(expression: &Expression, prometheus: &Prometheus) 
         .await
         .unwrap_or_else(|error| panic!("{place}: {error}: {text}"));
     match gives {
-        Gives::Something => {
+        Returns::Something => {
             let is_number = samples.iter().any(|sample| !sample.value.is_nan());
             assert!(is_number, "{place}: nothing comes of {text}: {samples:?}");
         }
-        Gives::Nothing => assert!(samples.is_empty(), "{place}: {samples:?}"),
-        Gives::Either => {}
+        Returns::Nothing => assert!(samples.is_empty(), "{place}: {samples:?}"),
+        Returns::Either => {}
     }
     for sample in &samples {
         for label in labels {

@@ -34,18 +34,18 @@ pub struct Scene {
     /// With a certificate, and without requests.
     pub observing: Keyward,
     pub prometheus: Prometheus,
-    pub foreign: Foreign,
+    pub foreign: OtherProgram,
     /// Ports without a listener.
     _closed: [Port; 2],
 }
 
 /// A target of another program.
-pub struct Foreign {
+pub struct OtherProgram {
     pub address: SocketAddr,
     server: JoinHandle<()>,
 }
 
-impl Foreign {
+impl OtherProgram {
     async fn start() -> Self {
         const METRICS: &str = "process_resident_memory_bytes 9e9\nprocess_cpu_seconds_total 1000\n\
             process_open_fds 900\nprocess_max_fds 1000\nprocess_start_time_seconds 1\n\
@@ -67,7 +67,7 @@ impl Foreign {
     }
 }
 
-impl Drop for Foreign {
+impl Drop for OtherProgram {
     fn drop(&mut self) {
         self.server.abort();
     }
@@ -183,7 +183,7 @@ impl Scene {
         let keywards = [&of_file, &of_redis, &of_missing, &observing];
         let mut targets: Vec<String> = keywards.map(|k| k.admin.to_string()).into();
         targets.push(closed_port.address().to_string());
-        let (foreign, gone) = (Foreign::start().await, Port::reserve());
+        let (foreign, gone) = (OtherProgram::start().await, Port::reserve());
         let others = [foreign.address, gone.address()].map(|address| address.to_string());
         let prometheus = Prometheus::start(&config(&targets, &others)).await;
         let scene = Self {
