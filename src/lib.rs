@@ -73,7 +73,7 @@
 //!   while *probes* test the source; *half-open*, a few recently known digests go through.
 //! - *invalidation log* (`InvalidationLog`): counts the changes that a source pushes as *versions*
 //!   (`Version`); an entry's version decides its *validity* (`EntryValidity`). The *subscription*
-//!   (`Subscription`) says whether pushes arrive.
+//!   (`SubscriptionState`) says whether pushes arrive.
 //! - *stale-if-error*: how long an entry stays usable while its lookups fail.
 //! - *watched file* (`WatchedFile`): a file that is read again when it changes. Its *settle
 //!   tracker* (`SettleTracker`, a debounce) compares *fingerprints* (`Fingerprint`) and decides

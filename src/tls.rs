@@ -22,8 +22,8 @@ pub use error::TlsError;
 pub(crate) use pem::content_hash;
 pub use server::ServerTlsFiles;
 pub(crate) use server::{ServerCertificates, ServerTls};
-pub use status::CertificateState;
-pub(crate) use status::{CertificateFacts, CertificateStatus};
+pub(crate) use status::CertificateFacts;
+pub use status::{CertificateState, CertificateStatus};
 
 /// The members of the configuration that name files.
 const CA: &str = "ca_file";

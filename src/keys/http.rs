@@ -12,7 +12,7 @@ use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderValue};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use tokio::sync::Notify;
 
-use super::invalidation::InvalidationSink;
+use super::invalidation::InvalidationLog;
 use super::source::{
     KeySource, LookupFuture, Push, SourceAnswer, SourceError, SourceFuture, SourceReply,
     probe_digest,
@@ -20,8 +20,7 @@ use super::source::{
 use crate::authz::digest::KeyDigest;
 use crate::backoff::jitter;
 use crate::clock::Clock;
-use crate::observe::metrics::CertificateMetrics;
-use crate::tls::{CertificateState, CertificateStatus};
+use crate::tls::CertificateStatus;
 use crate::watch::WatchedFiles;
 use crate::watch::named_file::NamedFile;
 use client::Clients;
@@ -30,21 +29,19 @@ use timing::{RETRY_WITHIN, Timing};
 
 mod body;
 mod client;
+mod credentials;
 mod encoding;
-mod error;
 mod event_stream;
 mod events;
 mod failure;
 mod freshness;
-mod rotation;
 pub mod settings;
 mod timing;
-mod token;
 
 #[cfg(test)]
 mod tests;
 
-pub use error::HttpSourceError;
+pub use credentials::HttpSourceError;
 pub use settings::{EventsUrl, HttpSettings, InvalidUrl, UrlTemplate};
 
 /// An HTTP service that is asked for keys.
@@ -84,7 +81,7 @@ impl HttpSource {
             .map(NamedFile::as_path_buf);
         let mut token_file = WatchedFiles::polled(token_file);
         let mut tls_files = WatchedFiles::polled(settings.tls.paths());
-        let (token, token_mark) = token::read(&settings)?;
+        let (token, token_mark) = credentials::read_token(&settings)?;
         let (clients, tls_mark) = Clients::new(&settings)?;
         let certificates = settings.tls.status(client::TLS, clients.certificates);
         token_file.was_read(Some(token_mark), clock.monotonic());
@@ -102,15 +99,6 @@ impl HttpSource {
         })
     }
 
-    /// Has the certificates shown in metrics, if there are some.
-    #[must_use]
-    pub fn count_certificates_by(mut self, metrics: Option<CertificateMetrics>) -> Self {
-        if let (Some(certificates), Some(metrics)) = (&mut self.certificates, metrics) {
-            certificates.count_by(metrics, self.clock.now());
-        }
-        self
-    }
-
     /// Connects for lookups that had not the time. Never ends.
     async fn warm(&self) {
         loop {
@@ -122,12 +110,11 @@ impl HttpSource {
     /// Asks, and asks a second time if the first may have met a moment that has passed.
     async fn ask(&self, digest: &KeyDigest) -> Result<Answered, Failure> {
         match self.ask_once(digest).await {
-            Err(Failure::Refused(_) | Failure::Passing(_)) => {
+            Err(failure) if failure.is_transient => {
                 tokio::time::sleep(jitter(RETRY_WITHIN)).await;
                 self.ask_once(digest).await
             }
-            answered @ (Ok(_)
-            | Err(Failure::Timeout | Failure::Unreachable(_) | Failure::Lasting(_))) => answered,
+            answered => answered,
         }
     }
 
@@ -211,19 +198,19 @@ impl KeySource for HttpSource {
         }
     }
 
-    fn certificates(&self) -> Option<Arc<CertificateState>> {
-        self.certificates.as_ref().map(CertificateStatus::state)
+    fn certificates(&self) -> Option<&CertificateStatus> {
+        self.certificates.as_ref()
     }
 
-    fn follow(&self, sink: InvalidationSink) -> SourceFuture<'_, ()> {
+    fn follow(&self, log: Arc<InvalidationLog>) -> SourceFuture<'_, ()> {
         Box::pin(async move {
             let events = async {
                 match &self.settings.events_url {
-                    Some(url) => events::follow(self, url, &sink).await,
+                    Some(url) => events::follow(self, url, &log).await,
                     None => std::future::pending().await,
                 }
             };
-            tokio::join!(events, rotation::follow(self), self.warm());
+            tokio::join!(events, credentials::follow(self), self.warm());
         })
     }
 }

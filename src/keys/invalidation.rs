@@ -1,12 +1,12 @@
 //! Cache invalidation: which entries are valid, by the changes that a source pushes.
 //!
-//! A source that pushes reports to an [`InvalidationSink`] what it receives. The [`InvalidationLog`]
-//! keeps that as numbers: one that counts events, the version, and for each of many buckets, which ids
-//! and digests are hashed to, the version of its last change. An entry of the cache carries the
-//! version from before the source was asked, so that a comparison tells whether a change came after
-//! it. Nothing has to be found or removed in the cache, and a lookup in flight cannot bring back what
-//! a change invalidated meanwhile. A change of one key has the others of its bucket looked up too:
-//! they are never used for it, and seldom refused, while lookups fail.
+//! A source reports to the [`InvalidationLog`] what it receives. The log counts these events, which is
+//! its version, and keeps the version of the last change for each of many buckets, which ids and
+//! digests are hashed to. An entry of the cache carries the version from before the source was asked,
+//! so that a comparison tells whether a change came after it. Nothing has to be found or removed in
+//! the cache, and a lookup in flight cannot bring back what a change invalidated meanwhile. A change
+//! of one key has the others of its bucket looked up too, and refused if that fails: seldom, and never
+//! used by mistake.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,7 +43,7 @@ pub enum EntryValidity {
 
 /// Whether keyward receives the changes of keys, as `/readyz` shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Subscription {
+pub enum SubscriptionState {
     /// Every change is pushed.
     Subscribed,
     /// A change may be missed: nothing is used without asking.
@@ -54,7 +54,7 @@ pub enum Subscription {
     Off,
 }
 
-impl Subscription {
+impl SubscriptionState {
     /// The word that operators read.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -79,7 +79,12 @@ impl Bucket {
 
 /// The changes that were received, and what they make of entries.
 pub struct InvalidationLog {
+    source: &'static str,
     clock: Arc<dyn Clock>,
+    /// Counts the changes that are received.
+    received: Option<prometheus::IntCounter>,
+    /// 1 while changes are pushed.
+    up: Option<prometheus::IntGauge>,
     /// How many events there were.
     version: AtomicU64,
     /// The version of the last change of all keys at once.
@@ -98,21 +103,24 @@ pub struct InvalidationLog {
 
 /// When changes began and ceased to be pushed.
 struct State {
-    subscription: Subscription,
+    subscription: SubscriptionState,
     /// The version of the last subscription.
     subscribed: u64,
     /// The version of the first refusal since.
     refused: Option<u64>,
     /// When the subscription was lost since, on the monotonic clock.
     lost_at: Option<Duration>,
-    /// Whether the source ever reported that there is no subscription.
-    was_reported_lost: bool,
+    /// The reason that was reported last for having none.
+    reported: Option<String>,
 }
 
 impl InvalidationLog {
     /// An empty log. Where the source pushes, no entry is valid before it has subscribed.
-    pub fn new(source_pushes: bool, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(source: &'static str, source_pushes: bool, clock: Arc<dyn Clock>) -> Self {
         Self {
+            source,
+            received: None,
+            up: None,
             version: AtomicU64::new(0),
             all_changed: AtomicU64::new(0),
             any_changed: AtomicU64::new(0),
@@ -120,18 +128,32 @@ impl InvalidationLog {
             valid_from: AtomicU64::new(if source_pushes { u64::MAX } else { 0 }),
             state: Mutex::new(State {
                 subscription: if source_pushes {
-                    Subscription::Unsubscribed
+                    SubscriptionState::Unsubscribed
                 } else {
-                    Subscription::Off
+                    SubscriptionState::Off
                 },
                 subscribed: 0,
                 refused: None,
                 lost_at: source_pushes.then(|| clock.monotonic()),
-                was_reported_lost: false,
+                reported: None,
             }),
             suspicion: Notify::new(),
             hasher: RandomState::new(),
             clock,
+        }
+    }
+
+    /// The same, with a counter of changes and a gauge that is 1 while they are pushed.
+    #[must_use]
+    pub fn counted_by(
+        self,
+        received: Option<prometheus::IntCounter>,
+        up: Option<prometheus::IntGauge>,
+    ) -> Self {
+        Self {
+            received,
+            up,
+            ..self
         }
     }
 
@@ -178,13 +200,13 @@ impl InvalidationLog {
     }
 
     /// Whether changes are pushed at the moment.
-    pub fn subscription(&self) -> Subscription {
+    pub fn subscription(&self) -> SubscriptionState {
         self.state().subscription
     }
 
     #[cfg(test)]
     pub(super) fn is_subscribed(&self) -> bool {
-        self.subscription() == Subscription::Subscribed
+        self.subscription() == SubscriptionState::Subscribed
     }
 
     /// Waits until the source is suspected to be down.
@@ -220,36 +242,109 @@ impl InvalidationLog {
         }))
     }
 
-    /// From now on entries are valid, for changes are pushed or the source refuses to push them. What
-    /// was looked up before is due for revalidation.
-    fn begin(&self, subscription: Subscription) {
+    /// Reports that from now on every change is reported. What was looked up before is due for
+    /// revalidation.
+    pub fn subscribed(&self) {
+        self.begin(SubscriptionState::Subscribed);
+        tracing::info!(source = self.source, "changes of keys are pushed");
+    }
+
+    /// Reports that the source refuses to push: from now on entries are valid for their time. Logged
+    /// when it begins.
+    pub fn refused(&self, why: &str) {
+        if self.subscription() == SubscriptionState::Refused {
+            return;
+        }
+        self.begin(SubscriptionState::Refused);
+        tracing::warn!(
+            source = self.source,
+            why,
+            "the server refuses to push changes of keys; a change is seen up to `cache.ttl` later"
+        );
+        self.suspect_source();
+    }
+
+    fn begin(&self, subscription: SubscriptionState) {
         let mut state = self.state();
         let version = self.note(&[]);
-        if subscription == Subscription::Subscribed {
+        if subscription == SubscriptionState::Subscribed {
             state.subscribed = version;
             state.refused = None;
             state.lost_at = None;
         } else {
             state.refused.get_or_insert(version);
         }
-        state.subscription = subscription;
+        state.reported = None;
         self.valid_from.store(version, Ordering::SeqCst);
+        self.set_subscription(subscription, &mut state);
     }
 
-    /// From now on a change may be missed. Gives what was so before, and whether this is news.
-    fn lose(&self) -> (Subscription, bool) {
+    /// Reports that from now on a change may be missed: the subscription is lost, or there could be
+    /// none. Each reason is logged once until there is a subscription.
+    pub fn unsubscribed(&self, why: &str) {
         let mut state = self.state();
-        let before = std::mem::replace(&mut state.subscription, Subscription::Unsubscribed);
-        let is_first = !std::mem::replace(&mut state.was_reported_lost, true);
-        if before == Subscription::Subscribed {
+        let before = state.subscription;
+        let is_first_report = state.reported.is_none();
+        let is_reported = state.reported.as_deref() == Some(why);
+        state.reported = Some(why.to_owned());
+        self.set_subscription(SubscriptionState::Unsubscribed, &mut state);
+        if before == SubscriptionState::Subscribed {
             state.lost_at = Some(self.clock.monotonic());
         }
-        if before != Subscription::Unsubscribed {
+        if before != SubscriptionState::Unsubscribed {
             // The event counts, so that a caller who comes after it joins no lookup from before it.
             self.note(&[]);
             self.valid_from.store(u64::MAX, Ordering::SeqCst);
         }
-        (before, is_first || before != Subscription::Unsubscribed)
+        drop(state);
+        if is_first_report {
+            self.suspect_source();
+        }
+        if before == SubscriptionState::Subscribed {
+            tracing::warn!(
+                source = self.source,
+                why,
+                "changes of keys are not pushed any more; each key is looked up at its next use"
+            );
+        } else if !is_reported {
+            tracing::warn!(
+                source = self.source,
+                why,
+                "changes of keys are not pushed; each key is looked up at its next use"
+            );
+        }
+    }
+
+    /// Has the circuit breaker probe the source.
+    pub fn suspect_source(&self) {
+        self.suspicion.notify_one();
+    }
+
+    /// Reports that the key with that id changed, or that there is none any more.
+    pub fn key_changed(&self, id: &str) {
+        self.bucket_changed(self.bucket_of_id(id));
+    }
+
+    /// Reports that a digest belongs to another key now, or to none, or to one for the first time.
+    pub fn digest_changed(&self, digest: &KeyDigest) {
+        self.bucket_changed(self.bucket_of_digest(digest));
+    }
+
+    /// Reports that any key may have changed.
+    pub fn all_changed(&self) {
+        self.changed(&self.all_changed);
+    }
+
+    fn bucket_changed(&self, bucket: Bucket) {
+        let changed = self.buckets.get(usize::from(bucket.0));
+        self.changed(changed.unwrap_or(&self.all_changed));
+    }
+
+    fn changed(&self, place: &AtomicU64) {
+        self.note(&[place, &self.any_changed]);
+        if let Some(received) = &self.received {
+            received.inc();
+        }
     }
 
     /// Counts an event, and notes its version in these places. A version taken before this is lower,
@@ -262,115 +357,15 @@ impl InvalidationLog {
         version
     }
 
+    fn set_subscription(&self, subscription: SubscriptionState, state: &mut State) {
+        state.subscription = subscription;
+        if let Some(up) = &self.up {
+            up.set(i64::from(subscription == SubscriptionState::Subscribed));
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Every change is whole before anything could panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Takes what a source reports of changes; clones report to the same log.
-#[derive(Clone)]
-pub struct InvalidationSink {
-    log: Arc<InvalidationLog>,
-    received: Option<prometheus::IntCounter>,
-    up: Option<prometheus::IntGauge>,
-    source: &'static str,
-}
-
-impl InvalidationSink {
-    /// Changes go to that log, and are counted by `received`.
-    pub fn new(
-        log: Arc<InvalidationLog>,
-        source: &'static str,
-        received: Option<prometheus::IntCounter>,
-    ) -> Self {
-        Self {
-            log,
-            received,
-            up: None,
-            source,
-        }
-    }
-
-    /// The same, with a gauge that is 1 while changes are pushed.
-    #[must_use]
-    pub fn shown_by(self, up: Option<prometheus::IntGauge>) -> Self {
-        Self { up, ..self }
-    }
-
-    /// From now on every change is reported here.
-    pub fn subscribed(&self) {
-        self.log.begin(Subscription::Subscribed);
-        self.set_up(true);
-        tracing::info!(source = self.source, "changes of keys are pushed");
-    }
-
-    /// The source refuses to push: entries from now on are valid for their time. Logged when it begins.
-    pub fn refused(&self, why: &str) {
-        if self.log.subscription() == Subscription::Refused {
-            return;
-        }
-        self.log.begin(Subscription::Refused);
-        self.set_up(false);
-        tracing::warn!(
-            source = self.source,
-            why,
-            "the server refuses to push changes of keys; a change is seen up to `cache.ttl` later"
-        );
-        self.suspect_source();
-    }
-
-    /// Changes may be missed from now on, or could not be subscribed to. The loss is logged.
-    pub fn unsubscribed(&self, why: &str) {
-        let (before, is_news) = self.log.lose();
-        self.set_up(false);
-        if before == Subscription::Subscribed {
-            tracing::warn!(
-                source = self.source,
-                why,
-                "changes of keys are not pushed any more; each key is looked up at its next use"
-            );
-        }
-        if is_news {
-            self.suspect_source();
-        }
-    }
-
-    /// Has the circuit breaker probe the source.
-    pub fn suspect_source(&self) {
-        self.log.suspicion.notify_one();
-    }
-
-    fn set_up(&self, is_up: bool) {
-        if let Some(up) = &self.up {
-            up.set(i64::from(is_up));
-        }
-    }
-
-    /// The key with that id changed, or there is none any more.
-    pub fn key_changed(&self, id: &str) {
-        self.bucket_changed(self.log.bucket_of_id(id));
-    }
-
-    /// That digest belongs to another key now, or to none, or to one for the first time.
-    pub fn digest_changed(&self, digest: &KeyDigest) {
-        self.bucket_changed(self.log.bucket_of_digest(digest));
-    }
-
-    /// Any key may have changed.
-    pub fn all_changed(&self) {
-        self.note(&self.log.all_changed);
-    }
-
-    fn bucket_changed(&self, bucket: Bucket) {
-        let changed = self.log.buckets.get(usize::from(bucket.0));
-        self.note(changed.unwrap_or(&self.log.all_changed));
-    }
-
-    fn note(&self, changed: &AtomicU64) {
-        self.log.note(&[changed, &self.log.any_changed]);
-        if let Some(received) = &self.received {
-            received.inc();
-        }
     }
 }

@@ -8,18 +8,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::invalidation::{InvalidationLog, InvalidationSink};
+use super::invalidation::InvalidationLog;
 use super::source::{
     KeySource, LookupFuture, Push, SourceAnswer, SourceError, SourceFuture, probe_digest,
 };
 use crate::authz::digest::KeyDigest;
 use crate::clock::Clock;
-use crate::observe::metrics::CertificateMetrics;
 use crate::redis::RedisCredentialsError;
 use crate::redis::client::RedisClient;
 use crate::redis::fault::PushError;
 use crate::redis::role::ROLE_IS_REFUSED;
-use crate::tls::{CertificateState, CertificateStatus};
+use crate::tls::CertificateStatus;
 
 pub(crate) mod layout;
 mod read;
@@ -69,16 +68,6 @@ impl RedisSource {
         })
     }
 
-    /// Registers metrics for the certificates, if there are some.
-    #[must_use]
-    pub fn count_certificates_by(mut self, metrics: Option<CertificateMetrics>) -> Self {
-        let now = self.clock.now();
-        if let (Some(certificates), Some(metrics)) = (self.client.certificates_mut(), metrics) {
-            certificates.count_by(metrics, now);
-        }
-        self
-    }
-
     /// Tries the source once: connects, looks up the digest that no key has, and subscribes to
     /// changes for a moment. Gives warnings about a source that can be used.
     ///
@@ -92,8 +81,8 @@ impl RedisSource {
         self.look_up_in_time(&probe_digest()).await?;
         let mut warnings = Vec::new();
         if self.push != PushMode::Off {
-            let log = InvalidationLog::new(true, Arc::clone(&self.clock));
-            let listener = self.listener(InvalidationSink::new(Arc::new(log), self.name(), None));
+            let log = InvalidationLog::new(self.name(), true, Arc::clone(&self.clock));
+            let listener = self.listener(Arc::new(log));
             match listener.subscribe().await {
                 Ok(_) => {}
                 Err(PushError::Refused(why)) if self.push == PushMode::Auto => {
@@ -114,12 +103,12 @@ impl RedisSource {
         Ok(warnings)
     }
 
-    fn listener(&self, sink: InvalidationSink) -> InvalidationListener<'_> {
+    fn listener(&self, log: Arc<InvalidationLog>) -> InvalidationListener<'_> {
         InvalidationListener {
             client: &self.client,
             layout: &self.layout,
             clock: &*self.clock,
-            sink,
+            log,
             mode: self.push,
             ask_again_every: self.ask_again_every,
         }
@@ -172,25 +161,25 @@ impl KeySource for RedisSource {
         }
     }
 
-    fn certificates(&self) -> Option<Arc<CertificateState>> {
-        self.client.certificates().map(CertificateStatus::state)
+    fn certificates(&self) -> Option<&CertificateStatus> {
+        self.client.certificates()
     }
 
-    fn follow(&self, sink: InvalidationSink) -> SourceFuture<'_, ()> {
+    fn follow(&self, log: Arc<InvalidationLog>) -> SourceFuture<'_, ()> {
         Box::pin(async move {
             let suspect = async {
                 loop {
                     self.client.trouble().await;
-                    sink.suspect_source();
+                    log.suspect_source();
                 }
             };
             let listen = async {
                 match self.push {
                     PushMode::Auto | PushMode::Require => {
-                        self.listener(sink.clone()).listen().await;
+                        self.listener(log.clone()).listen().await;
                     }
                     PushMode::Off => {
-                        sink.suspect_source();
+                        log.suspect_source();
                         std::future::pending::<()>().await;
                     }
                 }

@@ -8,10 +8,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::invalidation::InvalidationSink;
+use super::invalidation::InvalidationLog;
 use crate::authz::digest::{DigestKind, KeyDigest};
 use crate::authz::key::KeyRecord;
-use crate::tls::CertificateState;
+use crate::tls::CertificateStatus;
 
 #[cfg(test)]
 pub(crate) mod contract;
@@ -137,16 +137,15 @@ pub trait KeySource: Send + Sync {
         Push::None
     }
 
-    /// The state of the certificates that it is reached with; `None` where the configuration names
-    /// none.
-    fn certificates(&self) -> Option<Arc<CertificateState>> {
+    /// The certificates that it is reached with; `None` where the configuration names none.
+    fn certificates(&self) -> Option<&CertificateStatus> {
         None
     }
 
     /// What the source does by itself while it is in use: reports changes, keeps connections, reads
     /// files again that changed. Never ends.
-    fn follow(&self, sink: InvalidationSink) -> SourceFuture<'_, ()> {
-        drop(sink);
+    fn follow(&self, log: Arc<InvalidationLog>) -> SourceFuture<'_, ()> {
+        drop(log);
         Box::pin(std::future::pending())
     }
 }

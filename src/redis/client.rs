@@ -133,11 +133,6 @@ impl RedisClient {
         self.certificates.as_ref()
     }
 
-    /// As [`Self::certificates`], to register metrics.
-    pub(crate) fn certificates_mut(&mut self) -> Option<&mut CertificateStatus> {
-        self.certificates.as_mut()
-    }
-
     /// Keeps a connection, and replaces it when files of the settings change. Never ends. Commands
     /// work without it, but then only callers' attempts reconnect.
     pub(crate) async fn run(&self) {

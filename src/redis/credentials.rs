@@ -5,7 +5,6 @@
 //! content. The system's certificate authorities, where no file of them is named, are read once,
 //! when the client is made, and not for each connection.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -20,26 +19,14 @@ use crate::tls::{
     CertificateFacts, CertificateStatus, ClientTlsFiles, TlsError, content_hash, system,
 };
 use crate::watch::named_file::NamedFile;
-use crate::watch::secret_file::{self, NoSecret};
+use crate::watch::secret_file::{SecretFile, SecretFileError};
 
 /// A file that connections to Redis need cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RedisCredentialsError {
-    /// The password's file cannot be read.
-    #[error("source.redis.password_file: {} cannot be read", path.display())]
-    Read {
-        /// The file.
-        path: NamedFile,
-        /// What the system says.
-        #[source]
-        cause: io::Error,
-    },
-    /// What a file holds is not a password.
-    #[error("source.redis.password_file: {} does not hold a password: it is empty, longer than a line or not UTF-8", path.display())]
-    Password {
-        /// The file.
-        path: NamedFile,
-    },
+    /// The password's file cannot be used.
+    #[error(transparent)]
+    Password(#[from] SecretFileError),
     /// The files of TLS cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -49,7 +36,7 @@ impl RedisCredentialsError {
     /// The member of the configuration that is to blame.
     pub fn member(&self) -> String {
         match self {
-            Self::Read { .. } | Self::Password { .. } => "source.redis.password_file".to_owned(),
+            Self::Password(error) => error.member().to_owned(),
             Self::Tls(error) => error.member(),
         }
     }
@@ -149,12 +136,11 @@ impl CredentialFiles {
     }
 }
 
-fn read_password(path: &NamedFile) -> Result<Zeroizing<String>, RedisCredentialsError> {
-    secret_file::read(path).map_err(|error| match error {
-        NoSecret::Read(cause) => RedisCredentialsError::Read {
-            path: path.clone(),
-            cause,
-        },
-        NoSecret::Content => RedisCredentialsError::Password { path: path.clone() },
-    })
+fn read_password(path: &NamedFile) -> Result<Zeroizing<String>, SecretFileError> {
+    SecretFile {
+        member: "source.redis.password_file",
+        path,
+        wanted: "a password: it is empty, longer than a line or not UTF-8",
+    }
+    .read()
 }

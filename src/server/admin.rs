@@ -27,7 +27,7 @@ use super::phase::{Phase, PhaseWatch};
 use super::scrape::Scrapes;
 use super::socket::Listener;
 use crate::keys::cache::SourceHealth;
-use crate::keys::invalidation::Subscription;
+use crate::keys::invalidation::SubscriptionState;
 use crate::observe::metrics;
 use crate::tls::{CertificateState, CertificateStatus};
 
@@ -215,7 +215,7 @@ fn file_source(file: &KeyFilesState) -> serde_json::Value {
 fn remote_source(health: &SourceHealth) -> serde_json::Value {
     let state = if health.breaker_open {
         "down"
-    } else if health.failure.is_some() || health.pushes == Some(Subscription::Unsubscribed) {
+    } else if health.failure.is_some() || health.pushes == Some(SubscriptionState::Unsubscribed) {
         "failing"
     } else {
         "answering"
@@ -223,7 +223,7 @@ fn remote_source(health: &SourceHealth) -> serde_json::Value {
     let mut told = json!({
         "kind": health.source,
         "state": state,
-        "pushes": health.pushes.map(Subscription::as_str),
+        "pushes": health.pushes.map(SubscriptionState::as_str),
         "failure": health.failure.as_deref().map(without_digests),
     });
     tell_certificates(health.certificates.as_deref(), &mut told);

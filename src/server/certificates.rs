@@ -53,7 +53,7 @@ impl CertificateReloader {
         let mut watched = WatchedFiles::new(files.paths());
         let certificates = read(&files, config)?;
         watched.was_read(Some(certificates.facts.content_hash), clock.monotonic());
-        let mut status = CertificateStatus::new(MEMBER, certificates.facts);
+        let status = CertificateStatus::new(MEMBER, certificates.facts);
         status.count_by(metrics.certificates.clone(), clock.now());
         Ok(Some(Self {
             files,

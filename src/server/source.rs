@@ -24,20 +24,21 @@ pub fn remote_source(
     clock: &Arc<dyn Clock>,
     metrics: Option<&Metrics>,
 ) -> Result<Option<Arc<dyn KeySource>>, ConfigError> {
-    let certificates = metrics.map(|metrics| metrics.certificates.clone());
-    Ok(match &config.source {
-        SourceConfig::File { .. } => None,
-        SourceConfig::Http(settings) => {
-            let source = HttpSource::new((**settings).clone(), Arc::clone(clock))
-                .map_err(|error| config.unusable_file(&error.member(), &error))?;
-            Some(Arc::new(source.count_certificates_by(certificates)))
-        }
-        SourceConfig::Redis(settings) => {
-            let source = RedisSource::new((**settings).clone(), Arc::clone(clock))
-                .map_err(|error| config.unusable_file(&error.member(), &error))?;
-            Some(Arc::new(source.count_certificates_by(certificates)))
-        }
-    })
+    let source: Arc<dyn KeySource> = match &config.source {
+        SourceConfig::File { .. } => return Ok(None),
+        SourceConfig::Http(settings) => Arc::new(
+            HttpSource::new((**settings).clone(), Arc::clone(clock))
+                .map_err(|error| config.unusable_file(&error.member(), &error))?,
+        ),
+        SourceConfig::Redis(settings) => Arc::new(
+            RedisSource::new((**settings).clone(), Arc::clone(clock))
+                .map_err(|error| config.unusable_file(&error.member(), &error))?,
+        ),
+    };
+    if let (Some(certificates), Some(metrics)) = (source.certificates(), metrics) {
+        certificates.count_by(metrics.certificates.clone(), clock.now());
+    }
+    Ok(Some(source))
 }
 
 /// The cache in front of that source, or of the keys of a file. Without metrics nothing is counted.

@@ -3,7 +3,7 @@
 //! The owner of the certificates says what is used and what was refused; reading the state takes no
 //! lock. A failure stays until files can be used again, even if they are the same as before it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -30,9 +30,9 @@ pub(crate) struct CertificateFacts {
 
 /// The certificates of one member of the configuration.
 #[derive(Debug)]
-pub(crate) struct CertificateStatus {
+pub struct CertificateStatus {
     member: &'static str,
-    metrics: Option<CertificateMetrics>,
+    metrics: OnceLock<CertificateMetrics>,
     in_use: ArcSwap<blake3::Hash>,
     state: ArcSwap<CertificateState>,
 }
@@ -42,7 +42,7 @@ impl CertificateStatus {
     pub(crate) fn new(member: &'static str, read: CertificateFacts) -> Self {
         Self {
             member,
-            metrics: None,
+            metrics: OnceLock::new(),
             in_use: ArcSwap::from_pointee(read.content_hash),
             state: ArcSwap::from_pointee(CertificateState {
                 expires_at: read.expires_at,
@@ -52,9 +52,9 @@ impl CertificateStatus {
     }
 
     /// Shows them in metrics from now on.
-    pub(crate) fn count_by(&mut self, metrics: CertificateMetrics, now: Timestamp) {
+    pub(crate) fn count_by(&self, metrics: CertificateMetrics, now: Timestamp) {
+        let metrics = self.metrics.get_or_init(|| metrics);
         metrics.loaded(self.member, self.state.load().expires_at, now);
-        self.metrics = Some(metrics);
     }
 
     /// What was read is used from now on. It counts as a reload unless it was in use before.
@@ -76,7 +76,7 @@ impl CertificateStatus {
             expires_at,
             failure: None,
         }));
-        if let Some(metrics) = &self.metrics {
+        if let Some(metrics) = self.metrics.get() {
             metrics.reloaded(self.member, expires_at, now);
         }
     }
@@ -88,7 +88,7 @@ impl CertificateStatus {
             expires_at: before.expires_at,
             failure: Some(why.to_owned()),
         }));
-        if let Some(metrics) = &self.metrics {
+        if let Some(metrics) = self.metrics.get() {
             metrics.refused();
         }
     }

@@ -4,26 +4,76 @@
 //! say. Nothing here repeats any of the content.
 
 use std::io;
-use std::path::Path;
 
 use zeroize::Zeroizing;
+
+use super::named_file::NamedFile;
 
 /// U+FEFF in UTF-8, which some editors put in front of a text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Why a file gives no secret.
-#[derive(Debug)]
-pub(crate) enum NoSecret {
-    /// It cannot be read.
-    Read(io::Error),
-    /// It is empty, longer than a line or not UTF-8.
-    Content,
+/// A file of a secret, which a member of the configuration names.
+pub(crate) struct SecretFile<'a> {
+    pub(crate) member: &'static str,
+    pub(crate) path: &'a NamedFile,
+    /// What it is to hold, for errors.
+    pub(crate) wanted: &'static str,
 }
 
-/// Reads the secret of a file. Blocks.
-pub(crate) fn read(path: &Path) -> Result<Zeroizing<String>, NoSecret> {
-    let content = std::fs::read(path).map_err(NoSecret::Read)?;
-    secret_in(&Zeroizing::new(content)).ok_or(NoSecret::Content)
+/// A file of a secret cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretFileError {
+    /// It cannot be read.
+    #[error("{member}: {} cannot be read", path.display())]
+    Read {
+        /// The member that names it.
+        member: &'static str,
+        /// The file.
+        path: NamedFile,
+        /// What the system says.
+        #[source]
+        cause: io::Error,
+    },
+    /// It does not hold such a secret.
+    #[error("{member}: {} does not hold {wanted}", path.display())]
+    Content {
+        /// The member that names it.
+        member: &'static str,
+        /// The file.
+        path: NamedFile,
+        /// What it is to hold.
+        wanted: &'static str,
+    },
+}
+
+impl SecretFileError {
+    /// The member of the configuration that names the file.
+    pub fn member(&self) -> &'static str {
+        match self {
+            Self::Read { member, .. } | Self::Content { member, .. } => member,
+        }
+    }
+}
+
+impl SecretFile<'_> {
+    /// Reads the secret: one line of UTF-8 that is not empty. Blocks.
+    pub(crate) fn read(&self) -> Result<Zeroizing<String>, SecretFileError> {
+        let content = std::fs::read(self.path).map_err(|cause| SecretFileError::Read {
+            member: self.member,
+            path: self.path.clone(),
+            cause,
+        })?;
+        secret_in(&Zeroizing::new(content)).ok_or_else(|| self.unusable())
+    }
+
+    /// The error for a content that is not the wanted one.
+    pub(crate) fn unusable(&self) -> SecretFileError {
+        SecretFileError::Content {
+            member: self.member,
+            path: self.path.clone(),
+            wanted: self.wanted,
+        }
+    }
 }
 
 /// What of the content is likely not meant, though it is a part of the secret: what an editor or a shell adds unseen. One final

@@ -19,10 +19,10 @@ use tokio::sync::Notify;
 use super::entries::RECENTLY_KNOWN;
 use crate::authz::digest::KeyDigest;
 use crate::clock::Clock;
-use crate::keys::invalidation::{InvalidationLog, Subscription};
+use crate::keys::invalidation::{InvalidationLog, SubscriptionState};
 use crate::keys::source::{KeySource, SourceAnswer, SourceError, SourceReply, probe_digest};
 use crate::observe::metrics::SourceMetrics;
-use crate::tls::CertificateState;
+use crate::tls::{CertificateState, CertificateStatus};
 
 /// Failures in a row after which the source is probed at once: more than a hiccup brings.
 const FAILURES_UNTIL_PROBE: u32 = 3;
@@ -50,7 +50,7 @@ pub struct SourceHealth {
     /// Whether the breaker is open.
     pub breaker_open: bool,
     /// Whether changes are pushed; `None` where the source has no way to.
-    pub pushes: Option<Subscription>,
+    pub pushes: Option<SubscriptionState>,
     /// The certificates that it is reached with; `None` where the configuration names none.
     pub certificates: Option<Arc<CertificateState>>,
 }
@@ -204,7 +204,7 @@ impl Breaker {
             }),
             breaker_open: state.is_open,
             pushes: None,
-            certificates: self.source.certificates(),
+            certificates: self.source.certificates().map(CertificateStatus::state),
         }
     }
 

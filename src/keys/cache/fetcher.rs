@@ -13,7 +13,7 @@ use super::lookup_slots::LookupSlots;
 use crate::authz::digest::KeyDigest;
 use crate::authz::key::KeyRecord;
 use crate::clock::Clock;
-use crate::keys::invalidation::{EntryValidity, InvalidationLog, InvalidationSink};
+use crate::keys::invalidation::{EntryValidity, InvalidationLog};
 use crate::keys::source::{KeySource, Push, SourceAnswer, SourceError, SourceReply};
 use crate::observe::metrics::{CacheMetrics, SourceMetrics, SourceResult};
 
@@ -67,10 +67,14 @@ impl<P: Send + Sync + 'static> Fetcher<P> {
     pub(super) fn new(settings: RemoteSettings) -> Self {
         let (source, clock) = (&settings.source, &settings.clock);
         let metrics = settings.metrics.as_ref();
-        let metrics = metrics.map(|metrics| metrics.source.clone());
         let pushes = source.push() == Push::Asked;
+        let log = InvalidationLog::new(source.name(), pushes, Arc::clone(clock)).counted_by(
+            metrics.map(|metrics| metrics.invalidations.clone()),
+            metrics.and_then(|metrics| metrics.push_up.clone()),
+        );
+        let metrics = metrics.map(|metrics| metrics.source.clone());
         Self {
-            log: Arc::new(InvalidationLog::new(pushes, Arc::clone(clock))),
+            log: Arc::new(log),
             entries: EntryStore::new(
                 settings.capacity,
                 settings.negative_capacity,
@@ -100,12 +104,8 @@ impl<P: Send + Sync + 'static> Fetcher<P> {
 
     /// What the source does by itself, and the breaker's probes. Never ends.
     pub(super) async fn run(&self) {
-        let source = &self.settings.source;
-        let metrics = self.settings.metrics.as_ref();
-        let received = metrics.map(|metrics| metrics.invalidations.clone());
-        let sink = InvalidationSink::new(Arc::clone(&self.log), source.name(), received)
-            .shown_by(metrics.and_then(|metrics| metrics.push_up.clone()));
-        tokio::join!(source.follow(sink), self.breaker.watch(&self.log));
+        let following = self.settings.source.follow(Arc::clone(&self.log));
+        tokio::join!(following, self.breaker.watch(&self.log));
     }
 
     /// The key's entry, if it may be used without asking the source.

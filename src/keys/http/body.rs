@@ -30,10 +30,10 @@ pub(super) async fn record(
         let problem = format!("it is longer than {BODY_MAX_BYTES} bytes");
         return Ok(SourceAnswer::Invalid(InvalidRecord::new(problem)));
     };
-    let text = str::from_utf8(&body).map_err(|_| Failure::lasting("its answer is not UTF-8"))?;
+    let text = str::from_utf8(&body).map_err(|_| Failure::permanent("its answer is not UTF-8"))?;
     // Only whether it is whole: what is repeated, unknown or too deep in it is wrong with the record.
     if serde_json::from_str::<IgnoredAny>(text).is_err() {
-        return Err(Failure::lasting("its answer is not one whole JSON value"));
+        return Err(Failure::permanent("its answer is not one whole JSON value"));
     }
     Ok(record::answer(text, digest))
 }

@@ -7,7 +7,7 @@ use reqwest::Client;
 use reqwest::redirect::Policy;
 use rustls::ClientConfig;
 
-use super::error::HttpSourceError;
+use super::credentials::HttpSourceError;
 use super::settings::{EventsUrl, HttpSettings};
 use super::timing::{PROBE_EVERY, PROBES, Timing};
 use crate::tls::CertificateFacts;

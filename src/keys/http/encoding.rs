@@ -25,7 +25,7 @@ pub(super) fn require_identity(headers: &HeaderMap) -> Result<(), Failure> {
         };
         if !encodings.all(is_harmless) {
             let text = format!("its answer has a {name} other than {harmless}, such as gzip");
-            return Err(Failure::lasting(text));
+            return Err(Failure::permanent(text));
         }
     }
     Ok(())

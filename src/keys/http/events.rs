@@ -1,6 +1,6 @@
 //! What the service tells by itself: changes of keys, as server-sent events.
 //!
-//! Keeps one stream open and says to [`InvalidationSink`] what it hears, and whether it hears anything. That a stream is open means that
+//! Keeps one stream open and says to [`InvalidationLog`] what it hears, and whether it hears anything. That a stream is open means that
 //! every change from then on is told in it, so whatever is not understood, or could have been missed, is taken for the worst.
 
 use std::time::Duration;
@@ -9,7 +9,7 @@ use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 
-use super::super::invalidation::InvalidationSink;
+use super::super::invalidation::InvalidationLog;
 use super::HttpSource;
 use super::encoding;
 use super::event_stream::{EventStream, Item};
@@ -21,36 +21,22 @@ use crate::backoff::Backoff;
 /// Comments closer to one another than this are one sign of life: a server may greet with several.
 const SAME_HEARTBEAT: Duration = Duration::from_millis(100);
 
-/// Hears of changes for ever.
-pub(super) async fn follow(source: &HttpSource, url: &EventsUrl, sink: &InvalidationSink) {
+/// Keeps a stream open and reports what it brings. Never ends.
+pub(super) async fn follow(source: &HttpSource, url: &EventsUrl, log: &InvalidationLog) {
     let timing = source.timing;
     let mut backoff = Backoff::new(timing.first_pause, timing.longest_pause);
-    let mut told = None;
     loop {
         match open(source, url).await {
             Ok(response) => {
                 let since = source.clock.monotonic();
-                sink.subscribed();
-                told = None;
-                let why = hear(source, response, sink).await;
-                sink.unsubscribed(&why);
-                // A server that hangs up on everybody is not to be asked ever faster.
+                log.subscribed();
+                log.unsubscribed(&hear(source, response, log).await);
+                // Only after a while: a server that hangs up at once must not be asked ever faster.
                 if source.clock.monotonic().saturating_sub(since) >= timing.longest_pause {
                     backoff.reset();
                 }
             }
-            Err(why) => {
-                let why = why.to_string();
-                sink.unsubscribed(&why);
-                if told.as_ref() != Some(&why) {
-                    tracing::warn!(
-                        source = "http",
-                        why,
-                        "the stream of events cannot be opened; it is tried again"
-                    );
-                    told = Some(why);
-                }
-            }
+            Err(failure) => log.unsubscribed(&failure.to_string()),
         }
         tokio::time::sleep(backoff.pause()).await;
     }
@@ -65,7 +51,7 @@ pub(super) async fn open(source: &HttpSource, url: &EventsUrl) -> Result<Respons
         .header(ACCEPT_ENCODING, encoding::IDENTITY)
         .header(CACHE_CONTROL, "no-store");
     let opened = tokio::time::timeout(source.timing.open_within, source.authorized(request).send());
-    let response = opened.await.map_err(|_| Failure::Timeout)??;
+    let response = opened.await.map_err(|_| Failure::TIMEOUT)??;
     if response.status() != StatusCode::OK {
         return Err(Failure::of_status(response.status()));
     }
@@ -73,14 +59,14 @@ pub(super) async fn open(source: &HttpSource, url: &EventsUrl) -> Result<Respons
     let content_type = content_type.and_then(|value| value.to_str().ok());
     let essence = content_type.and_then(|value| value.split(';').next());
     if !essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("text/event-stream")) {
-        return Err(Failure::lasting("its answer is not a stream of events"));
+        return Err(Failure::permanent("its answer is not a stream of events"));
     }
     encoding::require_identity(response.headers())?;
     Ok(response)
 }
 
 /// Hears what a stream tells, until it ends; gives why it did.
-async fn hear(source: &HttpSource, mut response: Response, sink: &InvalidationSink) -> String {
+async fn hear(source: &HttpSource, mut response: Response, log: &InvalidationLog) -> String {
     let mut stream = EventStream::default();
     let mut heartbeats = Heartbeats::default();
     let mut items = Vec::new();
@@ -114,11 +100,11 @@ async fn hear(source: &HttpSource, mut response: Response, sink: &InvalidationSi
             match item {
                 Item::Comment => heartbeats.beat(source.clock.monotonic()),
                 Item::Message(data) => match Change::told_by(&data) {
-                    Some(Change::Key(id)) => sink.key_changed(id.as_str()),
-                    Some(Change::All) => sink.all_changed(),
-                    None => not_understood(sink, &mut warned),
+                    Some(Change::Key(id)) => log.key_changed(id.as_str()),
+                    Some(Change::All) => log.all_changed(),
+                    None => not_understood(log, &mut warned),
                 },
-                Item::Unknown => not_understood(sink, &mut warned),
+                Item::Unknown => not_understood(log, &mut warned),
             }
         }
         if let Err(unreadable) = read {
@@ -133,8 +119,8 @@ async fn hear(source: &HttpSource, mut response: Response, sink: &InvalidationSi
 }
 
 /// Takes the worst for granted. Warns once a stream, or whoever sends such events fills our log.
-fn not_understood(sink: &InvalidationSink, warned: &mut bool) {
-    sink.all_changed();
+fn not_understood(log: &InvalidationLog, warned: &mut bool) {
+    log.all_changed();
     if !std::mem::replace(warned, true) {
         tracing::warn!(
             source = "http",

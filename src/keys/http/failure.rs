@@ -1,56 +1,68 @@
 //! Why the service did not answer, in words for its operator.
 //!
-//! Takes a status or an error of the HTTP library and gives a short text, and whether asking once more may help. A text holds
-//! no URL, no secret, and nothing that the peer chose: HTTP/2 lets it send a text with its goodbye.
+//! Takes a status or an error of the HTTP library, and gives the source's error and whether asking
+//! once more may help. No text holds a URL, a secret, or anything that the peer chose: HTTP/2 lets it
+//! send a text with its goodbye.
 
 use std::{fmt, io};
 
 use reqwest::StatusCode;
 
-use super::super::source::SourceError;
+use crate::keys::source::SourceError;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Failure {
-    /// It took too long.
-    Timeout,
-    /// No connection could be made, for a reason that may have passed a moment later.
-    Refused(String),
-    /// No connection could be made, for a reason that does not pass by itself.
-    Unreachable(String),
-    /// Something that may have passed a moment later, before anything was answered.
-    Passing(String),
-    /// Something that asking again would not mend.
-    Lasting(String),
+pub(super) struct Failure {
+    pub(super) error: SourceError,
+    /// It may be over a moment later, and nothing was answered yet.
+    pub(super) is_transient: bool,
 }
 
 impl Failure {
+    pub(super) const TIMEOUT: Self = Self {
+        error: SourceError::Timeout,
+        is_transient: false,
+    };
+
+    fn new(
+        error: fn(std::sync::Arc<str>) -> SourceError,
+        text: String,
+        is_transient: bool,
+    ) -> Self {
+        Self {
+            error: error(text.into()),
+            is_transient,
+        }
+    }
+
     /// A failure that asking again would not mend.
-    pub(super) fn lasting(text: impl Into<String>) -> Self {
-        Self::Lasting(text.into())
+    pub(super) fn permanent(text: impl Into<String>) -> Self {
+        Self::new(SourceError::Failed, text.into(), false)
     }
 
     /// A status that is no answer.
     pub(super) fn of_status(status: StatusCode) -> Self {
         let name = status.canonical_reason().unwrap_or_default();
         let text = format!("it answered {} {name}", status.as_str());
-        let text = text.trim_end().to_owned();
-        match status {
-            StatusCode::BAD_GATEWAY
-            | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT => Self::Passing(text),
-            _ => Self::Lasting(text),
-        }
+        let is_transient = matches!(
+            status,
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+        );
+        Self::new(
+            SourceError::Failed,
+            text.trim_end().to_owned(),
+            is_transient,
+        )
     }
 
     /// An error after the answer had begun.
     pub(super) fn of_answer(error: reqwest::Error) -> Self {
         match Self::from(error) {
-            Self::Timeout => Self::Timeout,
-            Self::Refused(text)
-            | Self::Unreachable(text)
-            | Self::Passing(text)
-            | Self::Lasting(text) => Self::Lasting(format!("its answer broke off: {text}")),
+            Self {
+                error: SourceError::Timeout,
+                ..
+            } => Self::TIMEOUT,
+            failure => Self::permanent(format!("its answer broke off: {failure}")),
         }
     }
 }
@@ -58,15 +70,17 @@ impl Failure {
 /// An error before anything was answered.
 impl From<reqwest::Error> for Failure {
     fn from(error: reqwest::Error) -> Self {
-        // So is a connection that took too long: a service that made-up keys keep busy has its queue full, too.
+        // So is a connection that took too long: made-up keys can keep a service busy, and its queue of
+        // connections full.
         if error.is_timeout() {
-            return Self::Timeout;
+            return Self::TIMEOUT;
         }
         let error = error.without_url();
         let io = causes(&error).find_map(|cause| cause.downcast_ref::<io::Error>());
         let io = io.map(innermost);
         let http = causes(&error).find_map(|cause| cause.downcast_ref::<hyper::Error>());
-        // So every objection of TLS comes, and hardly anything else; HTTP/2 hands on no more of it than kind and text.
+        // So every objection of TLS comes, and hardly anything else; HTTP/2 hands on no more of it than
+        // kind and text.
         let is_tls = io.is_some_and(|io| io.kind() == io::ErrorKind::InvalidData);
         let cause = match (io, http) {
             (Some(io), _) if is_tls => format!("TLS: {io}"),
@@ -75,25 +89,31 @@ impl From<reqwest::Error> for Failure {
             (None, Some(http)) => http.to_string(),
             (None, None) => error.to_string(),
         };
-        // What came was an answer, though none in HTTP; and a certificate does not get better in a moment.
-        let is_final = is_tls || http.is_some_and(hyper::Error::is_parse) || error.is_builder();
-        let is_telling = io.is_none_or(tells_that_nobody_is_there);
-        match (error.is_connect(), is_final) {
-            (true, false) if !is_telling => Self::Passing(format!("no connection: {cause}")),
-            (true, false) => Self::Refused(format!("no connection: {cause}")),
-            (true, true) => Self::Unreachable(format!("no connection: {cause}")),
-            // A server of TLS 1.3 refuses a client's certificate only after the client's side of the handshake is done.
-            (false, _) if is_tls => Self::Unreachable(cause),
-            (false, false) => Self::Passing(cause),
-            (false, true) => Self::Lasting(cause),
+        // Not HTTP, and a certificate: neither gets better in a moment.
+        let is_permanent = is_tls || http.is_some_and(hyper::Error::is_parse) || error.is_builder();
+        if error.is_connect() {
+            let is_outage = is_permanent || io.is_none_or(is_outage);
+            let kind = if is_outage {
+                SourceError::Unreachable
+            } else {
+                SourceError::Failed
+            };
+            return Self::new(kind, format!("no connection: {cause}"), !is_permanent);
         }
+        // A TLS 1.3 server refuses a client's certificate only after the client's handshake is done.
+        let kind = if is_tls {
+            SourceError::Unreachable
+        } else {
+            SourceError::Failed
+        };
+        Self::new(kind, cause, !is_permanent)
     }
 }
 
-/// Whether an attempt to connect that failed so tells that there is nobody to connect to. A flood of made-up keys can use up this
-/// machine's file descriptors, ports and memory, or have a service hang up on whom it has no room for: neither may be told as an
-/// outage.
-fn tells_that_nobody_is_there(error: &io::Error) -> bool {
+/// Whether an attempt to connect that failed so shows that the service cannot be reached. An attacker
+/// with made-up keys can use up this machine's file descriptors, ports and memory, or have a service
+/// close connections that it has no room for: none of that may count as an outage.
+fn is_outage(error: &io::Error) -> bool {
     // The standard library has no kind for them.
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
@@ -111,23 +131,17 @@ fn tells_that_nobody_is_there(error: &io::Error) -> bool {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Timeout => "it did not answer in time",
-            Self::Refused(text)
-            | Self::Unreachable(text)
-            | Self::Passing(text)
-            | Self::Lasting(text) => text,
-        })
+        match &self.error {
+            SourceError::Timeout => f.write_str("it did not answer in time"),
+            SourceError::Unreachable(text) | SourceError::Failed(text) => f.write_str(text),
+            SourceError::Overloaded => self.error.fmt(f),
+        }
     }
 }
 
 impl From<Failure> for SourceError {
     fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Timeout => Self::Timeout,
-            Failure::Refused(text) | Failure::Unreachable(text) => Self::Unreachable(text.into()),
-            Failure::Passing(text) | Failure::Lasting(text) => Self::Failed(text.into()),
-        }
+        failure.error
     }
 }
 
@@ -137,7 +151,7 @@ fn causes<'a>(
     std::iter::successors(error.source(), |cause| cause.source())
 }
 
-/// The error that others of its type were put around, which do not tell it as their source.
+/// The error that others of its type wrap without giving it as their source.
 fn innermost(error: &io::Error) -> &io::Error {
     let inside = error.get_ref().and_then(|inside| inside.downcast_ref());
     inside.map_or(error, innermost)
@@ -146,7 +160,7 @@ fn innermost(error: &io::Error) -> &io::Error {
 /// The system's error, by its kind where that says all.
 fn io_text(error: &io::Error) -> String {
     let kind = error.kind();
-    let is_telling = matches!(
+    let says_all = matches!(
         kind,
         io::ErrorKind::ConnectionRefused
             | io::ErrorKind::ConnectionReset
@@ -157,7 +171,7 @@ fn io_text(error: &io::Error) -> String {
             | io::ErrorKind::HostUnreachable
             | io::ErrorKind::NetworkUnreachable
     );
-    if is_telling {
+    if says_all {
         kind.to_string()
     } else {
         error.to_string()

@@ -98,11 +98,11 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
 /// Does something while the source is followed.
 async fn followed<T>(
     source: &HttpSource,
-    sink: InvalidationSink,
+    log: Arc<InvalidationLog>,
     test: impl Future<Output = T>,
 ) -> T {
     tokio::select! {
-        () = source.follow(sink) => panic!("following ended"),
+        () = source.follow(log) => panic!("following ended"),
         done = test => done,
     }
 }

@@ -4,12 +4,8 @@ use super::*;
 use crate::authz::key::tests::digest_of;
 use crate::clock::SystemClock;
 
-fn log(source_pushes: bool) -> (Arc<InvalidationLog>, InvalidationSink) {
-    let log = Arc::new(InvalidationLog::new(
-        source_pushes,
-        Arc::new(SystemClock::new()),
-    ));
-    (Arc::clone(&log), InvalidationSink::new(log, "redis", None))
+fn log(source_pushes: bool) -> InvalidationLog {
+    InvalidationLog::new("redis", source_pushes, Arc::new(SystemClock::new()))
 }
 
 fn validity(log: &InvalidationLog, version: Version, id: &str) -> EntryValidity {
@@ -35,11 +31,11 @@ fn other(log: &InvalidationLog) -> String {
         .unwrap()
 }
 
-type Event = fn(&InvalidationSink);
+type Event = fn(&InvalidationLog);
 
 #[test]
 fn only_what_was_asked_for_after_a_change_is_current() {
-    let (log, sink) = log(false);
+    let log = log(false);
     let other = other(&log);
     let events: [(&str, Event, EntryValidity, EntryValidity); 4] = [
         (
@@ -56,13 +52,13 @@ fn only_what_was_asked_for_after_a_change_is_current() {
         ),
         (
             "all",
-            InvalidationSink::all_changed,
+            InvalidationLog::all_changed,
             EntryValidity::Outdated,
             EntryValidity::Outdated,
         ),
         (
             "doubt",
-            |p| p.log.revalidate_all(),
+            |p| p.revalidate_all(),
             EntryValidity::Revalidate,
             EntryValidity::Revalidate,
         ),
@@ -70,7 +66,7 @@ fn only_what_was_asked_for_after_a_change_is_current() {
     for (name, event, of_it, of_another) in events {
         let before = log.version();
         assert_eq!(validity(&log, before, "a"), EntryValidity::Valid, "{name}");
-        event(&sink);
+        event(&log);
         assert_eq!(validity(&log, before, "a"), of_it, "{name}");
         assert_eq!(validity(&log, before, &other), of_another, "{name}");
         assert_eq!(
@@ -83,10 +79,10 @@ fn only_what_was_asked_for_after_a_change_is_current() {
 
 #[test]
 fn any_change_makes_unknown_digests_worth_asking_for() {
-    let (log, sink) = log(false);
+    let log = log(false);
     let version = log.version();
     assert_eq!(log.validity_of_negative(version), EntryValidity::Valid);
-    sink.key_changed("a");
+    log.key_changed("a");
     assert_eq!(log.validity_of_negative(version), EntryValidity::Outdated);
     assert_eq!(
         log.validity_of_negative(log.version()),
@@ -96,20 +92,20 @@ fn any_change_makes_unknown_digests_worth_asking_for() {
 
 #[test]
 fn nothing_is_believed_while_pushes_are_lost_nor_what_was_learnt_before_they_were_armed() {
-    let (log, sink) = log(true);
+    let log = log(true);
     let early = log.version();
     assert_eq!(validity(&log, early, "a"), EntryValidity::Revalidate);
-    sink.subscribed();
+    log.subscribed();
     assert_eq!(validity(&log, early, "a"), EntryValidity::Revalidate);
     let armed = log.version();
     assert_eq!(validity(&log, armed, "a"), EntryValidity::Valid);
-    sink.unsubscribed("cut");
+    log.unsubscribed("cut");
     let between = log.version();
     for version in [armed, between] {
         assert_eq!(validity(&log, version, "a"), EntryValidity::Revalidate);
         assert_eq!(log.validity_of_negative(version), EntryValidity::Revalidate);
     }
-    sink.subscribed();
+    log.subscribed();
     for version in [armed, between] {
         assert_eq!(validity(&log, version, "a"), EntryValidity::Revalidate);
     }
@@ -118,58 +114,58 @@ fn nothing_is_believed_while_pushes_are_lost_nor_what_was_learnt_before_they_wer
 
 #[test]
 fn a_change_that_was_heard_stays_known_when_pushes_are_lost() {
-    let (log, sink) = log(true);
-    sink.subscribed();
+    let log = log(true);
+    log.subscribed();
     let version = log.version();
-    sink.key_changed("a");
-    sink.unsubscribed("cut");
+    log.key_changed("a");
+    log.unsubscribed("cut");
     assert_eq!(validity(&log, version, "a"), EntryValidity::Outdated);
-    sink.subscribed();
+    log.subscribed();
     assert_eq!(validity(&log, version, "a"), EntryValidity::Outdated);
 }
 
 #[test]
 fn what_is_learnt_while_the_source_refuses_to_push_is_believed_for_its_time() {
-    let (log, sink) = log(true);
+    let log = log(true);
     let early = log.version();
-    sink.refused("no");
+    log.refused("no");
     assert_eq!(validity(&log, early, "a"), EntryValidity::Revalidate);
     let learnt = log.version();
     for _ in 0..2 {
-        assert_eq!(log.subscription(), Subscription::Refused);
+        assert_eq!(log.subscription(), SubscriptionState::Refused);
         assert_eq!(validity(&log, learnt, "a"), EntryValidity::Valid);
         let stale_at = Duration::from_mins(1);
         let since = log.stale_since(learnt, Duration::ZERO, stale_at);
         assert_eq!(since, Some(stale_at));
         // Asked again, with the same answer.
-        sink.refused("no");
+        log.refused("no");
     }
-    sink.subscribed();
-    assert_eq!(log.subscription(), Subscription::Subscribed);
+    log.subscribed();
+    assert_eq!(log.subscription(), SubscriptionState::Subscribed);
     assert_eq!(validity(&log, learnt, "a"), EntryValidity::Revalidate);
-    sink.unsubscribed("cut");
-    sink.refused("no");
+    log.unsubscribed("cut");
+    log.refused("no");
     let learnt = log.version();
     assert_eq!(validity(&log, learnt, "a"), EntryValidity::Valid);
-    sink.unsubscribed("gone");
-    assert_eq!(log.subscription(), Subscription::Unsubscribed);
+    log.unsubscribed("gone");
+    assert_eq!(log.subscription(), SubscriptionState::Unsubscribed);
     assert_eq!(validity(&log, learnt, "a"), EntryValidity::Revalidate);
 }
 
 #[test]
 fn a_gauge_tells_whether_changes_are_heard() {
-    let (_, sink) = log(true);
+    let log = log(true);
     let up = prometheus::IntGauge::new("up", "whether changes are heard").unwrap();
-    let sink = sink.shown_by(Some(up.clone()));
+    let log = log.counted_by(None, Some(up.clone()));
     let steps: [(Event, i64); 5] = [
-        (InvalidationSink::subscribed, 1),
+        (InvalidationLog::subscribed, 1),
         (|p| p.unsubscribed("cut"), 0),
-        (InvalidationSink::subscribed, 1),
+        (InvalidationLog::subscribed, 1),
         (|p| p.refused("no"), 0),
-        (InvalidationSink::subscribed, 1),
+        (InvalidationLog::subscribed, 1),
     ];
     for (step, want) in steps {
-        step(&sink);
+        step(&log);
         assert_eq!(up.get(), want);
     }
 }

@@ -12,7 +12,7 @@ use prometheus::IntCounter;
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 
-use super::super::invalidation::{EntryValidity, InvalidationLog, InvalidationSink};
+use super::super::invalidation::{EntryValidity, InvalidationLog};
 use super::super::source::contract::{keeps_the_contract, records};
 use super::read::invalid;
 use super::*;
@@ -127,10 +127,10 @@ pub(crate) async fn followed_and_counted(
     heard: Option<IntCounter>,
     body: impl AsyncFnOnce(Arc<InvalidationLog>),
 ) {
-    let log = Arc::new(InvalidationLog::new(true, Arc::new(SystemClock::new())));
-    let sink = InvalidationSink::new(Arc::clone(&log), "redis", heard);
+    let log = InvalidationLog::new("redis", true, Arc::new(SystemClock::new()));
+    let log = Arc::new(log.counted_by(heard, None));
     tokio::select! {
-        () = source.follow(sink) => unreachable!("a source is followed for ever"),
+        () = source.follow(Arc::clone(&log)) => unreachable!("a source is followed for ever"),
         () = body(log) => {}
     }
 }

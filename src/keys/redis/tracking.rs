@@ -17,7 +17,7 @@ use redis::{PushInfo, PushKind, RedisError, Value};
 use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::super::invalidation::InvalidationSink;
+use super::super::invalidation::InvalidationLog;
 use super::layout::{Layout, Named};
 use super::read::Reader;
 use super::settings::PushMode;
@@ -41,7 +41,7 @@ pub(super) struct InvalidationListener<'a> {
     pub(super) client: &'a RedisClient,
     pub(super) layout: &'a Layout,
     pub(super) clock: &'a dyn Clock,
-    pub(super) sink: InvalidationSink,
+    pub(super) log: Arc<InvalidationLog>,
     pub(super) mode: PushMode,
     /// How often a server that refuses to push is asked again.
     pub(super) ask_again_every: Duration,
@@ -67,44 +67,30 @@ impl InvalidationListener<'_> {
     /// Keeps a subscription. Never ends.
     pub(super) async fn listen(&self) {
         let mut backoff = Backoff::new(BACKOFF_MIN, BACKOFF_MAX);
-        let mut logged: Option<Cause> = None;
         loop {
             match self.subscribe().await {
                 Ok(mut subscription) => {
-                    self.sink.subscribed();
+                    self.log.subscribed();
                     let since = self.clock.monotonic();
                     let why = self.watch(&mut subscription).await;
-                    self.sink.unsubscribed(&why);
-                    logged = None;
+                    self.log.unsubscribed(&why);
                     if self.clock.monotonic().saturating_sub(since) >= STEADY_AFTER {
                         backoff.reset();
                     }
                 }
                 Err(PushError::Refused(why)) => {
                     if self.mode == PushMode::Auto {
-                        self.sink.refused(&why);
+                        self.log.refused(&why);
                     } else {
-                        self.log_failure(&why, &mut logged);
+                        self.log.unsubscribed(&why);
                     }
                     tokio::time::sleep(self.ask_again_every).await;
                     continue;
                 }
-                Err(PushError::Failed(why)) => self.log_failure(&why, &mut logged),
+                Err(PushError::Failed(why)) => self.log.unsubscribed(&why),
             }
             tokio::time::sleep(backoff.pause()).await;
         }
-    }
-
-    fn log_failure(&self, why: &Cause, logged: &mut Option<Cause>) {
-        if logged.as_ref() != Some(why) {
-            tracing::warn!(
-                source = "redis",
-                why = &**why,
-                "changes of keys are not pushed; each key is looked up at its next use"
-            );
-        }
-        self.sink.unsubscribed(why);
-        *logged = Some(Cause::clone(why));
     }
 
     /// Has every master push.
@@ -118,11 +104,11 @@ impl InvalidationListener<'_> {
         let masters = connector.masters(&credentials).await?;
         let gone = Arc::new(Notify::new());
         let lines = masters.iter().map(async |master| {
-            let (layout, sink) = (self.layout.clone(), self.sink.clone());
+            let (layout, log) = (self.layout.clone(), self.log.clone());
             let gone = Arc::clone(&gone);
             let on_push = move |push: PushInfo| {
                 if push.kind == PushKind::Invalidate {
-                    forward(&push.data, &layout, &sink);
+                    forward(&push.data, &layout, &log);
                 } else if push.kind == PushKind::Disconnection {
                     gone.notify_one();
                 }
@@ -291,16 +277,16 @@ fn is_lasting(error: &RedisError) -> bool {
 }
 
 /// Forwards the names that were written to the cache; a push without names means all of them.
-fn forward(data: &[Value], layout: &Layout, sink: &InvalidationSink) {
+fn forward(data: &[Value], layout: &Layout, log: &InvalidationLog) {
     let Some(Value::Array(names)) = data.first() else {
-        sink.all_changed();
+        log.all_changed();
         return;
     };
     for name in names {
         match layout.read(bytes(name).unwrap_or_default()) {
-            Named::Key(id) => sink.key_changed(id),
-            Named::Digest(digest) => sink.digest_changed(&digest),
-            Named::Unknown => sink.all_changed(),
+            Named::Key(id) => log.key_changed(id),
+            Named::Digest(digest) => log.digest_changed(&digest),
+            Named::Unknown => log.all_changed(),
         }
     }
 }

@@ -111,29 +111,29 @@ fn a_remote_source_shows_whether_it_answers_and_why_not() {
     };
     for (health, state, pushes) in [
         (
-            health(None, false, Some(Subscription::Subscribed)),
+            health(None, false, Some(SubscriptionState::Subscribed)),
             "answering",
             json!("armed"),
         ),
         (health(None, false, None), "answering", json!(null)),
         (
-            health(None, false, Some(Subscription::Unsubscribed)),
+            health(None, false, Some(SubscriptionState::Unsubscribed)),
             "failing",
             json!("lost"),
         ),
         (
-            health(None, false, Some(Subscription::Refused)),
+            health(None, false, Some(SubscriptionState::Refused)),
             "answering",
             json!("refused"),
         ),
         (
-            health(None, false, Some(Subscription::Off)),
+            health(None, false, Some(SubscriptionState::Off)),
             "answering",
             json!("off"),
         ),
         (health(Some("refused"), false, None), "failing", json!(null)),
         (
-            health(Some("refused"), true, Some(Subscription::Unsubscribed)),
+            health(Some("refused"), true, Some(SubscriptionState::Unsubscribed)),
             "down",
             json!("lost"),
         ),

@@ -239,7 +239,7 @@ async fn a_trial_lets_in_no_key_that_was_revoked_meanwhile() {
             assert_eq!(scene.find("a").await, "a", "it stands in");
         }
         until(|| is_open(&scene)).await;
-        scene.sink().key_changed("a");
+        scene.log().key_changed("a");
         scene.clock.forward(1);
         // The trial, and those that get none.
         for _ in 0..3 {
@@ -297,7 +297,7 @@ async fn a_source_that_cannot_begin_to_push_is_tried() {
     let scene = Scene::of(ScriptedSource::of(&records()).pushing(), Duration::ZERO);
     scene.source.fail_all(Some(unreachable_source()));
     running(&scene, async {
-        scene.sink().unsubscribed("refused");
+        scene.log().unsubscribed("refused");
         until(|| is_open(&scene)).await;
     })
     .await;

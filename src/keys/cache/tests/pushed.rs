@@ -2,7 +2,7 @@
 
 use super::remote::{Scene, down};
 use super::*;
-use crate::keys::invalidation::InvalidationSink;
+use crate::keys::invalidation::InvalidationLog;
 
 fn pushing() -> Scene {
     forgiving(600)
@@ -12,7 +12,7 @@ fn pushing() -> Scene {
 fn forgiving(seconds: u64) -> Scene {
     let source = ScriptedSource::of(&records()).pushing();
     let scene = Scene::of(source, Duration::from_secs(seconds));
-    scene.sink().subscribed();
+    scene.log().subscribed();
     scene
 }
 
@@ -32,13 +32,13 @@ impl Scene {
     }
 }
 
-type Event = fn(&InvalidationSink);
+type Event = fn(&InvalidationLog);
 const CHANGES: [(&str, Event); 3] = [
-    ("the key", |sink| sink.key_changed("b")),
-    ("its digest", |sink| {
-        sink.digest_changed(&digest_of("b"));
+    ("the key", |log| log.key_changed("b")),
+    ("its digest", |log| {
+        log.digest_changed(&digest_of("b"));
     }),
-    ("all", InvalidationSink::all_changed),
+    ("all", InvalidationLog::all_changed),
 ];
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn a_key_that_changed_is_looked_up_at_its_next_use() {
         assert_eq!(scene.is_enabled("b").await, Some(true), "{name}");
         scene.source.answer(digest_of("b"), Ok(disabled("b")));
         assert_eq!(scene.is_enabled("b").await, Some(true), "{name}: at hand");
-        change(&scene.sink());
+        change(&scene.log());
         assert_eq!(scene.is_enabled("b").await, Some(false), "{name}");
         assert_eq!(scene.is_enabled("b").await, Some(false), "{name}");
         assert_eq!(scene.source.asked(), 2, "{name}");
@@ -64,7 +64,7 @@ async fn a_lookup_in_flight_neither_answers_nor_brings_back_what_changed_meanwhi
         assert_eq!((&mut waiting).now_or_never(), None);
         // The source has read the old record and is slow to send it: the change is heard first.
         scene.source.answer(digest_of("b"), Ok(disabled("b")));
-        change(&scene.sink());
+        change(&scene.log());
         scene.source.let_pass();
         assert_eq!(waiting.await, Some(false), "{name}");
         assert_eq!(scene.is_enabled("b").await, Some(false), "{name}");
@@ -75,8 +75,8 @@ async fn a_lookup_in_flight_neither_answers_nor_brings_back_what_changed_meanwhi
 #[tokio::test]
 async fn a_key_that_changes_at_every_lookup_is_refused_rather_than_looked_up_for_ever() {
     let scene = pushing();
-    let sink = scene.sink();
-    scene.source.at_each_lookup(move || sink.key_changed("a"));
+    let log = scene.log();
+    scene.source.at_each_lookup(move || log.key_changed("a"));
     let want = "the source failed: the key changes faster than it is read";
     assert_eq!(scene.find("a").await, want);
     assert_eq!(scene.source.asked(), MAX_LOOKUPS);
@@ -89,7 +89,7 @@ async fn a_change_makes_every_unknown_digest_worth_a_lookup() {
     let new = Ok(SourceAnswer::Found(Arc::new(record("c"))));
     scene.source.answer(digest_of("c"), new);
     assert_eq!(scene.find("c").await, "unknown");
-    scene.sink().key_changed("another");
+    scene.log().key_changed("another");
     assert_eq!(scene.find("c").await, "c");
 }
 
@@ -98,7 +98,7 @@ async fn nothing_is_believed_without_a_lookup_while_pushes_are_lost() {
     let scene = pushing();
     assert_eq!(scene.find("a").await, "a");
     assert_eq!(scene.find("c").await, "unknown");
-    scene.sink().unsubscribed("cut");
+    scene.log().unsubscribed("cut");
     for lookups in [4, 6] {
         assert_eq!(scene.find("a").await, "a");
         assert_eq!(scene.find("c").await, "unknown");
@@ -108,7 +108,7 @@ async fn nothing_is_believed_without_a_lookup_while_pushes_are_lost() {
     scene
         .source
         .answer(digest_of("a"), Ok(SourceAnswer::NotFound));
-    scene.sink().subscribed();
+    scene.log().subscribed();
     assert_eq!(scene.find("a").await, "unknown");
     assert_eq!(scene.find("c").await, "unknown");
     assert_eq!(scene.source.asked(), 8);
@@ -122,7 +122,7 @@ async fn a_lookup_that_began_before_pushes_were_lost_is_not_waited_for_after() {
     scene.source.hold();
     let mut early = Box::pin(scene.is_enabled("b"));
     assert_eq!((&mut early).now_or_never(), None);
-    scene.sink().unsubscribed("cut");
+    scene.log().unsubscribed("cut");
     let mut late = Box::pin(scene.is_enabled("b"));
     assert_eq!((&mut late).now_or_never(), None);
     assert_eq!(scene.source.asked(), 1);
@@ -138,8 +138,8 @@ async fn a_key_that_was_heard_to_change_never_stands_in_for_a_source_that_fails(
         scene.find(secret).await;
         scene.source.answer(digest_of(secret), down());
     }
-    scene.sink().key_changed("a");
-    scene.sink().unsubscribed("cut");
+    scene.log().key_changed("a");
+    scene.log().unsubscribed("cut");
     assert_eq!(scene.find("a").await, "the source failed: down");
     assert_eq!(scene.find("b").await, "b");
 }
@@ -150,11 +150,11 @@ async fn once_pushes_are_lost_a_key_stands_in_for_its_bound_and_no_longer_for_it
         let scene = forgiving(stale_if_error);
         assert_eq!(scene.find("a").await, "a");
         scene.clock.forward(5);
-        scene.sink().unsubscribed("cut");
+        scene.log().unsubscribed("cut");
         scene.source.answer(digest_of("a"), down());
         if served_for > 0 {
             scene.clock.forward(served_for - 1);
-            scene.sink().unsubscribed("cut still");
+            scene.log().unsubscribed("cut still");
             assert_eq!(scene.find("a").await, "a");
             scene.clock.forward(1);
         }
@@ -168,34 +168,34 @@ async fn a_key_not_looked_up_since_pushes_were_armed_again_never_stands_in() {
     let scene = pushing();
     assert_eq!(scene.find("a").await, "a");
     scene.source.answer(digest_of("a"), down());
-    scene.sink().unsubscribed("cut");
+    scene.log().unsubscribed("cut");
     // It may be revoked now, and nothing tells of it.
     assert_eq!(scene.find("a").await, "a", "while pushes are lost");
-    scene.sink().subscribed();
+    scene.log().subscribed();
     assert_eq!(scene.find("a").await, want);
     scene.cache.revalidate_all();
     assert_eq!(scene.find("a").await, want, "after an order to doubt");
     for _ in 0..100 {
-        scene.sink().unsubscribed("cut again");
+        scene.log().unsubscribed("cut again");
         assert_eq!(scene.find("a").await, want);
-        scene.sink().subscribed();
+        scene.log().subscribed();
     }
     let found = Ok(SourceAnswer::Found(Arc::new(record("a"))));
     scene.source.answer(digest_of("a"), found);
     assert_eq!(scene.find("a").await, "a");
     scene.source.answer(digest_of("a"), down());
-    scene.sink().unsubscribed("cut again");
+    scene.log().unsubscribed("cut again");
     assert_eq!(scene.find("a").await, "a", "looked up since");
 }
 
 #[tokio::test]
 async fn a_lookup_under_way_while_pushes_are_armed_makes_no_key_that_stands_in() {
     let scene = pushing();
-    scene.sink().unsubscribed("cut");
+    scene.log().unsubscribed("cut");
     scene.source.hold();
     let mut waiting = Box::pin(scene.find("a"));
     assert_eq!((&mut waiting).now_or_never(), None);
-    scene.sink().subscribed();
+    scene.log().subscribed();
     scene.source.let_pass();
     assert_eq!(waiting.await, "a");
     scene.source.answer(digest_of("a"), down());
@@ -205,7 +205,7 @@ async fn a_lookup_under_way_while_pushes_are_armed_makes_no_key_that_stands_in()
 #[tokio::test]
 async fn a_key_that_is_learnt_while_pushes_are_lost_stands_in_from_its_lookup_on() {
     let scene = forgiving(30);
-    scene.sink().unsubscribed("cut");
+    scene.log().unsubscribed("cut");
     scene.clock.forward(20);
     assert_eq!(scene.find("b").await, "b");
     scene.source.answer(digest_of("b"), down());
@@ -220,14 +220,14 @@ async fn where_the_server_refuses_to_push_a_key_stands_in_from_the_end_of_its_ti
     let scene = pushing();
     assert_eq!(scene.find("b").await, "b");
     scene.source.answer(digest_of("b"), down());
-    scene.sink().unsubscribed("cut");
+    scene.log().unsubscribed("cut");
     // Another server, that pushes nothing.
-    scene.sink().refused("no");
+    scene.log().refused("no");
     assert_eq!(scene.find("a").await, "a");
     scene.source.answer(digest_of("a"), down());
-    scene.sink().unsubscribed("gone");
-    scene.sink().refused("no");
-    scene.sink().unsubscribed("gone");
+    scene.log().unsubscribed("gone");
+    scene.log().refused("no");
+    scene.log().unsubscribed("gone");
     // `ttl` and `stale_if_error` for the one; from the loss of pushes on for the other.
     for (forward, of_a, of_b) in [
         (599, "a", "b"),
@@ -249,7 +249,7 @@ async fn who_comes_after_a_change_does_not_hear_that_a_digest_was_unknown_before
     assert_eq!((&mut early).now_or_never(), None);
     let new = Ok(SourceAnswer::Found(Arc::new(record("c"))));
     scene.source.answer(digest_of("c"), new);
-    scene.sink().key_changed("c");
+    scene.log().key_changed("c");
     let mut late = Box::pin(scene.find("c"));
     assert_eq!((&mut late).now_or_never(), None);
     assert_eq!(scene.source.asked(), 1);

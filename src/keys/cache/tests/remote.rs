@@ -1,7 +1,7 @@
 //! A remote source's keys: one lookup for all who wait, fresh for a time, nothing kept of a failure.
 
 use super::*;
-use crate::keys::invalidation::InvalidationSink;
+use crate::keys::invalidation::InvalidationLog;
 
 /// A cache in front of a source that holds `records()`, with a clock and room for 100 known and 10 unknown digests. Known ones are
 /// fresh for 60 seconds, unknown ones for 5, and 4 lookups may be under way at once.
@@ -70,8 +70,8 @@ impl Scene {
         self.cache.single_flight.count()
     }
 
-    pub(super) fn sink(&self) -> InvalidationSink {
-        InvalidationSink::new(Arc::clone(&self.cache.fetcher.log), "http", None)
+    pub(super) fn log(&self) -> Arc<InvalidationLog> {
+        Arc::clone(&self.cache.fetcher.log)
     }
 }
 

@@ -28,13 +28,16 @@ impl Scene {
         Self {
             service,
             source,
-            log: Arc::new(InvalidationLog::new(true, Arc::new(SystemClock::new()))),
+            log: Arc::new(InvalidationLog::new(
+                "http",
+                true,
+                Arc::new(SystemClock::new()),
+            )),
         }
     }
 
     async fn followed(&self, test: impl Future<Output = ()>) {
-        let sink = InvalidationSink::new(Arc::clone(&self.log), "http", None);
-        followed(&self.source, sink, test).await;
+        followed(&self.source, Arc::clone(&self.log), test).await;
     }
 
     /// Opens the next stream; ends when the source takes it for one.

@@ -7,14 +7,11 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::secured::Authority;
 use super::*;
-use crate::keys::invalidation::{InvalidationLog, InvalidationSink};
+use crate::keys::invalidation::InvalidationLog;
 
-pub(super) fn nothing_pushed() -> InvalidationSink {
-    InvalidationSink::new(
-        Arc::new(InvalidationLog::new(false, Arc::new(SystemClock::new()))),
-        "http",
-        None,
-    )
+pub(super) fn nothing_pushed() -> Arc<InvalidationLog> {
+    let clock = Arc::new(SystemClock::new());
+    Arc::new(InvalidationLog::new("http", false, clock))
 }
 
 /// What is logged on a test's thread.

@@ -199,8 +199,12 @@ async fn a_server_that_repeats_what_it_was_sent_reveals_no_password() {
 
 /// Why subscribing failed.
 async fn subscribing_fails(source: &RedisSource) -> String {
-    let log = Arc::new(InvalidationLog::new(true, Arc::new(SystemClock::new())));
-    let listener = source.listener(InvalidationSink::new(log, "redis", None));
+    let log = Arc::new(InvalidationLog::new(
+        "redis",
+        true,
+        Arc::new(SystemClock::new()),
+    ));
+    let listener = source.listener(log);
     let why = listener.subscribe().await.err().unwrap();
     why.into_cause().to_string()
 }

@@ -2,7 +2,7 @@
 //! that remove what they hold.
 
 use super::*;
-use crate::keys::invalidation::Subscription;
+use crate::keys::invalidation::SubscriptionState;
 
 /// Servers that refuse to push, and a part of the report.
 async fn refusing() -> Vec<(Server, &'static str)> {
@@ -54,7 +54,10 @@ async fn entries_of_a_server_that_refuses_to_push_serve_for_ttl_unless_pushes_ar
             "{told:?}"
         );
         followed(&source, async |log| {
-            until(why, async || log.subscription() == Subscription::Refused).await;
+            until(why, async || {
+                log.subscription() == SubscriptionState::Refused
+            })
+            .await;
             keeps_the_contract(&source).await;
             let version = log.version();
             assert_eq!(validity_of_a(&log, version), EntryValidity::Valid);
@@ -69,7 +72,7 @@ async fn entries_of_a_server_that_refuses_to_push_serve_for_ttl_unless_pushes_ar
         );
         followed(&source, async |log| {
             log.source_suspected().await;
-            assert_eq!(log.subscription(), Subscription::Unsubscribed);
+            assert_eq!(log.subscription(), SubscriptionState::Unsubscribed);
             keeps_the_contract(&source).await;
             assert_eq!(
                 validity_of_a(&log, log.version()),
@@ -119,8 +122,8 @@ async fn a_server_that_refused_to_push_is_asked_again() {
             )
             .await;
             let want = match push {
-                PushMode::Auto => Subscription::Refused,
-                PushMode::Require | PushMode::Off => Subscription::Unsubscribed,
+                PushMode::Auto => SubscriptionState::Refused,
+                PushMode::Require | PushMode::Off => SubscriptionState::Unsubscribed,
             };
             until("it refuses", async || log.subscription() == want).await;
         })

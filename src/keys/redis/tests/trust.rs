@@ -2,7 +2,7 @@
 //! masters.
 
 use super::*;
-use crate::keys::invalidation::Subscription;
+use crate::keys::invalidation::SubscriptionState;
 
 /// A replica of that server that has all that it has.
 async fn replica_of(master: &Server) -> Server {
@@ -159,7 +159,7 @@ async fn a_probe_sends_what_a_lookup_sends() {
     }
     followed(&source, async |log| {
         log.source_suspected().await;
-        assert_eq!(log.subscription(), Subscription::Unsubscribed);
+        assert_eq!(log.subscription(), SubscriptionState::Unsubscribed);
         run(&mut other, &["ACL", "SETUSER", "default", "~keyward:*"]).await;
         until_subscribed(&log).await;
     })
