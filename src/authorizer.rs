@@ -230,4 +230,4 @@ fn check_validity<P>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

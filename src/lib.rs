@@ -33,7 +33,7 @@
 //! ```text
 //! cli        -> all but envoy              server     -> all but cli, manage, redis
 //! config     -> authz, keys, observe, redis, tls, watch, yaml
-//! envoy      -> answer, authorizer, authz, keys, observe
+//! envoy      -> answer, authorizer, authz, observe
 //! authorizer -> authz, keys                answer     -> authz
 //! observe    -> authz                      manage     -> authz, keys, redis, watch, yaml
 //! keys       -> authz, observe, redis, tls, watch, yaml

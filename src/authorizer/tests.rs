@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use super::trace::NoTrace;
 use super::*;
 use crate::authz::decision::Grounds;
+use crate::authz::key::KeyRecord;
 use crate::authz::tests::{naive, oracle, random};
 use crate::keys::cache::FileKeys;
 
@@ -52,14 +53,19 @@ fn ready<F: Future>(future: F) -> F::Output {
     }
 }
 
+/// An authorizer of the snapshot's keys, as those of a file.
+pub(crate) fn of_file<P: Send + Sync + 'static>(
+    snapshot: Arc<Snapshot>,
+    clock: Arc<dyn Clock>,
+    prepare: impl Fn(&Arc<KeyRecord>, &Snapshot) -> P + Send + Sync + 'static,
+) -> Authorizer<P> {
+    let cache = KeyCache::File(FileKeys::new(100, Box::new(prepare), None));
+    Authorizer::new(snapshot, cache, clock)
+}
+
 /// An authorizer that prepares nothing but the generation under which it was asked to.
 fn authorizer(snapshot: Arc<Snapshot>, clock: Arc<Standing>) -> Authorizer<u64> {
-    let cache = KeyCache::File(FileKeys::new(
-        100,
-        Box::new(|_, snapshot| snapshot.generation.0),
-        None,
-    ));
-    Authorizer::new(snapshot, cache, clock)
+    of_file(snapshot, clock, |_, snapshot| snapshot.generation.0)
 }
 
 /// What a decision says, without what it borrows from.

@@ -4,7 +4,7 @@
 //! They read the sources as text: `crate::room` anywhere in a file of `src/` counts as an import.
 //! Tests in a file follow the same rule as its code.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -36,10 +36,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "config",
         &["authz", "keys", "observe", "redis", "tls", "watch", "yaml"],
     ),
-    (
-        "envoy",
-        &["answer", "authorizer", "authz", "keys", "observe"],
-    ),
+    ("envoy", &["answer", "authorizer", "authz", "observe"]),
     (
         "keys",
         &["authz", "observe", "redis", "tls", "watch", "yaml"],
@@ -159,6 +156,32 @@ fn imports_are_found_anywhere_in_a_file() {
         imports(text),
         ["authz", "keys", "yaml"].map(str::to_owned).into()
     );
+}
+
+/// The names of the types that a text makes public, but for those that a macro names.
+fn public_types(text: &str) -> impl Iterator<Item = &str> {
+    let kinds = ["struct", "enum", "trait", "type"];
+    text.lines().filter_map(move |line| {
+        let (kind, rest) = line.trim_start().strip_prefix("pub ")?.split_once(' ')?;
+        let is_name = |c: char| c.is_ascii_alphanumeric();
+        let name = rest.split(|c| !is_name(c)).next()?;
+        (kinds.contains(&kind) && !name.is_empty()).then_some(name)
+    })
+}
+
+#[test]
+fn no_two_public_types_share_a_name() {
+    let sources = sources();
+    let mut files = BTreeMap::new();
+    for (path, text) in &sources {
+        for name in public_types(text) {
+            let files: &mut Vec<String> = files.entry(name).or_default();
+            files.push(path.display().to_string());
+        }
+    }
+    assert!(files.contains_key("Decision"), "no types were found");
+    files.retain(|_, files| files.len() > 1);
+    assert!(files.is_empty(), "{files:#?}");
 }
 
 #[test]

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::hints::ambiguity;
 use super::*;
+use crate::authorizer::tests::of_file;
 use crate::authz::credential::tests::{places, request};
 use crate::authz::tests::canary::{LEAK, requests, worlds};
-use crate::keys::cache::{FileKeys, KeyCache};
 
 #[test]
 fn the_places_of_an_ambiguous_request_are_named_without_what_stands_there() {
@@ -49,9 +49,8 @@ fn the_places_of_an_ambiguous_request_are_named_without_what_stands_there() {
 async fn no_step_tells_a_secret() {
     for world in worlds() {
         let snapshot = world.snapshot(1);
-        let cache = KeyCache::File(FileKeys::new(100, Box::new(|_, _| ()), None));
         let clock = Arc::new(SystemClock::new());
-        let authorizer = Authorizer::new(Arc::clone(&snapshot), cache, clock);
+        let authorizer = of_file(Arc::clone(&snapshot), clock, |_, _| ());
         for request in requests() {
             let attributes = request.attributes();
             let wording = Wording {

@@ -15,13 +15,13 @@ use their_auth::{AttributeContext, CheckRequest, CheckResponse};
 use tonic::Code;
 
 use super::*;
+use crate::authorizer::tests::of_file;
 use crate::authz::key::tests::record;
 use crate::authz::key_map::KeyMap;
 use crate::authz::reason::Reason;
 use crate::authz::snapshot::tests::policy;
 use crate::authz::snapshot::{Generation, Mode, Policy, Snapshot};
 use crate::envoy::encode::EncodedKey;
-use crate::keys::cache::{FileKeys, KeyCache};
 
 /// A clock on which every look takes a second.
 #[derive(Default)]
@@ -51,13 +51,12 @@ fn service(mode: Mode) -> (AuthorizationService<EncodedKey>, Seen) {
         policy: Arc::new(Policy { mode, ..policy() }),
         keys: Some(Arc::new(KeyMap::new(vec![Arc::new(record("k1"))]).unwrap())),
     };
-    let cache = KeyCache::File(FileKeys::new(
-        10,
-        Box::new(|record, snapshot| EncodedKey::of(record, &snapshot.policy)),
-        None,
-    ));
     let clock: Arc<dyn Clock> = Arc::new(Ticking::default());
-    let authorizer = Authorizer::new(Arc::new(snapshot), cache, Arc::clone(&clock));
+    let authorizer = of_file(
+        Arc::new(snapshot),
+        Arc::clone(&clock),
+        |record, snapshot| EncodedKey::of(record, &snapshot.policy),
+    );
     let seen = Seen::default();
     let list = Arc::clone(&seen);
     let observe = move |checked: &CompletedCheck<'_, EncodedKey>| {
