@@ -18,7 +18,7 @@ use crate::error_chain::chain;
 use crate::observe::log::LogSettings;
 use crate::watch::named_file::NamedFile;
 use crate::yaml::{
-    self, Environment, Place, Problem, Problems, ReadError, Segment, Source, YamlPath,
+    self, Environment, FieldPath, Problem, Problems, ReadError, Segment, Source, YamlPath,
 };
 
 pub mod defaults;
@@ -27,6 +27,7 @@ pub mod spec;
 mod credentials;
 mod digest;
 mod effective;
+mod formats;
 mod identity;
 mod later;
 mod policy;
@@ -158,14 +159,14 @@ impl Config {
     /// With all that is wrong in it.
     pub fn parse(file: &Path, text: &str, env: &Environment<'_>) -> Result<Self, Problems> {
         let base = file.parent().unwrap_or(Path::new(""));
-        let check = |spec: ConfigSpec, top: &Place<'_>| {
+        let check = |spec: ConfigSpec, top: &FieldPath<'_>| {
             let parts = Parts::check(spec, top, base)?;
             warnings::note(&parts, top);
             Some(parts)
         };
         let converted = yaml::convert_with_env(file, text, env, check)?;
         let parts = converted.value;
-        let effective = effective::write(&parts.spec, converted.source.substituted());
+        let effective = effective::write(&parts.spec, converted.substituted);
         Ok(Self {
             server: parts.server,
             source: parts.source,
@@ -242,7 +243,7 @@ struct Parts {
 
 impl Parts {
     /// Each is checked whether or not another failed, so that all problems are told at once.
-    fn check(spec: ConfigSpec, top: &Place<'_>, base: &Path) -> Option<Self> {
+    fn check(spec: ConfigSpec, top: &FieldPath<'_>, base: &Path) -> Option<Self> {
         let server = server::check(&spec.server, &top.field("server"), base);
         let source = source::check(&spec.source, &top.field("source"), base);
         let cache = source::check_cache(&spec.cache, &top.field("cache"));

@@ -3,17 +3,17 @@
 //! Two places that lie over each other are refused: what is found in one would be found in the other too, and
 //! every request would be ambiguous.
 
-use super::spec::{CredentialSpec, StripSpec};
+use super::spec::CredentialSpec;
 use crate::authz::credential::{CredentialLocation, CredentialPlace, CredentialPlaces, QueryStrip};
 use crate::authz::identity::is_reserved;
 use crate::authz::token::{is_alias, is_token};
-use crate::yaml::Place;
+use crate::yaml::FieldPath;
 
 /// A prefix may have at most this many bytes; those in the field have up to a dozen.
 const PREFIX_MAX_BYTES: usize = 64;
 
 /// The checked form.
-pub(super) fn check(specs: &[CredentialSpec], at: &Place<'_>) -> Option<CredentialPlaces> {
+pub(super) fn check(specs: &[CredentialSpec], at: &FieldPath<'_>) -> Option<CredentialPlaces> {
     let mut places: Vec<(usize, CredentialPlace)> = Vec::new();
     let before = at.problems_so_far();
     for (index, spec) in specs.iter().enumerate() {
@@ -21,10 +21,6 @@ pub(super) fn check(specs: &[CredentialSpec], at: &Place<'_>) -> Option<Credenti
         let Some(place) = check_one(spec, &here) else {
             continue;
         };
-        // One that lacks what it has in the file may not be the same.
-        if !here.is_known() {
-            continue;
-        }
         match places
             .iter()
             .find(|(_, other)| is_same(&other.location, &place.location))
@@ -46,14 +42,14 @@ pub(super) fn check(specs: &[CredentialSpec], at: &Place<'_>) -> Option<Credenti
     places.filter(|_| at.problems_so_far() == before)
 }
 
-fn check_one(spec: &CredentialSpec, at: &Place<'_>) -> Option<CredentialPlace> {
+fn check_one(spec: &CredentialSpec, at: &FieldPath<'_>) -> Option<CredentialPlace> {
     let before = at.problems_so_far();
     let location = check_location(spec, at);
     let prefix = spec
         .prefix
         .as_deref()
         .filter(|prefix| check_prefix(prefix, &at.field("prefix")));
-    if spec.strip.is_some() && spec.query.is_none() && at.is_known() {
+    if spec.strip.is_some() && spec.query.is_none() {
         at.field("strip").problem_with_help(
             "only a query parameter is removed in one way or another",
             "leave `strip` out",
@@ -66,16 +62,15 @@ fn check_one(spec: &CredentialSpec, at: &Place<'_>) -> Option<CredentialPlace> {
     })
 }
 
-fn check_location(spec: &CredentialSpec, at: &Place<'_>) -> Option<CredentialLocation> {
+fn check_location(spec: &CredentialSpec, at: &FieldPath<'_>) -> Option<CredentialLocation> {
     match (&spec.header, &spec.query, &spec.cookie) {
         (Some(header), None, None) => check_header(header, spec.scheme.as_deref(), at),
-        (None, Some(_), None) | (None, None, Some(_)) if spec.scheme.is_some() && at.is_known() => {
+        (None, Some(_), None) | (None, None, Some(_)) if spec.scheme.is_some() => {
             at.field("scheme").problem("only a header has a scheme");
             None
         }
         (None, Some(query), None) => check_query(query, spec.strip, &at.field("query")),
         (None, None, Some(cookie)) => check_cookie(cookie, &at.field("cookie")),
-        (None, None, None) if !at.is_known() => None,
         _ => {
             at.problem_with_help(
                 "not one place",
@@ -87,7 +82,7 @@ fn check_location(spec: &CredentialSpec, at: &Place<'_>) -> Option<CredentialLoc
 }
 
 /// A prefix has to leave room for the rest of a secret, and to be what can stand in every place without being decoded.
-fn check_prefix(prefix: &str, at: &Place<'_>) -> bool {
+pub(super) fn check_prefix(prefix: &str, at: &FieldPath<'_>) -> bool {
     let fits = |byte: u8| byte.is_ascii_graphic() && !b",;%\"`".contains(&byte);
     let is_prefix = (1..=PREFIX_MAX_BYTES).contains(&prefix.len()) && prefix.bytes().all(fits);
     if !is_prefix {
@@ -99,16 +94,16 @@ fn check_prefix(prefix: &str, at: &Place<'_>) -> bool {
     is_prefix
 }
 
-fn check_header(header: &str, scheme: Option<&str>, at: &Place<'_>) -> Option<CredentialLocation> {
+fn check_header(
+    header: &str,
+    scheme: Option<&str>,
+    at: &FieldPath<'_>,
+) -> Option<CredentialLocation> {
     let name = check_header_name(header, &at.field("header"));
     let Some(scheme) = scheme else {
         return Some(CredentialLocation::Header { name: name? });
     };
-    if !is_token(scheme) {
-        at.field("scheme").problem_with_help(
-            "not an authentication scheme",
-            "write one word, such as Bearer",
-        );
+    if !check_scheme(scheme, &at.field("scheme")) {
         return None;
     }
     Some(CredentialLocation::Scheme {
@@ -117,7 +112,18 @@ fn check_header(header: &str, scheme: Option<&str>, at: &Place<'_>) -> Option<Cr
     })
 }
 
-fn check_header_name(header: &str, at: &Place<'_>) -> Option<Box<str>> {
+pub(super) fn check_scheme(scheme: &str, at: &FieldPath<'_>) -> bool {
+    let is_scheme = is_token(scheme);
+    if !is_scheme {
+        at.problem_with_help(
+            "not an authentication scheme",
+            "write one word, such as Bearer",
+        );
+    }
+    is_scheme
+}
+
+pub(super) fn check_header_name(header: &str, at: &FieldPath<'_>) -> Option<Box<str>> {
     let name = header.to_ascii_lowercase();
     let (problem, help) = if !is_token(&name) {
         (
@@ -145,7 +151,11 @@ fn is_not_for_secrets(name: &str) -> bool {
 }
 
 /// A name is compared undecoded with what stands between `?` or `&` and `=`.
-fn check_query(name: &str, strip: Option<StripSpec>, at: &Place<'_>) -> Option<CredentialLocation> {
+pub(super) fn check_query(
+    name: &str,
+    strip: Option<QueryStrip>,
+    at: &FieldPath<'_>,
+) -> Option<CredentialLocation> {
     let fits = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'&' | b'=' | b'#');
     if name.is_empty() || !name.bytes().all(fits) {
         at.problem_with_help(
@@ -156,14 +166,11 @@ fn check_query(name: &str, strip: Option<StripSpec>, at: &Place<'_>) -> Option<C
     }
     Some(CredentialLocation::Query {
         name: name.into(),
-        strip: match strip {
-            None | Some(StripSpec::Parameter) => QueryStrip::Parameter,
-            Some(StripSpec::Path) => QueryStrip::Path,
-        },
+        strip: strip.unwrap_or_default(),
     })
 }
 
-fn check_cookie(name: &str, at: &Place<'_>) -> Option<CredentialLocation> {
+pub(super) fn check_cookie(name: &str, at: &FieldPath<'_>) -> Option<CredentialLocation> {
     if !is_token(name) {
         at.problem_with_help(
             "not a cookie's name",

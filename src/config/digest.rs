@@ -14,7 +14,7 @@ use super::server::file;
 use super::spec::{DigestKindSpec, DigestSpec};
 use super::warnings::note_oddity;
 use crate::authz::digest::{self, DigestKind, Digester, InvalidDigester, PEPPER_MIN_BYTES};
-use crate::yaml::Place;
+use crate::yaml::FieldPath;
 
 /// Largest pepper file in bytes: what is longer is not the file that was meant.
 const PEPPER_MAX_BYTES: u64 = 64 * 1024;
@@ -42,7 +42,11 @@ pub(super) fn accepted(spec: &DigestSpec) -> Vec<DigestKindSpec> {
 }
 
 /// The checked form.
-pub(super) fn check(spec: &DigestSpec, at: &Place<'_>, base: &Path) -> Option<(Digester, Pepper)> {
+pub(super) fn check(
+    spec: &DigestSpec,
+    at: &FieldPath<'_>,
+    base: &Path,
+) -> Option<(Digester, Pepper)> {
     let pepper = match &spec.pepper_file {
         Some(path) => read_pepper(path, &at.field("pepper_file"), base)
             .map(|(pepper, hash)| (Some(pepper), Some(hash))),
@@ -71,10 +75,10 @@ pub(super) fn check(spec: &DigestSpec, at: &Place<'_>, base: &Path) -> Option<(D
         .collect();
     // What is not supported is told above; a list of nothing else is not empty, as its writer sees it.
     let is_told = kinds.is_empty() && asked > 0;
-    if is_told || !at.field("accept").is_known() {
+    if is_told {
         return None;
     }
-    let Some((pepper, hash)) = pepper.filter(|_| at.field("pepper_file").is_known()) else {
+    let Some((pepper, hash)) = pepper else {
         // What is wrong with the kinds is wrong under any pepper, but for the lack of one.
         let result = Digester::new(kinds, None);
         if let Err(error @ (InvalidDigester::Empty | InvalidDigester::Repeated(_))) = result {
@@ -91,7 +95,7 @@ pub(super) fn check(spec: &DigestSpec, at: &Place<'_>, base: &Path) -> Option<(D
     }
 }
 
-fn note(error: InvalidDigester, at: &Place<'_>) {
+fn note(error: InvalidDigester, at: &FieldPath<'_>) {
     let help = match error {
         InvalidDigester::NoPepper => "set `digest.pepper_file`, or accept `blake3`",
         InvalidDigester::Empty => "name at least one kind, or leave `accept` out",
@@ -100,7 +104,11 @@ fn note(error: InvalidDigester, at: &Place<'_>) {
     at.problem_with_help(error.to_string(), help);
 }
 
-fn read_pepper(path: &str, at: &Place<'_>, base: &Path) -> Option<(digest::Pepper, blake3::Hash)> {
+fn read_pepper(
+    path: &str,
+    at: &FieldPath<'_>,
+    base: &Path,
+) -> Option<(digest::Pepper, blake3::Hash)> {
     let path = file(path, at, base)?;
     let content = match read(&path) {
         Ok(content) => content,

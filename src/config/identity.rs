@@ -6,15 +6,14 @@
 use super::spec::{CredentialSpec, IdentitySpec};
 use crate::authz::identity::{IdentityField, IdentityHeaders, IdentityName};
 use crate::authz::token::is_alias;
-use crate::yaml::Place;
+use crate::yaml::FieldPath;
 
 /// The checked form.
 pub(super) fn check(
     spec: &IdentitySpec,
     credentials: &[CredentialSpec],
-    top: &Place<'_>,
+    top: &FieldPath<'_>,
 ) -> Option<IdentityHeaders> {
-    let at_credentials = top.field("credentials");
     let at = top.field("identity");
     let at = at.field("headers");
     let before = at.problems_so_far();
@@ -23,30 +22,26 @@ pub(super) fn check(
     for (name, field) in spec.headers.iter() {
         let here = at.field(name);
         let field = here.note(field.parse::<IdentityField>());
-        let Some(checked) = here.note_name(name.parse::<IdentityName>()) else {
+        let Some(checked) = here.name().note(name.parse::<IdentityName>()) else {
             continue;
         };
         if let Some(other) = names.iter().find(|other| checked.is_alias_of(other)) {
-            here.name_problem(
+            here.name().problem_with_help(
                 format!("an upstream could take it for `{other}`"),
-                Some(
-                    "names must differ in more than case and characters besides letters and digits",
-                ),
+                "names must differ in more than case and characters besides letters and digits",
             );
             continue;
         }
         names.push(name);
         let mut credential_headers = credentials
             .iter()
-            .enumerate()
-            .filter(|(index, _)| at_credentials.index(*index).field("header").is_known())
-            .filter_map(|(_, credential)| credential.header.as_deref());
+            .filter_map(|credential| credential.header.as_deref());
         if let Some(header) =
             credential_headers.find(|header| is_alias(header.as_bytes(), name.as_bytes()))
         {
-            here.name_problem(
+            here.name().problem_with_help(
                 format!("the credential header `{header}` has this name too"),
-                Some("choose another name"),
+                "choose another name",
             );
             continue;
         }

@@ -5,10 +5,10 @@
 
 use super::NOT_SUPPORTED_YET;
 use super::spec::{BackendSpec, ConfigSpec, KeyFormatSpec, LimitsSpec};
-use crate::yaml::Place;
+use crate::yaml::FieldPath;
 
 /// Notes a problem for each of them that differs from its default.
-pub(super) fn refuse(spec: &ConfigSpec, at: &Place<'_>) {
+pub(super) fn refuse(spec: &ConfigSpec, at: &FieldPath<'_>) {
     let server = at.field("server");
     for (is_used, place, name) in [
         (
@@ -35,7 +35,7 @@ pub(super) fn refuse(spec: &ConfigSpec, at: &Place<'_>) {
     refuse_limits(&spec.limits, &at.field("limits"));
 }
 
-fn refuse_limits(spec: &LimitsSpec, at: &Place<'_>) {
+fn refuse_limits(spec: &LimitsSpec, at: &FieldPath<'_>) {
     if spec.backend == BackendSpec::Redis {
         at.field("backend")
             .problem_with_help(NOT_SUPPORTED_YET, "use `local`");

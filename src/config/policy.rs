@@ -5,14 +5,18 @@
 use std::path::Path;
 
 use super::digest::{self, Pepper};
-use super::spec::{ClientAddressSpec, ConfigSpec, DefaultSpec, ModeSpec};
+use super::spec::ConfigSpec;
 use super::{credentials, identity, rules};
-use crate::authz::rule::{DefaultAccess, Rules};
-use crate::authz::snapshot::{ClientAddress, Mode, Plans, Policy, Realm};
-use crate::yaml::Place;
+use crate::authz::rule::Rules;
+use crate::authz::snapshot::{Plans, Policy, Realm};
+use crate::yaml::FieldPath;
 
 /// The checked form, and what is remembered of the pepper.
-pub(super) fn check(spec: &ConfigSpec, at: &Place<'_>, base: &Path) -> Option<(Policy, Pepper)> {
+pub(super) fn check(
+    spec: &ConfigSpec,
+    at: &FieldPath<'_>,
+    base: &Path,
+) -> Option<(Policy, Pepper)> {
     let places = credentials::check(&spec.credentials, &at.field("credentials"));
     let realm = check_realm(&spec.realm, &at.field("realm"));
     let digester = digest::check(&spec.digest, &at.field("digest"), base);
@@ -25,34 +29,20 @@ pub(super) fn check(spec: &ConfigSpec, at: &Place<'_>, base: &Path) -> Option<(P
         digester,
         rules: Rules {
             list: list?.into(),
-            default: access(spec.default),
+            default: spec.default,
         },
         plans: Plans(plans?),
         identity: headers?,
         strip_credentials: spec.identity.strip_credentials,
         require_https: spec.require_https,
         realm: realm?,
-        client_address: match spec.client_address {
-            ClientAddressSpec::Peer => ClientAddress::Peer,
-            ClientAddressSpec::XEnvoyExternalAddress => ClientAddress::XEnvoyExternalAddress,
-        },
-        mode: match spec.mode {
-            ModeSpec::Enforce => Mode::Enforce,
-            ModeSpec::Observe => Mode::Observe,
-        },
+        client_address: spec.client_address,
+        mode: spec.mode,
     };
     Some((policy, pepper))
 }
 
-fn access(spec: DefaultSpec) -> DefaultAccess {
-    match spec {
-        DefaultSpec::RequireKey => DefaultAccess::RequireKey,
-        DefaultSpec::AllowAnyone => DefaultAccess::AllowAnyone,
-        DefaultSpec::Deny => DefaultAccess::Deny,
-    }
-}
-
-fn check_realm(text: &str, at: &Place<'_>) -> Option<Realm> {
+pub(super) fn check_realm(text: &str, at: &FieldPath<'_>) -> Option<Realm> {
     let realm = Realm::new(text);
     if realm.is_none() {
         at.problem_with_help(

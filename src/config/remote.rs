@@ -8,16 +8,16 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::server::file;
-use super::spec::{HttpSpec, PushSpec, RedisSpec, SentinelSpec, TlsClientSpec};
+use super::spec::{HttpSpec, RedisSpec, SentinelSpec, TlsClientSpec};
 use crate::keys::http::{EventsUrl, HttpSettings, InvalidUrl, UrlTemplate};
-use crate::keys::redis::{PushMode, RedisSourceSettings};
+use crate::keys::redis::RedisSourceSettings;
 use crate::redis::{InvalidRedisUrl, RedisServers, RedisSettings, RedisUrl};
 use crate::tls::{ClientIdentityFiles, ClientTlsFiles};
 use crate::watch::named_file::NamedFile;
-use crate::yaml::{DurationSpec, Place};
+use crate::yaml::{DurationSpec, FieldPath};
 
 /// The checked form of an HTTP source; paths are relative to `base`.
-pub(super) fn check_http(spec: &HttpSpec, at: &Place<'_>, base: &Path) -> Option<HttpSettings> {
+pub(super) fn check_http(spec: &HttpSpec, at: &FieldPath<'_>, base: &Path) -> Option<HttpSettings> {
     let before = at.problems_so_far();
     let url: Option<UrlTemplate> = check_url(&spec.url, KEYS_EXAMPLE, &at.field("url"));
     let events_url: Option<EventsUrl> = spec
@@ -57,7 +57,7 @@ pub(super) fn check_http(spec: &HttpSpec, at: &Place<'_>, base: &Path) -> Option
 /// The checked form of a Redis source; paths are relative to `base`.
 pub(super) fn check_redis(
     spec: &RedisSpec,
-    at: &Place<'_>,
+    at: &FieldPath<'_>,
     base: &Path,
 ) -> Option<RedisSourceSettings> {
     let before = at.problems_so_far();
@@ -93,16 +93,12 @@ pub(super) fn check_redis(
         },
         prefix: spec.prefix.clone(),
         timeout,
-        push: match spec.push {
-            PushSpec::Auto => PushMode::Auto,
-            PushSpec::Require => PushMode::Require,
-            PushSpec::Off => PushMode::Off,
-        },
+        push: spec.push,
     };
     (at.problems_so_far() == before).then_some(settings)
 }
 
-fn check_servers(spec: &RedisSpec, at: &Place<'_>) -> Option<RedisServers> {
+fn check_servers(spec: &RedisSpec, at: &FieldPath<'_>) -> Option<RedisServers> {
     match (&spec.url, &spec.cluster, &spec.sentinel) {
         (Some(url), None, None) => check_redis_url(url, &at.field("url")).map(RedisServers::One),
         (None, Some(nodes), None) => {
@@ -110,21 +106,16 @@ fn check_servers(spec: &RedisSpec, at: &Place<'_>) -> Option<RedisServers> {
         }
         (None, None, Some(sentinel)) => check_sentinel(sentinel, &at.field("sentinel")),
         _ => {
-            if ["url", "cluster", "sentinel"]
-                .iter()
-                .all(|name| at.field(name).is_known())
-            {
-                at.problem_with_help(
-                    "not one place",
-                    "name exactly one of `url`, `cluster`, `sentinel`",
-                );
-            }
+            at.problem_with_help(
+                "not one place",
+                "name exactly one of `url`, `cluster`, `sentinel`",
+            );
             None
         }
     }
 }
 
-fn check_sentinel(spec: &SentinelSpec, at: &Place<'_>) -> Option<RedisServers> {
+fn check_sentinel(spec: &SentinelSpec, at: &FieldPath<'_>) -> Option<RedisServers> {
     if spec.master.is_empty() {
         at.field("master").problem_with_help(
             "the name is empty",
@@ -139,7 +130,7 @@ fn check_sentinel(spec: &SentinelSpec, at: &Place<'_>) -> Option<RedisServers> {
 }
 
 /// Some nodes, all with TLS or none, since one setting is for all of them.
-fn check_nodes(texts: &[String], at: &Place<'_>) -> Option<Vec<RedisUrl>> {
+fn check_nodes(texts: &[String], at: &FieldPath<'_>) -> Option<Vec<RedisUrl>> {
     if texts.is_empty() {
         at.problem_with_help("the list is empty", "name one node or more");
         return None;
@@ -147,15 +138,10 @@ fn check_nodes(texts: &[String], at: &Place<'_>) -> Option<Vec<RedisUrl>> {
     let mut nodes: Vec<RedisUrl> = Vec::with_capacity(texts.len());
     for (index, text) in texts.iter().enumerate() {
         let at = at.index(index);
-        let Some(node) = check_redis_url(text, &at) else {
+        let Some(node) = check_node_url(text, &at) else {
             continue;
         };
-        if node.is_unix() {
-            at.problem_with_help(
-                "a socket is no node that others could know",
-                "write redis:// or rediss:// with host and port",
-            );
-        } else if nodes
+        if nodes
             .first()
             .is_some_and(|first| first.is_tls() != node.is_tls())
         {
@@ -169,15 +155,27 @@ fn check_nodes(texts: &[String], at: &Place<'_>) -> Option<Vec<RedisUrl>> {
     (nodes.len() == texts.len()).then_some(nodes)
 }
 
-/// What a URL of keys looks like.
-const KEYS_EXAMPLE: &str = "write one such as https://keys.internal/v1/keys/{digest}";
-/// What a URL of events looks like.
-const EVENTS_EXAMPLE: &str = "write one such as https://keys.internal/v1/events";
+pub(super) fn check_node_url(text: &str, at: &FieldPath<'_>) -> Option<RedisUrl> {
+    let node = check_redis_url(text, at)?;
+    if node.is_unix() {
+        at.problem_with_help(
+            "a socket is no node that others could know",
+            "write redis:// or rediss:// with host and port",
+        );
+        return None;
+    }
+    Some(node)
+}
 
-fn check_url<T: FromStr<Err = InvalidUrl>>(
+/// What a URL of keys looks like.
+pub(super) const KEYS_EXAMPLE: &str = "write one such as https://keys.internal/v1/keys/{digest}";
+/// What a URL of events looks like.
+pub(super) const EVENTS_EXAMPLE: &str = "write one such as https://keys.internal/v1/events";
+
+pub(super) fn check_url<T: FromStr<Err = InvalidUrl>>(
     text: &str,
     example: &'static str,
-    at: &Place<'_>,
+    at: &FieldPath<'_>,
 ) -> Option<T> {
     let error = match text.parse() {
         Ok(url) => return Some(url),
@@ -196,7 +194,7 @@ fn check_url<T: FromStr<Err = InvalidUrl>>(
     None
 }
 
-fn check_redis_url(text: &str, at: &Place<'_>) -> Option<RedisUrl> {
+pub(super) fn check_redis_url(text: &str, at: &FieldPath<'_>) -> Option<RedisUrl> {
     let error = match text.parse() {
         Ok(url) => return Some(url),
         Err(error) => error,
@@ -216,7 +214,7 @@ fn check_redis_url(text: &str, at: &Place<'_>) -> Option<RedisUrl> {
     None
 }
 
-fn check_timeout(spec: DurationSpec, at: &Place<'_>) -> Duration {
+pub(super) fn check_timeout(spec: DurationSpec, at: &FieldPath<'_>) -> Duration {
     if spec.0.is_zero() {
         at.problem_with_help("no lookup could be answered in time", "write 1ms or more");
     }
@@ -224,12 +222,12 @@ fn check_timeout(spec: DurationSpec, at: &Place<'_>) -> Duration {
 }
 
 /// The path of a file that may be left out; one that is a problem is noted and left out too.
-fn check_file(path: Option<&str>, at: &Place<'_>, base: &Path) -> Option<NamedFile> {
+fn check_file(path: Option<&str>, at: &FieldPath<'_>, base: &Path) -> Option<NamedFile> {
     path.and_then(|path| file(path, at, base))
 }
 
 /// The files of TLS; what is a problem is noted and left out.
-fn check_tls(spec: Option<&TlsClientSpec>, at: &Place<'_>, base: &Path) -> ClientTlsFiles {
+fn check_tls(spec: Option<&TlsClientSpec>, at: &FieldPath<'_>, base: &Path) -> ClientTlsFiles {
     let Some(spec) = spec else {
         return ClientTlsFiles::default();
     };

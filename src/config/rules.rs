@@ -12,7 +12,7 @@ use crate::authz::key::PlanName;
 use crate::authz::rule::{Access, RequestMatch, Requirement, Rule};
 use crate::authz::scope::Scope;
 use crate::authz::snapshot::Plan;
-use crate::yaml::{Members, Place};
+use crate::yaml::{FieldPath, Members};
 
 /// Longest name of a rule in bytes: it stands in every decision's log line.
 const MAX_NAME_BYTES: usize = 128;
@@ -20,13 +20,13 @@ const MAX_NAME_BYTES: usize = 128;
 /// The plans by name.
 pub(super) fn check_plans(
     specs: &Members<PlanSpec>,
-    at: &Place<'_>,
+    at: &FieldPath<'_>,
 ) -> Option<BTreeMap<PlanName, Plan>> {
     let before = at.problems_so_far();
     let mut plans = BTreeMap::new();
     for (name, spec) in specs.iter() {
         let here = at.field(name);
-        let checked = here.note_name(name.parse::<PlanName>());
+        let checked = here.name().note(name.parse::<PlanName>());
         let scopes = list::<Scope>(&spec.scopes, &here.field("scopes"));
         if !spec.limits.is_empty() {
             here.field("limits")
@@ -46,21 +46,19 @@ pub(super) fn check_plans(
 }
 
 /// The rules in order.
-pub(super) fn check(specs: &[RuleSpec], at: &Place<'_>) -> Option<Vec<Rule>> {
+pub(super) fn check(specs: &[RuleSpec], at: &FieldPath<'_>) -> Option<Vec<Rule>> {
     let before = at.problems_so_far();
     let mut first_of_name = HashMap::new();
     let mut rules = Vec::with_capacity(specs.len());
     for (index, spec) in specs.iter().enumerate() {
         let here = at.index(index);
         check_name(&spec.name, &here.field("name"));
-        if here.field("name").is_known() {
-            let first = *first_of_name.entry(spec.name.as_str()).or_insert(index);
-            if first != index {
-                here.field("name").problem_with_help(
-                    format!("rules[{first}] has this name too"),
-                    "give each rule its own",
-                );
-            }
+        let first = *first_of_name.entry(spec.name.as_str()).or_insert(index);
+        if first != index {
+            here.field("name").problem_with_help(
+                format!("rules[{first}] has this name too"),
+                "give each rule its own",
+            );
         }
         let matches = match &spec.matches {
             Some(matches) => check_match(matches, &here.field("match")).ok(),
@@ -76,7 +74,7 @@ pub(super) fn check(specs: &[RuleSpec], at: &Place<'_>) -> Option<Vec<Rule>> {
     (at.problems_so_far() == before).then_some(rules)
 }
 
-fn check_name(name: &str, at: &Place<'_>) {
+pub(super) fn check_name(name: &str, at: &FieldPath<'_>) {
     if name.is_empty() || name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
         at.problem(format!(
             "a rule's name has 1 to {MAX_NAME_BYTES} bytes and no control characters"
@@ -84,7 +82,7 @@ fn check_name(name: &str, at: &Place<'_>) {
     }
 }
 
-fn check_access(spec: &RuleSpec, at: &Place<'_>) -> Option<Access> {
+fn check_access(spec: &RuleSpec, at: &FieldPath<'_>) -> Option<Access> {
     if spec.mcp.is_some() {
         at.field("mcp")
             .problem_with_help(NOT_SUPPORTED_YET, "write `require: {}` for any valid key");
@@ -107,7 +105,6 @@ fn check_access(spec: &RuleSpec, at: &Place<'_>) -> Option<Access> {
             );
             None
         }
-        (None, None) if !at.is_known() => None,
         (None, None) => {
             at.problem_with_help(
                 "the rule does not say what it wants",
@@ -118,7 +115,7 @@ fn check_access(spec: &RuleSpec, at: &Place<'_>) -> Option<Access> {
     }
 }
 
-fn check_require(spec: &RequireSpec, at: &Place<'_>) -> Result<Requirement, Noted> {
+fn check_require(spec: &RequireSpec, at: &FieldPath<'_>) -> Result<Requirement, Noted> {
     let scopes = optional_list(spec.scopes.as_deref(), &at.field("scopes"));
     let clients = optional_list(spec.clients.as_deref(), &at.field("clients"));
     Ok(Requirement {
@@ -127,7 +124,7 @@ fn check_require(spec: &RequireSpec, at: &Place<'_>) -> Result<Requirement, Note
     })
 }
 
-fn check_match(spec: &MatchSpec, at: &Place<'_>) -> Result<RequestMatch, Noted> {
+fn check_match(spec: &MatchSpec, at: &FieldPath<'_>) -> Result<RequestMatch, Noted> {
     let hosts = optional_list(spec.hosts.as_deref(), &at.field("hosts"));
     let paths = optional_list(spec.paths.as_deref(), &at.field("paths"));
     let methods = optional_list(spec.methods.as_deref(), &at.field("methods"));
@@ -142,7 +139,7 @@ fn check_match(spec: &MatchSpec, at: &Place<'_>) -> Result<RequestMatch, Noted> 
 struct Noted;
 
 /// A list whose absence means any and that is never empty.
-fn optional_list<T>(texts: Option<&[String]>, at: &Place<'_>) -> Result<Option<Box<[T]>>, Noted>
+fn optional_list<T>(texts: Option<&[String]>, at: &FieldPath<'_>) -> Result<Option<Box<[T]>>, Noted>
 where
     T: FromStr<Err: std::error::Error>,
 {
@@ -156,7 +153,7 @@ where
     }
 }
 
-fn list<T>(texts: &[String], at: &Place<'_>) -> Option<Box<[T]>>
+fn list<T>(texts: &[String], at: &FieldPath<'_>) -> Option<Box<[T]>>
 where
     T: FromStr<Err: std::error::Error>,
 {

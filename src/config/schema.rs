@@ -1,174 +1,251 @@
-//! The JSON Schema of `keyward.yaml`, for editors: its shape, and what its checks refuse as far as a schema can say it.
+//! The JSON Schema of `keyward.yaml`: its shape, and what its checks refuse as far as a schema can say
+//! it. The loader holds the file against it, and editors do.
 //!
-//! What is added to the shape is a table, each line with the part of the schema that it narrows. At last, wherever a scalar
-//! stands, a reference to the environment may stand too. A test holds schema and loader to each other.
+//! What is added to the shape is a table, each line with the part of the schema that it narrows. In an
+//! editor a reference to the environment may stand wherever a scalar stands; the loader has replaced
+//! them before. A test holds schema and loader to each other.
+
+use std::sync::OnceLock;
 
 use schemars::Schema;
 use serde_json::{Value, json};
 
+use super::formats::{
+    self, ADMIN, COOKIE, EVENTS_URL, FILE, HEADER, IDENTITY_FIELD, IDENTITY_NAME, KEYS_URL,
+    LISTENER, NODE_URL, PREFIX, QUERY, REALM, REDIS_URL, RULE_NAME, SCHEME, SOCKET_MODE, SOME_TIME,
+};
 use super::spec::ConfigSpec;
-use crate::keys::record::schema::{HOST, NAME, PATH, SCOPE, TOKEN, method, refine};
+use crate::keys::record::schema::{
+    CLIENT, HOST, PATH, PLAN, SCOPE, method, refine, shared_formats,
+};
+use crate::yaml::{Document, Shape};
 
-/// An IP address and a port.
-const ADDRESS: &str = concat!(
-    r"(((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])",
-    r"|\[[0-9A-Fa-f:.]+(%[0-9]+)?\]):0*([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])",
-);
-/// A URL of keys, with its place for a digest.
-const KEYS_URL: &str = r"^https?://[^/?#@\s{}]+[/?]([^#{}]|\{kind\}|\{digest\})*$";
-/// A URL of events.
-const EVENTS_URL: &str = r"^https?://[^/?#@\s{}]+([/?][^#{}]*)?$";
-/// A URL of a Redis server.
-const REDIS_URL: &str = r"^((redis|valkey)s?://[^?#@\s]+|((redis|valkey)\+)?unix://[^?#\s]+)$";
-/// A URL of a node, which is no socket.
-const NODE_URL: &str = r"^(redis|valkey)s?://[^?#@\s]+$";
-/// A duration that is not nothing.
-const SOME_TIME: &str = r"^0*[1-9][0-9]*(ms|s|m|h|d)$";
-/// A query parameter's name as it stands in a URL.
-const PARAMETER: &str = r"^[\x21-\x22\x24-\x25\x27-\x3c\x3e-\x7e]+$";
 /// A reference to the environment, anywhere in a text.
 const REFERENCE: &str = r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-.*)?\}";
 
-/// Members that may be absent and not null, by their definition.
-const NEVER_NULL: &[(&str, &[&str])] = &[
-    ("RuleSpec", &["match", "allow", "require", "mcp"]),
-    ("MatchSpec", &["hosts", "paths", "methods"]),
-    ("RequireSpec", &["scopes", "clients"]),
+/// Definitions whose members may be absent and not null: what is absent may allow everything.
+const NEVER_NULL: [&str; 5] = [
+    "RuleSpec",
+    "MatchSpec",
+    "RequireSpec",
+    "LimitSpec",
+    "McpSpec",
 ];
 
-/// The schema.
+impl Document for ConfigSpec {
+    fn shape() -> &'static Shape {
+        static SHAPE: OnceLock<Shape> = OnceLock::new();
+        SHAPE.get_or_init(|| Shape::new(&shape(), shared_formats().chain(formats::ALL)))
+    }
+}
+
+/// The schema for editors.
 pub(super) fn schema() -> Schema {
-    let mut schema = schemars::schema_for!(ConfigSpec);
-    for (definition, members) in NEVER_NULL {
-        for member in *members {
-            let pointer = format!("/$defs/{definition}/properties/{member}");
-            if let Some(place) = schema.pointer_mut(&pointer) {
-                forbid_null(place);
-            }
-        }
-    }
-    for (pointer, more) in refinements() {
-        refine(&mut schema, pointer, more);
-    }
-    let mut value = schema.as_value().clone();
+    let mut value = shape().as_value().clone();
     let definitions = value.get("$defs").cloned().unwrap_or_default();
     allow_references(&mut value, &definitions);
-    if let Ok(with_references) = Schema::try_from(value) {
-        schema = with_references;
-    }
+    let mut schema = Schema::try_from(value).unwrap_or_default();
     schema.insert("$id".to_owned(), "urn:keyward:schema:config".into());
     schema.insert("title".to_owned(), "keyward configuration".into());
     schema
 }
 
+/// The schema of a file in which references to the environment are replaced.
+fn shape() -> Schema {
+    let mut schema = schemars::schema_for!(ConfigSpec);
+    for definition in NEVER_NULL {
+        let members = schema.pointer_mut(&format!("/$defs/{definition}/properties"));
+        let members = members.and_then(Value::as_object_mut);
+        members
+            .into_iter()
+            .flatten()
+            .for_each(|(_, member)| forbid_null(member));
+    }
+    for (pointer, more) in refinements() {
+        refine(&mut schema, pointer, more);
+    }
+    schema
+}
+
 /// What the checks of a configuration refuse: where in the schema, and what to add there.
 fn refinements() -> Vec<(&'static str, Value)> {
-    let pattern = |pattern: &str| json!({"pattern": pattern});
-    let path = || json!({"minLength": 1});
-    let some = || json!({"minimum": 1});
+    let mut table = of_server_and_credentials();
+    table.extend(of_sources());
+    table.extend(of_rules());
+    table
+}
+
+fn of_server_and_credentials() -> Vec<(&'static str, Value)> {
     vec![
         ("/properties/credentials", json!({"minItems": 1})),
-        (
-            "/properties/realm",
-            pattern(r"^[\x20\x21\x23-\x5b\x5d-\x7e]*$"),
-        ),
-        (
-            "/properties/plans",
-            json!({"propertyNames": {"pattern": NAME}}),
-        ),
-        (
-            "/$defs/GrpcSpec/properties/address",
-            pattern(&format!(r"^(unix:.*[^/]|{ADDRESS})$")),
-        ),
+        ("/properties/realm", REALM.members()),
+        ("/$defs/GrpcSpec/properties/address", LISTENER.members()),
         (
             "/$defs/GrpcSpec/properties/socket_mode",
-            pattern("^0*[0-7]{1,3}$"),
+            SOCKET_MODE.members(),
         ),
+        ("/$defs/AdminSpec/properties/address", ADMIN.members()),
+        ("/$defs/TlsServerSpec/properties/cert_file", FILE.members()),
+        ("/$defs/TlsServerSpec/properties/key_file", FILE.members()),
         (
-            "/$defs/AdminSpec/properties/address",
-            pattern(&format!("^{ADDRESS}$")),
-        ),
-        ("/$defs/TlsServerSpec/properties/cert_file", path()),
-        ("/$defs/TlsServerSpec/properties/key_file", path()),
-        ("/$defs/TlsServerSpec/properties/client_ca_file", path()),
-        (
-            "/$defs/CredentialSpec",
-            exactly_one(&["header", "query", "cookie"]),
+            "/$defs/TlsServerSpec/properties/client_ca_file",
+            FILE.members(),
         ),
         (
             "/$defs/CredentialSpec",
-            json!({"allOf": [needs("scheme", "header"), needs("strip", "query")]}),
+            exactly_one("not one place", &["header", "query", "cookie"]),
         ),
-        ("/$defs/CredentialSpec/properties/header", pattern(TOKEN)),
-        ("/$defs/CredentialSpec/properties/scheme", pattern(TOKEN)),
-        ("/$defs/CredentialSpec/properties/query", pattern(PARAMETER)),
-        ("/$defs/CredentialSpec/properties/cookie", pattern(TOKEN)),
-        ("/$defs/DigestSpec/properties/pepper_file", path()),
+        (
+            "/$defs/CredentialSpec",
+            rule("only a header has a scheme", needs("scheme", "header")),
+        ),
+        (
+            "/$defs/CredentialSpec",
+            rule(
+                "only a query parameter is removed in one way or another; leave `strip` out",
+                needs("strip", "query"),
+            ),
+        ),
+        ("/$defs/CredentialSpec/properties/header", HEADER.members()),
+        ("/$defs/CredentialSpec/properties/scheme", SCHEME.members()),
+        ("/$defs/CredentialSpec/properties/query", QUERY.members()),
+        ("/$defs/CredentialSpec/properties/cookie", COOKIE.members()),
+        ("/$defs/CredentialSpec/properties/prefix", PREFIX.members()),
+        ("/$defs/DigestSpec/properties/pepper_file", FILE.members()),
         (
             "/$defs/DigestSpec/properties/accept",
             json!({"minItems": 1, "uniqueItems": true}),
         ),
-        ("/$defs/SourceSpec", exactly_one(&["file", "http", "redis"])),
-        ("/$defs/FileSpec/properties/path", path()),
+        (
+            "/$defs/CacheSpec/properties/capacity",
+            json!({"minimum": 1}),
+        ),
+        (
+            "/$defs/CacheSpec/properties/negative_capacity",
+            json!({"minimum": 1}),
+        ),
+        (
+            "/$defs/LogSpec/properties/max_denied",
+            json!({"maximum": u32::MAX}),
+        ),
+    ]
+}
+
+fn of_sources() -> Vec<(&'static str, Value)> {
+    vec![
+        (
+            "/$defs/SourceSpec",
+            exactly_one("not one source", &["file", "http", "redis"]),
+        ),
+        ("/$defs/FileSpec/properties/path", FILE.members()),
+        ("/$defs/HttpSpec/properties/url", KEYS_URL.members()),
         (
             "/$defs/HttpSpec/properties/url",
-            json!({"pattern": KEYS_URL, "allOf": [{"pattern": r"[/?].*\{digest\}"}]}),
+            json!({"allOf": [{"pattern": r"[/?].*\{digest\}"}]}),
         ),
-        ("/$defs/HttpSpec/properties/events_url", pattern(EVENTS_URL)),
-        ("/$defs/HttpSpec/properties/timeout", pattern(SOME_TIME)),
-        ("/$defs/HttpSpec/properties/bearer_token_file", path()),
-        ("/$defs/HttpSpec/properties/max_in_flight", some()),
-        ("/$defs/TlsClientSpec", together("cert_file", "key_file")),
-        ("/$defs/TlsClientSpec/properties/ca_file", path()),
-        ("/$defs/TlsClientSpec/properties/cert_file", path()),
-        ("/$defs/TlsClientSpec/properties/key_file", path()),
+        (
+            "/$defs/HttpSpec/properties/events_url",
+            EVENTS_URL.members(),
+        ),
+        ("/$defs/HttpSpec/properties/timeout", SOME_TIME.members()),
+        (
+            "/$defs/HttpSpec/properties/bearer_token_file",
+            FILE.members(),
+        ),
+        (
+            "/$defs/HttpSpec/properties/max_in_flight",
+            json!({"minimum": 1}),
+        ),
+        (
+            "/$defs/TlsClientSpec",
+            rule(
+                "a certificate without its key, or a key without its certificate; \
+                 name `cert_file` and `key_file`, or neither",
+                together("cert_file", "key_file"),
+            ),
+        ),
+        ("/$defs/TlsClientSpec/properties/ca_file", FILE.members()),
+        ("/$defs/TlsClientSpec/properties/cert_file", FILE.members()),
+        ("/$defs/TlsClientSpec/properties/key_file", FILE.members()),
         (
             "/$defs/RedisSpec",
-            exactly_one(&["url", "cluster", "sentinel"]),
+            exactly_one("not one place", &["url", "cluster", "sentinel"]),
         ),
-        ("/$defs/RedisSpec", needs("username", "password_file")),
-        ("/$defs/RedisSpec/properties/url", pattern(REDIS_URL)),
+        (
+            "/$defs/RedisSpec",
+            rule(
+                "a user without a password; name a file with the user's password in `password_file`",
+                needs("username", "password_file"),
+            ),
+        ),
+        ("/$defs/RedisSpec/properties/url", REDIS_URL.members()),
         (
             "/$defs/RedisSpec/properties/cluster",
             json!({"minItems": 1}),
         ),
         (
             "/$defs/RedisSpec/properties/cluster/items",
-            pattern(NODE_URL),
+            NODE_URL.members(),
         ),
-        ("/$defs/RedisSpec/properties/password_file", path()),
-        ("/$defs/RedisSpec/properties/timeout", pattern(SOME_TIME)),
-        ("/$defs/SentinelSpec/properties/master", path()),
+        ("/$defs/RedisSpec/properties/password_file", FILE.members()),
+        ("/$defs/RedisSpec/properties/timeout", SOME_TIME.members()),
+        (
+            "/$defs/SentinelSpec/properties/master",
+            json!({"minLength": 1}),
+        ),
         (
             "/$defs/SentinelSpec/properties/nodes",
             json!({"minItems": 1}),
         ),
         (
             "/$defs/SentinelSpec/properties/nodes/items",
-            pattern(NODE_URL),
+            NODE_URL.members(),
         ),
-        ("/$defs/CacheSpec/properties/capacity", some()),
-        ("/$defs/CacheSpec/properties/negative_capacity", some()),
-        ("/$defs/PlanSpec/properties/scopes/items", pattern(SCOPE)),
-        ("/$defs/RuleSpec", what_a_rule_says()),
+    ]
+}
+
+fn of_rules() -> Vec<(&'static str, Value)> {
+    let some = || json!({"minItems": 1});
+    vec![
         (
-            "/$defs/RuleSpec/properties/name",
-            json!({"maxLength": 128, "pattern": r"^[^\x00-\x1f\x7f-\x9f]+$"}),
+            "/properties/plans",
+            json!({"propertyNames": PLAN.members()}),
         ),
-        ("/$defs/MatchSpec/properties/hosts/items", pattern(HOST)),
-        ("/$defs/MatchSpec/properties/paths/items", pattern(PATH)),
+        ("/$defs/PlanSpec/properties/scopes/items", SCOPE.members()),
+        ("/$defs/RuleSpec", what_a_rule_says()),
+        ("/$defs/RuleSpec/properties/name", json!({"maxLength": 128})),
+        ("/$defs/RuleSpec/properties/name", RULE_NAME.members()),
+        ("/$defs/MatchSpec/properties/hosts", some()),
+        ("/$defs/MatchSpec/properties/hosts/items", HOST.members()),
+        ("/$defs/MatchSpec/properties/paths", some()),
+        ("/$defs/MatchSpec/properties/paths/items", PATH.members()),
+        ("/$defs/MatchSpec/properties/methods", some()),
         ("/$defs/MatchSpec/properties/methods/items", method()),
-        ("/$defs/RequireSpec/properties/scopes/items", pattern(SCOPE)),
-        ("/$defs/RequireSpec/properties/clients/items", pattern(NAME)),
+        ("/$defs/RequireSpec/properties/scopes", some()),
+        (
+            "/$defs/RequireSpec/properties/scopes/items",
+            SCOPE.members(),
+        ),
+        ("/$defs/RequireSpec/properties/clients", some()),
+        (
+            "/$defs/RequireSpec/properties/clients/items",
+            CLIENT.members(),
+        ),
         (
             "/$defs/IdentitySpec/properties/headers",
-            json!({"propertyNames": {"pattern": TOKEN}}),
+            json!({"propertyNames": IDENTITY_NAME.members()}),
         ),
         (
             "/$defs/IdentitySpec/properties/headers/additionalProperties",
-            pattern(r"^key\.(id|client|scopes|plan|metadata\..+)$"),
+            IDENTITY_FIELD.members(),
         ),
     ]
+}
+
+/// A combination of members, and what is said where it is another.
+fn rule(message: &str, mut condition: Value) -> Value {
+    condition["errorMessage"] = message.into();
+    json!({"allOf": [condition]})
 }
 
 /// That a mapping has the member, and not as null.
@@ -176,9 +253,11 @@ fn has(member: &str) -> Value {
     json!({"required": [member], "properties": {member: {"not": {"type": "null"}}}})
 }
 
-fn exactly_one(members: &[&str]) -> Value {
+fn exactly_one(message: &str, members: &[&str]) -> Value {
     let each: Vec<Value> = members.iter().map(|member| has(member)).collect();
-    json!({"oneOf": each})
+    let names: Vec<String> = members.iter().map(|member| format!("`{member}`")).collect();
+    let message = format!("{message}; name exactly one of {}", names.join(", "));
+    rule(&message, json!({"oneOf": each}))
 }
 
 /// That one member comes only with another.
@@ -196,10 +275,13 @@ fn together(one: &str, other: &str) -> Value {
 /// A rule says `allow`, or `require` or `mcp` or both; what a request costs is said with a key alone.
 fn what_a_rule_says() -> Value {
     let key = json!({"anyOf": [{"required": ["require"]}, {"required": ["mcp"]}]});
-    json!({"oneOf": [
+    let one = json!({"oneOf": [
         {"required": ["allow"], "not": key},
         {"allOf": [key], "not": {"required": ["allow"]}},
-    ]})
+    ]});
+    let message = "the rule does not say one thing; \
+                   write `require: {}` for any valid key, `allow: anyone` or `allow: nobody`";
+    rule(message, one)
 }
 
 /// Takes null out of what a member may be.
@@ -294,11 +376,10 @@ mod tests {
         for (pointer, _) in refinements() {
             assert!(schema.pointer(pointer).is_some(), "{pointer}");
         }
-        for (definition, members) in NEVER_NULL {
-            for member in *members {
-                let pointer = format!("/$defs/{definition}/properties/{member}");
-                assert!(schema.pointer(&pointer).is_some(), "{pointer}");
-            }
+        for definition in NEVER_NULL {
+            let pointer = format!("/$defs/{definition}/properties");
+            assert!(schema.pointer(&pointer).is_some(), "{pointer}");
         }
+        assert_eq!(ConfigSpec::shape().unknown_formats(), Vec::<String>::new());
     }
 }

@@ -7,10 +7,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::spec::{GrpcSpec, ServerSpec, TlsServerSpec};
+use super::spec::{ServerSpec, TlsServerSpec};
 use crate::tls::ServerTlsFiles;
 use crate::watch::named_file::NamedFile;
-use crate::yaml::{Place, SizeSpec};
+use crate::yaml::{FieldPath, SizeSpec};
 
 /// Longest path of a Unix socket in bytes: `sun_path` has 108 on Linux, one of them a final zero.
 const MAX_SOCKET_PATH_BYTES: usize = 107;
@@ -70,19 +70,22 @@ impl std::fmt::Display for ListenAddress {
 }
 
 /// The checked form; paths are relative to `base`.
-pub(super) fn check(spec: &ServerSpec, at: &Place<'_>, base: &Path) -> Option<ServerConfig> {
-    let address = check_address(&spec.grpc, &at.field("grpc"), base);
+pub(super) fn check(spec: &ServerSpec, at: &FieldPath<'_>, base: &Path) -> Option<ServerConfig> {
+    let grpc = at.field("grpc");
+    let mode = check_mode(&spec.grpc.socket_mode, &grpc.field("socket_mode"));
+    let address = check_address(&spec.grpc.address, &grpc.field("address"), base, mode);
     let max_message = check_max_message(spec.grpc.max_message, &at.field("grpc"));
     let tls = match &spec.grpc.tls {
         Some(tls) => check_tls(tls, &at.field("grpc").field("tls"), base).map(Some),
         None => Some(None),
     };
-    let other = address
-        .as_ref()
-        .filter(|_| at.field("grpc").field("address").is_known());
-    let admin = check_admin(&spec.admin.address, other, &at.field("admin"));
+    let admin = check_admin(
+        &spec.admin.address,
+        address.as_ref(),
+        &at.field("admin").field("address"),
+    );
     let (drain, deadline) = (spec.drain.0, spec.deadline.0);
-    if deadline <= drain && at.field("drain").is_known() {
+    if deadline <= drain {
         let help = format!(
             "it counts from the signal on; make it longer than `drain`, {}",
             spec.drain
@@ -93,7 +96,7 @@ pub(super) fn check(spec: &ServerSpec, at: &Place<'_>, base: &Path) -> Option<Se
     }
     Some(ServerConfig {
         grpc: GrpcConfig {
-            address: address?,
+            address: mode.and(address)?,
             max_message: max_message?,
             tls: tls?,
         },
@@ -103,41 +106,42 @@ pub(super) fn check(spec: &ServerSpec, at: &Place<'_>, base: &Path) -> Option<Se
     })
 }
 
-fn check_address(spec: &GrpcSpec, at: &Place<'_>, base: &Path) -> Option<ListenAddress> {
-    let mode = check_mode(&spec.socket_mode, &at.field("socket_mode"));
-    let Some(path) = spec.address.strip_prefix("unix:") else {
-        let Ok(address) = spec.address.parse() else {
+/// The address of the gRPC listener; a socket gets the permissions `mode`, those of nobody if none.
+pub(super) fn check_address(
+    text: &str,
+    at: &FieldPath<'_>,
+    base: &Path,
+    mode: Option<u32>,
+) -> Option<ListenAddress> {
+    let Some(path) = text.strip_prefix("unix:") else {
+        let Ok(address) = text.parse() else {
             let help = format!("{ADDRESS_HELP}, or unix:/run/keyward/keyward.sock");
-            at.field("address")
-                .problem_with_help("not an address to listen on", help);
+            at.problem_with_help("not an address to listen on", help);
             return None;
         };
-        return mode.map(|_| ListenAddress::Tcp(address));
+        return Some(ListenAddress::Tcp(address));
     };
     let joined = base.join(path);
     let problem = if path.is_empty() || path.ends_with('/') || path.contains('\0') {
-        Some("not the path of a socket".to_owned())
+        "not the path of a socket".to_owned()
     } else if joined.as_os_str().len() > MAX_SOCKET_PATH_BYTES {
-        Some(format!(
-            "the path of a socket may have at most {MAX_SOCKET_PATH_BYTES} bytes"
-        ))
+        format!("the path of a socket may have at most {MAX_SOCKET_PATH_BYTES} bytes")
     } else {
-        None
+        let written = at.written();
+        let written = written.map(|text| text.strip_prefix("unix:").unwrap_or(&text).to_owned());
+        return Some(ListenAddress::Unix {
+            path: NamedFile::new(joined, written),
+            mode: mode.unwrap_or_default(),
+        });
     };
-    if let Some(problem) = problem {
-        at.field("address").problem_with_help(
-            problem,
-            "write unix: and a path, such as unix:/run/keyward.sock",
-        );
-        return None;
-    }
-    let written = at.field("address").written();
-    let written = written.map(|text| text.strip_prefix("unix:").unwrap_or(&text).to_owned());
-    let path = NamedFile::new(joined, written);
-    mode.map(|mode| ListenAddress::Unix { path, mode })
+    at.problem_with_help(
+        problem,
+        "write unix: and a path, such as unix:/run/keyward.sock",
+    );
+    None
 }
 
-fn check_mode(text: &str, at: &Place<'_>) -> Option<u32> {
+pub(super) fn check_mode(text: &str, at: &FieldPath<'_>) -> Option<u32> {
     let mode = u32::from_str_radix(text, 8)
         .ok()
         .filter(|mode| *mode <= 0o777 && !text.starts_with('+'));
@@ -150,7 +154,7 @@ fn check_mode(text: &str, at: &Place<'_>) -> Option<u32> {
     mode
 }
 
-fn check_max_message(spec: SizeSpec, at: &Place<'_>) -> Option<usize> {
+fn check_max_message(spec: SizeSpec, at: &FieldPath<'_>) -> Option<usize> {
     let SizeSpec(bytes) = spec;
     if bytes == 0 || bytes > MAX_MESSAGE_BYTES {
         let help = format!("give up to {}", SizeSpec(MAX_MESSAGE_BYTES));
@@ -161,8 +165,11 @@ fn check_max_message(spec: SizeSpec, at: &Place<'_>) -> Option<usize> {
     usize::try_from(bytes).ok()
 }
 
-fn check_admin(text: &str, grpc: Option<&ListenAddress>, at: &Place<'_>) -> Option<SocketAddr> {
-    let at = at.field("address");
+pub(super) fn check_admin(
+    text: &str,
+    grpc: Option<&ListenAddress>,
+    at: &FieldPath<'_>,
+) -> Option<SocketAddr> {
     let Ok(admin) = text.parse::<SocketAddr>() else {
         at.problem_with_help("not an address to listen on", ADDRESS_HELP);
         return None;
@@ -177,7 +184,7 @@ fn check_admin(text: &str, grpc: Option<&ListenAddress>, at: &Place<'_>) -> Opti
     Some(admin)
 }
 
-fn check_tls(spec: &TlsServerSpec, at: &Place<'_>, base: &Path) -> Option<ServerTlsFiles> {
+fn check_tls(spec: &TlsServerSpec, at: &FieldPath<'_>, base: &Path) -> Option<ServerTlsFiles> {
     let cert = file(&spec.cert_file, &at.field("cert_file"), base);
     let key = file(&spec.key_file, &at.field("key_file"), base);
     let client_ca = match &spec.client_ca_file {
@@ -192,7 +199,7 @@ fn check_tls(spec: &TlsServerSpec, at: &Place<'_>, base: &Path) -> Option<Server
 }
 
 /// A path relative to `base`; an empty one is a problem, for it would mean the directory.
-pub(super) fn file(path: &str, at: &Place<'_>, base: &Path) -> Option<NamedFile> {
+pub(super) fn file(path: &str, at: &FieldPath<'_>, base: &Path) -> Option<NamedFile> {
     if path.is_empty() {
         at.problem_with_help(
             "the path is empty",

@@ -12,7 +12,7 @@ use super::spec::{CacheSpec, SourceSpec};
 use crate::keys::http::HttpSettings;
 use crate::keys::redis::RedisSourceSettings;
 use crate::watch::named_file::NamedFile;
-use crate::yaml::Place;
+use crate::yaml::FieldPath;
 
 /// Where keys come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,16 +63,13 @@ pub struct CacheConfig {
 }
 
 /// The checked form; paths are relative to `base`.
-pub(super) fn check(spec: &SourceSpec, at: &Place<'_>, base: &Path) -> Option<SourceConfig> {
+pub(super) fn check(spec: &SourceSpec, at: &FieldPath<'_>, base: &Path) -> Option<SourceConfig> {
     let sources = [
         spec.file.is_some(),
         spec.http.is_some(),
         spec.redis.is_some(),
     ];
     let count = sources.into_iter().filter(|given| *given).count();
-    if count == 0 && !at.is_known() {
-        return None;
-    }
     if count != 1 {
         at.problem_with_help(
             "not one source",
@@ -94,7 +91,7 @@ pub(super) fn check(spec: &SourceSpec, at: &Place<'_>, base: &Path) -> Option<So
 }
 
 /// The checked form.
-pub(super) fn check_cache(spec: &CacheSpec, at: &Place<'_>) -> Option<CacheConfig> {
+pub(super) fn check_cache(spec: &CacheSpec, at: &FieldPath<'_>) -> Option<CacheConfig> {
     let before = at.problems_so_far();
     for (name, capacity) in [
         ("capacity", spec.capacity),

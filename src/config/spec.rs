@@ -7,7 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::defaults;
-use crate::yaml::{DurationSpec, Members, text};
+use crate::authz::rule::DefaultAccess;
+use crate::authz::snapshot::{ClientAddress, Mode};
+use crate::yaml::{DurationSpec, Members};
 
 mod credentials;
 mod later;
@@ -16,10 +18,10 @@ mod remote;
 mod rules;
 mod server;
 
-pub use credentials::{CredentialSpec, StripSpec};
+pub use credentials::CredentialSpec;
 pub use later::{KeyFormatSpec, LimitSpec, LimitUnitSpec, McpRuleSpec, McpSpec, PerSpec};
 pub use observe::{LogSpec, MetricsSpec};
-pub use remote::{HttpSpec, PushSpec, RedisSpec, SentinelSpec, TlsClientSpec};
+pub use remote::{HttpSpec, RedisSpec, SentinelSpec, TlsClientSpec};
 pub use rules::{AllowSpec, MatchSpec, PlanSpec, RequireSpec, RuleSpec};
 pub use server::{AdminSpec, GrpcSpec, ServerSpec, TlsServerSpec};
 
@@ -32,14 +34,13 @@ pub struct ConfigSpec {
     /// Where the client's address is taken from, for `allow_ips` and the log. The header can be forged
     /// unless Envoy sets it itself: `use_remote_address: true`, and no `internal_address_config` that
     /// covers callers.
-    pub client_address: ClientAddressSpec,
+    pub client_address: ClientAddress,
     /// Where a request may carry its secret; all are looked at.
     pub credentials: Vec<CredentialSpec>,
     /// The form of the secrets that `keyward keys` makes; another than the default is not supported
     /// yet.
     pub key_format: KeyFormatSpec,
     /// The realm in `WWW-Authenticate`.
-    #[serde(deserialize_with = "text")]
     pub realm: String,
     /// Whether a valid key that came over plain HTTP is refused. It goes by `x-forwarded-proto`, which Envoy sets or trusts, and
     /// by the request's scheme only where that header does not come.
@@ -57,7 +58,7 @@ pub struct ConfigSpec {
     /// What a request must present; the first that matches wins.
     pub rules: Vec<RuleSpec>,
     /// What holds for a request that no rule matches.
-    pub default: DefaultSpec,
+    pub default: DefaultAccess,
     /// What the upstream is told of the caller.
     pub identity: IdentitySpec,
     /// What the caller is told.
@@ -71,7 +72,7 @@ pub struct ConfigSpec {
     /// What is logged.
     pub log: LogSpec,
     /// Whether refusals are enforced, or only told.
-    pub mode: ModeSpec,
+    pub mode: Mode,
 }
 
 impl Default for ConfigSpec {
@@ -87,7 +88,7 @@ impl Default for ConfigSpec {
         };
         Self {
             server: ServerSpec::default(),
-            client_address: ClientAddressSpec::default(),
+            client_address: ClientAddress::default(),
             credentials: vec![header, bearer],
             key_format: KeyFormatSpec::default(),
             realm: defaults::REALM.to_owned(),
@@ -101,38 +102,22 @@ impl Default for ConfigSpec {
             plans: Members::default(),
             default_plan: None,
             rules: Vec::new(),
-            default: DefaultSpec::default(),
+            default: DefaultAccess::default(),
             identity: IdentitySpec::default(),
             responses: ResponsesSpec::default(),
             limits: LimitsSpec::default(),
             usage: None,
             metrics: MetricsSpec::default(),
             log: LogSpec::default(),
-            mode: ModeSpec::default(),
+            mode: Mode::default(),
         }
     }
 }
 
-/// Where the client's address is taken from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum ClientAddressSpec {
-    /// Envoy's direct peer.
-    #[default]
-    Peer,
-    /// The header `x-envoy-external-address`, which Envoy sets to the trusted client. Only with
-    /// `use_remote_address: true` and callers that are outside `internal_address_config`: otherwise
-    /// Envoy passes on what a caller wrote there, and `allow_ips` can be forged.
-    XEnvoyExternalAddress,
-}
-
 /// How digests of secrets are made.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(
-    deny_unknown_fields,
-    default,
-    expecting = "a mapping such as {pepper_file: pepper.txt}"
-)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("examples" = [{"pepper_file": "pepper.txt"}]))]
 pub struct DigestSpec {
     /// A file of at least 32 bytes that switches digests to keyed mode.
     pub pepper_file: Option<String>,
@@ -154,11 +139,8 @@ pub enum DigestKindSpec {
 
 /// Where keys come from: exactly one of these.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(
-    deny_unknown_fields,
-    default,
-    expecting = "a mapping such as {file: {path: keys.yaml}}"
-)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("examples" = [{"file": {"path": "keys.yaml"}}]))]
 pub struct SourceSpec {
     /// A file, or a directory of files.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -173,14 +155,10 @@ pub struct SourceSpec {
 
 /// Keys in a file.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(
-    deny_unknown_fields,
-    default,
-    expecting = "a mapping such as {path: keys.yaml}"
-)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("examples" = [{"path": "keys.yaml"}]))]
 pub struct FileSpec {
     /// Relative to the configuration; a directory means every `*.yaml`, `*.yml` and `*.json` in it.
-    #[serde(deserialize_with = "text")]
     pub path: String,
 }
 
@@ -194,11 +172,8 @@ impl Default for FileSpec {
 
 /// What is kept prepared for the keys in use.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(
-    deny_unknown_fields,
-    default,
-    expecting = "a mapping such as {ttl: 60s}"
-)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("examples" = [{"ttl": "60s"}]))]
 pub struct CacheSpec {
     /// Known keys.
     pub capacity: usize,
@@ -224,26 +199,10 @@ impl Default for CacheSpec {
     }
 }
 
-/// What holds for a request that no rule matches.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum DefaultSpec {
-    /// Any valid key passes.
-    #[default]
-    RequireKey,
-    /// No key is asked for.
-    AllowAnyone,
-    /// Nobody passes.
-    Deny,
-}
-
 /// What the upstream is told of the caller.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(
-    deny_unknown_fields,
-    default,
-    expecting = "a mapping such as {headers: {x-org-id: key.metadata.org}}"
-)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("examples" = [{"headers": {"x-org-id": "key.metadata.org"}}]))]
 pub struct IdentitySpec {
     /// Headers that are set, each to `key.id`, `key.client`, `key.scopes`, `key.plan` or `key.metadata.NAME`.
     pub headers: Members<String>,
@@ -264,11 +223,8 @@ impl Default for IdentitySpec {
 
 /// What the caller is told.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(
-    deny_unknown_fields,
-    default,
-    expecting = "a mapping such as {rate_limit_headers: draft}"
-)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("examples" = [{"rate_limit_headers": "draft"}]))]
 pub struct ResponsesSpec {
     /// Headers about rate limits.
     pub rate_limit_headers: RateLimitHeadersSpec,
@@ -289,11 +245,8 @@ pub enum RateLimitHeadersSpec {
 
 /// Where limits are counted.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(
-    deny_unknown_fields,
-    default,
-    expecting = "a mapping such as {backend: local}"
-)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("examples" = [{"backend": "local"}]))]
 pub struct LimitsSpec {
     /// In this process, or shared.
     pub backend: BackendSpec,
@@ -302,7 +255,6 @@ pub struct LimitsSpec {
     /// What happens when the shared backend fails.
     pub on_error: OnErrorSpec,
     /// The IANA name of the zone in which days, weeks and months of quotas begin.
-    #[serde(deserialize_with = "text")]
     pub time_zone: String,
 }
 
@@ -337,15 +289,4 @@ pub enum OnErrorSpec {
     Allow,
     /// Requests are refused with 503.
     Deny,
-}
-
-/// Whether refusals are enforced, or only told.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum ModeSpec {
-    /// Enforced.
-    #[default]
-    Enforce,
-    /// Told in metrics, log and metadata, while every request goes on.
-    Observe,
 }

@@ -11,15 +11,17 @@ use zeroize::Zeroizing;
 use super::server::{GrpcConfig, ListenAddress};
 use super::shadowed::shadowed_by;
 use super::source::SourceConfig;
-use super::spec::{ConfigSpec, DefaultSpec, ModeSpec, RuleSpec};
+use super::spec::{ConfigSpec, RuleSpec};
 use super::{NamedFile, Parts};
+use crate::authz::rule::DefaultAccess;
+use crate::authz::snapshot::Mode;
 use crate::keys::http::{EventsUrl, HttpSettings};
 use crate::redis::{RedisServers, RedisSettings, RedisUrl};
 use crate::watch::secret_file::oddity;
-use crate::yaml::Place;
+use crate::yaml::FieldPath;
 
 /// Notes all that a configuration should be told of. Reads the files of passwords and tokens. Blocks.
-pub(super) fn note(parts: &Parts, top: &Place<'_>) {
+pub(super) fn note(parts: &Parts, top: &FieldPath<'_>) {
     let spec = &parts.spec;
     note_listener(&parts.server.grpc, &top.field("server").field("grpc"));
     let source = top.field("source");
@@ -33,7 +35,7 @@ pub(super) fn note(parts: &Parts, top: &Place<'_>) {
 }
 
 /// Notes what is odd about the content of a file that holds a secret.
-pub(super) fn note_oddity(content: &[u8], file: &NamedFile, at: &Place<'_>) {
+pub(super) fn note_oddity(content: &[u8], file: &NamedFile, at: &FieldPath<'_>) {
     if let Some(oddity) = oddity(content) {
         at.warning(
             format!("{} {oddity}, which is a part of the secret", file.display()),
@@ -42,7 +44,7 @@ pub(super) fn note_oddity(content: &[u8], file: &NamedFile, at: &Place<'_>) {
     }
 }
 
-fn note_secret(file: Option<&NamedFile>, at: &Place<'_>) {
+fn note_secret(file: Option<&NamedFile>, at: &FieldPath<'_>) {
     // One that cannot be read is a problem, which whoever needs it tells.
     if let Some(file) = file
         && let Ok(content) = fs::read(file)
@@ -51,7 +53,7 @@ fn note_secret(file: Option<&NamedFile>, at: &Place<'_>) {
     }
 }
 
-fn note_listener(grpc: &GrpcConfig, at: &Place<'_>) {
+fn note_listener(grpc: &GrpcConfig, at: &FieldPath<'_>) {
     let ListenAddress::Tcp(address) = &grpc.address else {
         return;
     };
@@ -75,7 +77,7 @@ fn is_exposed(address: &SocketAddr) -> bool {
     !address.ip().to_canonical().is_loopback()
 }
 
-fn note_http(settings: &HttpSettings, at: &Place<'_>) {
+fn note_http(settings: &HttpSettings, at: &FieldPath<'_>) {
     let token = settings.bearer_token_file.as_ref();
     note_secret(token, &at.field("bearer_token_file"));
     let what = if token.is_some() {
@@ -97,7 +99,7 @@ fn note_http(settings: &HttpSettings, at: &Place<'_>) {
     }
 }
 
-fn note_redis(settings: &RedisSettings, at: &Place<'_>) {
+fn note_redis(settings: &RedisSettings, at: &FieldPath<'_>) {
     let Some(password) = &settings.password_file else {
         return;
     };
@@ -117,14 +119,14 @@ fn note_redis(settings: &RedisSettings, at: &Place<'_>) {
 }
 
 /// Where requests pass though nobody has found that they may.
-fn note_openness(spec: &ConfigSpec, source: &SourceConfig, top: &Place<'_>) {
-    if spec.mode == ModeSpec::Observe {
+fn note_openness(spec: &ConfigSpec, source: &SourceConfig, top: &FieldPath<'_>) {
+    if spec.mode == Mode::Observe {
         top.field("mode").warning(
             "every request goes on, whatever the decision",
             "write `enforce` to have refusals take effect",
         );
     }
-    if spec.default == DefaultSpec::AllowAnyone {
+    if spec.default == DefaultAccess::AllowAnyone {
         top.field("default").warning(
             "a request that no rule matches needs no key",
             "write `require-key`, and a rule with `allow: anyone` for what is to be public",
@@ -142,7 +144,7 @@ fn note_openness(spec: &ConfigSpec, source: &SourceConfig, top: &Place<'_>) {
     }
 }
 
-fn note_shadowed(rules: &[RuleSpec], at: &Place<'_>) {
+fn note_shadowed(rules: &[RuleSpec], at: &FieldPath<'_>) {
     for (index, rule) in rules.iter().enumerate() {
         let earlier = rules.get(..index).unwrap_or_default();
         if let Some((other, _)) = shadowed_by(earlier, rule) {

@@ -111,9 +111,9 @@ pub(crate) fn records_of(
     text: &str,
     policy: Option<&Policy>,
 ) -> Result<Vec<Arc<KeyRecord>>, Problems> {
-    let mut records = Vec::new();
+    let mut records = parse::Records::default();
     parse::read_records(path, text, policy, parse::CHUNK_BYTES, &mut records)?;
-    Ok(records)
+    Ok(records.into_parts().0)
 }
 
 fn add(problems: &mut Option<Problems>, more: Problems) {
@@ -140,43 +140,33 @@ impl Texts {
         Ok(LoadedKeys::new(map, paths.zip(starts)))
     }
 
-    /// The keys in the files, and the number of each file's first; without a policy what only it can tell is not checked.
+    /// The keys in the files, and the number of each file's first; without a policy what only it can
+    /// tell is not checked.
     fn checked(&self, policy: Option<&Policy>) -> Result<(KeyMap, Vec<usize>), Problems> {
-        let mut records = Vec::new();
+        let mut records = parse::Records::default();
         let mut problems = None;
         let mut starts = Vec::with_capacity(self.files.len());
         for Text { path, content, .. } in &self.files {
-            starts.push(records.len());
-            if let Err(found) =
-                parse::read_records(path, content, policy, parse::CHUNK_BYTES, &mut records)
-            {
+            starts.push(records.items());
+            let read = parse::read_records(path, content, policy, parse::CHUNK_BYTES, &mut records);
+            if let Err(found) = read {
                 add(&mut problems, found);
             }
         }
-        if let Some(mut problems) = problems {
-            if let Some(repeated) = self.repeated() {
-                problems.extend(repeated);
-                problems.sort();
+        let (records, without) = records.into_parts();
+        match (KeyMap::new(records), problems) {
+            (Ok(map), None) => Ok((map, starts)),
+            (Ok(_), Some(problems)) => Err(problems),
+            (Err(repeated), mut problems) => {
+                let repeated = parse::Records::in_items(&without, repeated);
+                let mut found = self.problems(&repeated, &starts);
+                if let Some(problems) = problems.take() {
+                    found.extend(problems);
+                    found.sort();
+                }
+                Err(found)
             }
-            return Err(problems);
         }
-        records.shrink_to_fit();
-        match KeyMap::new(records) {
-            Ok(map) => Ok((map, starts)),
-            Err(repeated) => Err(self.problems(&repeated, &starts)),
-        }
-    }
-
-    /// What is there more than once among files of which something else is wrong.
-    fn repeated(&self) -> Option<Problems> {
-        let mut names = Vec::new();
-        let mut starts = Vec::with_capacity(self.files.len());
-        for Text { path, content, .. } in &self.files {
-            starts.push(names.len());
-            names.extend(parse::read_names(path, content, parse::CHUNK_BYTES));
-        }
-        let repeated = repeated::among(&names);
-        (!repeated.is_empty()).then(|| self.problems(&repeated, &starts))
     }
 
     /// What is repeated, in words; each file's first record has the number in `starts`.

@@ -5,25 +5,23 @@
 //! may have been pasted where its digest, or anything else, belongs.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::source::{InvalidRecord, SourceAnswer};
 use crate::authz::digest::KeyDigest;
 use crate::authz::key::{KeyId, KeyRecord};
 use crate::authz::snapshot::Policy;
-use crate::yaml::{self, Free, Members, TimeSpec};
+use crate::yaml::{self, Free, JsonError, Members, TimeSpec, absent, given_texts};
 
 mod check;
 mod fit;
-mod number;
 pub mod schema;
 mod text;
 
-pub use fit::fits;
+pub use fit::check_policy;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -34,83 +32,92 @@ pub(crate) mod tests;
 #[schemars(title = "keyward keys file")]
 pub struct KeysSpec {
     /// The keys; `[]` for none.
-    #[serde(deserialize_with = "listed")]
+    #[serde(deserialize_with = "yaml::mappings")]
     pub keys: Vec<KeySpec>,
 }
 
+/// Some keys of a file.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(super) struct KeyList(#[serde(deserialize_with = "yaml::mappings")] pub(super) Vec<KeySpec>);
+
 /// A key's record.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a mapping such as {id: invoices-bot, secrets: [{digest: blake3:…}]}"
-)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("examples" = [{"id": "invoices-bot", "secrets": [{"digest": "blake3:…"}]}]))]
 pub struct KeySpec {
     /// The key's public name, unique among all keys; it survives rotation.
     #[serde(deserialize_with = "yaml::text")]
-    #[schemars(regex(pattern = r"^[A-Za-z0-9.-][A-Za-z0-9._-]{0,63}$"))]
     pub id: String,
     /// Whom the key stands for; the id where absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^[A-Za-z0-9.:@/-][A-Za-z0-9._:@/-]{0,127}$"))]
+    #[serde(skip_serializing_if = "absent")]
     pub client: Option<String>,
     /// The digests of its secrets, at least one.
-    #[schemars(length(min = 1))]
+    #[serde(deserialize_with = "yaml::mappings")]
     pub secrets: Vec<SecretSpec>,
     /// `false` switches the key off.
     #[serde(default = "enabled", skip_serializing_if = "is_enabled")]
     pub enabled: bool,
     /// Since when the key is revoked, for ever.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "absent")]
     pub revoked_at: Option<TimeSpec>,
     /// The first moment at which the key is valid.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "absent")]
     pub not_before: Option<TimeSpec>,
     /// The first moment at which the key is no longer valid.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "absent")]
     pub expires_at: Option<TimeSpec>,
     /// The plan that the key follows, one of the configuration's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "absent")]
     pub plan: Option<String>,
     /// Scopes, added to the plan's.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "yaml::texts",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub scopes: Vec<String>,
     /// Networks or addresses from which the key may be used; any where absent.
     #[serde(
         default,
-        deserialize_with = "yaml::not_null",
-        skip_serializing_if = "Option::is_none"
+        deserialize_with = "given_texts",
+        skip_serializing_if = "absent"
     )]
     #[schemars(with = "Vec<String>", length(min = 1))]
     pub allow_ips: Option<Vec<String>>,
     /// Hosts for which the key may be used; any where absent.
     #[serde(
         default,
-        deserialize_with = "yaml::not_null",
-        skip_serializing_if = "Option::is_none"
+        deserialize_with = "given_texts",
+        skip_serializing_if = "absent"
     )]
     #[schemars(with = "Vec<String>", length(min = 1))]
     pub allow_hosts: Option<Vec<String>>,
     /// Paths for which the key may be used; any where absent.
     #[serde(
         default,
-        deserialize_with = "yaml::not_null",
-        skip_serializing_if = "Option::is_none"
+        deserialize_with = "given_texts",
+        skip_serializing_if = "absent"
     )]
     #[schemars(with = "Vec<String>", length(min = 1))]
     pub allow_paths: Option<Vec<String>>,
     /// Methods for which the key may be used, compared to the letter; any where absent.
     #[serde(
         default,
-        deserialize_with = "yaml::not_null",
-        skip_serializing_if = "Option::is_none"
+        deserialize_with = "given_texts",
+        skip_serializing_if = "absent"
     )]
     #[schemars(with = "Vec<String>", length(min = 1))]
     pub allow_methods: Option<Vec<String>>,
     /// Limits; not supported yet, but for an empty list.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "yaml::list",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub limits: Vec<Free>,
     /// What the key may do in MCP; not supported yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "absent")]
     pub mcp: Option<Free>,
     /// What its operator wants to know of the key; scalars can go into identity headers. Numbers other than plain decimal integers
     /// are quoted, so that they arrive as written.
@@ -120,24 +127,20 @@ pub struct KeySpec {
 
 /// One of a key's secrets.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a mapping such as {digest: blake3:…}"
-)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("examples" = [{"digest": "blake3:…"}]))]
 pub struct SecretSpec {
     /// The digest of the secret, never the secret.
     #[serde(deserialize_with = "yaml::text")]
-    #[schemars(regex(pattern = r"^blake3(-keyed)?:[0-9A-Fa-f]{64}$"))]
     pub digest: String,
     /// Its name in log and metrics, unique among the key's secrets.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,32}$"))]
+    #[serde(skip_serializing_if = "absent")]
     pub id: Option<String>,
     /// The first moment at which this secret is valid.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "absent")]
     pub not_before: Option<TimeSpec>,
     /// The first moment at which this secret is no longer valid.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "absent")]
     pub expires_at: Option<TimeSpec>,
 }
 
@@ -151,12 +154,6 @@ fn enabled() -> bool {
 )]
 fn is_enabled(enabled: &bool) -> bool {
     *enabled
-}
-
-/// A list that is there: `keys:` with nothing behind it is what a file being written looks like.
-fn listed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<KeySpec>, D::Error> {
-    let list = Option::deserialize(deserializer)?;
-    list.ok_or_else(|| serde::de::Error::custom("nothing is listed; write [] for no keys"))
 }
 
 // === impl KeySpec ===
@@ -206,13 +203,26 @@ impl fmt::Debug for SecretSpec {
     }
 }
 
-/// What a remote source's record, as JSON, answers to whoever asked for that digest. What depends on a policy is left to
-/// [`fits`].
+/// A text that is not one whole JSON value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotJson {
+    /// Where it shows.
+    pub position: yaml::Position,
+}
+
+/// What a remote source's record, as JSON, answers to a lookup of that digest. What depends on a
+/// policy is left to [`check_policy`].
 ///
-/// A text that is no valid record is `Invalid`, with all that is wrong with it by the names of its members, and so is a record
-/// that lacks the digest.
-pub fn answer(json: &str, asked: &KeyDigest) -> SourceAnswer {
-    match from_json(json) {
+/// JSON that is no valid record is `Invalid`, with all that is wrong with it by the names of its
+/// members, and so is a record that lacks the digest.
+///
+/// # Errors
+/// When the text is not JSON.
+pub fn answer(json: &str, asked: &KeyDigest) -> Result<SourceAnswer, NotJson> {
+    let read = read_json(json, |spec: KeySpec, top| {
+        spec.check_alone(top, None).map(Arc::new)
+    })?;
+    Ok(match read {
         Err(invalid) => SourceAnswer::Invalid(invalid),
         Ok(record) if record.secrets.iter().any(|secret| secret.digest == *asked) => {
             SourceAnswer::Found(record)
@@ -221,83 +231,70 @@ pub fn answer(json: &str, asked: &KeyDigest) -> SourceAnswer {
             "key `{}`: secrets: the digest that was asked for is not among them",
             record.id
         ))),
-    }
+    })
 }
 
-/// The record that a text says, but for what only a policy can tell.
-fn from_json(json: &str) -> Result<Arc<KeyRecord>, InvalidRecord> {
-    read_json(json, |spec, top| spec.check_alone(top, None).map(Arc::new))
-}
-
-/// What a text says, its values unchecked, for whoever is to change it.
+/// What a text says, its values unchecked, for a command that is to change it.
 ///
 /// # Errors
 /// When it is not JSON, or has not the members of a record.
 pub(crate) fn spec_from_json(json: &str) -> Result<KeySpec, InvalidRecord> {
-    read_json(json, |spec, _| Some(spec))
-}
-
-fn read_json<T>(
-    json: &str,
-    conversion: impl Fn(KeySpec, &yaml::Place<'_>) -> Option<T>,
-) -> Result<T, InvalidRecord> {
-    let value: serde_json::Value = serde_json::from_str(json).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        InvalidRecord::new(format!("not JSON at line {line} column {column}"))
-    })?;
-    // Which key it is helps whoever mends it, where it says so.
-    let id: Option<KeyId> = value.get("id").and_then(|id| id.as_str()?.parse().ok());
-    let read = match serde_json::from_str::<Free>(json) {
-        // YAML knows no surrogate pairs, which JSON writers are free to use: the text is written anew without them.
-        Ok(whole) => number::refuse_changed(&whole.0)
-            .and_then(|()| read_alone(&whole.0.to_string(), conversion)),
-        // It is JSON all the same, with members that are there twice; the text itself tells which.
-        Err(_) => read_alone(json, conversion)
-            .and(Err(InvalidRecord::new("a member is there more than once"))),
-    };
-    read.map_err(|invalid| match id {
-        Some(id) => InvalidRecord::new(format!("key `{id}`: {}", invalid.problem)),
-        None => invalid,
-    })
+    read_json(json, |spec, _| Some(spec))?
 }
 
 /// The record that a shape made by this program says.
 ///
 /// # Errors
 /// When it is not valid; without a policy what only it can tell is not checked.
-pub(crate) fn prove(
+pub(crate) fn validate(
     spec: &KeySpec,
     policy: Option<&Policy>,
 ) -> Result<Arc<KeyRecord>, InvalidRecord> {
-    let text = serde_json::to_value(spec).unwrap_or_default().to_string();
-    read_alone(&text, |spec, top| {
+    // By way of the text, so that what is written is what was validated.
+    let text = serde_json::to_string(spec).unwrap_or_default();
+    let read = yaml::convert_json(&text, |spec: KeySpec, top| {
         spec.check_alone(top, policy).map(Arc::new)
+    });
+    read.map_err(|error| match error {
+        JsonError::Syntax(position) => NotJson { position }.into(),
+        JsonError::Problems { problems, .. } => InvalidRecord::new(told(&problems)),
     })
 }
 
-/// Reads a text that holds one record.
-fn read_alone<T>(
-    text: &str,
-    conversion: impl Fn(KeySpec, &yaml::Place<'_>) -> Option<T>,
-) -> Result<T, InvalidRecord> {
-    let read = yaml::convert(Path::new("record"), text, conversion);
-    read.map_err(|problems| InvalidRecord::new(told(&problems)))
+fn read_json<T>(
+    json: &str,
+    conversion: impl FnOnce(KeySpec, &yaml::FieldPath<'_>) -> Option<T>,
+) -> Result<Result<T, InvalidRecord>, NotJson> {
+    match yaml::convert_json(json, conversion) {
+        Ok(value) => Ok(Ok(value)),
+        Err(JsonError::Syntax(position)) => Err(NotJson { position }),
+        Err(JsonError::Problems { problems, id }) => {
+            // The record's id, where it has one, tells the operator which record to correct.
+            let id: Option<KeyId> = id.and_then(|id| id.parse().ok());
+            let key = id.map(|id| format!("key `{id}`: ")).unwrap_or_default();
+            Ok(Err(InvalidRecord::new(format!("{key}{}", told(&problems)))))
+        }
+    }
 }
 
 /// The problems of a record without file and line, which a remote record does not have.
 fn told(problems: &yaml::Problems) -> String {
     let tell = |problem: &yaml::Problem| {
-        let path = if problem.path.0.is_empty() {
-            String::new()
-        } else {
-            format!("{}: ", problem.path)
-        };
-        let help = problem
-            .help
-            .as_ref()
-            .map(|help| format!("; {help}"))
-            .unwrap_or_default();
-        format!("{path}{}{help}", problem.message)
+        let mut told = problem.message.clone();
+        if !problem.path.0.is_empty() {
+            told = format!("{}: {told}", problem.path);
+        }
+        if let Some(help) = &problem.help {
+            told = format!("{told}; {help}");
+        }
+        told
     };
     problems.iter().map(tell).collect::<Vec<_>>().join(", ")
+}
+
+impl From<NotJson> for InvalidRecord {
+    fn from(NotJson { position }: NotJson) -> Self {
+        let (line, column) = (position.line, position.column);
+        Self::new(format!("not JSON at line {line} column {column}"))
+    }
 }

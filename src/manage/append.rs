@@ -123,7 +123,7 @@ pub fn append_record(
     policy: Option<&Policy>,
     source: Option<&Path>,
 ) -> Result<PathBuf, AppendError> {
-    let record = crate::keys::record::prove(spec, policy)?;
+    let record = crate::keys::record::validate(spec, policy)?;
     let named = written_to(path);
     let served = if path.is_dir() { Some(path) } else { source };
     for _ in 0..MAX_TRIES {

@@ -145,7 +145,7 @@ impl RedisKeyStore {
         spec: &KeySpec,
         policy: Option<&Policy>,
     ) -> Result<Arc<KeyRecord>, RedisKeyStoreError> {
-        let record = record::prove(spec, policy)?;
+        let record = record::validate(spec, policy)?;
         let (name, text) = (self.layout.key(&record.id), text_of(spec));
         let digests: Vec<_> = record.secrets.iter().map(|secret| secret.digest).collect();
         let ours = self.put_digests(&digests, &record.id).await?;

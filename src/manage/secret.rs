@@ -88,11 +88,10 @@ mod tests {
     #[test]
     fn a_secret_in_the_place_of_a_name_is_not_repeated() {
         let secret = NewSecret::generate().unwrap();
-        let file = std::path::Path::new("f");
         for length in [PREFIX.len(), 12, secret.expose().len()] {
             let name = secret.expose().get(..length).unwrap();
             let text = format!("keys: [{{{name}: 1, {name}: 2}}]");
-            let read = crate::yaml::parse::<crate::keys::record::KeysSpec>(file, &text);
+            let read = crate::yaml::tests::read_as::<crate::keys::record::KeysSpec>(&text);
             let problems = read.unwrap_err().to_string();
             assert!(!problems.contains(name), "{problems}");
         }

@@ -16,7 +16,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Members<V>(Vec<(String, V)>);
 
-/// Any value, with each member of its mappings once.
+/// Any value but a floating-point number, whose text would be lost; with each member of its mappings
+/// once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Free(pub serde_json::Value);
 
@@ -101,7 +102,8 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for Members<V> {
             }
         }
 
-        deserializer.deserialize_map(Entries(PhantomData))
+        // Asked for any value, `serde_yaml` does not take a blank for an empty mapping.
+        deserializer.deserialize_any(Entries(PhantomData))
     }
 }
 
@@ -168,12 +170,6 @@ impl<'de> Deserialize<'de> for Free {
                 Ok(Free(value.into()))
             }
 
-            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Free, E> {
-                serde_json::Number::from_f64(value)
-                    .map(|number| Free(number.into()))
-                    .ok_or_else(|| E::custom("not a number that JSON has; quote it"))
-            }
-
             fn visit_str<E>(self, value: &str) -> Result<Free, E> {
                 Ok(Free(value.into()))
             }
@@ -228,27 +224,4 @@ impl JsonSchema for Free {
         // Numbers other than integers are refused, for their text is lost.
         json_schema!({"type": ["string", "boolean", "integer", "null", "array", "object"]})
     }
-}
-
-/// For a member that may be absent but neither null nor blank: `#[serde(default, deserialize_with = "yaml::not_null")]` on an
-/// `Option`. What is absent may allow everything, so that a value that got lost must not pass for absent.
-pub fn not_null<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    match Option::deserialize(deserializer)? {
-        Some(value) => Ok(Some(value)),
-        None => Err(de::Error::custom(
-            "null says nothing here; give a value, or leave the member out",
-        )),
-    }
-}
-
-/// For a string that must say something: `#[serde(deserialize_with = "yaml::text")]`. Any scalar is a string where one is asked
-/// for, and null and a blank would be the strings `null` and none.
-pub fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Option::deserialize(deserializer)?.ok_or_else(|| {
-        de::Error::custom("null says nothing here; give a value, in quotes if it is the word")
-    })
 }

@@ -1,197 +1,231 @@
-//! Finds all that is wrong with a document's shape.
+//! What a kind of document looks like: its JSON Schema, and what its formats mean.
 //!
-//! serde stops at the first error, so the tree is read over and over: what was wrong is noted and left out
-//! next time, a missing member is noted and filled in, until the rest passes. List elements that passed are
-//! not read again, so a list of 100 000 with a hundred errors takes the time of a few readings and not of a
-//! hundred. One more reading, of everything, then gives a value in spite of it all, with [`Doubts`] that know
-//! what in it is not the file's; a value without doubts comes from a first reading without any error.
+//! The schema is the one that `keyward schema` prints (but for references to the environment), so
+//! that an editor and the loader cannot disagree. A string's `format` names its check here, which
+//! says in words what the `pattern` beside it says to editors. A part that only some combination of
+//! members breaks has an `errorMessage`, which editors show too.
 
-use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::str::FromStr;
 
+use schemars::Schema;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
 
-use super::problem::MAX_PROBLEMS;
-use super::tree::{Flaw, Tree, visit_budget};
-pub(super) use doubts::Doubts;
-use fault::{Fault, Kind, Site};
-use reader::Reader;
+use super::checker::FieldPath;
+use super::units::{DurationSpec, SizeSpec, TimeSpec};
 
-mod access;
-mod doubts;
-mod fault;
-mod filler;
-mod reader;
-mod trail;
+/// Notes at the field what is wrong with the text there, if anything is.
+pub type Check = fn(&str, &FieldPath<'_>);
 
-/// What was learnt about a tree in earlier readings.
-struct Session {
-    marks: Vec<Cell<Mark>>,
-    /// Members to make up, by the number of their mapping.
-    fillings: RefCell<HashMap<usize, Vec<&'static str>>>,
-    /// Members that a made-up value of a type must have.
-    required: RefCell<HashMap<StructType, Vec<&'static str>>>,
-    flaws: RefCell<Vec<Flaw>>,
-    omitted: Cell<usize>,
-    stage: Cell<Stage>,
-    /// How many more values may be visited in this reading.
-    budget: Cell<usize>,
+/// A type that documents are read into.
+pub trait Document: DeserializeOwned {
+    /// What they look like.
+    fn shape() -> &'static Shape;
 }
 
-/// A type, by its name and those of its members.
-type StructType = (&'static str, &'static [&'static str]);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// Everything is read for the first time.
-    First,
-    /// What passed is left out, for it is not wanted.
-    Again,
-    /// All is read that can be, and the rest is made up, so that each list element keeps its number.
-    Last,
+/// A kind of text.
+pub struct Format {
+    /// Its name, which no validator of JSON Schema takes for one of its own.
+    pub name: &'static str,
+    /// What an editor checks: a regular expression of ECMA 262.
+    pub pattern: &'static str,
+    /// What the loader checks.
+    pub check: Check,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mark {
-    Unread,
-    /// A list element without errors.
-    Passed,
-    /// Left out, for what is wrong with it is noted.
-    Dropped,
-    /// A member of a name that its type does not know; left out.
-    Unknown,
+/// The schema of a kind of document, and the checks of its formats.
+pub struct Shape {
+    schema: Value,
+    formats: HashMap<&'static str, Check>,
 }
 
-/// A document of another shape than its type's.
-pub(super) struct Misshapen<T> {
-    /// What could be read, where all that is wrong is known; not for use, but to find what else is wrong.
-    pub(super) partial: Option<T>,
-    /// What of it is not the file's.
-    pub(super) doubts: Doubts,
-    /// At least one.
-    pub(super) flaws: Vec<Flaw>,
-    /// How many more there are.
-    pub(super) omitted: usize,
+/// A part of a schema, with what it refers to in its place.
+#[derive(Clone, Copy)]
+pub(super) struct Expected<'s> {
+    /// `None` where anything may be.
+    pub(super) schema: Option<&'s Map<String, Value>>,
+    pub(super) nullable: bool,
 }
 
-/// Reads a `T` from the tree, or tells all that is wrong, `flaws` included.
-pub(super) fn read<T: DeserializeOwned>(
-    tree: &Tree<'_>,
-    flaws: Vec<Flaw>,
-) -> Result<T, Misshapen<T>> {
-    let session = Session {
-        marks: vec![Cell::new(Mark::Unread); tree.count],
-        fillings: RefCell::default(),
-        required: RefCell::default(),
-        flaws: RefCell::new(flaws),
-        omitted: Cell::new(0),
-        stage: Cell::new(Stage::First),
-        budget: Cell::new(0),
-    };
-    // Without its top nothing is left to read.
-    session.set_mark(tree.root.number, Mark::Dropped);
-    let partial = loop {
-        session.budget.set(visit_budget(tree.count));
-        match T::deserialize(Reader::top(&session, &tree.root)) {
-            Ok(value) if session.flaws.borrow().is_empty() => return Ok(value),
-            Ok(value) if session.stage.get() == Stage::Last => break Some(value),
-            Ok(_) => session.stage.set(Stage::Last),
-            Err(fault) => {
-                if !session.learn(fault) {
-                    break None;
+/// A check that the text is a `T`.
+pub fn parses<T: FromStr<Err: std::error::Error>>(text: &str, at: &FieldPath<'_>) {
+    at.note(text.parse::<T>());
+}
+
+impl Format {
+    /// What a schema says of such a text.
+    pub fn members(&self) -> Value {
+        json!({"format": self.name, "pattern": self.pattern})
+    }
+}
+
+impl Shape {
+    /// The shape that the schema describes. Durations, sizes and times are known formats.
+    pub fn new<'f>(schema: &Schema, formats: impl IntoIterator<Item = &'f Format>) -> Self {
+        let units: [(&'static str, Check); 3] = [
+            ("time-span", parses::<DurationSpec>),
+            ("byte-size", parses::<SizeSpec>),
+            ("date-time", parses::<TimeSpec>),
+        ];
+        let formats = formats
+            .into_iter()
+            .map(|format| (format.name, format.check));
+        Self {
+            schema: schema.as_value().clone(),
+            formats: units.into_iter().chain(formats).collect(),
+        }
+    }
+
+    /// The formats that the schema names and nobody checks, for a test.
+    pub fn unknown_formats(&self) -> Vec<String> {
+        let mut unknown = Vec::new();
+        let mut waiting = vec![&self.schema];
+        while let Some(value) = waiting.pop() {
+            match value {
+                Value::Object(members) => {
+                    let format = members.get("format").and_then(Value::as_str);
+                    let is_text = members.contains_key("pattern");
+                    if let Some(format) = format
+                        && is_text
+                        && !self.formats.contains_key(format)
+                    {
+                        unknown.push(format.to_owned());
+                    }
+                    waiting.extend(members.values());
                 }
-                if session.stage.get() == Stage::First {
-                    session.stage.set(Stage::Again);
-                }
+                Value::Array(list) => waiting.extend(list),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
             }
         }
-    };
-    Err(Misshapen {
-        partial,
-        doubts: Doubts::new(session.marks, session.fillings.into_inner()),
-        flaws: session.flaws.into_inner(),
-        omitted: session.omitted.get(),
-    })
-}
-
-impl Session {
-    fn mark(&self, number: usize) -> Mark {
-        self.marks.get(number).map_or(Mark::Unread, Cell::get)
+        unknown
     }
 
-    /// Whether the mark is news.
-    fn set_mark(&self, number: usize, mark: Mark) -> bool {
-        self.marks
-            .get(number)
-            .is_some_and(|cell| cell.replace(mark) != mark)
+    /// The whole document's.
+    pub(super) fn top(&self) -> &Value {
+        &self.schema
     }
 
-    fn note(&self, flaw: Flaw) {
-        if !self.omits_more() {
-            self.flaws.borrow_mut().push(flaw);
+    /// Whether a mapping is at the top.
+    pub(super) fn is_mapping(&self) -> bool {
+        self.expected(&self.schema).is("object")
+    }
+
+    /// Checks the text of a field by the format that the part names.
+    pub(super) fn check(&self, expected: &Map<String, Value>, text: &str, at: &FieldPath<'_>) {
+        let format = expected.get("format").and_then(Value::as_str);
+        if let Some(check) = format.and_then(|format| self.formats.get(format)) {
+            check(text, at);
         }
     }
 
-    /// Whether as many flaws are noted as are ever told; if so, one more is counted.
-    fn omits_more(&self) -> bool {
-        let is_full = self.flaws.borrow().len() >= MAX_PROBLEMS;
-        if is_full {
-            self.omitted.set(self.omitted.get() + 1);
+    /// Follows references, and takes the null out of what may also be null.
+    pub(super) fn expected<'s>(&'s self, mut schema: &'s Value) -> Expected<'s> {
+        let mut nullable = false;
+        while let Some(members) = schema.as_object() {
+            let reference = members.get("$ref").and_then(Value::as_str);
+            let target =
+                reference.and_then(|name| self.schema.pointer(name.trim_start_matches('#')));
+            if let Some(target) = target {
+                schema = target;
+                continue;
+            }
+            let choices = members.get("anyOf").and_then(Value::as_array);
+            match choices.map(Vec::as_slice) {
+                Some([only, null]) if null.get("type").is_some_and(|name| name == "null") => {
+                    (schema, nullable) = (only, true);
+                }
+                _ => break,
+            }
         }
-        is_full
-    }
-
-    /// The members without which no value of that type can be made up.
-    fn required(&self, of: StructType) -> Vec<&'static str> {
-        self.required.borrow().get(&of).cloned().unwrap_or_default()
-    }
-
-    /// Notes the fault and sees to it that the next reading gets past it; false when there is no getting past.
-    fn learn(&self, fault: Fault) -> bool {
-        let Some(site) = fault.site else {
-            return false;
+        let mut expected = Expected {
+            schema: schema.as_object(),
+            nullable,
         };
-        let Site {
-            path,
-            position,
-            number,
-            mapping,
-        } = *site;
-        let flaw = |message: String, help: Option<String>| Flaw {
-            path,
-            position,
-            message,
-            help,
-        };
-        match fault.kind {
-            Kind::Missing { name, dropped } => {
-                if !dropped {
-                    self.note(flaw(format!("missing member `{name}`"), None));
-                }
-                let mut fillings = self.fillings.borrow_mut();
-                let names = fillings.entry(mapping).or_default();
-                if names.contains(&name) {
-                    return self.set_mark(number, Mark::Dropped);
-                }
-                names.push(name);
-                true
-            }
-            Kind::Required { of, name } => {
-                let mut required = self.required.borrow_mut();
-                let names = required.entry(of).or_default();
-                let is_news = !names.contains(&name);
-                names.push(name);
-                is_news
-            }
-            Kind::Unfillable => self.set_mark(number, Mark::Dropped),
-            Kind::TooMuch => {
-                self.note(flaw("aliases repeat too much".to_owned(), None));
-                false
-            }
-            Kind::Wrong { message, help } => {
-                self.note(flaw(message, help));
-                self.set_mark(number, Mark::Dropped) && self.flaws.borrow().len() < MAX_PROBLEMS
-            }
+        expected.nullable |= expected.is("null") || expected.is_free();
+        expected
+    }
+}
+
+impl<'s> Expected<'s> {
+    /// Whether a value of that type may be here.
+    pub(super) fn is(self, name: &str) -> bool {
+        match self.get("type") {
+            Some(Value::String(only)) => only == name,
+            Some(Value::Array(names)) => names.iter().any(|other| other == name),
+            _ => false,
         }
+    }
+
+    /// Whether any value may be here, but for numbers whose text would be lost.
+    pub(super) fn is_free(self) -> bool {
+        let says_nothing = self.get("type").is_none() && self.choices().is_none();
+        says_nothing || (self.is("object") && self.is("string"))
+    }
+
+    /// The only texts that may be here, if it is so.
+    pub(super) fn choices(self) -> Option<Vec<&'s str>> {
+        if let Some(Value::Array(texts)) = self.get("enum") {
+            return texts.iter().map(Value::as_str).collect();
+        }
+        let choices = self.get("oneOf")?.as_array()?;
+        let each = choices.iter().map(|choice| {
+            let several = choice.get("enum").and_then(Value::as_array);
+            let several = several.map(|texts| texts.iter().filter_map(Value::as_str).collect());
+            several.or_else(|| Some(vec![choice.get("const")?.as_str()?]))
+        });
+        Some(each.collect::<Option<Vec<Vec<_>>>>()?.concat())
+    }
+
+    pub(super) fn get(self, name: &str) -> Option<&'s Value> {
+        self.schema?.get(name)
+    }
+
+    /// What may be here, for a message.
+    pub(super) fn noun(self) -> String {
+        let such_as = |what: &str| match self.get("examples").and_then(|list| list.get(0)) {
+            Some(Value::String(example)) => format!("{what} such as {example}"),
+            Some(example) => format!("{what} such as {}", in_flow(example)),
+            None => what.to_owned(),
+        };
+        if let Some(choices) = self.choices() {
+            return super::names::one_of(&choices);
+        }
+        if self.is("object") {
+            return such_as("a mapping");
+        }
+        if self.is("array") {
+            return "a list".to_owned();
+        }
+        if self.is("boolean") {
+            return "true or false".to_owned();
+        }
+        if self.is("integer") {
+            let bound = |name| self.get(name).filter(|bound| bound.is_number());
+            return match (bound("minimum"), bound("maximum")) {
+                (Some(least), Some(most)) => format!("a whole number from {least} to {most}"),
+                (Some(least), None) => format!("a whole number from {least}"),
+                (None, _) => "a whole number".to_owned(),
+            };
+        }
+        if self.is("string") {
+            return such_as("a string");
+        }
+        "null".to_owned()
+    }
+}
+
+/// A value as it is written in YAML, on one line.
+fn in_flow(value: &Value) -> String {
+    let joined = |items: Vec<String>| items.join(", ");
+    match value {
+        Value::Object(members) => {
+            let members = members.iter();
+            let each = members.map(|(name, value)| format!("{name}: {}", in_flow(value)));
+            format!("{{{}}}", joined(each.collect()))
+        }
+        Value::Array(items) => format!("[{}]", joined(items.iter().map(in_flow).collect())),
+        Value::String(text) if !text.contains("://") => text.clone(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.to_string(),
     }
 }

@@ -1,213 +1,253 @@
-//! What is wrong with a document's syntax, in words for whoever wrote it.
+//! Syntax errors, in words for the person who wrote the document.
 //!
-//! The parser tells what it expected; an operator wants to know which slip that comes of. The usual ones are recognised here by
-//! the parser's message and the text around; for all else its message stands. Nothing of the text is repeated but single marks.
+//! `serde_yaml` says what its parser expected; an operator wants to know which slip that comes of.
+//! The usual slips are recognised here by the parser's message; any other message stands as it is.
+//! Nothing of the text is repeated but single marks, since it may be a secret.
 
 use super::problem::Position;
 
-/// A syntax error as it is told.
+/// A syntax error as it is reported.
 pub(super) struct Explained {
-    pub(super) position: Position,
+    pub(super) position: Option<Position>,
     pub(super) message: String,
     pub(super) help: Option<&'static str>,
 }
 
-/// What the parser's message at that position of the text means. `text` is as the file has it.
-pub(super) fn explain(message: &str, position: Position, text: &str) -> Explained {
-    let at = |position, message: &str, help| Explained {
+/// Beginnings of the parser's messages, each with what is wrong and what would be right.
+const SLIPS: &[(&str, &str, &str)] = &[
+    (
+        "did not find expected ',' or '}'",
+        "a mapping in brackets neither ends here nor goes on with a comma",
+        "close it with `}`, or put a comma between the members",
+    ),
+    (
+        "did not find expected ',' or ']'",
+        "a list in brackets neither ends here nor goes on with a comma",
+        "close it with `]`, or put a comma between the entries",
+    ),
+    (
+        "did not find expected '-' indicator",
+        "the line is in a list and does not begin with `- `",
+        "write `- ` before the entry, or indent the line as the members that it belongs to",
+    ),
+    (
+        "did not find expected comment or line break",
+        "something follows the `|` or `>` that begins text of several lines",
+        "begin the text in the next line; put text that begins with `|` or `>` in quotes",
+    ),
+    (
+        "found unexpected end of stream",
+        "the text in quotes that begins here never ends",
+        "close the quote, or one before it; within '…' a quote is written twice, within \"…\" as \\\"",
+    ),
+    (
+        "found unexpected document indicator",
+        "the text in quotes that begins here never ends",
+        "close the quote, or one before it; within '…' a quote is written twice, within \"…\" as \\\"",
+    ),
+    (
+        "found unknown escape character",
+        "a backslash that YAML does not know, within \"…\"",
+        "write it twice, or put the text in '…'",
+    ),
+    (
+        "unknown anchor",
+        "`*` begins an alias, and no anchor of that name comes before it",
+        "put text that begins with `*` in quotes",
+    ),
+    (
+        "did not find expected alphabetic or numeric character",
+        "`*` or `&` begins an alias or an anchor, and no name follows",
+        "put text that begins so in quotes",
+    ),
+    (
+        "mapping values are not allowed in this context",
+        "a `:` where no member can be",
+        "indent the line as the member before it; put text that holds `: ` in quotes",
+    ),
+    (
+        "block sequence entries are not allowed in this context",
+        "a `-` where no list can be",
+        "begin the list in a line of its own, below its member's name",
+    ),
+];
+
+/// What the parser's error means. `text` is what it read.
+pub(super) fn explain(error: &serde_yaml::Error, text: &str) -> Explained {
+    let told = error.to_string();
+    let (message, _) = told.split_once(" at line ").unwrap_or((&told, ""));
+    let position = error.location().map(|location| Position {
+        line: location.line(),
+        column: location.column(),
+    });
+    let spot = Spot::of(position, text);
+    let explained = |position, (message, help): (&str, &'static str)| Explained {
         position,
         message: message.to_owned(),
-        help,
+        help: Some(help),
     };
-    if let Some(position) = tab_in_indentation(message, position, text) {
-        let help = Some("YAML is indented with spaces: replace the tab");
-        return at(position, "a tab in the indentation", help);
-    }
-    if let Some((position, help)) = line_without_name(message, position, text) {
-        return at(position, "no `: ` follows a name in this line", Some(help));
-    }
-    if message == "while parsing a node, did not find expected node content" {
-        let (known, help) = missing_entry(mark_at(position, text));
-        return at(position, known, Some(help));
-    }
-    let (known, help) = match message {
-        "while parsing a flow mapping, did not find expected ',' or '}'" => (
-            "a mapping in brackets neither ends here nor goes on with a comma",
-            "close it with `}`, or put a comma between the members",
-        ),
-        "while parsing a flow sequence, expected ',' or ']'" => (
-            "a list in brackets neither ends here nor goes on with a comma",
-            "close it with `]`, or put a comma between the entries",
-        ),
-        // Outside of brackets the parser has other words for a line that is not far enough right.
-        "invalid indentation"
-        | "invalid indentation in flow construct"
-        | "illegal placement of ':' indicator" => (
-            "a list or mapping in brackets is not closed before this line",
-            "close the bracket, or put a comma before the line and indent it",
-        ),
-        "invalid indentation for anchor" => (
-            "an anchor stands too far left",
-            "move the line further right than what it belongs to",
-        ),
-        "misplaced bracket" => (
-            "this bracket closes none that is open",
-            "take it away, or put text that holds brackets in quotes",
-        ),
-        "while parsing a block collection, did not find expected '-' indicator" => (
-            "the line is in a list and does not begin with `- `",
-            "write `- ` before the entry, or indent the line as the members that it belongs to",
-        ),
-        "while scanning a block scalar, did not find expected comment or line break" => (
-            "something follows the `|` or `>` that begins text of several lines",
-            "begin the text in the next line; put text that begins with `|` or `>` in quotes",
-        ),
-        "invalid indentation in quoted scalar" => (
-            "the text in quotes that begins here does not end in its line",
-            "close the quote, or indent the lines that the text goes on in",
-        ),
-        "while scanning a quoted scalar, found unexpected end of stream"
-        | "while scanning a quoted scalar, found unexpected document indicator" => (
-            "the text in quotes that begins here never ends",
-            "close the quote; within '…' a quote is written twice, within \"…\" as \\\"",
-        ),
-        "invalid trailing content after double-quoted scalar" => (
-            "something follows the text in quotes",
-            "put all of it in the quotes; within them a quote is written \\\"",
-        ),
-        "while parsing a quoted scalar, found unknown escape character" => (
-            "a backslash that YAML does not know, within \"…\"",
-            "write it twice, or put the text in '…'",
-        ),
-        "while parsing node, found unknown anchor" => (
-            "`*` begins an alias, and no anchor of that name comes before it",
-            "put text that begins with `*` in quotes",
-        ),
-        "while scanning an anchor or alias, did not find expected alphabetic or numeric character" => {
-            (
-                "`*` or `&` begins an alias or an anchor, and no name follows",
-                "put text that begins so in quotes",
+    match message {
+        _ if message.contains("tab") || (is_stray(message) && spot.mark == Some('\t')) => {
+            let tab = "a tab in the indentation";
+            explained(
+                position,
+                (tab, "YAML is indented with spaces: replace the tab"),
             )
         }
-        "mapping values are not allowed in this context" => (
-            "a `:` where no member can be",
-            "indent the line as the member before it; put text that holds `: ` in quotes",
-        ),
-        "while parsing a block mapping, did not find expected key" => (
+        _ if is_stray(message) => {
+            let mark = spot.mark.map(String::from).unwrap_or_default();
+            let message = format!("text cannot begin with {mark}");
+            explained(position, (&message, "put it in quotes"))
+        }
+        "did not find expected node content" => explained(position, spot.missing_entry()),
+        "did not find expected key" => explained(position, spot.missing_name()),
+        "did not find expected ',' or '}'" | "did not find expected ',' or ']'"
+            if spot.begins_line =>
+        {
+            explained(position, NOT_CLOSED_BEFORE)
+        }
+        "could not find expected ':'" => {
+            let start = context_position(&told);
+            explained(start, without_name(start, text))
+        }
+        "mapping values are not allowed in this context"
+            if let Some(start) = line_without_name_before(position, text) =>
+        {
+            explained(Some(start), without_name(Some(start), text))
+        }
+        _ => {
+            let known = SLIPS.iter().find(|(start, ..)| message.starts_with(start));
+            let Some((_, known, help)) = known else {
+                return Explained {
+                    position,
+                    message: message.to_owned(),
+                    help: None,
+                };
+            };
+            // Of what never ends, and of an alias without a name, the beginning is at fault.
+            let is_about_start =
+                message.starts_with("found unexpected") || message.contains("alphabetic");
+            let start = is_about_start.then(|| context_position(&told)).flatten();
+            explained(start.or(position), (known, help))
+        }
+    }
+}
+
+/// What the text has where the parser stopped.
+struct Spot {
+    mark: Option<char>,
+    /// Whether a quote stands before the mark.
+    follows_quote: bool,
+    /// Whether nothing but spaces stands before it in its line.
+    begins_line: bool,
+}
+
+impl Spot {
+    fn of(position: Option<Position>, text: &str) -> Self {
+        let line = position.and_then(|at| text.lines().nth(at.line.checked_sub(1)?));
+        let column = position.map_or(0, |at| at.column.saturating_sub(1));
+        let line = line.unwrap_or_default();
+        let before: String = line.chars().take(column).collect();
+        Self {
+            mark: line.chars().nth(column),
+            follows_quote: before.ends_with(['"', '\'']),
+            begins_line: before.trim().is_empty(),
+        }
+    }
+
+    /// What is wrong where an entry of a list or mapping in brackets should be.
+    fn missing_entry(&self) -> (&'static str, &'static str) {
+        match self.mark {
+            Some(',') => (
+                "an entry is missing before this comma",
+                "write the entry, or take the comma away",
+            ),
+            Some(']' | '}') => (
+                "this bracket does not fit the one that is open",
+                "close `[` with `]` and `{` with `}`",
+            ),
+            None => (
+                "a list or mapping in brackets is not closed",
+                "close it with the bracket that fits",
+            ),
+            Some(_) => (
+                "a list or mapping in brackets is not closed, or an entry is missing",
+                "close the bracket, or write the entry",
+            ),
+        }
+    }
+
+    /// What is wrong where the next member of a mapping should begin.
+    fn missing_name(&self) -> (&'static str, &'static str) {
+        if matches!(self.mark, Some(']' | '}')) {
+            return (
+                "this bracket closes none that is open",
+                "take it away, or put text that holds brackets in quotes",
+            );
+        }
+        if self.follows_quote {
+            return (
+                "something follows the text in quotes",
+                "put all of it in the quotes; within them a quote is written \\\"",
+            );
+        }
+        (
             "the line is neither on a level with the members before it nor within one of them",
             "indent it as the members that it belongs to",
-        ),
-        "block sequence entries are not allowed in this context" => (
-            "a `-` where no list can be",
-            "begin the list in a line of its own, below its member's name",
-        ),
-        _ => {
-            // Only `@` and the backquote, which YAML has reserved, come that way.
-            let mark = message.strip_prefix("unexpected character: `");
-            return match mark.and_then(|rest| rest.strip_suffix('\'')) {
-                Some(mark) => {
-                    let message = format!("text cannot begin with {mark}");
-                    at(position, &message, Some("put it in quotes"))
-                }
-                None => at(position, message, None),
-            };
-        }
-    };
-    at(position, known, Some(help))
+        )
+    }
 }
 
-/// The tab that the parser stumbled over, where it stands in front of a line.
-fn tab_in_indentation(message: &str, position: Position, text: &str) -> Option<Position> {
-    const LOOKED_AT: usize = 2;
-    let may_be = message.contains("tab")
-        || message == "':' must be followed by a valid YAML whitespace"
-        || message == "while parsing a block mapping, did not find expected key";
-    if !may_be {
-        return None;
-    }
-    let lines = text.lines().enumerate().skip(position.line.checked_sub(1)?);
-    lines.take(LOOKED_AT).find_map(|(index, line)| {
-        let column = line.chars().take_while(|c| *c == ' ').count();
-        line.chars().nth(column).filter(|c| *c == '\t')?;
-        Some(Position {
-            line: index + 1,
-            column: column + 1,
-        })
-    })
-}
+const NOT_CLOSED_BEFORE: (&str, &str) = (
+    "a list or mapping in brackets is not closed before this line",
+    "close the bracket, or put a comma before the line and indent it",
+);
 
-/// The line that should be a member and has no `: `, and what to write; the parser stumbles over what comes after it.
-fn line_without_name(
-    message: &str,
-    position: Position,
-    text: &str,
-) -> Option<(Position, &'static str)> {
-    let may_be_first = match message {
-        "simple key expect ':'" | "simple key expected" => false,
-        "mapping values are not allowed in this context" => true,
-        _ => return None,
-    };
-    let before = position.line.checked_sub(1)?;
-    let lines: Vec<&str> = text.lines().take(position.line).collect();
-    let (index, line) =
-        lines.iter().enumerate().take(before).rfind(|(_, line)| {
-            !line.trim_start().is_empty() && !line.trim_start().starts_with('#')
-        })?;
-    let column = line.chars().take_while(|c| matches!(c, ' ')).count();
-    let mut rest = line.trim_start();
-    let mut dashes = 0;
-    while let Some(entry) = rest.strip_prefix("- ") {
-        dashes += rest.len() - entry.trim_start().len();
-        rest = entry.trim_start();
-    }
-    if may_be_first {
-        // The line before is at fault where it has no name, and the line at hand has one alone.
-        let at_hand: String = lines.get(before)?.chars().take(position.column).collect();
-        let at_hand = at_hand.trim_end_matches(':');
-        if has_name(rest) || has_name(at_hand) {
-            return None;
-        }
-    }
-    let position = Position {
-        line: index + 1,
-        column: column + dashes + 1,
-    };
-    let help = if rest.starts_with('-') {
+/// What is said of a line that should be a member and has no `: `.
+fn without_name(start: Option<Position>, text: &str) -> (&'static str, &'static str) {
+    let help = if Spot::of(start, text).mark == Some('-') {
         "write an entry of a list as `- entry`, with a space after the `-`"
     } else {
         "write `name: value`, with a space after the colon"
     };
-    Some((position, help))
+    ("no `: ` follows a name in this line", help)
 }
 
-/// Whether a name and its `:` stand in the line.
-fn has_name(line: &str) -> bool {
-    line.contains(": ") || line.trim_end().ends_with(':')
-}
-
-/// What is wrong where an entry of a list or mapping in brackets should be, and that mark is.
-fn missing_entry(mark: Option<char>) -> (&'static str, &'static str) {
-    match mark {
-        Some(',') => (
-            "an entry is missing before this comma",
-            "write the entry, or take the comma away",
-        ),
-        Some(']' | '}') => (
-            "this bracket does not fit the one that is open",
-            "close `[` with `]` and `{` with `}`",
-        ),
-        None => (
-            "a list or mapping in brackets is not closed",
-            "close it with the bracket that fits",
-        ),
-        Some(_) => (
-            "a list or mapping in brackets is not closed, or an entry is missing",
-            "close the bracket, or write the entry",
-        ),
+/// Where the line before begins, if it has no name and the line at hand has one alone: the parser
+/// takes both for one text then, and stumbles over the colon of the second.
+fn line_without_name_before(position: Option<Position>, text: &str) -> Option<Position> {
+    let has_name = |line: &str| line.contains(": ") || line.trim_end().ends_with(':');
+    let Position { line, column } = position?;
+    let lines: Vec<&str> = text.lines().take(line).collect();
+    let (at_hand, lines) = lines.split_last()?;
+    let before_colon: String = at_hand.chars().take(column.checked_sub(1)?).collect();
+    let is_member = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
+    let index = lines.iter().rposition(|line| is_member(line))?;
+    let before = lines.get(index)?;
+    if has_name(before) || has_name(&before_colon) {
+        return None;
     }
+    let indent = before
+        .chars()
+        .take_while(|c| matches!(c, ' ' | '-'))
+        .count();
+    Some(Position {
+        line: index + 1,
+        column: indent + 1,
+    })
 }
 
-fn mark_at(position: Position, text: &str) -> Option<char> {
-    let line = text.lines().nth(position.line.checked_sub(1)?)?;
-    line.chars().nth(position.column.checked_sub(1)?)
+/// Whether the parser stumbled over a character that begins nothing: a tab, `@`, `%` or a backquote.
+fn is_stray(message: &str) -> bool {
+    message == "found character that cannot start any token"
+}
+
+/// The position at the end of the parser's message: where what it was reading begins.
+fn context_position(told: &str) -> Option<Position> {
+    let (_, place) = told.rsplit_once(" at line ")?;
+    let (line, column) = place.split_once(" column ")?;
+    Some(Position {
+        line: line.parse().ok()?,
+        column: column.parse().ok()?,
+    })
 }

@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 use std::path::Path;
+use std::sync::OnceLock;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer};
 
 use super::*;
 use problems::CASES;
@@ -12,35 +14,38 @@ mod agreement;
 mod problems;
 pub(crate) mod spoiling;
 
-#[derive(Debug, PartialEq, Deserialize)]
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct FileSpec {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "mapping")]
     server: ServerSpec,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "mappings")]
     keys: Vec<KeySpec>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "plans")]
     plans: Members<PlanSpec>,
 }
 
-#[derive(Debug, Default, PartialEq, Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct ServerSpec {
     port: u16,
     drain: Option<DurationSpec>,
     mode: Mode,
+    #[serde(deserialize_with = "optional")]
     tls: Option<TlsSpec>,
     level: i64,
 }
 
-#[derive(Debug, PartialEq, Deserialize)]
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct TlsSpec {
+    #[serde(deserialize_with = "text")]
     cert_file: String,
+    #[serde(deserialize_with = "text")]
     key_file: String,
 }
 
-#[derive(Debug, Default, PartialEq, Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Mode {
     #[default]
@@ -49,14 +54,17 @@ enum Mode {
     Deny,
 }
 
-#[derive(Debug, PartialEq, Deserialize)]
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct KeySpec {
+    #[serde(deserialize_with = "text")]
     id: String,
+    #[serde(deserialize_with = "mappings")]
     secrets: Vec<SecretSpec>,
     #[serde(default = "enabled")]
     enabled: bool,
-    #[serde(default, deserialize_with = "not_null")]
+    #[serde(default, deserialize_with = "given_texts")]
+    #[schemars(with = "Vec<String>")]
     allow_hosts: Option<Vec<String>>,
     #[serde(default)]
     expires_at: Option<TimeSpec>,
@@ -68,18 +76,41 @@ fn enabled() -> bool {
     true
 }
 
-#[derive(Debug, PartialEq, Deserialize)]
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SecretSpec {
+    #[serde(deserialize_with = "text")]
     digest: String,
     until: TimeSpec,
 }
 
-#[derive(Debug, PartialEq, Deserialize)]
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct PlanSpec {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "texts")]
     scopes: Vec<String>,
+}
+
+impl Document for FileSpec {
+    fn shape() -> &'static Shape {
+        static SHAPE: OnceLock<Shape> = OnceLock::new();
+        SHAPE.get_or_init(|| Shape::new(&schemars::schema_for!(FileSpec), &[]))
+    }
+}
+
+fn mapping<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ServerSpec, D::Error> {
+    Mapping::deserialize(deserializer).map(|Mapping(spec)| spec)
+}
+
+fn plans<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Members<PlanSpec>, D::Error> {
+    let plans: Members<Mapping<PlanSpec>> = Members::deserialize(deserializer)?;
+    let each = plans.into_iter().map(|(name, Mapping(plan))| (name, plan));
+    Ok(each.collect())
+}
+
+fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TlsSpec>, D::Error> {
+    let spec: Option<Mapping<TlsSpec>> = Option::deserialize(deserializer)?;
+    Ok(spec.map(|Mapping(spec)| spec))
 }
 
 fn env(name: &str) -> Option<String> {
@@ -90,16 +121,27 @@ fn env(name: &str) -> Option<String> {
     }
 }
 
-fn parse_with_env(text: &str) -> Result<Document<'_, FileSpec>, Problems> {
-    let whole = |spec, _: &Place<'_>| Some(spec);
-    let Converted { value, source, .. } = convert_with_env(Path::new("f.yaml"), text, &env, whole)?;
-    Ok(Document { value, source })
+/// The text as a `T`, its values unchecked.
+pub(crate) fn read_as<T: Document>(text: &str) -> Result<T, Problems> {
+    convert(Path::new("f.yaml"), text, |spec, _: &FieldPath<'_>| {
+        Some(spec)
+    })
 }
 
-/// Reads the text the slow way.
+fn parse(text: &str) -> Result<FileSpec, Problems> {
+    read_as(text)
+}
+
+fn parse_with_env(text: &str) -> Result<Converted<FileSpec>, Problems> {
+    let whole = |spec, _: &FieldPath<'_>| Some(spec);
+    convert_with_env(Path::new("f.yaml"), text, &env, whole)
+}
+
+/// Reads the text by way of the tree.
 fn read_slowly(text: &str) -> Result<FileSpec, Problems> {
-    let document = Source::new(Path::new("f.yaml"), text).read_tree::<FileSpec>(None)?;
-    Ok(document.whole()?.value)
+    let nothing = |_: &str| None;
+    let whole = |spec, _: &FieldPath<'_>| Some(spec);
+    Ok(convert_with_env(Path::new("f.yaml"), text, &nothing, whole)?.value)
 }
 
 fn lines(text: &str) -> Vec<String> {
@@ -111,11 +153,17 @@ fn lines(text: &str) -> Vec<String> {
 
 #[test]
 fn each_problem_is_told_with_its_place_and_what_would_be_right() {
+    let mut wrong = Vec::new();
     for (name, text, want) in CASES {
-        assert_eq!(&lines(text), want, "{name}");
-        let windows = lines(&text.replace('\n', "\r\n"));
-        assert_eq!(&windows, want, "{name}, with CRLF");
+        let windows = text.replace('\n', "\r\n");
+        for (text, ends) in [(*text, "LF"), (&*windows, "CRLF")] {
+            let lines = lines(text);
+            if &lines != want {
+                wrong.push(format!("{name}, with {ends}: {lines:#?}"));
+            }
+        }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
@@ -145,8 +193,7 @@ fn a_value_from_the_environment_may_become_a_number_and_shows_where_it_came_from
         ["hunter2", "x"]
     );
     let mut substituted: Vec<_> = document
-        .source
-        .substituted()
+        .substituted
         .into_iter()
         .map(|(path, text)| format!("{path} = {text}"))
         .collect();
@@ -164,17 +211,17 @@ fn a_value_from_the_environment_may_become_a_number_and_shows_where_it_came_from
 
 #[test]
 fn both_ways_of_reading_give_the_same() {
-    let text = "\u{feff}server: {port: 0x10, tls: ~, drain: }\r\nkeys:\r\n- id: 42\r\n  secrets: [{digest: 'x', until: 2026-11-01T00:00:00Z}]\r\n  metadata: {a: 1, b: -2, c: 1.5, d: [yes, true, null], e: '7', f: !!str 8, g: 0123}\r\nplans: {}\r\n";
-    let fast = parse::<FileSpec>(Path::new("f"), text).unwrap().value;
+    let text = "\u{feff}server: {port: 0x10, tls: ~, drain: }\r\nkeys:\r\n- id: 42\r\n  secrets: [{digest: 'x', until: 2026-11-01T00:00:00Z}]\r\n  metadata: {a: 1, b: -2, c: '1.5', d: [yes, true, null], e: '7', f: !!str 8, g: 0123}\r\nplans: {}\r\n";
+    let fast = parse(text).unwrap();
     let slow = read_slowly(text).unwrap();
     assert_eq!(fast, slow);
     assert_eq!(fast.keys[0].id, "42");
     let json = serde_json::to_string(&fast.keys[0].metadata).unwrap();
     assert_eq!(
         json,
-        r#"{"a":1,"b":-2,"c":1.5,"d":["yes",true,null],"e":"7","f":"8","g":"0123"}"#
+        r#"{"a":1,"b":-2,"c":"1.5","d":["yes",true,null],"e":"7","f":"8","g":"0123"}"#
     );
-    assert!(parse::<FileSpec>(Path::new("f"), "{\"keys\": [], \"plans\": {\"a\": {}}}").is_ok());
+    assert!(parse("{\"keys\": [], \"plans\": {\"a\": {}}}").is_ok());
 }
 
 #[test]
@@ -276,10 +323,10 @@ fn many_problems_are_cut_off_and_counted_and_cost_no_more_than_a_few_readings() 
     let good = "- {id: a, secrets: [], metadata: {a: b}}\n".repeat(2000);
     let bad = "- {id: a}\n".repeat(MAX_PROBLEMS + 50);
     let text = format!("keys:\n{good}{bad}");
-    let problems = parse::<FileSpec>(Path::new("f.yaml"), &text).unwrap_err();
+    let problems = parse(&text).unwrap_err();
     assert_eq!(problems.iter().count(), MAX_PROBLEMS);
     let unknown = format!("keys:\n{}", "- {id: a, secrets: [], x: 1}\n".repeat(150));
-    let problems = parse::<FileSpec>(Path::new("f.yaml"), &unknown).unwrap_err();
+    let problems = parse(&unknown).unwrap_err();
     assert_eq!(problems.iter().count(), MAX_PROBLEMS);
     assert!(problems.to_string().ends_with("\nand 50 more"));
 }
@@ -300,8 +347,8 @@ fn bytes_that_are_no_text_are_told_where_they_are() {
 fn a_checker_finds_the_lines_of_what_conversions_refuse() {
     let text = "keys:\n- id: a\n- id: b\n  allow_hosts: [x, y]\n  secrets: []\n";
     let text = text.replace("- id: a\n", "- id: a\n  secrets: []\n");
-    let document = parse::<FileSpec>(Path::new("f.yaml"), &text).unwrap();
-    let checker = document.source.checker();
+    let source = Source::new(Path::new("f.yaml"), &text);
+    let checker = Checker::new(&source, Vec::new());
     let top = checker.top();
     let keys = top.field("keys");
     let before = top.problems_so_far();
@@ -323,5 +370,5 @@ fn a_checker_finds_the_lines_of_what_conversions_refuse() {
             "f.yaml:5:20: keys[1].allow_hosts[1]: bad host; write a name",
         ]
     );
-    assert!(document.source.checker().finish().is_ok());
+    assert!(Checker::new(&source, Vec::new()).finish().is_ok());
 }

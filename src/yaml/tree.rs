@@ -1,165 +1,82 @@
 //! A document as a tree in which every name and value knows its line and column.
 //!
-//! `serde_yaml` gives no position for most of what can be wrong, so a document that was refused, one that
-//! takes values from the environment, and one whose values turn out wrong later are read again with
-//! `saphyr-parser`, which does. Repeated members are found here, environment references are replaced here,
-//! and aliases share their node, so that a bomb of aliases costs no memory.
+//! `serde_yaml` gives no position for most of what can be wrong, so a document that it refused, one
+//! that takes values from the environment, and one whose values turn out wrong later are read again,
+//! with `libyaml-safer`: a port of the very parser that is under `serde_yaml`, which tells positions.
+//! It reads only what `serde_yaml` found well-formed. Aliases share their node, so that a bomb of
+//! aliases costs no memory. Records in JSON become the same tree, without positions.
 
-use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
-use saphyr_parser::{Event, Parser, StrInput};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::problem::{Position, Segment, YamlPath};
-use super::substitute::Environment;
-use super::syntax;
-use builder::Builder;
-use layout::Layout;
+use super::substitute::InvalidReference;
 
 mod builder;
-mod layout;
 
-/// What YAML 1.1 takes for a mapping's other members; such a member is noted and left out.
+pub(super) use builder::read;
+
+/// What YAML 1.1 takes for a mapping's other members; it is refused, for YAML 1.2 has no such thing.
 pub(super) const MERGE_KEY: &str = "<<";
 
 /// A value, with where it begins.
-pub(super) struct Node<'t> {
-    pub(super) content: Content<'t>,
-    pub(super) position: Position,
-    /// Its number among all nodes and members of the tree.
-    pub(super) number: usize,
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) content: Content,
+    /// None in JSON.
+    pub(super) position: Option<Position>,
 }
 
-pub(super) enum Content<'t> {
-    Scalar {
-        text: Cow<'t, str>,
-        /// Unquoted, and so perhaps a number, a boolean or null.
-        plain: bool,
-        origin: Origin<'t>,
-    },
-    List(Vec<Arc<Node<'t>>>),
-    Mapping(Vec<Member<'t>>),
+#[derive(Debug)]
+pub(super) enum Content {
+    Scalar(ScalarText),
+    /// A number whose text is lost, or is not what its tag says.
+    Inexact,
+    /// A reference to the environment that cannot be replaced.
+    Unset(InvalidReference),
+    List(Vec<Arc<Node>>),
+    Mapping(Vec<Member>),
 }
 
-pub(super) enum Origin<'t> {
-    File,
-    /// The environment, with what the file has.
-    Environment(Cow<'t, str>),
-    /// A reference that names nothing, which is noted: the value says nothing.
-    Nowhere,
+#[derive(Debug)]
+pub(super) struct ScalarText {
+    pub(super) text: String,
+    /// Unquoted, and so perhaps a number, a boolean or null.
+    pub(super) plain: bool,
+    /// What the file has in its place, where it came from the environment.
+    pub(super) written: Option<String>,
 }
 
-pub(super) struct Member<'t> {
-    pub(super) name: Cow<'t, str>,
-    pub(super) position: Position,
-    pub(super) number: usize,
-    /// Whether its name comes again later, with a value that is left out.
-    pub(super) repeated: bool,
-    pub(super) value: Arc<Node<'t>>,
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) name: String,
+    pub(super) position: Option<Position>,
+    pub(super) value: Arc<Node>,
 }
 
-/// Something wrong, at a place.
-pub(super) struct Flaw {
-    pub(super) path: YamlPath,
-    pub(super) position: Position,
-    pub(super) message: String,
-    pub(super) help: Option<String>,
-}
-
-pub(super) struct Tree<'t> {
-    pub(super) root: Arc<Node<'t>>,
-    /// Nodes and members in the tree: one more than the largest number.
+#[derive(Debug)]
+pub(super) struct Tree {
+    pub(super) root: Arc<Node>,
+    /// How many names and values there are, each alias counted as one.
     pub(super) count: usize,
-    /// Repeated members, merge keys and unset names, which leave the rest of the tree readable.
-    pub(super) flaws: Vec<Flaw>,
 }
 
-// === impl Tree ===
+/// What keeps a document from being read at all.
+pub(super) struct Unreadable {
+    pub(super) path: YamlPath,
+    pub(super) position: Option<Position>,
+    pub(super) message: String,
+    pub(super) help: Option<&'static str>,
+}
 
-impl<'t> Tree<'t> {
-    /// Reads the one document in `text`.
-    ///
-    /// # Errors
-    /// What keeps it from being read at all: a syntax error, no document or several, or too deep a nesting.
-    pub(super) fn read(text: &'t str, env: Option<&Environment<'_>>) -> Result<Self, Flaw> {
-        let read = Self::read_events(text, env, &Layout::default(), |event| event);
-        let read = match read {
-            Err(flaw) if flaw.is_about_indentation() => layout::read_lenient(text, env, flaw),
-            read => read,
-        };
-        read.map_err(|flaw| flaw.explained(text))
-    }
-
-    /// Reads `text`, whose lines are as `layout` has moved them.
-    fn read_events<'s>(
-        text: &'s str,
-        env: Option<&Environment<'_>>,
-        layout: &Layout,
-        keep: impl Fn(Event<'s>) -> Event<'t>,
-    ) -> Result<Self, Flaw> {
-        let mut builder = Builder::new(env);
-        let mut documents = 0;
-        for event in Parser::new(StrInput::new(text)) {
-            let (event, span) = event.map_err(|error| {
-                Flaw::alone(layout.position(*error.marker()), error.info().to_owned())
-            })?;
-            let position = layout.position(span.start);
-            if let Event::DocumentStart(_) = event {
-                documents += 1;
-                if documents > 1 {
-                    let flaw = Flaw::alone(position, "a second document begins".to_owned());
-                    return Err(flaw.help("keep one document in a file"));
-                }
-            }
-            builder.take(keep(event), position)?;
-        }
-        builder.finish().ok_or_else(|| {
-            let position = Position { line: 1, column: 1 };
-            Flaw::alone(position, "the file is empty".to_owned())
-        })
-    }
-
-    /// Where the value at `path` begins, or the nearest one around it that exists.
-    pub(super) fn locate(&self, path: &YamlPath) -> Position {
-        self.nearest(path).0.position
-    }
-
-    /// Where the name of the member at `path` stands, or else the nearest value around it.
-    pub(super) fn locate_name(&self, path: &YamlPath) -> Position {
-        let (node, name, rest) = self.nearest(path);
-        name.filter(|_| rest == 0).unwrap_or(node.position)
-    }
-
-    /// What the file has at `path`, where its value is the environment's.
-    pub(super) fn written(&self, path: &YamlPath) -> Option<&str> {
-        match self.nearest(path) {
-            (node, _, 0) => match &node.content {
-                Content::Scalar {
-                    origin: Origin::Environment(written),
-                    ..
-                } => Some(written),
-                Content::Scalar { .. } | Content::List(_) | Content::Mapping(_) => None,
-            },
-            _ => None,
-        }
-    }
-
-    /// The text of the scalar at `path`.
-    pub(super) fn scalar(&self, path: &YamlPath) -> Option<&str> {
-        match self.nearest(path) {
-            (node, _, 0) => match &node.content {
-                Content::Scalar { text, .. } => Some(text),
-                Content::List(_) | Content::Mapping(_) => None,
-            },
-            _ => None,
-        }
-    }
-
-    /// The node at `path` or the nearest one around it, the place of its name if it is a member, and how many steps are left.
-    fn nearest(&self, path: &YamlPath) -> (&Node<'t>, Option<Position>, usize) {
+impl Tree {
+    /// Where the value at `path` begins, or the nearest one around it that exists; of the member's
+    /// name instead, if that is asked for.
+    pub(super) fn locate(&self, path: &YamlPath, of_name: bool) -> Option<Position> {
         let mut node = &self.root;
         let mut name = None;
-        let mut left = path.0.len();
         for segment in &path.0 {
             let inner = match (segment, &node.content) {
                 (Segment::Index(index), Content::List(list)) => {
@@ -167,125 +84,124 @@ impl<'t> Tree<'t> {
                 }
                 (Segment::Field(name), Content::Mapping(members)) => members
                     .iter()
-                    .find(|member| member.name == name.as_str())
-                    .map(|member| (&member.value, Some(member.position))),
-                (_, Content::Scalar { .. } | Content::List(_) | Content::Mapping(_)) => None,
+                    .find(|member| member.name == *name)
+                    .map(|member| (&member.value, member.position)),
+                _ => None,
             };
             let Some((inner, position)) = inner else {
-                break;
+                return node.position;
             };
             (node, name) = (inner, position);
-            left -= 1;
         }
-        (node, name, left)
-    }
-
-    /// Each place whose value came from the environment, with what the file has there.
-    pub(super) fn substituted(&self) -> Vec<(YamlPath, String)> {
-        let mut places = Vec::new();
-        // What aliases repeat is visited again: as often as the shape check allowed.
-        let mut budget = visit_budget(self.count);
-        let mut waiting = vec![(YamlPath::default(), &self.root)];
-        while let Some((path, node)) = waiting.pop() {
-            if budget == 0 {
-                break;
-            }
-            budget -= 1;
-            let below = |segment| {
-                let mut path = path.clone();
-                path.0.push(segment);
-                path
-            };
-            match &node.content {
-                Content::Scalar {
-                    origin: Origin::Environment(written),
-                    ..
-                } => {
-                    places.push((path, written.to_string()));
-                }
-                Content::Scalar { .. } => {}
-                Content::List(list) => {
-                    for (index, node) in list.iter().enumerate() {
-                        waiting.push((below(Segment::Index(index)), node));
-                    }
-                }
-                Content::Mapping(members) => {
-                    for member in members {
-                        let name = member.name.to_string();
-                        waiting.push((below(Segment::Field(name)), &member.value));
-                    }
-                }
-            }
-        }
-        places
+        name.filter(|_| of_name).or(node.position)
     }
 }
 
-/// How many values may be visited in a tree of `count`: aliases repeat what they name, and a few of them, nested, would
-/// repeat it a billion times.
-pub(super) fn visit_budget(count: usize) -> usize {
-    count.saturating_mul(64).saturating_add(4096)
-}
+// === A tree of JSON ===
 
-// === impl Member ===
-
-impl Member<'_> {
-    /// Whether it stands for others, as YAML 1.1 had it. In quotes it is a name like any other, which nobody gives.
-    pub(super) fn is_merge(&self) -> bool {
-        self.name == MERGE_KEY
-    }
-
-    /// Whether it is the member of that name, or may have been meant to bring it.
-    pub(super) fn may_bring(&self, name: &str) -> bool {
-        self.name == name || self.is_merge()
-    }
-}
-
-// === impl Node ===
-
-impl Node<'_> {
-    /// Whether it is a reference to the environment that names nothing.
-    pub(super) fn is_unset(&self) -> bool {
-        matches!(
-            self.content,
-            Content::Scalar {
-                origin: Origin::Nowhere,
-                ..
-            }
-        )
-    }
-}
-
-// === impl Flaw ===
-
-impl Flaw {
-    fn alone(position: Position, message: String) -> Self {
+impl From<Node> for Tree {
+    fn from(root: Node) -> Self {
         Self {
-            path: YamlPath::default(),
-            position,
-            message,
-            help: None,
+            count: root.count(),
+            root: Arc::new(root),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+struct NodeVisitor;
+
+impl NodeVisitor {
+    fn scalar<E>(text: impl Into<String>, plain: bool) -> Result<Node, E> {
+        Ok(Node::without_position(Content::Scalar(ScalarText {
+            text: text.into(),
+            plain,
+            written: None,
+        })))
+    }
+}
+
+impl Node {
+    /// The text of a member, if it is a scalar.
+    pub(super) fn text_of(&self, name: &str) -> Option<String> {
+        let Content::Mapping(members) = &self.content else {
+            return None;
+        };
+        let member = members.iter().find(|member| member.name == name)?;
+        match &member.value.content {
+            Content::Scalar(scalar) => Some(scalar.text.clone()),
+            _ => None,
         }
     }
 
-    /// In words for whoever wrote the text.
-    fn explained(self, text: &str) -> Self {
-        let told = syntax::explain(&self.message, self.position, text);
-        Self {
-            position: told.position,
-            message: told.message,
-            help: told.help.map(str::to_owned).or(self.help),
-            path: self.path,
+    fn count(&self) -> usize {
+        let inside: usize = match &self.content {
+            Content::List(items) => items.iter().map(|item| item.count()).sum(),
+            Content::Mapping(members) => members.iter().map(|member| member.value.count()).sum(),
+            Content::Scalar(_) | Content::Inexact | Content::Unset(_) => 0,
+        };
+        inside + 1
+    }
+
+    fn without_position(content: Content) -> Self {
+        let position = None;
+        Self { content, position }
+    }
+}
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Node, E> {
+        Self::scalar("null", true)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
+        Self::scalar(value.to_string(), true)
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
+        Self::scalar(value.to_string(), true)
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
+        Self::scalar(value.to_string(), true)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Node, E> {
+        Ok(Node::without_position(Content::Inexact))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Node, E> {
+        Self::scalar(value, false)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
+        let mut nodes = Vec::new();
+        while let Some(node) = list.next_element()? {
+            nodes.push(Arc::new(node));
         }
+        Ok(Node::without_position(Content::List(nodes)))
     }
 
-    /// Whether the parser found a line to begin too far left.
-    fn is_about_indentation(&self) -> bool {
-        self.message.starts_with("invalid indentation")
-    }
-
-    fn help(mut self, help: &str) -> Self {
-        self.help = Some(help.to_owned());
-        self
+    fn visit_map<A: MapAccess<'de>>(self, mut mapping: A) -> Result<Node, A::Error> {
+        let mut members = Vec::new();
+        while let Some((name, value)) = mapping.next_entry()? {
+            members.push(Member {
+                name,
+                position: None,
+                value: Arc::new(value),
+            });
+        }
+        Ok(Node::without_position(Content::Mapping(members)))
     }
 }

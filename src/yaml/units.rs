@@ -257,12 +257,12 @@ macro_rules! text_in_yaml {
 text_in_yaml!(
     DurationSpec,
     "a duration such as 250ms, 5s, 10m, 24h or 30d",
-    { "type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$" }
+    { "type": "string", "format": "time-span", "pattern": "^[0-9]+(ms|s|m|h|d)$", "examples": ["250ms"] }
 );
 text_in_yaml!(
     SizeSpec,
     "a size such as 64KiB or 1MiB",
-    { "type": "string", "pattern": "^[0-9]+(B|KiB|MiB|GiB)$" }
+    { "type": "string", "format": "byte-size", "pattern": "^[0-9]+(B|KiB|MiB|GiB)$", "examples": ["64KiB"] }
 );
 text_in_yaml!(
     TimeSpec,
@@ -270,6 +270,7 @@ text_in_yaml!(
     {
         "type": "string",
         "format": "date-time",
+        "examples": ["2026-11-01T00:00:00Z"],
         "pattern": "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\\.[0-9]{1,9})?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
     }
 );

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::defaults;
-use crate::yaml::{Members, not_null, text};
+use crate::yaml::Members;
 
 /// The form of the secrets that `keyward keys` makes.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -52,26 +52,21 @@ impl Default for McpRuleSpec {
 #[serde(deny_unknown_fields)]
 pub struct LimitSpec {
     /// Its name in answers.
-    #[serde(deserialize_with = "text")]
     pub name: String,
     /// A number per `s`, `m`, `h` or `d`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<String>,
     /// How many at once; by default the rate's number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub burst: Option<u64>,
     /// A number per `minute`, `hour`, `day`, `week` or `month`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub quota: Option<String>,
     /// Who shares it.
     #[serde(default)]
     pub per: PerSpec,
     /// Only calls of tools that one of these patterns matches.
-    #[serde(
-        default,
-        deserialize_with = "not_null",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tools: Option<Vec<String>>,
     /// What is counted.
     #[serde(default)]
@@ -105,28 +100,28 @@ pub enum LimitUnitSpec {
 #[serde(deny_unknown_fields, default)]
 pub struct McpSpec {
     /// Tools that may be called.
-    #[serde(deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_tools: Option<Vec<String>>,
     /// Tools that may not be called, though allowed.
-    #[serde(deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub deny_tools: Option<Vec<String>>,
     /// Prompts that may be used.
-    #[serde(deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_prompts: Option<Vec<String>>,
     /// Prompts that may not be used, though allowed.
-    #[serde(deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub deny_prompts: Option<Vec<String>>,
     /// Resources that may be used, by URI.
-    #[serde(deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_resources: Option<Vec<String>>,
     /// Resources that may not be used, though allowed.
-    #[serde(deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub deny_resources: Option<Vec<String>>,
     /// JSON-RPC methods that may be called.
-    #[serde(deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_methods: Option<Vec<String>>,
     /// JSON-RPC methods that may not be called, though allowed.
-    #[serde(deserialize_with = "not_null", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub deny_methods: Option<Vec<String>>,
     /// What a call of a tool takes from the limits, by pattern.
     pub costs: Members<u64>,

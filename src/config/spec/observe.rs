@@ -11,11 +11,8 @@ use crate::observe::log::{LogFormat, LogLevel, LogSettings};
 
 /// What `/metrics` shows.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(
-    deny_unknown_fields,
-    default,
-    expecting = "a mapping such as {max_keys: 10000}"
-)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("examples" = [{"max_keys": 10000}]))]
 pub struct MetricsSpec {
     /// Keys with series of their own; the rest share `key_id="_other"`.
     pub max_keys: usize,
@@ -31,11 +28,8 @@ impl Default for MetricsSpec {
 
 /// What is logged.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(
-    deny_unknown_fields,
-    default,
-    expecting = "a mapping such as {level: info}"
-)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("examples" = [{"level": "info"}]))]
 pub struct LogSpec {
     /// How a line looks.
     pub format: LogFormat,

@@ -6,32 +6,27 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::defaults;
-use crate::yaml::{DurationSpec, text};
+use crate::keys::redis::PushMode;
+use crate::yaml::DurationSpec;
 
 /// Keys from an HTTP service.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a mapping such as {url: \"https://keys.internal/v1/keys/{digest}\"}"
-)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("examples" = [{"url": "https://keys.internal/v1/keys/{digest}"}]))]
 pub struct HttpSpec {
     /// Where a key is asked for, with `{digest}` and `{kind}`.
-    #[serde(deserialize_with = "text")]
     pub url: String,
     /// How long one lookup may take.
     #[serde(default = "http_timeout")]
     pub timeout: DurationSpec,
     /// A file that holds a bearer token.
-    #[serde(default)]
     pub bearer_token_file: Option<String>,
     /// Certificates.
-    #[serde(default)]
     pub tls: Option<TlsClientSpec>,
     /// Lookups at once.
     #[serde(default = "http_max_in_flight")]
     pub max_in_flight: usize,
     /// Where invalidations come from, as server-sent events.
-    #[serde(default)]
     pub events_url: Option<String>,
 }
 
@@ -45,11 +40,8 @@ const fn http_max_in_flight() -> usize {
 
 /// Keys from Redis or Valkey: exactly one of `url`, `cluster`, `sentinel`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(
-    deny_unknown_fields,
-    default,
-    expecting = "a mapping such as {url: \"redis://127.0.0.1:6379/0\"}"
-)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("examples" = [{"url": "redis://127.0.0.1:6379/0"}]))]
 pub struct RedisSpec {
     /// One server.
     pub url: Option<String>,
@@ -64,25 +56,11 @@ pub struct RedisSpec {
     /// Certificates.
     pub tls: Option<TlsClientSpec>,
     /// What every Redis key begins with.
-    #[serde(deserialize_with = "text")]
     pub prefix: String,
     /// How long one lookup may take.
     pub timeout: DurationSpec,
     /// Whether the server is to push changes.
-    pub push: PushSpec,
-}
-
-/// Whether the server is to push changes, by client tracking.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum PushSpec {
-    /// Where it refuses to, keys are served for `cache.ttl`.
-    #[default]
-    Auto,
-    /// Where it refuses to, each key is looked up at each use.
-    Require,
-    /// It is not asked to; keys are served for `cache.ttl`.
-    Off,
+    pub push: PushMode,
 }
 
 impl Default for RedisSpec {
@@ -96,20 +74,17 @@ impl Default for RedisSpec {
             tls: None,
             prefix: defaults::REDIS_PREFIX.to_owned(),
             timeout: defaults::REDIS_TIMEOUT,
-            push: PushSpec::default(),
+            push: PushMode::default(),
         }
     }
 }
 
 /// Sentinels that know the master.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a mapping such as {master: main, nodes: [\"redis://127.0.0.1:26379\"]}"
-)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("examples" = [{"master": "main", "nodes": ["redis://127.0.0.1:26379"]}]))]
 pub struct SentinelSpec {
     /// The master's name.
-    #[serde(deserialize_with = "text")]
     pub master: String,
     /// Some sentinels.
     pub nodes: Vec<String>,
@@ -117,11 +92,8 @@ pub struct SentinelSpec {
 
 /// Certificates for a connection of ours.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(
-    deny_unknown_fields,
-    default,
-    expecting = "a mapping such as {ca_file: ca.pem}"
-)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("examples" = [{"ca_file": "ca.pem"}]))]
 pub struct TlsClientSpec {
     /// Who may have signed the server's certificate.
     pub ca_file: Option<String>,

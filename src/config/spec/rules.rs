@@ -7,86 +7,44 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{LimitSpec, McpRuleSpec, McpSpec};
-use crate::yaml::{not_null, text};
 
 /// One rule: what the requests that it matches must present. It has `allow`, or `require` and `mcp` or one of them.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a mapping such as {name: health, match: {paths: [/healthz]}, allow: anyone}"
-)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("examples" = [{"name": "health", "match": {"paths": ["/healthz"]}, "allow": "anyone"}]))]
 pub struct RuleSpec {
     /// In logs and dynamic metadata; unique.
-    #[serde(deserialize_with = "text")]
     pub name: String,
     /// Which requests it is for; absent: all.
-    #[serde(
-        rename = "match",
-        default,
-        deserialize_with = "not_null",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
     pub matches: Option<MatchSpec>,
     /// No key is asked for, or none is enough.
-    #[serde(
-        default,
-        deserialize_with = "not_null",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub allow: Option<AllowSpec>,
     /// What the key must have; `{}`: any valid key.
-    #[serde(
-        default,
-        deserialize_with = "not_null",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub require: Option<RequireSpec>,
     /// Decide per MCP call.
-    #[serde(
-        default,
-        deserialize_with = "not_null",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mcp: Option<McpRuleSpec>,
     /// What a request takes from each limit; another number than 1 is not supported yet.
-    #[serde(
-        default,
-        deserialize_with = "not_null",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<u64>,
 }
 
 /// Which requests a rule is for; an absent list is any, an empty one an error.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a mapping such as {paths: [/healthz]}"
-)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("examples" = [{"paths": ["/healthz"]}]))]
 pub struct MatchSpec {
     /// Hosts, such as `api.example.com` or `*.example.org`.
-    #[serde(
-        default,
-        deserialize_with = "not_null",
-        skip_serializing_if = "Option::is_none"
-    )]
-    #[schemars(extend("minItems" = 1))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub hosts: Option<Vec<String>>,
     /// Paths, such as `/healthz` or `/public/**`.
-    #[serde(
-        default,
-        deserialize_with = "not_null",
-        skip_serializing_if = "Option::is_none"
-    )]
-    #[schemars(extend("minItems" = 1))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub paths: Option<Vec<String>>,
     /// Methods, such as `GET`. A rule that lets anyone in compares them to the letter, others without regard to case.
-    #[serde(
-        default,
-        deserialize_with = "not_null",
-        skip_serializing_if = "Option::is_none"
-    )]
-    #[schemars(extend("minItems" = 1))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub methods: Option<Vec<String>>,
 }
 
@@ -102,33 +60,21 @@ pub enum AllowSpec {
 
 /// What a key must have.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, expecting = "a mapping such as {scopes: [admin]}")]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("examples" = [{"scopes": ["admin"]}]))]
 pub struct RequireSpec {
     /// All of these scopes.
-    #[serde(
-        default,
-        deserialize_with = "not_null",
-        skip_serializing_if = "Option::is_none"
-    )]
-    #[schemars(extend("minItems" = 1))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<String>>,
     /// Any of these clients.
-    #[serde(
-        default,
-        deserialize_with = "not_null",
-        skip_serializing_if = "Option::is_none"
-    )]
-    #[schemars(extend("minItems" = 1))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub clients: Option<Vec<String>>,
 }
 
 /// Named scopes and limits that keys refer to.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(
-    deny_unknown_fields,
-    default,
-    expecting = "a mapping such as {scopes: [admin]}"
-)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("examples" = [{"scopes": ["admin"]}]))]
 pub struct PlanSpec {
     /// Granted to every key of the plan.
     pub scopes: Vec<String>,

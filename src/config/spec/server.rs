@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::defaults;
-use crate::yaml::{DurationSpec, SizeSpec, text};
+use crate::yaml::{DurationSpec, SizeSpec};
 
 /// Listeners, and how they end.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -38,17 +38,12 @@ impl Default for ServerSpec {
 
 /// The listener for Envoy.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(
-    deny_unknown_fields,
-    default,
-    expecting = "a mapping such as {address: 127.0.0.1:9191}"
-)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("examples" = [{"address": "127.0.0.1:9191"}]))]
 pub struct GrpcSpec {
     /// An IP address and port, or `unix:` and a path.
-    #[serde(deserialize_with = "text")]
     pub address: String,
     /// Permissions of the Unix socket, in octal.
-    #[serde(deserialize_with = "text")]
     pub socket_mode: String,
     /// The most that one check may have, with the body that Envoy sends along; 32MiB at most. A larger one is denied.
     pub max_message: SizeSpec,
@@ -69,32 +64,23 @@ impl Default for GrpcSpec {
 
 /// The certificate of a listener, and whether clients must have one too.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a mapping such as {cert_file: tls.crt, key_file: tls.key}"
-)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("examples" = [{"cert_file": "tls.crt", "key_file": "tls.key"}]))]
 pub struct TlsServerSpec {
     /// The certificate chain, PEM.
-    #[serde(deserialize_with = "text")]
     pub cert_file: String,
     /// Its private key, PEM.
-    #[serde(deserialize_with = "text")]
     pub key_file: String,
     /// Demands a client certificate that one of these authorities signed.
-    #[serde(default)]
     pub client_ca_file: Option<String>,
 }
 
 /// The listener for metrics and probes.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(
-    deny_unknown_fields,
-    default,
-    expecting = "a mapping such as {address: 127.0.0.1:9192}"
-)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("examples" = [{"address": "127.0.0.1:9192"}]))]
 pub struct AdminSpec {
     /// An IP address and port.
-    #[serde(deserialize_with = "text")]
     pub address: String,
 }
 

@@ -166,18 +166,18 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         "rules:\n- {name: a, require: {}}\n- {name: b, allow: nobody}\n- {name: c, allow: anyone}\n- {name: d, allow: null}\n- {name: e, match: , allow: anyone}\n",
         &[
             "etc/keyward.yaml:5:20: rules[3].allow: null says nothing here; give a value, or leave the member out",
-            "etc/keyward.yaml:6:18: rules[4].match: null says nothing here; give a value, or leave the member out",
+            "etc/keyward.yaml:6:20: rules[4].match: holds nothing; write {} for an empty mapping",
         ],
     ),
     (
         "a blank mapping or list, as in a file cut short",
         "server:\nrules:\ndefault: allow-anyone\ncredentials:\nplans:\n  gold:\nidentity:\n  headers:\n",
         &[
-            "etc/keyward.yaml:1:7: server: holds nothing; write {} for an empty mapping, or leave it out",
-            "etc/keyward.yaml:2:6: rules: holds nothing; write [] for an empty list, or leave it out",
-            "etc/keyward.yaml:4:12: credentials: holds nothing; write [] for an empty list, or leave it out",
-            "etc/keyward.yaml:6:7: plans.gold: holds nothing; write {} for an empty mapping, or leave it out",
-            "etc/keyward.yaml:8:10: identity.headers: holds nothing; write {} for an empty mapping, or leave it out",
+            "etc/keyward.yaml:1:8: server: holds nothing; write {} for an empty mapping",
+            "etc/keyward.yaml:2:7: rules: holds nothing; write [] for an empty list",
+            "etc/keyward.yaml:4:13: credentials: holds nothing; write [] for an empty list",
+            "etc/keyward.yaml:6:8: plans.gold: holds nothing; write {} for an empty mapping",
+            "etc/keyward.yaml:8:11: identity.headers: holds nothing; write {} for an empty mapping",
         ],
     ),
     (
@@ -254,8 +254,8 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         "a cache of nothing",
         "cache: {capacity: 0, negative_capacity: -1}",
         &[
-            "etc/keyward.yaml:1:19: cache.capacity: a cache of nothing; write 1 or more",
-            "etc/keyward.yaml:1:41: cache.negative_capacity: out of range; expected a whole number from 0",
+            "etc/keyward.yaml:1:19: cache.capacity: out of range; expected a whole number from 1",
+            "etc/keyward.yaml:1:41: cache.negative_capacity: out of range; expected a whole number from 1",
         ],
     ),
     (

@@ -15,7 +15,7 @@ use super::{Lookup, LookupError, Prepare, Preparer, RemoteSettings, SourceHealth
 use crate::authz::digest::KeyDigest;
 use crate::authz::snapshot::Snapshot;
 use crate::keys::invalidation::EntryValidity;
-use crate::keys::record::fits;
+use crate::keys::record::check_policy;
 use crate::keys::source::{SourceAnswer, SourceError};
 
 /// How often a key is looked up for one caller when it changes during each lookup.
@@ -194,7 +194,7 @@ impl<P: Send + Sync + 'static> RemoteKeys<P> {
             EntryState::Prepared(_) | EntryState::Rejected(..) | EntryState::Fetched => {}
         }
         let entries = &self.fetcher.entries;
-        if let Err(invalid) = fits(&known.record, &snapshot.policy) {
+        if let Err(invalid) = check_policy(&known.record, &snapshot.policy) {
             tracing::warn!(%digest, problem = %invalid.problem, "a key is refused for its record");
             let rejected = EntryState::Rejected(invalid.clone(), generation);
             entries.set_state(digest, known, rejected, self.fetcher.negative_ttl());

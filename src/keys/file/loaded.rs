@@ -90,7 +90,7 @@ impl LoadedKeys {
     pub fn misfit(&self, path: &Path, policy: &Policy) -> Option<InvalidRecord> {
         let file = self.files().find(|file| file.path == path)?;
         let mut records = file.before.iter();
-        records.find_map(|record| record::fits(record, policy).err())
+        records.find_map(|record| record::check_policy(record, policy).err())
     }
 
     /// What is in force when these files changed together. `missing` are files that are not there just now but keep their keys.

@@ -43,7 +43,7 @@ fn loaded(dir: &Path, name: &str) -> Result<Vec<String>, String> {
 
 /// The records of a text read in chunks of that size, or what is wrong.
 fn read_as(text: &str, chunk_bytes: usize) -> Result<Vec<Arc<KeyRecord>>, String> {
-    let mut records = Vec::new();
+    let mut records = parse::Records::default();
     parse::read_records(
         Path::new("k"),
         text,
@@ -51,7 +51,7 @@ fn read_as(text: &str, chunk_bytes: usize) -> Result<Vec<Arc<KeyRecord>>, String
         chunk_bytes,
         &mut records,
     )
-    .map(|()| records)
+    .map(|()| records.into_parts().0)
     .map_err(|problems| problems.to_string())
 }
 
@@ -100,7 +100,7 @@ fn a_file_without_keys_is_an_error_and_an_empty_list_is_none() {
         ("{}", Err("keys.yaml:1:1: missing member `keys`")),
         (
             "keys:\n",
-            Err("keys.yaml:1:5: keys: nothing is listed; write [] for no keys"),
+            Err("keys.yaml:1:6: keys: holds nothing; write [] for an empty list"),
         ),
         (
             "keys: {}\n",
@@ -294,12 +294,8 @@ fn a_file_cut_at_any_byte_is_an_error_or_whole_records_but_for_the_last() {
         }
     }
     assert!(valid > 0);
-    let json = serde_json::to_string(
-        &yaml::parse::<serde_json::Value>(Path::new("k"), &text)
-            .unwrap()
-            .value,
-    )
-    .unwrap();
+    let json =
+        serde_json::to_string(&serde_yaml::from_str::<serde_json::Value>(&text).unwrap()).unwrap();
     assert_eq!(whole(&json).unwrap(), all);
     for end in 0..json.len() {
         assert!(whole(json.get(..end).unwrap()).is_err(), "JSON at {end}");

@@ -31,11 +31,13 @@ pub(super) async fn record(
         return Ok(SourceAnswer::Invalid(InvalidRecord::new(problem)));
     };
     let text = str::from_utf8(&body).map_err(|_| Failure::permanent("its answer is not UTF-8"))?;
-    // Only whether it is whole: what is repeated, unknown or too deep in it is wrong with the record.
-    if serde_json::from_str::<IgnoredAny>(text).is_err() {
-        return Err(Failure::permanent("its answer is not one whole JSON value"));
-    }
-    Ok(record::answer(text, digest))
+    record::answer(text, digest).or_else(|not_json| {
+        // JSON that nests too deep to be read is the service's answer all the same.
+        match serde_json::from_str::<IgnoredAny>(text) {
+            Ok(_) => Ok(SourceAnswer::Invalid(not_json.into())),
+            Err(_) => Err(Failure::permanent("its answer is not one whole JSON value")),
+        }
+    })
 }
 
 /// The whole body; `None` if it is too long to be read.

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 
 use super::fit::{NO_SUCH_PLAN, accepts, has_plan};
-use super::{KeySpec, SecretSpec, number};
+use super::{KeySpec, SecretSpec};
 use crate::authz::digest::KeyDigest;
 use crate::authz::identity::{IdentityField, InvalidIdentity};
 use crate::authz::key::{
@@ -19,12 +19,16 @@ use crate::authz::key::{
 };
 use crate::authz::scope::Scope;
 use crate::authz::snapshot::Policy;
-use crate::yaml::{Place, TimeSpec};
+use crate::yaml::{FieldPath, TimeSpec};
+
+/// What is said of a key without secrets.
+pub(super) const NO_SECRET: &str =
+    "a key has at least one secret; make one with `keyward keys new`";
 
 impl KeySpec {
-    /// The record that this says, or `None` with everything that is wrong noted at its place.
-    pub fn check(&self, at: &Place<'_>, policy: Option<&Policy>) -> Option<KeyRecord> {
-        let before = at.problems_so_far();
+    /// The record that this says, with everything that is wrong noted at its place: it is of use only
+    /// if nothing is. `None` where its id or a digest is wrong.
+    pub fn check(&self, at: &FieldPath<'_>, policy: Option<&Policy>) -> Option<KeyRecord> {
         let id = at.field("id").note(self.id.parse());
         let client = self
             .client
@@ -32,9 +36,7 @@ impl KeySpec {
             .and_then(|text| at.field("client").note(text.parse()));
         let secrets = check_secrets(&self.secrets, &at.field("secrets"), policy);
         let validity = check_validity(at, self.not_before, self.expires_at);
-        if at.field("not_before").is_known() && at.field("expires_at").is_known() {
-            self.check_overlaps(&validity, &at.field("secrets"));
-        }
+        self.check_overlaps(&validity, &at.field("secrets"));
         let plan = self
             .plan
             .as_deref()
@@ -48,10 +50,6 @@ impl KeySpec {
         if self.mcp.is_some() {
             at.field("mcp")
                 .problem_with_help("not supported yet", "leave `mcp` out");
-        }
-        let metadata = at.field("metadata");
-        for (name, value) in self.metadata.iter() {
-            number::check(&value.0, &metadata.field(name));
         }
         let record = KeyRecord {
             id: id?,
@@ -74,11 +72,15 @@ impl KeySpec {
         {
             note_identity(&invalid, at);
         }
-        (at.problems_so_far() == before).then_some(record)
+        (record.secrets.len() == self.secrets.len()).then_some(record)
     }
 
     /// As [`Self::check`], for a record that stands alone. In a file digests are unique among all keys, and told with both places.
-    pub(super) fn check_alone(&self, at: &Place<'_>, policy: Option<&Policy>) -> Option<KeyRecord> {
+    pub(super) fn check_alone(
+        &self,
+        at: &FieldPath<'_>,
+        policy: Option<&Policy>,
+    ) -> Option<KeyRecord> {
         let record = self.check(at, policy)?;
         let secrets = at.field("secrets");
         let mut seen = HashSet::with_capacity(record.secrets.len());
@@ -97,7 +99,7 @@ impl KeySpec {
     }
 
     /// Notes each secret whose time and the key's have no moment in common.
-    fn check_overlaps(&self, key: &Validity, at: &Place<'_>) {
+    fn check_overlaps(&self, key: &Validity, at: &FieldPath<'_>) {
         if is_never(key) {
             return;
         }
@@ -108,7 +110,7 @@ impl KeySpec {
                 not_before: key.not_before.max(own.not_before),
                 expires_at: ends.into_iter().flatten().min(),
             };
-            if !is_never(&own) && is_never(&together) && at.index(index).is_known() {
+            if !is_never(&own) && is_never(&together) {
                 at.index(index).problem_with_help(
                     "it is never valid: its time and the key's have no moment in common",
                     "both its and the key's `not_before` and `expires_at` hold",
@@ -117,7 +119,7 @@ impl KeySpec {
         }
     }
 
-    fn check_restrictions(&self, at: &Place<'_>) -> Option<Box<Restrictions>> {
+    fn check_restrictions(&self, at: &FieldPath<'_>) -> Option<Box<Restrictions>> {
         let restrictions = Restrictions {
             ips: check_list(
                 self.allow_ips.as_deref(),
@@ -144,16 +146,17 @@ impl KeySpec {
     }
 }
 
-fn note_parsed<T: FromStr<Err: std::error::Error>>(text: &str, at: &Place<'_>) -> Option<T> {
+fn note_parsed<T: FromStr<Err: std::error::Error>>(text: &str, at: &FieldPath<'_>) -> Option<T> {
     at.note(text.parse())
 }
 
-fn check_secrets(secrets: &[SecretSpec], at: &Place<'_>, policy: Option<&Policy>) -> Box<[Secret]> {
+fn check_secrets(
+    secrets: &[SecretSpec],
+    at: &FieldPath<'_>,
+    policy: Option<&Policy>,
+) -> Box<[Secret]> {
     if secrets.is_empty() {
-        at.problem_with_help(
-            "a key has at least one secret",
-            "make one with `keyward keys new`",
-        );
+        at.problem(NO_SECRET);
     }
     let mut ids = HashSet::new();
     let check = |(index, secret): (usize, &SecretSpec)| {
@@ -198,7 +201,7 @@ fn is_never(validity: &Validity) -> bool {
 }
 
 fn check_validity(
-    at: &Place<'_>,
+    at: &FieldPath<'_>,
     not_before: Option<TimeSpec>,
     expires_at: Option<TimeSpec>,
 ) -> Validity {
@@ -212,7 +215,7 @@ fn check_validity(
     validity
 }
 
-fn check_plan(text: &str, at: &Place<'_>, policy: Option<&Policy>) -> Option<PlanName> {
+fn check_plan(text: &str, at: &FieldPath<'_>, policy: Option<&Policy>) -> Option<PlanName> {
     let name: PlanName = at.note(text.parse())?;
     if let Some(policy) = policy
         && let Err(help) = has_plan(policy, &name)
@@ -223,7 +226,7 @@ fn check_plan(text: &str, at: &Place<'_>, policy: Option<&Policy>) -> Option<Pla
     Some(name)
 }
 
-fn check_scopes(texts: &[String], at: &Place<'_>) -> Box<[Scope]> {
+fn check_scopes(texts: &[String], at: &FieldPath<'_>) -> Box<[Scope]> {
     let mut seen = HashSet::with_capacity(texts.len());
     let mut scopes = Vec::with_capacity(texts.len());
     for (index, text) in texts.iter().enumerate() {
@@ -237,8 +240,8 @@ fn check_scopes(texts: &[String], at: &Place<'_>) -> Box<[Scope]> {
 /// The items of a list that narrows what a key may do. Absent is any; an empty one would read like any and mean none.
 fn check_list<T>(
     list: Option<&[String]>,
-    at: &Place<'_>,
-    check: impl Fn(&str, &Place<'_>) -> Option<T>,
+    at: &FieldPath<'_>,
+    check: impl Fn(&str, &FieldPath<'_>) -> Option<T>,
 ) -> Option<Box<[T]>> {
     let list = list?;
     if list.is_empty() {
@@ -253,7 +256,7 @@ fn check_list<T>(
 }
 
 /// A network, or a single address for the network that holds it alone.
-fn check_network(text: &str, at: &Place<'_>) -> Option<IpNet> {
+pub(super) fn check_network(text: &str, at: &FieldPath<'_>) -> Option<IpNet> {
     let Some(net) = text
         .parse::<IpNet>()
         .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
@@ -298,7 +301,7 @@ fn metadata_value(value: &serde_json::Value) -> MetadataValue {
     }
 }
 
-fn note_identity(invalid: &InvalidIdentity, at: &Place<'_>) {
+fn note_identity(invalid: &InvalidIdentity, at: &FieldPath<'_>) {
     let message = invalid.to_string();
     let field = match invalid {
         InvalidIdentity::Characters(field) | InvalidIdentity::Long(field) => Some(field),

@@ -19,7 +19,7 @@ pub(super) const NO_SUCH_PLAN: &str = "there is no such plan";
 ///
 /// # Errors
 /// The first thing that stands against it, by the name of its member.
-pub fn fits(record: &KeyRecord, policy: &Policy) -> Result<(), InvalidRecord> {
+pub fn check_policy(record: &KeyRecord, policy: &Policy) -> Result<(), InvalidRecord> {
     misfit(record, policy).map_or(Ok(()), |problem| {
         Err(InvalidRecord::new(format!(
             "key `{}`: {problem}",

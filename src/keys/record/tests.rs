@@ -9,6 +9,7 @@ use crate::authz::moment::Moment;
 use crate::authz::scope::Scope;
 use crate::authz::snapshot::Plan;
 use crate::authz::snapshot::tests::policy;
+use crate::yaml::tests::read_as;
 
 mod ids;
 mod large;
@@ -48,6 +49,13 @@ fn check(text: &str) -> Result<KeyRecord, String> {
         })
     };
     read().map_err(|problems: yaml::Problems| problems.to_string())
+}
+
+/// The record that a text in JSON says, but for what only a policy can tell.
+fn from_json(json: &str) -> Result<Arc<KeyRecord>, InvalidRecord> {
+    read_json(json, |spec: KeySpec, top| {
+        spec.check_alone(top, None).map(Arc::new)
+    })?
 }
 
 /// A record that is valid, with these lines added.
@@ -150,7 +158,7 @@ fn what_is_wrong_is_said_with_its_place_and_what_would_be_right() {
             "k:3:12: allow_ips: the list is empty; leave it out for any",
         ),
         ("allow_hosts: []", "allow_hosts: the list is empty"),
-        ("allow_paths:", "allow_paths: null says nothing here"),
+        ("allow_paths:", "allow_paths: holds nothing; write []"),
         (
             "allow_methods: null",
             "allow_methods: null says nothing here",
@@ -260,9 +268,7 @@ fn all_problems_of_a_record_are_told_at_once() {
 #[test]
 fn a_record_in_json_says_the_same_and_its_problems_have_no_lines() {
     let yaml = check(&WHOLE.replace("DIGEST", &digest("s"))).unwrap();
-    let spec: KeySpec = yaml::parse(Path::new("k"), &WHOLE.replace("DIGEST", &digest("s")))
-        .unwrap()
-        .value;
+    let spec: KeySpec = read_as(&WHOLE.replace("DIGEST", &digest("s"))).unwrap();
     let json = serde_json::to_string(&spec).unwrap();
     assert_eq!(*from_json(&json).unwrap(), yaml);
 
@@ -280,7 +286,7 @@ fn a_record_in_json_says_the_same_and_its_problems_have_no_lines() {
         ),
         (
             "{\"id\":\"a\",\"id\":\"a\"}",
-            "the record is not valid: key `a`: missing member `secrets`, id: repeated member `id`; it is already in line 1; keep one",
+            "the record is not valid: key `a`: id: repeated member `id`; keep one, missing member `secrets`",
         ),
         (
             "{\"id\":\"_\",\"secrets\":[]}",
@@ -303,7 +309,7 @@ fn a_record_in_json_says_the_same_and_its_problems_have_no_lines() {
 #[test]
 fn a_record_answers_for_its_own_digests_alone() {
     let json = format!(r#"{{"id":"a","secrets":[{{"digest":"{}"}}]}}"#, digest("s"));
-    let asked = |secret: &str| answer(&json, &digest(secret).parse().unwrap());
+    let asked = |secret: &str| answer(&json, &digest(secret).parse().unwrap()).unwrap();
     assert!(matches!(asked("s"), SourceAnswer::Found(record) if record.id.as_str() == "a"));
     let SourceAnswer::Invalid(invalid) = asked("t") else {
         panic!("a record that lacks the digest");
@@ -322,7 +328,7 @@ fn a_remote_record_is_held_to_the_policy_that_it_is_used_with() {
             digest("s")
         );
         let record = from_json(&json).unwrap();
-        fits(&record, &policy_with_plans()).map_err(|invalid| invalid.problem.to_string())
+        check_policy(&record, &policy_with_plans()).map_err(|invalid| invalid.problem.to_string())
     };
     assert_eq!(misfit(r#","plan":"gold","metadata":{"org":"42"}"#), Ok(()));
     let plan = misfit(r#","plan":"golf""#).unwrap_err();
@@ -332,7 +338,7 @@ fn a_remote_record_is_held_to_the_policy_that_it_is_used_with() {
     assert!(header.starts_with("key `a`: metadata.org: "), "{header}");
     let keyed = digest("s").replace("blake3:", "blake3-keyed:");
     let json = format!(r#"{{"id":"a","secrets":[{{"digest":"{keyed}"}}]}}"#);
-    let kind = fits(&from_json(&json).unwrap(), &policy_with_plans()).unwrap_err();
+    let kind = check_policy(&from_json(&json).unwrap(), &policy_with_plans()).unwrap_err();
     let want = "key `a`: secrets: a digest of kind `blake3-keyed` is never looked up; the configuration's `digest.accept` names `blake3`";
     assert_eq!(&*kind.problem, want);
 }
@@ -347,12 +353,10 @@ fn a_record_reads_back_as_it_is_written() {
         with(""),
         with("metadata: {e: {}, l: [], s: 'true', n: '1', x: \"a\\nb # c\", y: '- a'}"),
     ] {
-        let spec: KeySpec = yaml::parse(Path::new("k"), &text).unwrap().value;
+        let spec: KeySpec = read_as(&text).unwrap();
         for indent in [0, 2, 4] {
             let written = format!("keys:\n{}", spec.to_item(indent));
-            let read = yaml::parse::<KeysSpec>(Path::new("k"), &written)
-                .unwrap()
-                .value;
+            let read = read_as::<KeysSpec>(&written).unwrap();
             assert!(read.keys == [spec.clone()], "{written}");
         }
     }
@@ -375,7 +379,7 @@ fn a_record_reads_back_as_it_is_written() {
 #[test]
 fn nothing_of_a_record_shows_in_debug_output() {
     let text = with("metadata: {org: canary}").replace("id: a", "id: canary");
-    let spec: KeySpec = yaml::parse(Path::new("k"), &text).unwrap().value;
+    let spec: KeySpec = read_as(&text).unwrap();
     let keys = KeysSpec { keys: vec![spec] };
     let shown = format!("{keys:?} {:?} {:?}", keys.keys[0], keys.keys[0].secrets[0]);
     assert!(

@@ -122,7 +122,9 @@ fn record_in(key: &str, id: &KeyId, text: &[u8], digest: &KeyDigest) -> SourceAn
     let Ok(text) = std::str::from_utf8(text) else {
         return invalid(key, "it does not hold UTF-8");
     };
-    match record::answer(text, digest) {
+    let answer = record::answer(text, digest)
+        .unwrap_or_else(|not_json| SourceAnswer::Invalid(not_json.into()));
+    match answer {
         SourceAnswer::Found(record) if record.id != *id => {
             let problem = format!("it holds the record of the key `{}`", record.id);
             invalid(key, &problem)

@@ -5,6 +5,9 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::redis::RedisSettings;
 
 /// A Redis source, as its operator wants it.
@@ -20,14 +23,15 @@ pub struct RedisSourceSettings {
     pub push: PushMode,
 }
 
-/// Whether the server is to push changes, and what is done where it refuses to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// Whether the server is to push changes, by client tracking.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum PushMode {
-    /// It is asked to; where it refuses, what was learnt serves for the cache's `ttl`.
+    /// Where it refuses to, keys are served for `cache.ttl`.
     #[default]
     Auto,
-    /// It is asked to; where it refuses, each key is looked up at each use.
+    /// Where it refuses to, each key is looked up at each use.
     Require,
-    /// It is never asked to; what was learnt serves for the cache's `ttl`.
+    /// It is not asked to; keys are served for `cache.ttl`.
     Off,
 }

@@ -38,7 +38,7 @@ impl StoredKey {
     /// # Errors
     /// When it is not a valid record, or another key's.
     pub fn record(&self, policy: Option<&Policy>) -> Result<Arc<KeyRecord>, InvalidRecord> {
-        record::prove(&self.spec()?, policy)
+        record::validate(&self.spec()?, policy)
     }
 
     pub(super) fn text(&self) -> Result<&str, InvalidRecord> {

@@ -79,10 +79,11 @@ impl RedisKeyStore {
             let problem = InvalidRecord::new("id: a key keeps its id");
             return Err(RedisKeyStoreError::from(problem).into());
         }
-        let record = record::prove(&spec, policy).map_err(|source| RedisKeyStoreError::Stored {
-            name: name.clone(),
-            source,
-        })?;
+        let record =
+            record::validate(&spec, policy).map_err(|source| RedisKeyStoreError::Stored {
+                name: name.clone(),
+                source,
+            })?;
         let after: Vec<_> = record.secrets.iter().map(|secret| secret.digest).collect();
         let added: Vec<_> = after
             .iter()

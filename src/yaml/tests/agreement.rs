@@ -12,9 +12,9 @@ keys:
       11
     until: 2026-11-01T00:00:00Z
   enabled: false
-  allow_hosts: [*x, 'it''s', ~]
+  allow_hosts: [*x, 'it''s', '~']
   expires_at: null
-  metadata: {a: 1.5, \"b\": [true, {c: 0x1F}], d: word, e: long text}
+  metadata: {a: 1, \"b\": [true, {c: 31}], d: word, e: long text}
 plans:
   gold: {scopes: [a, \"b:c\"]}
   silver: {}
@@ -23,7 +23,7 @@ plans:
 
 /// Whether each way accepts the text, the fast one first.
 fn read_both_ways(text: &str) -> (bool, bool) {
-    let fast = strict::read::<FileSpec>(text);
+    let fast = serde_yaml::from_str::<Mapping<FileSpec>>(text).map(|Mapping(spec)| spec);
     let slow = read_slowly(text);
     if let (Ok(fast), Ok(slow)) = (&fast, &slow) {
         assert_eq!(fast, slow, "{text}");

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use jsonschema::Validator;
 use keyward::config::Config;
-use keyward::yaml::{self, Place};
+use keyward::yaml::{self, FieldPath};
 use serde_json::Value;
 
 /// Valid configurations.
@@ -249,7 +249,7 @@ fn the_schema_of_configurations_and_the_loader_agree() {
 fn the_schema_of_keys_and_the_loader_agree() {
     let validator = validator(&keyward::keys::record::schema::schema());
     let load = |text: &str| {
-        let check = |spec: keyward::keys::record::KeysSpec, top: &Place<'_>| {
+        let check = |spec: keyward::keys::record::KeysSpec, top: &FieldPath<'_>| {
             let keys = top.field("keys");
             let records = spec.keys.iter().enumerate();
             let checked: Vec<_> = records

@@ -21,14 +21,14 @@ fn list(count: usize, item: impl Fn(usize) -> String) -> String {
 }
 
 fn problem(json: &str) -> String {
-    match answer(json, &digest_of("s")) {
+    match answer(json, &digest_of("s")).unwrap() {
         SourceAnswer::Invalid(invalid) => invalid.problem.to_string(),
         SourceAnswer::Found(_) | SourceAnswer::NotFound => panic!("it is valid"),
     }
 }
 
 fn found(json: &str) -> Arc<KeyRecord> {
-    match answer(json, &digest_of("s")) {
+    match answer(json, &digest_of("s")).unwrap() {
         SourceAnswer::Found(record) => record,
         SourceAnswer::Invalid(invalid) => panic!("{invalid}"),
         SourceAnswer::NotFound => panic!("not found"),
