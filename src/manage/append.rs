@@ -157,7 +157,6 @@ fn failed(file: &Path, (what, source): (&'static str, io::Error)) -> AppendError
     AppendError::Io { file, what, source }
 }
 
-/// The file's text with the record.
 fn appended(
     file: &Path,
     original: &Original,

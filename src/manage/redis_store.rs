@@ -39,7 +39,6 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many names the server looks at in one step of a scan, which blocks its other clients.
 const SCAN_STEP: u32 = 1000;
 
-/// How many records are read at once.
 const READ_AT_ONCE: usize = 100;
 
 /// Keys in Redis, to be managed.
@@ -233,7 +232,6 @@ async fn in_time(
     }
 }
 
-/// A record's text.
 fn text_of(spec: &KeySpec) -> String {
     // By way of a JSON value, as the record was checked, so that what is written is what was
     // checked.

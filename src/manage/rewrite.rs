@@ -103,7 +103,6 @@ impl LockedFile {
         &self.path
     }
 
-    /// Reads the file.
     pub(crate) fn read(&self) -> Result<Original, Failure> {
         let content = self
             .content(&self.name)
@@ -316,7 +315,6 @@ impl Original {
         bytes.map(std::str::from_utf8).transpose()
     }
 
-    /// Whether there is no file.
     pub(crate) fn is_missing(&self) -> bool {
         self.content.is_none()
     }

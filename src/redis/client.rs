@@ -33,12 +33,10 @@ pub(crate) use state::{BACKOFF_MAX, BACKOFF_MIN, Progress};
 
 use state::{LiveConnection, NewConnection, State, lock};
 
-/// A client of Redis that reconnects.
 pub(crate) struct RedisClient {
     connector: Arc<Connector>,
     clock: Arc<dyn Clock>,
     state: Arc<Mutex<State>>,
-    /// The connection was lost.
     lost: Notify,
     /// The connection is to another server than the one before.
     moved: Arc<Notify>,
@@ -46,7 +44,6 @@ pub(crate) struct RedisClient {
     trouble: Arc<Notify>,
     /// Why a server last lost its trust.
     untrusted: watch::Sender<Option<Cause>>,
-    /// The password's and the certificates' files.
     files: WatchedFiles,
     /// What is reported of the certificates; `None` where no files of TLS are named.
     certificates: Option<CertificateStatus>,
@@ -57,7 +54,6 @@ type Attempt = Pin<Box<dyn Future<Output = Result<LiveConnection, Cause>> + Send
 /// A command was not answered.
 #[derive(Debug)]
 pub(crate) enum CommandError {
-    /// There is no connection.
     Down(Cause),
     /// The server, or the connection, gave an error.
     Failed(RedisError),
@@ -123,7 +119,6 @@ impl RedisClient {
         })
     }
 
-    /// What makes the connections.
     pub(crate) fn connector(&self) -> &Connector {
         &self.connector
     }
@@ -161,7 +156,6 @@ impl RedisClient {
         failure.map(|failure| Arc::clone(&failure.cause))
     }
 
-    /// Makes a connection if there is none.
     pub(crate) async fn connect(&self) -> Result<(), Cause> {
         self.connection().await.map(drop)
     }

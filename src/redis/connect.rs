@@ -57,11 +57,9 @@ const NO_RESP3: &str = "the server refuses RESP3, which pushes need and Redis ha
 pub(crate) struct Connector {
     settings: RedisSettings,
     files: CredentialFiles,
-    /// Whether a server refused `ROLE`.
     role_is_refused: AtomicBool,
 }
 
-/// A connection for commands.
 pub(crate) struct Connected {
     pub(crate) commands: CommandConnection,
     /// The one server that it is to, and its heartbeat; `None` for a cluster's.
@@ -71,9 +69,7 @@ pub(crate) struct Connected {
 /// What commands are sent with; clones share it.
 #[derive(Clone)]
 pub(crate) enum CommandConnection {
-    /// To one server.
     One(Connection),
-    /// To all servers of a cluster.
     Cluster(ClusterConnection),
 }
 
@@ -130,7 +126,6 @@ impl Connector {
         !self.role_is_refused.swap(true, Ordering::Relaxed)
     }
 
-    /// Whether a server refused `ROLE`.
     pub(crate) fn is_role_refused(&self) -> bool {
         self.role_is_refused.load(Ordering::Relaxed)
     }
@@ -171,7 +166,6 @@ impl Connector {
         }
     }
 
-    /// A connection to one server.
     async fn trusted(
         &self,
         target: ServerAddress,

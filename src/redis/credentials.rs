@@ -42,7 +42,6 @@ impl RedisCredentialsError {
     }
 }
 
-/// Where the files of TLS are named.
 const TLS: &str = "source.redis.tls";
 
 /// The files' names, and the certificate authorities where no file names them.
@@ -53,11 +52,8 @@ pub(crate) struct CredentialFiles {
     authorities: Arc<RootCertStore>,
 }
 
-/// What is in the files.
 pub(crate) struct Credentials {
-    /// The password.
     pub(crate) password: Option<Zeroizing<String>>,
-    /// For handshakes of TLS.
     pub(crate) tls: Arc<ClientConfig>,
     /// The same as PEM, for the client of clusters.
     pub(crate) certs: TlsCertificates,
@@ -67,7 +63,6 @@ pub(crate) struct Credentials {
     pub(crate) content_hash: blake3::Hash,
 }
 
-/// The files that the settings name.
 pub(crate) fn paths(settings: &RedisSettings) -> impl Iterator<Item = &PathBuf> {
     let password = settings.password_file.iter().map(NamedFile::as_path_buf);
     password.chain(settings.tls.paths())

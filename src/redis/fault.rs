@@ -22,7 +22,6 @@ pub(crate) enum PushError {
 }
 
 impl PushError {
-    /// Why, for operators.
     pub(crate) fn into_cause(self) -> Cause {
         match self {
             Self::Refused(why) | Self::Failed(why) => why,

@@ -16,13 +16,11 @@ use super::fault::{Cause, describe, is_unknown_command};
 /// How often a heartbeat is sent.
 pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The warning where `ROLE` is refused.
 pub(crate) const ROLE_IS_REFUSED: &str = "the user may not ask for ROLE, so that a replica which has lost its master would not be noticed; allow the user `+role`";
 
 /// What a server is sent every second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heartbeat {
-    /// `ROLE`.
     Role,
     /// `PING`, where it refuses `ROLE`.
     Ping,

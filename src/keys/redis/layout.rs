@@ -18,9 +18,7 @@ pub(crate) struct Layout {
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Named<'a> {
-    /// The record of a key.
     Key(&'a str),
-    /// The index entry of a digest.
     Digest(KeyDigest),
     /// Not a name that this program could have given.
     Unknown,

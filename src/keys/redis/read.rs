@@ -65,7 +65,6 @@ impl Reader<'_> {
         }
     }
 
-    /// The content of that Redis key.
     async fn get(self, name: &str) -> Result<Content, SourceError> {
         let get = redis::cmd("GET").arg(name).to_owned();
         content("GET", name, self.client.read(&get).await)
@@ -89,7 +88,6 @@ impl Reader<'_> {
     }
 }
 
-/// The content of a Redis key.
 enum Content {
     None,
     String(Vec<u8>),

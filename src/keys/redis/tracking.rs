@@ -141,7 +141,6 @@ impl InvalidationListener<'_> {
         })
     }
 
-    /// Has one master push.
     async fn track(
         &self,
         connection: &mut Connection,

@@ -95,7 +95,6 @@ impl RedisKeyStore {
 /// number may change it.
 struct Members<'t>(Vec<(String, Cow<'t, str>)>);
 
-/// The members of a record.
 fn members(stored: &StoredKey) -> Result<Members<'_>, InvalidRecord> {
     // serde_json's message may repeat a value.
     let members: Members<'_> = serde_json::from_str(stored.text()?)
@@ -126,7 +125,6 @@ impl Members<'_> {
             .insert(place, (name.to_owned(), value.to_string().into()));
     }
 
-    /// The record's text.
     fn text(&self) -> String {
         let member = |(name, value): &(String, Cow<'_, str>)| {
             format!("{}:{value}", Value::from(name.as_str()))

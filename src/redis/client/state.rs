@@ -53,7 +53,6 @@ pub(super) struct NewConnection {
     pub(super) content_hash: blake3::Hash,
 }
 
-/// The last attempt, where it failed.
 pub(super) struct Failure {
     pub(super) cause: Cause,
     /// When the next attempt may begin.

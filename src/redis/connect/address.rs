@@ -17,7 +17,6 @@ pub(crate) struct ServerAddress {
 }
 
 impl ServerAddress {
-    /// The server of that URL.
     pub(crate) fn of(url: &RedisUrl) -> Self {
         Self {
             addr: url.info().addr().clone(),
