@@ -1,10 +1,10 @@
 //! Everything that `/metrics` shows, as structs of handles.
 //!
-//! `Metrics` owns a registry of its own, so that tests have many. Handles are made once and passed
-//! down; what records holds the handle it needs and looks nothing up. Label values come from enums,
-//! from the build, or from known keys. Per-key series and `process_*` are not in the registry: they
-//! are written straight into the text at a scrape, the former because a locked vector of them would
-//! stall checks and cost megabytes of labels at each scrape.
+//! `Metrics` owns a registry of its own, so that each test can have one. Handles are made once and
+//! passed down, so that recording looks nothing up. Label values come from enums, from the build,
+//! or from known keys. Per-key series and `process_*` are not in the registry but written into the
+//! text at a scrape: a locked vector of per-key series would stall checks and cost megabytes of
+//! labels at each scrape.
 
 use std::time::Duration;
 
@@ -32,9 +32,8 @@ use crate::authz::snapshot::Generation;
 /// The media type of `Metrics::render`.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Seconds. A check from memory takes less than the first; 200 ms is Envoy's default timeout of a
-/// check, so that what is above it was in vain; a check that takes a second has met a remote source
-/// at its worst.
+/// Seconds. A check from memory takes less than the first. Envoy's default timeout of a check is
+/// 200 ms, so that longer ones were in vain. Only a slow remote source makes a check take a second.
 const CHECK_BUCKETS: [f64; 15] = [
     25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 200e-3,
     500e-3, 1.0,
@@ -54,13 +53,13 @@ pub struct Metrics {
     observe_mode: IntGauge,
     sources: handles::SourceVectors,
     connections: handles::ConnectionVectors,
-    /// Of the cache in front of the source.
+    /// The cache in front of the source.
     pub cache: CacheMetrics,
-    /// Of loading configuration, keys and certificates anew.
+    /// Reloads of configuration, keys and certificates.
     pub reloads: ReloadMetrics,
-    /// Of certificates.
+    /// Certificates.
     pub certificates: CertificateMetrics,
-    /// Of keys that were forgotten because they changed.
+    /// Cached keys that were invalidated.
     pub invalidations: InvalidationMetrics,
 }
 
@@ -68,7 +67,7 @@ impl Metrics {
     /// Metrics with series of their own for up to `max_keys` keys.
     ///
     /// # Errors
-    /// When a name is not valid or is there twice, which the tests rule out.
+    /// When a name is invalid or registered twice, which the tests rule out.
     pub fn new(max_keys: usize) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let register = Register(&registry);
@@ -123,7 +122,7 @@ impl Metrics {
         })
     }
 
-    /// Tells whether refusals are only recorded.
+    /// Sets whether the mode is `observe`.
     pub fn set_observing(&self, observing: bool) {
         self.observe_mode.set(i64::from(observing));
     }
@@ -144,21 +143,21 @@ impl Metrics {
     /// The series of a key, to be held with what is prepared for it under that generation of the
     /// snapshot.
     ///
-    /// A key takes one of the `max_keys` places at its first use, if it has none since it was
-    /// loaded (see `keys_changed`), and keeps it until it goes. Where no place is left, and for a
-    /// key of a generation that has been replaced meanwhile, the series is `_other`.
+    /// A key gets one of the `max_keys` series at its first use, unless it got one when it was
+    /// loaded (see `keys_changed`), and keeps it until the key is removed. Where none is left, and
+    /// for a key of a replaced generation, the series is `_other`.
     pub fn key_series(&self, record: &KeyRecord, generation: Generation) -> KeySeries {
         self.keys.series(record, generation)
     }
 
-    /// Tells that these are all the keys from that generation on; for sources whose keys are all at
-    /// hand.
+    /// Sets the keys that exist from that generation on; for file sources, whose keys are all
+    /// known.
     ///
-    /// Series of keys that are gone go with them, a key whose client changed begins anew, and ends
-    /// of validity are brought up to date. Keys that have never been used but expire take places as
-    /// well, so that an alert can tell of them: all of them where all the keys fit into `max_keys`,
-    /// else those that expire soonest until half of the places are taken, for keys in use need some
-    /// too. May run before or after the generation is put in force.
+    /// Series of removed keys are removed, a key whose client changed gets a new one, and expiries
+    /// are updated. Keys that have never been used but expire get series too, for alerts: all of
+    /// them where all the keys fit into `max_keys`, else those that expire soonest until half of
+    /// the series are taken, so that some remain for keys in use. May run before or after the
+    /// generation becomes active.
     pub fn keys_changed<'k>(
         &self,
         generation: Generation,
@@ -170,8 +169,8 @@ impl Metrics {
             .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// Takes away the series of keys that nobody has used for an hour and nothing holds; for
-    /// sources that never tell that a key is gone.
+    /// Removes the series of keys that were not used for an hour and are not cached; for sources
+    /// that do not report removed keys.
     pub fn forget_idle_keys(&self, now: Timestamp) {
         self.keys.forget_idle(now);
     }
@@ -179,7 +178,7 @@ impl Metrics {
     /// The handles of a source: `file`, `http` or `redis`.
     ///
     /// # Errors
-    /// Never for a name without strange characters.
+    /// Never for a valid label value.
     pub fn source(&self, name: &'static str) -> Result<SourceMetrics, prometheus::Error> {
         self.sources.of(name)
     }
@@ -187,7 +186,7 @@ impl Metrics {
     /// The handles of a listener: `grpc` or `admin`.
     ///
     /// # Errors
-    /// Never for a name without strange characters.
+    /// Never for a valid label value.
     pub fn listener(&self, name: &'static str) -> Result<ConnectionMetrics, prometheus::Error> {
         self.connections.of(name)
     }
@@ -195,17 +194,16 @@ impl Metrics {
     /// The gauge that shows whether a source pushes changes; for sources that can.
     ///
     /// # Errors
-    /// Never for a name without strange characters.
+    /// Never for a valid label value.
     pub fn source_push_up(&self, name: &'static str) -> Result<IntGauge, prometheus::Error> {
         self.sources.push_up(name)
     }
 
-    /// All metrics in Prometheus' text format. Reads files under `/proc`; holds no lock that a
-    /// check waits for.
+    /// All metrics in Prometheus' text format. Reads files under `/proc`; no check waits for it.
     pub fn render(&self) -> String {
         let mut text = String::new();
         for family in self.registry.gather() {
-            // Fails for a family without metrics only, which the registry leaves out.
+            // Fails only for a family without metrics, which the registry leaves out.
             let _ = TextEncoder::new().encode_utf8(&[family], &mut text);
         }
         let mut exposition = exposition::Exposition::continuing(text);
@@ -215,7 +213,7 @@ impl Metrics {
     }
 }
 
-/// The revision of the sources, where the build was told.
+/// The revision of the sources, if the build was given one.
 pub const fn revision() -> &'static str {
     match option_env!("KEYWARD_REVISION") {
         Some(revision) => revision,
@@ -223,7 +221,7 @@ pub const fn revision() -> &'static str {
     }
 }
 
-/// Makes metrics that are registered at once.
+/// Creates metrics and registers them.
 struct Register<'a>(&'a Registry);
 
 impl Register<'_> {

@@ -1,8 +1,8 @@
-//! Small structs of handles for the rooms that record by themselves: the cache, sources, and
-//! whoever reloads.
+//! Structs of handles for the rooms that record by themselves: the cache, sources, listeners and
+//! reloads.
 //!
-//! Each is cheap to clone and holds its series already, so that recording is an atomic operation
-//! and no label can be made up where it happens.
+//! Each is cheap to clone. Those on the path of a request hold their series already, so that
+//! recording is an atomic operation.
 
 use std::time::Duration;
 
@@ -18,16 +18,16 @@ const LOOKUP_BUCKETS: [f64; 13] = [
     100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 150e-3, 250e-3, 1.0,
 ];
 
-/// What the cache in front of the source counts.
+/// The cache in front of the source.
 #[derive(Debug, Clone)]
 pub struct CacheMetrics {
-    /// A known key was at hand.
+    /// The key was cached.
     pub hit: IntCounter,
-    /// It was at hand that no key has the digest.
+    /// The digest was in the negative cache.
     pub negative_hit: IntCounter,
-    /// Neither was at hand.
+    /// Neither was cached.
     pub miss: IntCounter,
-    /// A key served past its time because the source is failing.
+    /// A stale key was used because the source is failing.
     pub stale: IntCounter,
     keys: IntGauge,
     negatives: IntGauge,
@@ -55,8 +55,7 @@ impl CacheMetrics {
         })
     }
 
-    /// Tells how many known keys and unknown digests are held; to be called before a scrape is
-    /// rendered.
+    /// Sets the numbers of entries; called before a scrape is rendered.
     pub fn set_entries(&self, keys: u64, negatives: u64) {
         self.keys.set(i64::try_from(keys).unwrap_or(i64::MAX));
         self.negatives
@@ -77,7 +76,7 @@ pub enum SourceResult {
     Timeout,
 }
 
-/// What is counted of one source.
+/// One source.
 #[derive(Debug, Clone)]
 pub struct SourceMetrics {
     found: IntCounter,
@@ -101,13 +100,13 @@ impl SourceMetrics {
         self.duration.observe(duration.as_secs_f64());
     }
 
-    /// Tells whether the source answers; for a file, whether what lies there was loaded.
+    /// Sets whether the source answers; for a file, whether its content was loaded.
     pub fn set_up(&self, up: bool) {
         self.up.set(i64::from(up));
     }
 }
 
-/// Of all sources; only those that are asked for have series.
+/// All sources; only the configured one has series.
 #[derive(Debug)]
 pub(super) struct SourceVectors {
     lookups: IntCounterVec,
@@ -160,7 +159,7 @@ impl SourceVectors {
     }
 }
 
-/// What is loaded anew.
+/// What a reload loads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReloadTarget {
     /// The configuration.
@@ -172,6 +171,8 @@ pub enum ReloadTarget {
 }
 
 impl ReloadTarget {
+    const ALL: [Self; 3] = [Self::Config, Self::Keys, Self::Certificates];
+
     /// The value of the label.
     const fn as_str(self) -> &'static str {
         match self {
@@ -182,21 +183,13 @@ impl ReloadTarget {
     }
 }
 
-/// What is counted of loading anew.
+/// Counts reloads. They are rare, so series are looked up by their labels.
 #[derive(Debug, Clone)]
 pub struct ReloadMetrics {
-    config: ReloadSeries,
-    keys: ReloadSeries,
-    certificates: ReloadSeries,
+    total: IntCounterVec,
     /// Only what was loaded has a series: one that stays 0 would be taken for a load that never
     /// succeeds.
     last_success: IntGaugeVec,
-}
-
-#[derive(Debug, Clone)]
-struct ReloadSeries {
-    success: IntCounter,
-    failure: IntCounter,
 }
 
 impl ReloadMetrics {
@@ -206,27 +199,23 @@ impl ReloadMetrics {
             "Reloads of configuration, keys and certificates; the load at start is none.",
             &["what", "result"],
         )?;
+        for target in ReloadTarget::ALL {
+            for result in ["success", "failure"] {
+                total.get_metric_with_label_values(&[target.as_str(), result])?;
+            }
+        }
         let last_success = register.gauges(
             "keyward_last_reload_success_timestamp_seconds",
             "Unix time of the last load that succeeded, that at start included, in seconds; absent for what is never loaded.",
             &["what"],
         )?;
-        let series = |target: ReloadTarget| -> Result<ReloadSeries, Error> {
-            let what = target.as_str();
-            Ok(ReloadSeries {
-                success: total.get_metric_with_label_values(&[what, "success"])?,
-                failure: total.get_metric_with_label_values(&[what, "failure"])?,
-            })
-        };
         Ok(Self {
-            config: series(ReloadTarget::Config)?,
-            keys: series(ReloadTarget::Keys)?,
-            certificates: series(ReloadTarget::Certificates)?,
+            total,
             last_success,
         })
     }
 
-    /// Tells that it was loaded at start.
+    /// Notes the load at start.
     pub fn loaded(&self, target: ReloadTarget, now: Timestamp) {
         let last_success = self
             .last_success
@@ -238,25 +227,26 @@ impl ReloadMetrics {
 
     /// Counts a reload that took effect.
     pub fn succeeded(&self, target: ReloadTarget, now: Timestamp) {
-        self.of(target).success.inc();
+        self.count(target, "success");
         self.loaded(target, now);
     }
 
-    /// Counts a reload that changed nothing because of what was found.
+    /// Counts a reload that was refused.
     pub fn failed(&self, target: ReloadTarget) {
-        self.of(target).failure.inc();
+        self.count(target, "failure");
     }
 
-    fn of(&self, target: ReloadTarget) -> &ReloadSeries {
-        match target {
-            ReloadTarget::Config => &self.config,
-            ReloadTarget::Keys => &self.keys,
-            ReloadTarget::Certificates => &self.certificates,
+    fn count(&self, target: ReloadTarget, result: &str) {
+        if let Ok(total) = self
+            .total
+            .get_metric_with_label_values(&[target.as_str(), result])
+        {
+            total.inc();
         }
     }
 }
 
-/// How many connections one listener has, and may have.
+/// Connections of one listener, and their limit.
 #[derive(Debug, Clone)]
 pub struct ConnectionMetrics {
     open: IntGauge,
@@ -291,18 +281,18 @@ impl ConnectionVectors {
 }
 
 impl ConnectionMetrics {
-    /// So many are open.
+    /// Sets how many are open.
     pub fn set_open(&self, open: usize) {
         self.open.set(i64::try_from(open).unwrap_or(i64::MAX));
     }
 
-    /// There may be so many.
+    /// Sets how many there may be.
     pub fn set_max(&self, max: usize) {
         self.max.set(i64::try_from(max).unwrap_or(i64::MAX));
     }
 }
 
-/// What is told of certificates.
+/// Expiry and rotation of certificates.
 #[derive(Debug, Clone)]
 pub struct CertificateMetrics {
     expiry: IntGaugeVec,
@@ -321,8 +311,7 @@ impl CertificateMetrics {
         })
     }
 
-    /// Tells of certificates that a member of the configuration names, and that were loaded at
-    /// start.
+    /// Notes the load at start of the certificates that a member of the configuration names.
     pub fn loaded(&self, member: &'static str, expires_at: Option<Timestamp>, now: Timestamp) {
         self.expires(member, expires_at);
         self.reloads.loaded(ReloadTarget::Certificates, now);
@@ -334,15 +323,14 @@ impl CertificateMetrics {
         self.reloads.succeeded(ReloadTarget::Certificates, now);
     }
 
-    /// Counts files that cannot be used, so that those in use stay.
+    /// Counts files that cannot be used; the certificates in use remain.
     pub fn refused(&self) {
         self.reloads.failed(ReloadTarget::Certificates);
     }
 
-    /// Tells when the certificates expire that a member of the configuration names.
     fn expires(&self, member: &'static str, at: Option<Timestamp>) {
         let Some(at) = at else {
-            // An end of 0 would be long past. Fails where there is none, which is as good.
+            // A value of 0 would mean expired. Removing a missing series fails, which is fine.
             _ = self.expiry.remove_label_values(&[member]);
             return;
         };
@@ -352,10 +340,10 @@ impl CertificateMetrics {
     }
 }
 
-/// What is counted of keys that changed.
+/// Changes that invalidated cached keys.
 #[derive(Debug, Clone)]
 pub struct InvalidationMetrics {
-    /// The file changed: all prepared keys were set aside.
+    /// The file changed: all prepared keys were dropped.
     pub file: IntCounter,
     /// A remote source pushed a change.
     pub push: IntCounter,

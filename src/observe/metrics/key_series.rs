@@ -1,9 +1,9 @@
-//! The series of keys: bounded, held with the cached key, gone with the key.
+//! The per-key series: bounded in number, held with the cached key, removed with the key.
 //!
 //! A check holds the `KeySeries` of its key and does two atomic operations on it. The table that
-//! finds a series by id is used when a key is prepared, at a reload and at a scrape only; it is in
-//! shards, each with a lock that is held for microseconds, so that not even the first check of a
-//! key waits for a scrape.
+//! finds a series by id is used only when a key is prepared, at a reload and at a scrape; it has
+//! shards, each with a lock that is held for microseconds, so that the first check of a key does
+//! not wait for a scrape either.
 
 mod secrets;
 
@@ -20,21 +20,19 @@ use crate::authz::key::KeyRecord;
 use crate::authz::reason::Reason;
 use crate::authz::snapshot::Generation;
 
-/// The id and the client under which keys without a place of their own are counted. No id or client
-/// begins with `_`.
+/// The id and the client of keys without series of their own. No real one begins with `_`.
 const OTHER: &str = "_other";
 
-/// With 10 000 places, 160 series behind each lock: a scrape copies as many pointers while it holds
-/// it.
+/// With 10 000 series, 160 behind each lock: a scrape copies as many pointers while it holds it.
 const SHARDS: usize = 64;
 
 /// Seconds after which a series that nothing holds is idle.
 const IDLE_SECONDS: i64 = 60 * 60;
 
-/// Stands for no moment.
+/// No time.
 const NEVER: i64 = i64::MIN;
 
-/// What is counted for one key, or for all those without a place.
+/// One key, or all those without series of their own.
 #[derive(Debug)]
 struct Series {
     id: Arc<str>,
@@ -65,9 +63,9 @@ impl Series {
     }
 
     fn refresh(&self, record: &KeyRecord, generation: Generation) {
-        // A late call of an earlier generation must not undo what a later one said.
+        // A late call of an earlier generation must not undo a later one's.
         if self.seen.fetch_max(generation.0, Ordering::Relaxed) <= generation.0 {
-            // The end of a key that is over already is nobody's concern.
+            // The expiry of a revoked key does not matter any more.
             let end = record.expires_at().filter(|_| record.revoked_at.is_none());
             let expires = end.map_or(NEVER, Timestamp::as_second);
             self.expires.store(expires, Ordering::Relaxed);
@@ -76,7 +74,7 @@ impl Series {
     }
 }
 
-/// A key's series: cheap to clone, to be held with the cached key.
+/// A key's series: cheap to clone, held with the cached key.
 #[derive(Debug, Clone)]
 pub struct KeySeries {
     key: Arc<Series>,
@@ -103,7 +101,7 @@ pub(super) struct KeyTable {
     max_keys: usize,
     /// How many series are in the shards.
     taken: AtomicUsize,
-    /// The generation of which all the keys are known.
+    /// The latest generation that `replace` was called with.
     generation: AtomicU64,
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
@@ -124,9 +122,9 @@ impl KeyTable {
 
     pub(super) fn series(&self, record: &KeyRecord, generation: Generation) -> KeySeries {
         let mut shard = self.shard(record.id.as_str());
-        // `replace` sets the generation before it comes to this shard: what is put in here is
-        // either swept by it or sees its generation, so that a late check cannot bring back the
-        // series of a key that is gone.
+        // `replace` sets the generation before it sweeps this shard: a series that is inserted here
+        // is either swept or sees the new generation, so that a late check cannot bring back the
+        // series of a removed key.
         let is_stale = generation.0 < self.generation.load(Ordering::Relaxed);
         let key = match self.existing(&mut shard, record, generation, is_stale) {
             Some(series) => series,
@@ -139,7 +137,7 @@ impl KeyTable {
         KeySeries { key, secrets }
     }
 
-    /// Takes these for all the keys there are; gives their number.
+    /// Sets all the keys that exist; gives their number.
     pub(super) fn replace<'k>(
         &self,
         generation: Generation,
@@ -174,7 +172,7 @@ impl KeyTable {
         } else {
             self.max_keys / 2
         };
-        // Those to come first, the soonest in front; then those that are past.
+        // Future expiries first, the soonest in front; then past ones.
         unplaced.sort_unstable_by_key(|(expires, _)| (*expires <= now, *expires));
         for (_, record) in unplaced {
             let mut shard = self.shard(record.id.as_str());
@@ -191,14 +189,13 @@ impl KeyTable {
         count
     }
 
-    /// Takes away what has not been used for an hour and is held by no cached key.
+    /// Removes series that were not used for an hour and are held by no cached key.
     pub(super) fn forget_idle(&self, now: Timestamp) {
         let since = now.as_second().saturating_sub(IDLE_SECONDS);
         for shard in &self.shards {
             let mut shard = lock(shard);
             let before = shard.len();
-            // One that is held would go on counting where nobody sees it. New holders need the
-            // lock.
+            // A removed series that is still held would count unseen. New holders need the lock.
             shard.retain(|_, series| {
                 Arc::strong_count(series) > 1 || series.last_used.load(Ordering::Relaxed) > since
             });
@@ -271,8 +268,7 @@ impl KeyTable {
         }
     }
 
-    /// The series of that key, brought up to date. One of another client makes room for one that
-    /// begins anew.
+    /// The updated series of that key. One of another client is replaced by a new one.
     fn existing(
         &self,
         shard: &mut Shard,
@@ -293,7 +289,7 @@ impl KeyTable {
         Some(Arc::clone(series))
     }
 
-    /// A new series, if one of the first `places` is free.
+    /// A new series, if fewer than `places` are taken.
     fn insert(
         &self,
         shard: &mut Shard,
@@ -314,7 +310,7 @@ impl KeyTable {
     fn shard(&self, id: &str) -> MutexGuard<'_, Shard> {
         let [first, ..] = self.hasher.hash_one(id).to_le_bytes();
         let [other, rest @ ..] = &self.shards;
-        // The first shard stands in for a place that cannot be missing.
+        // The first shard also stands in for an index out of range, which there is none.
         let place = usize::from(first) % SHARDS;
         lock(
             place
@@ -330,8 +326,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A family of series of keys, begun with its first sample: one without samples has no header
-/// either.
+/// A family of per-key series. Its header is written with the first sample, so that a family
+/// without samples has none.
 struct Family {
     name: &'static str,
     metric_type: MetricType,

@@ -1,8 +1,8 @@
-//! What is told of a key's secrets that have an id: when each was last used, so that an operator
-//! sees whether the old one of a rotation is still in use.
+//! When each of a key's secrets that have an id was last used, so that an operator sees whether the
+//! old one of a rotation is still in use.
 //!
-//! A prepared key holds the series of its secrets by their places, so that a check finds the one
-//! that it used without comparing anything. The list is locked when a key is prepared, at a reload
+//! A prepared key holds the series of its secrets by their position, so that a check finds the one
+//! that it used by index. The list is locked when a key is prepared, at a reload
 //! and at a scrape.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,18 +17,18 @@ use crate::authz::key::{KeyRecord, Secret, SecretId};
 /// Unix time in seconds at which a secret was last used.
 type LastUsed = Arc<AtomicI64>;
 
-/// The series of a key's secrets that have an id. Ordered, so that a record of many secrets is gone
-/// through in time by its size.
+/// The series of a key's secrets that have an id. Ordered, so that updating a record of many secrets
+/// takes n log n steps.
 #[derive(Debug, Default)]
 pub(super) struct SecretList(Mutex<BTreeMap<SecretId, LastUsed>>);
 
-/// The series that a prepared key holds, by the secret's place in the record; empty where no secret
+/// The series that a prepared key holds, by the secret's position in the record; empty where no secret
 /// has an id.
 #[derive(Debug, Clone, Default)]
 pub(super) struct SecretSeries(Box<[Option<LastUsed>]>);
 
 impl SecretList {
-    /// Begins a series for each id that is new, and takes those away whose secret is gone.
+    /// Adds a series for each new id, and removes those whose secret is gone.
     pub(super) fn refresh(&self, record: &KeyRecord) {
         let secrets = record.secrets.iter();
         let ids: BTreeSet<&SecretId> = secrets.filter_map(|secret| secret.id.as_deref()).collect();
@@ -51,8 +51,8 @@ impl SecretList {
         SecretSeries(record.secrets.iter().map(of).collect())
     }
 
-    /// All that were used, with the moment, copied, so that writing them holds up nobody who
-    /// prepares the key.
+    /// All that were used, with the time, copied, so that a scrape does not hold the lock while it
+    /// writes them.
     pub(super) fn used(&self) -> Vec<(SecretId, i64)> {
         let series = lock(&self.0);
         let moments = series
@@ -63,7 +63,7 @@ impl SecretList {
 }
 
 impl SecretSeries {
-    /// Notes that the secret at that place was used.
+    /// Notes a use of the secret at that position.
     pub(super) fn used(&self, place: Option<usize>, now: Timestamp) {
         if let Some(Some(last_used)) = place.and_then(|place| self.0.get(place)) {
             last_used.store(now.as_second(), Ordering::Relaxed);
