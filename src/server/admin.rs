@@ -19,9 +19,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
-use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::accept;
 use super::connections::{Accepted, ConnectionLimit, Connections, HANDSHAKE_TIMEOUT};
 use super::phase::{Phase, PhaseWatch};
 use super::scrape::Scrapes;
@@ -83,20 +83,10 @@ impl Admin {
         self: Arc<Self>,
         listener: Listener,
         connections: Connections,
-        mut phase: PhaseWatch,
+        phase: PhaseWatch,
     ) {
-        let mut exchanges = JoinSet::new();
-        loop {
-            tokio::select! {
-                () = phase.reached(Phase::Stopped) => break,
-                Some(_) = exchanges.join_next() => {}
-                accepted = connections.accept(&listener) => {
-                    exchanges.spawn(Arc::clone(&self).serve(accepted));
-                }
-            }
-        }
-        drop(listener);
-        while exchanges.join_next().await.is_some() {}
+        let serve = |accepted| Arc::clone(&self).serve(accepted);
+        accept::serve(listener, connections, phase, Phase::Stopped, serve).await;
     }
 
     async fn serve(self: Arc<Self>, accepted: Accepted) {

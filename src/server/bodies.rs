@@ -13,7 +13,7 @@ use bytes::{Buf as _, Bytes};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Sleep, sleep};
 
-use super::connections::{Deciding, MemoryUse, Peer, Receiving, UnreadResponse};
+use super::connections::{MemoryUse, Peer, StageGuard};
 
 /// A message's time to arrive. Envoy sends a check in one go and gives up on it after 200 ms by default.
 const RECEIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,9 +40,9 @@ pub(crate) struct RequestBody {
     peer: Arc<Peer>,
     message: Message,
     /// While a message is incomplete.
-    arrival: Option<Receiving>,
+    receiving: Option<StageGuard>,
     /// From then on.
-    deciding: Option<Deciding>,
+    deciding: Option<StageGuard>,
     held: MemoryUse,
     /// Whether there was room for the call; without, its message is waited for no moment.
     has_room: bool,
@@ -59,7 +59,7 @@ pub(crate) struct ResponseBody {
 pub(crate) struct ResponseGuard {
     _held: MemoryUse,
     /// Of an answer that the peer is to take soon.
-    _unread: Option<UnreadResponse>,
+    _unread: Option<StageGuard>,
     /// Of one that may be streamed for as long as both like.
     _other: Option<OtherCall>,
 }
@@ -132,7 +132,7 @@ impl RequestBody {
             body,
             peer: Arc::clone(peer),
             message: Message::default(),
-            arrival: Some(peer.start_receiving()),
+            receiving: Some(peer.start_receiving()),
             deciding: None,
             has_room: held.call_fits(),
             held,
@@ -141,13 +141,13 @@ impl RequestBody {
     }
 
     fn came(&mut self, data: &Bytes) -> Result<(), RequestBodyError> {
-        if self.arrival.is_none() {
+        if self.receiving.is_none() {
             self.held.message_released();
         }
         self.peer.bytes_received();
         let has_room = self.held.message_grows(data.len());
         if self.message.advance(data) {
-            self.arrival = None;
+            self.receiving = None;
             self.deadline = None;
             self.deciding
                 .get_or_insert_with(|| self.peer.start_deciding());
@@ -155,7 +155,7 @@ impl RequestBody {
             // What is here is decided: refusing it would save nothing any more.
             return Ok(());
         }
-        self.arrival
+        self.receiving
             .get_or_insert_with(|| self.peer.start_receiving());
         if has_room {
             Ok(())
@@ -180,11 +180,11 @@ impl Body for RequestBody {
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
             Poll::Ready(None) => {
-                self.arrival = None;
+                self.receiving = None;
                 Poll::Ready(None)
             }
             // Between two messages of a stream there is no hurry.
-            Poll::Pending if self.arrival.is_none() => Poll::Pending,
+            Poll::Pending if self.receiving.is_none() => Poll::Pending,
             Poll::Pending if !self.has_room => Poll::Ready(Some(Err(RequestBodyError::NoRoom))),
             Poll::Pending => {
                 let deadline = self

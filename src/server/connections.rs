@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub(crate) use self::peer::{Closing, Deciding, MemoryUse, Peer, Receiving, UnreadResponse};
+pub(crate) use self::peer::{Closing, MemoryUse, Peer, StageGuard};
 use super::accept::accept;
 use super::socket::{Listener, Socket};
 use crate::clock::Clock;

@@ -16,13 +16,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service};
 use tonic::service::Routes;
 
+use super::accept;
 use super::bodies::{OtherCall, RequestBody, ResponseBody, ResponseGuard};
 use super::connections::{
     Accepted, Closing, ConnectionLimit, Connections, HANDSHAKE_TIMEOUT, Peer,
@@ -147,26 +147,12 @@ where
         self.connections.open()
     }
 
-    /// Serves until the phase is `Closing`; then closes the listener and ends when every connection has.
+    /// Serves until the phase is `Closing`; then closes the listener and ends when every connection
+    /// has.
     pub(crate) async fn run(self, listener: Listener, phase: PhaseWatch) {
-        let mut connections = JoinSet::new();
-        let mut closing = phase.clone();
-        let mut every_second = interval(Duration::from_secs(1));
-        every_second.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = closing.reached(Phase::Closing) => break,
-                Some(ended) = connections.join_next() => log_panic(ended),
-                _ = every_second.tick() => self.connections.close_stalled(),
-                accepted = self.connections.accept(&listener) => {
-                    connections.spawn(Arc::clone(&self.connection).serve(accepted, phase.clone()));
-                }
-            }
-        }
-        drop(listener);
-        while let Some(ended) = connections.join_next().await {
-            log_panic(ended);
-        }
+        let serve = |accepted| Arc::clone(&self.connection).serve(accepted, phase.clone());
+        let end = Phase::Closing;
+        accept::serve(listener, self.connections, phase.clone(), end, serve).await;
     }
 }
 
@@ -303,10 +289,4 @@ async fn drive<F: Future>(mut serving: Pin<&mut F>, turn: &ReadBudget) -> F::Out
         serving.as_mut().poll(cx)
     })
     .await
-}
-
-fn log_panic(ended: Result<(), tokio::task::JoinError>) {
-    if ended.is_err_and(|error| error.is_panic()) {
-        tracing::error!("a connection's task panicked; its peer will connect anew");
-    }
 }

@@ -53,15 +53,7 @@ pub(super) struct Loaded {
 impl Bound {
     /// Answers probes and loads the keys; `None` if a signal to stop came first.
     pub(super) async fn load(self, signals: &mut Signals) -> Result<Option<Loaded>, ServeError> {
-        let Self {
-            launch,
-            certificates,
-            metrics,
-            remote,
-            grpc,
-            admin: admin_listener,
-        } = self;
-        let (config, clock) = (&launch.config, &launch.clock);
+        let (config, clock, metrics) = (&self.launch.config, &self.launch.clock, &self.metrics);
         metrics.set_observing(config.policy.mode == Mode::Observe);
         let source = metrics.source(config.source.kind())?;
         let (reporter, health) = tonic_health::server::health_reporter();
@@ -69,13 +61,13 @@ impl Bound {
         let mut tasks = Tasks::default();
         let late_authorizer = LateAuthorizer::default();
         let phase = lifecycle.watch();
-        let mut admin = admin_of(config, &metrics, &late_authorizer, phase, clock);
-        admin.certificates = certificates.as_ref().map(CertificateReloader::status);
+        let mut admin = admin_of(config, metrics, &late_authorizer, phase, clock);
+        admin.certificates = self.certificates.as_ref().map(CertificateReloader::status);
         let admin = Arc::new(admin);
         let listener = metrics.listener("admin")?;
         let limit = CONNECTION_LIMIT;
         let connections = Connections::new("admin", limit, Arc::clone(clock), listener);
-        let answering = Arc::clone(&admin).run(admin_listener, connections, lifecycle.watch());
+        let answering = Arc::clone(&admin).run(self.admin, connections, lifecycle.watch());
         tasks.spawn(ADMIN, answering);
 
         let key_files = match config.source.path() {
@@ -100,11 +92,11 @@ impl Bound {
             }));
         }
         Ok(Some(Loaded {
-            launch,
-            certificates,
-            metrics,
-            remote,
-            grpc,
+            launch: self.launch,
+            certificates: self.certificates,
+            metrics: self.metrics,
+            remote: self.remote,
+            grpc: self.grpc,
             admin,
             late_authorizer,
             source,

@@ -16,9 +16,9 @@ use super::super::prepared_key::{PreparedKey, observe_with};
 use super::super::reload::{LiveState, Reloader, Start};
 use super::super::source::key_cache;
 use super::super::tasks::{GRPC, LOG, RELOAD, SOURCE};
+use super::FIRST;
 use super::load::Loaded;
 use super::run::Running;
-use super::{FIRST, Launch};
 use crate::authorizer::Authorizer;
 use crate::authz::snapshot::Snapshot;
 use crate::clock::Clock;
@@ -32,54 +32,28 @@ use crate::observe::metrics::Metrics;
 
 impl Loaded {
     /// Makes the authorizer and what serves it, and starts the tasks.
-    pub(super) fn wire(self) -> Result<Running, ServeError> {
-        let Self {
-            launch:
-                Launch {
-                    config,
-                    config_file,
-                    log,
-                    clock,
-                },
-            certificates,
-            metrics,
-            remote,
-            grpc,
-            admin,
-            late_authorizer,
-            source,
-            lifecycle,
-            mut tasks,
-            other_services,
-            key_files,
-        } = self;
-        let authorizer = Arc::new(Authorizer::new(
-            Arc::new(Snapshot {
-                generation: FIRST,
-                policy: Arc::clone(&config.policy),
-                keys: key_files.as_ref().map(KeyFiles::keys).cloned(),
-            }),
-            cache(&config, remote.as_ref(), &metrics, &clock)?,
-            Arc::clone(&clock),
-        ));
-        _ = late_authorizer.set(Arc::clone(&authorizer));
-        if remote.is_some() {
-            let authorizer = Arc::clone(&authorizer);
-            tasks.spawn(SOURCE, async move { authorizer.cache().run().await });
-        }
-        tasks.spawn(LOG, log_left_out(log.clone(), lifecycle.watch()));
-        let connections = metrics.listener("grpc")?;
-        let observer = Observer { metrics, log };
+    pub(super) fn wire(mut self) -> Result<Running, ServeError> {
+        let authorizer = self.authorizer()?;
+        let observer = Observer {
+            metrics: self.metrics,
+            log: self.launch.log,
+        };
+        let (config, clock, tasks) = (self.launch.config, self.launch.clock, &mut self.tasks);
         let checks = AuthorizationService::new(
             Arc::clone(&authorizer),
             observe_with(observer.clone()),
             Arc::clone(&clock),
             config.server.grpc.max_message,
         );
-        let tls = certificates.as_ref().map(CertificateReloader::tls);
-        let server = GrpcServer::new(tls, checks, other_services, Arc::clone(&clock), connections);
+        let tls = self.certificates.as_ref().map(CertificateReloader::tls);
+        let (others, metrics) = (self.other_services, observer.metrics.listener("grpc")?);
+        let server = GrpcServer::new(tls, checks, others, Arc::clone(&clock), metrics);
         let open_connections = server.open();
-        tasks.spawn(GRPC, server.run(grpc, lifecycle.watch()));
+        tasks.spawn(GRPC, server.run(self.grpc, self.lifecycle.watch()));
+        tasks.spawn(
+            LOG,
+            log_left_out(observer.log.clone(), self.lifecycle.watch()),
+        );
 
         let drain_times = DrainTimes {
             drain: config.server.drain,
@@ -88,29 +62,50 @@ impl Loaded {
         let live = LiveState {
             authorizer,
             observer,
-            source,
-            admin,
+            source: self.source,
+            admin: self.admin,
         };
         let start = Start {
             config,
-            config_file,
-            key_files,
-            certificates,
+            config_file: self.launch.config_file,
+            key_files: self.key_files,
+            certificates: self.certificates,
             generation: FIRST,
         };
         let (request_reload, requests) = mpsc::channel(1);
-        let (phase, runtime, time) = (lifecycle.watch(), Handle::current(), Arc::clone(&clock));
+        let (phase, runtime) = (self.lifecycle.watch(), Handle::current());
+        let time = Arc::clone(&clock);
         tasks.spawn_blocking(RELOAD, move || {
             Reloader::new(live, start, time).run(requests, phase, &runtime);
         });
         Ok(Running {
-            lifecycle,
-            tasks,
+            lifecycle: self.lifecycle,
+            tasks: self.tasks,
             open_connections,
             drain_times,
             request_reload,
             clock,
         })
+    }
+
+    /// Makes the authorizer, and starts what keeps the keys of a remote source up to date.
+    fn authorizer(&mut self) -> Result<Arc<Authorizer<PreparedKey>>, ServeError> {
+        let (config, clock) = (&self.launch.config, &self.launch.clock);
+        let snapshot = Snapshot {
+            generation: FIRST,
+            policy: Arc::clone(&config.policy),
+            keys: self.key_files.as_ref().map(KeyFiles::keys).cloned(),
+        };
+        let cache = cache(config, self.remote.as_ref(), &self.metrics, clock)?;
+        let authorizer = Authorizer::new(Arc::new(snapshot), cache, Arc::clone(clock));
+        let authorizer = Arc::new(authorizer);
+        _ = self.late_authorizer.set(Arc::clone(&authorizer));
+        if self.remote.is_some() {
+            let authorizer = Arc::clone(&authorizer);
+            let running = async move { authorizer.cache().run().await };
+            self.tasks.spawn(SOURCE, running);
+        }
+        Ok(authorizer)
     }
 }
 

@@ -39,20 +39,28 @@ pub(crate) struct Peer {
     /// Milliseconds: when it last sent bytes of a message, or came to owe some.
     last_bytes: AtomicU64,
     deciding: AtomicUsize,
-    arriving: AtomicUsize,
+    receiving: AtomicUsize,
     unread: [AtomicUsize; RING],
     held: AtomicUsize,
     closing: OnceLock<Closing>,
     left: CancellationToken,
 }
 
-/// A call that waits for the rest of its message.
-pub(crate) struct Receiving(Arc<Peer>);
+/// What a call waits for.
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    /// For the rest of its message.
+    Receiving,
+    /// For its decision.
+    Deciding,
+    /// For the peer to read its response, which was given in that second.
+    Unread(u64),
+}
 
-/// A call that waits for its answer to be taken.
-pub(crate) struct UnreadResponse {
+/// Counts a call at a stage of its connection's calls until it is dropped.
+pub(crate) struct StageGuard {
     peer: Arc<Peer>,
-    second: u64,
+    stage: Stage,
 }
 
 /// What a call holds in memory.
@@ -60,9 +68,6 @@ pub(crate) struct MemoryUse {
     peer: Arc<Peer>,
     bytes: usize,
 }
-
-/// A call whose message is there and whose answer is not. The connection stays for it.
-pub(crate) struct Deciding(Arc<Peer>);
 
 impl Peer {
     pub(super) fn new(shared: Arc<Shared>, since: Duration) -> Self {
@@ -72,7 +77,7 @@ impl Peer {
             last_message: AtomicU64::new(0),
             last_bytes: AtomicU64::new(0),
             deciding: AtomicUsize::new(0),
-            arriving: AtomicUsize::new(0),
+            receiving: AtomicUsize::new(0),
             unread: std::array::from_fn(|_| AtomicUsize::new(0)),
             held: AtomicUsize::new(0),
             closing: OnceLock::new(),
@@ -133,7 +138,7 @@ impl Peer {
         let is_in_use = self
             .last_message()
             .is_some_and(|last| since(last) < IN_USE_TIME);
-        let is_owing = self.arriving.load(Ordering::Relaxed) > 0 && !is_in_use;
+        let is_owing = self.receiving.load(Ordering::Relaxed) > 0 && !is_in_use;
         let silent = is_owing
             .then(|| since(self.last_bytes.load(Ordering::Relaxed)))
             .filter(|silent| *silent >= STALLED_TIME);
@@ -173,23 +178,38 @@ impl Peer {
     }
 
     /// A call begins to wait for the rest of its message.
-    pub(crate) fn start_receiving(self: &Arc<Self>) -> Receiving {
-        if self.arriving.fetch_add(1, Ordering::Relaxed) == 0 {
-            // It was silent because it had nothing to send.
+    pub(crate) fn start_receiving(self: &Arc<Self>) -> StageGuard {
+        if self.receiving.load(Ordering::Relaxed) == 0 {
+            // Until now the connection was silent because it had nothing to send.
             self.bytes_received();
         }
-        Receiving(Arc::clone(self))
+        self.start(Stage::Receiving)
     }
 
-    /// A call begins to wait for its answer to be taken.
-    pub(crate) fn start_sending(self: &Arc<Self>) -> UnreadResponse {
+    /// A call's message is complete, and its decision begins. The connection is not closed meanwhile.
+    pub(crate) fn start_deciding(self: &Arc<Self>) -> StageGuard {
+        self.start(Stage::Deciding)
+    }
+
+    /// A call begins to wait for its response to be read.
+    pub(crate) fn start_sending(self: &Arc<Self>) -> StageGuard {
         let second = self.shared.clock.monotonic().as_secs();
-        if let Some(count) = self.unread_since(second) {
-            count.fetch_add(1, Ordering::Relaxed);
+        self.start(Stage::Unread(second))
+    }
+
+    fn start(self: &Arc<Self>, stage: Stage) -> StageGuard {
+        if let Some(calls) = self.calls_at(stage) {
+            calls.fetch_add(1, Ordering::Relaxed);
         }
-        UnreadResponse {
-            peer: Arc::clone(self),
-            second,
+        let peer = Arc::clone(self);
+        StageGuard { peer, stage }
+    }
+
+    fn calls_at(&self, stage: Stage) -> Option<&AtomicUsize> {
+        match stage {
+            Stage::Receiving => Some(&self.receiving),
+            Stage::Deciding => Some(&self.deciding),
+            Stage::Unread(second) => self.unread_since(second),
         }
     }
 
@@ -201,12 +221,6 @@ impl Peer {
         };
         held.grow(CALL_BYTES);
         held
-    }
-
-    /// A call's decision begins.
-    pub(crate) fn start_deciding(self: &Arc<Self>) -> Deciding {
-        self.deciding.fetch_add(1, Ordering::Relaxed);
-        Deciding(Arc::clone(self))
     }
 }
 
@@ -247,22 +261,10 @@ impl Drop for MemoryUse {
     }
 }
 
-impl Drop for Receiving {
+impl Drop for StageGuard {
     fn drop(&mut self) {
-        self.0.arriving.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Drop for UnreadResponse {
-    fn drop(&mut self) {
-        if let Some(count) = self.peer.unread_since(self.second) {
-            count.fetch_sub(1, Ordering::Relaxed);
+        if let Some(calls) = self.peer.calls_at(self.stage) {
+            calls.fetch_sub(1, Ordering::Relaxed);
         }
-    }
-}
-
-impl Drop for Deciding {
-    fn drop(&mut self) {
-        self.0.deciding.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -27,14 +27,9 @@ impl Reloader {
     /// Installs the current configuration and keys as a new generation.
     pub(super) fn install(&mut self) {
         self.generation = Generation(self.generation.0 + 1);
-        let (generation, policy) = (self.generation, &self.config.policy);
-        match &self.key_files {
-            Some(files) => {
-                let now = self.clock.now();
-                self.live.install(generation, policy, files.keys(), now);
-            }
-            None => self.live.install_policy(generation, policy),
-        }
+        let keys = self.key_files.as_ref().map(KeyFiles::keys);
+        let (policy, now) = (&self.config.policy, self.clock.now());
+        self.live.install(self.generation, policy, keys, now);
     }
 
     /// Counts, logs and shows what came of reading the keys' files.

@@ -1,7 +1,6 @@
-//! What a reload changes: the snapshot that checks are decided by, what was prepared under the one before, and what is shown.
+//! What a reload replaces: the snapshot that checks use, what was prepared under it, and what is shown.
 //!
-//! The one pointer is swapped here. The keys of a file come with the snapshot; those of a remote source are looked up, and what
-//! was learnt of them is held to the new policy when it is used.
+//! One pointer is swapped here, and so a check sees one configuration and its keys, never a mixture.
 
 use std::sync::Arc;
 
@@ -16,57 +15,46 @@ use crate::config::Config;
 use crate::observe::Observer;
 use crate::observe::metrics::SourceMetrics;
 
-/// What a reload changes.
+/// The parts of a running server that a reload changes.
 pub(crate) struct LiveState {
     /// Takes the new snapshot.
     pub(crate) authorizer: Arc<Authorizer<PreparedKey>>,
-    /// Counts, and takes the new log settings.
+    /// Counts reloads, and takes the new log settings.
     pub(crate) observer: Observer,
-    /// Of the source of keys.
+    /// The metrics of the source of keys.
     pub(crate) source: SourceMetrics,
-    /// Shows the new configuration and the state of a file.
+    /// Shows the new configuration and the state of the keys' files.
     pub(crate) admin: Arc<Admin>,
 }
 
 impl LiveState {
-    /// Puts a policy and a file's keys in force.
+    /// Swaps the snapshot: checks that begin from now on use this policy, and a file's keys. Keys of
+    /// a remote source are not part of it; the cache checks each against the policy at its next use.
     pub(super) fn install(
         &self,
         generation: Generation,
         policy: &Arc<Policy>,
-        keys: &Arc<KeyMap>,
+        keys: Option<&Arc<KeyMap>>,
         now: Timestamp,
     ) {
-        self.show_mode(policy);
-        let records = keys.iter().map(|record| &**record);
-        self.observer.metrics.keys_changed(generation, records, now);
+        let metrics = &self.observer.metrics;
+        metrics.set_observing(policy.mode == Mode::Observe);
+        if let Some(keys) = keys {
+            metrics.keys_changed(generation, keys.iter().map(|record| &**record), now);
+        }
         self.authorizer.install(Arc::new(Snapshot {
             generation,
             policy: Arc::clone(policy),
-            keys: Some(Arc::clone(keys)),
+            keys: keys.cloned(),
         }));
-        // What was prepared under the generation before would else stay in memory.
-        self.authorizer.cache().clear();
-    }
-
-    /// Puts a policy in force under which a remote source's keys are used from now on. What the cache holds of them is held to it at
-    /// its next use.
-    pub(super) fn install_policy(&self, generation: Generation, policy: &Arc<Policy>) {
-        self.show_mode(policy);
-        self.authorizer.install(Arc::new(Snapshot {
-            generation,
-            policy: Arc::clone(policy),
-            keys: None,
-        }));
-    }
-
-    fn show_mode(&self, policy: &Policy) {
-        let is_observing = policy.mode == Mode::Observe;
-        self.observer.metrics.set_observing(is_observing);
+        if keys.is_some() {
+            // What was prepared under the generation before would otherwise stay in memory.
+            self.authorizer.cache().clear();
+        }
     }
 }
 
-/// Tells what the operator of a configuration that is in force now should know.
+/// Logs what an operator should know about a configuration that is now in use.
 pub(crate) fn log_warnings(config: &Config) {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
