@@ -23,7 +23,7 @@
 //! - [`redis`], [`tls`], [`watch`], [`yaml`]: mechanisms, each implemented once: connections that
 //!   reconnect; certificates that rotate; files that are watched; text to typed values, or all
 //!   problems of the text with their positions.
-//! - [`backoff`], [`clock`], [`error_chain`], [`secret_format`]: leaves, which import nothing.
+//! - [`backoff`], [`clock`], [`error_chain`], [`mutex`], [`secret_format`]: leaves, which import nothing.
 //! - [`config`]: `keyward.yaml`, as written and as checked.
 //! - [`server`]: builds everything from a configuration, binds, reloads, drains.
 //! - [`cli`]: the command line.
@@ -97,6 +97,7 @@ pub mod envoy;
 pub mod error_chain;
 pub mod keys;
 pub mod manage;
+mod mutex;
 pub mod observe;
 pub mod redis;
 pub mod secret_format;

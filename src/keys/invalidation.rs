@@ -10,13 +10,14 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use crate::authz::digest::KeyDigest;
 use crate::clock::Clock;
+use crate::mutex::lock;
 
 #[cfg(test)]
 mod tests;
@@ -365,7 +366,6 @@ impl InvalidationLog {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every change is whole before anything could panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }

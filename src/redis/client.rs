@@ -22,6 +22,7 @@ use super::credentials::{self, CredentialFiles, RedisCredentialsError};
 use super::fault::{Cause, describe};
 use super::role::is_refusal;
 use crate::clock::Clock;
+use crate::mutex::lock;
 use crate::tls::CertificateStatus;
 use crate::watch::WatchedFiles;
 
@@ -31,7 +32,7 @@ mod state;
 
 pub(crate) use state::{BACKOFF_MAX, BACKOFF_MIN, Progress};
 
-use state::{LiveConnection, NewConnection, State, lock};
+use state::{LiveConnection, NewConnection, State};
 
 pub(crate) struct RedisClient {
     connector: Arc<Connector>,

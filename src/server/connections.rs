@@ -11,7 +11,7 @@ mod peer;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -20,6 +20,7 @@ pub(crate) use self::peer::{Closing, MemoryUse, Peer, StageGuard};
 use super::accept::accept;
 use super::socket::{Listener, Socket};
 use crate::clock::Clock;
+use crate::mutex::lock;
 use crate::observe::metrics::ConnectionMetrics;
 
 /// A peer's time for its first words: TLS and HTTP/2's preface, or the head of an HTTP/1 request. Several round trips to
@@ -184,8 +185,7 @@ fn connection_to_evict(peers: &[Arc<Peer>], now: Duration, newcomers: usize) -> 
 
 impl Shared {
     fn list(&self) -> MutexGuard<'_, List> {
-        // Every operation leaves the list whole.
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.list)
     }
 
     fn count(&self, list: &List) {

@@ -9,7 +9,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
@@ -21,6 +21,7 @@ use crate::authz::digest::KeyDigest;
 use crate::clock::Clock;
 use crate::keys::invalidation::{InvalidationLog, SubscriptionState};
 use crate::keys::source::{KeySource, SourceAnswer, SourceError, SourceReply, probe_digest};
+use crate::mutex::lock;
 use crate::observe::metrics::SourceMetrics;
 use crate::tls::{CertificateState, CertificateStatus};
 
@@ -349,7 +350,6 @@ impl Breaker {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change is whole before anything could panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }

@@ -5,8 +5,9 @@
 //! lookup of an unknown digest, which ends at its next poll.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::mutex::lock;
 use tokio::sync::oneshot;
 
 #[derive(Debug)]
@@ -62,8 +63,7 @@ impl LookupSlots {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change is whole before anything could panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use futures_util::future::{Shared, WeakShared};
 use futures_util::stream::FuturesUnordered;
@@ -15,6 +15,7 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 
 use crate::authz::digest::{DigestHasher, KeyDigest};
+use crate::mutex::lock;
 
 type Lookup<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -27,11 +28,6 @@ struct Table<T: Clone> {
 
 /// The lookups in flight.
 pub(super) struct SingleFlight<T: Clone>(Arc<Mutex<Table<T>>>);
-
-fn lock<T: Clone>(table: &Mutex<Table<T>>) -> MutexGuard<'_, Table<T>> {
-    // Every change is whole before anything could panic.
-    table.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 impl<T: Clone + Send + Sync + 'static> SingleFlight<T> {
     pub(super) fn new() -> Self {

@@ -10,7 +10,7 @@ mod secrets;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
 
@@ -19,6 +19,7 @@ use super::exposition::{Exposition, MetricType};
 use crate::authz::key::KeyRecord;
 use crate::authz::reason::Reason;
 use crate::authz::snapshot::Generation;
+use crate::mutex::lock;
 
 /// The id and the client of keys without series of their own. No real one begins with `_`.
 const OTHER: &str = "_other";
@@ -319,11 +320,6 @@ impl KeyTable {
                 .unwrap_or(other),
         )
     }
-}
-
-/// A lock taken in spite of a panic elsewhere: counters are right at every moment.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A family of per-key series. Its header is written with the first sample, so that a family

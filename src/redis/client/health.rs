@@ -11,7 +11,8 @@ use std::time::Duration;
 use super::super::connect::{CONNECT_TIMEOUT, CommandConnection, ServerAddress};
 use super::super::fault::Cause;
 use super::super::role::{HEARTBEAT_INTERVAL, HeartbeatError};
-use super::{LiveConnection, RedisClient, lock};
+use super::{LiveConnection, RedisClient};
+use crate::mutex::lock;
 
 impl RedisClient {
     /// Makes a connection when there is none, drives attempts that no caller waits for any more,

@@ -6,7 +6,8 @@
 
 use super::super::credentials::{Credentials, RedisCredentialsError};
 use super::super::fault::Cause;
-use super::{RedisClient, lock};
+use super::RedisClient;
+use crate::mutex::lock;
 use crate::watch::{ReadOutcome, SETTLE_TIME};
 
 impl RedisClient {

@@ -3,8 +3,8 @@
 //! Guarded by one lock that is never held across an `await`. Connections are numbered, so that
 //! whoever finds one broken discards that one and not its successor.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::Shared;
@@ -138,9 +138,4 @@ impl NewConnection {
     pub(super) fn address(&self) -> Option<&ServerAddress> {
         self.connected.server.as_ref().map(|(address, _)| address)
     }
-}
-
-pub(super) fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    // Every change is whole before anything could panic.
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 
-use super::{NEVER, lock};
+use super::NEVER;
 use crate::authz::key::{KeyRecord, Secret, SecretId};
+use crate::mutex::lock;
 
 /// Unix time in seconds at which a secret was last used.
 type LastUsed = Arc<AtomicI64>;
