@@ -15,6 +15,7 @@ use schemars::Schema;
 
 use crate::authz::snapshot::Policy;
 use crate::error_chain::chain;
+use crate::keys::cache::CacheSettings;
 use crate::observe::log::LogSettings;
 use crate::watch::named_file::NamedFile;
 use crate::yaml::{
@@ -43,7 +44,7 @@ mod warnings;
 mod tests;
 
 pub use server::{GrpcConfig, ListenAddress, ServerConfig};
-pub use source::{CacheConfig, SourceConfig};
+pub use source::SourceConfig;
 
 use spec::ConfigSpec;
 
@@ -57,7 +58,7 @@ pub struct Config {
     /// Where keys come from.
     pub source: SourceConfig,
     /// What is kept prepared for the keys in use.
-    pub cache: CacheConfig,
+    pub cache: CacheSettings,
     /// Keys with series of their own; the rest share one.
     pub metrics_max_keys: usize,
     /// What is logged.
@@ -235,7 +236,7 @@ impl Config {
 struct Parts {
     server: ServerConfig,
     source: SourceConfig,
-    cache: CacheConfig,
+    cache: CacheSettings,
     policy: Policy,
     pepper: digest::Pepper,
     spec: ConfigSpec,

@@ -4,11 +4,11 @@
 //! done.
 
 use std::path::Path;
-use std::time::Duration;
 
 use super::remote::{check_http, check_redis};
 use super::server::file;
 use super::spec::{CacheSpec, SourceSpec};
+use crate::keys::cache::CacheSettings;
 use crate::keys::http::HttpSettings;
 use crate::keys::redis::RedisSourceSettings;
 use crate::watch::named_file::NamedFile;
@@ -47,21 +47,6 @@ impl SourceConfig {
     }
 }
 
-/// What is kept prepared for the keys in use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CacheConfig {
-    /// Known keys; at least 1.
-    pub capacity: usize,
-    /// How long what is known of a key holds without a push.
-    pub ttl: Duration,
-    /// Unknown digests; at least 1.
-    pub negative_capacity: usize,
-    /// How long an unknown digest stays unknown.
-    pub negative_ttl: Duration,
-    /// How long past `ttl` a known key may serve while its source fails.
-    pub stale_if_error: Duration,
-}
-
 /// The checked form; paths are relative to `base`.
 pub(super) fn check(spec: &SourceSpec, at: &FieldPath<'_>, base: &Path) -> Option<SourceConfig> {
     let sources = [
@@ -91,7 +76,7 @@ pub(super) fn check(spec: &SourceSpec, at: &FieldPath<'_>, base: &Path) -> Optio
 }
 
 /// The checked form.
-pub(super) fn check_cache(spec: &CacheSpec, at: &FieldPath<'_>) -> Option<CacheConfig> {
+pub(super) fn check_cache(spec: &CacheSpec, at: &FieldPath<'_>) -> Option<CacheSettings> {
     let before = at.problems_so_far();
     for (name, capacity) in [
         ("capacity", spec.capacity),
@@ -102,7 +87,7 @@ pub(super) fn check_cache(spec: &CacheSpec, at: &FieldPath<'_>) -> Option<CacheC
                 .problem_with_help("a cache of nothing", "write 1 or more");
         }
     }
-    (at.problems_so_far() == before).then_some(CacheConfig {
+    (at.problems_so_far() == before).then_some(CacheSettings {
         capacity: spec.capacity,
         ttl: spec.ttl.0,
         negative_capacity: spec.negative_capacity,

@@ -48,7 +48,7 @@ fn an_empty_mapping_is_the_configuration_of_defaults() {
     );
     assert_eq!(
         config.cache,
-        CacheConfig {
+        CacheSettings {
             capacity: 100_000,
             ttl: Duration::from_mins(1),
             negative_capacity: 100_000,

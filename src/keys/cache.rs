@@ -5,7 +5,11 @@
 //! keeps what was prepared. [`RemoteKeys`] keeps what a source answered: with a negative cache,
 //! single-flight lookups, a circuit breaker, invalidation by pushes, and stale-if-error.
 
+use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::{Cache, CacheBuilder};
 
 use super::source::{InvalidRecord, SourceError};
 use crate::authz::digest::KeyDigest;
@@ -57,10 +61,33 @@ pub enum LookupError {
     /// The source failed for a key in use, or no connection to it can be made.
     #[error(transparent)]
     Unavailable(SourceError),
-    /// The lookup failed in a way that any caller can trigger with a made-up key. It must be answered
-    /// as a denial: an error of keyward's would open an Envoy that fails open.
+    /// The lookup failed in a way that any caller can trigger with a made-up key. It must be
+    /// answered as a denial: an error of keyward's would open an Envoy that fails open.
     #[error(transparent)]
     Overloaded(SourceError),
+}
+
+/// How much is cached, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheSettings {
+    /// How many known keys are cached; at least 1.
+    pub capacity: usize,
+    /// How long a known key is fresh.
+    pub ttl: Duration,
+    /// How many unknown digests are cached; at least 1.
+    pub negative_capacity: usize,
+    /// How long an unknown digest is fresh, or one whose record is not valid.
+    pub negative_ttl: Duration,
+    /// How long a known key may be served stale while the source fails.
+    pub stale_if_error: Duration,
+}
+
+fn bounded<K, V>(capacity: usize) -> CacheBuilder<K, V, Cache<K, V>>
+where
+    K: Eq + Hash + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    Cache::builder().max_capacity(u64::try_from(capacity).unwrap_or(u64::MAX))
 }
 
 /// Prepares what is cached with a key from its record, under a snapshot.
@@ -87,40 +114,6 @@ impl<P: Send + Sync + 'static> KeyCache<P> {
         match self {
             Self::File(keys) => Ok(keys.find(digest, snapshot)),
             Self::Remote(keys) => keys.find(digest, snapshot).await,
-        }
-    }
-
-    /// Runs a remote source and the circuit breaker in front of it, for as long as the cache is in
-    /// use. Never ends.
-    pub async fn run(&self) {
-        match self {
-            Self::File(_) => std::future::pending().await,
-            Self::Remote(keys) => keys.run().await,
-        }
-    }
-
-    /// Drops what was prepared for the keys of a file, see [`FileKeys::clear`]. Keys of a remote
-    /// source stay, and are prepared anew at their next use.
-    pub fn clear(&self) {
-        match self {
-            Self::File(keys) => keys.clear(),
-            Self::Remote(_) => {}
-        }
-    }
-
-    /// Has each key of a remote source looked up at its next use, as far as the source answers.
-    pub fn revalidate_all(&self) {
-        match self {
-            Self::File(_) => {}
-            Self::Remote(keys) => keys.revalidate_all(),
-        }
-    }
-
-    /// The health of a remote source; `None` for a file.
-    pub fn source_health(&self) -> Option<SourceHealth> {
-        match self {
-            Self::File(_) => None,
-            Self::Remote(keys) => Some(keys.source_health()),
         }
     }
 

@@ -1,8 +1,9 @@
 //! Keys from an HTTP service: a `GET` with the digest in the URL, a record or 404 in the answer.
 //!
-//! Takes a digest and gives what the service knows of it, or why it cannot be told: nothing but a 404 means that there is no such
-//! key. While it is followed, the files of its secrets are read anew when they change, and changes of keys are heard as
-//! server-sent events where the service offers them. It keeps no answer; the cache does.
+//! Takes a digest and gives the service's answer, or why there is none: only a 404 means that no
+//! key has it. While `follow` runs, changed files of its token and certificates are read again, and
+//! changes of keys are received as server-sent events where the service offers them. It caches
+//! nothing.
 
 use std::fmt;
 use std::sync::Arc;
@@ -49,32 +50,31 @@ pub struct HttpSource {
     settings: Arc<HttpSettings>,
     clock: Arc<dyn Clock>,
     timing: Timing,
-    /// What opens the service's door: swapped when its file changes.
+    /// Swapped when its file changes.
     token: ArcSwap<Option<HeaderValue>>,
-    /// Swapped when a file of TLS changes; requests under way end with the ones that they began with.
+    /// Swapped when a file of TLS changes; requests in flight end with those that they began with.
     clients: ArcSwap<Clients>,
     token_file: WatchedFiles,
     tls_files: WatchedFiles,
-    /// What is told of the files of TLS; `None` where there are none.
     certificates: Option<CertificateStatus>,
-    /// A lookup was not answered in time, and the connection that it may have begun to make has gone with it.
-    cold: Notify,
+    /// A lookup was not answered in time: a connection that it began to make is gone with it.
+    lookup_timed_out: Notify,
 }
 
-/// An answer that is understood.
 struct Answered {
     reply: SourceReply,
-    /// What was not read of it, and says nothing.
-    rest: Option<Response>,
+    /// The response, if its body was not read.
+    unread: Option<Response>,
 }
 
 impl HttpSource {
-    /// A source as its operator wants it. Reads the files that the settings name, and connects to nobody. Blocks.
+    /// A source with these settings. Reads the files that they name, and connects to nothing.
+    /// Blocks.
     ///
     /// # Errors
-    /// When a file cannot be read or does not hold what it should, or when there is nobody to trust for https.
+    /// When a file cannot be used, or when there are no certificate authorities for https.
     pub fn new(settings: HttpSettings, clock: Arc<dyn Clock>) -> Result<Self, HttpSourceError> {
-        // Looked at before they are read, so that a change while they are is seen later.
+        // Before they are read, so that a change during the read is seen later.
         let token_file = settings
             .bearer_token_file
             .iter()
@@ -95,19 +95,20 @@ impl HttpSource {
             token_file,
             tls_files,
             certificates,
-            cold: Notify::new(),
+            lookup_timed_out: Notify::new(),
         })
     }
 
-    /// Connects for lookups that had not the time. Never ends.
-    async fn warm(&self) {
+    /// Connects when lookups time out: where connecting takes longer than a lookup may, lookups
+    /// alone would never get a connection. Never ends.
+    async fn connect_after_timeouts(&self) {
         loop {
-            self.cold.notified().await;
+            self.lookup_timed_out.notified().await;
             self.connect().await;
         }
     }
 
-    /// Asks, and asks a second time if the first may have met a moment that has passed.
+    /// Asks, and once more after a transient failure.
     async fn ask(&self, digest: &KeyDigest) -> Result<Answered, Failure> {
         match self.ask_once(digest).await {
             Err(failure) if failure.is_transient => {
@@ -125,19 +126,19 @@ impl HttpSource {
         let request = request.header(ACCEPT_ENCODING, encoding::IDENTITY);
         let response = self.authorized(request).send().await?;
         let max_age = freshness::max_age(response.headers());
-        let (answer, rest) = match response.status() {
+        let (answer, unread) = match response.status() {
             StatusCode::OK => (body::record(response, digest).await?, None),
             StatusCode::NOT_FOUND => (SourceAnswer::NotFound, Some(response)),
             status => return Err(Failure::of_status(status)),
         };
         let reply = SourceReply { answer, max_age };
-        Ok(Answered { reply, rest })
+        Ok(Answered { reply, unread })
     }
 
-    /// What is read of an answer once it is known, for its connection's sake: never more than a moment.
+    /// Reads the rest of the response for a moment, so that its connection can be used again.
     async fn finish(&self, answered: Answered) -> SourceReply {
-        if let Some(rest) = answered.rest {
-            body::skip(rest, self.timing.skip_within).await;
+        if let Some(unread) = answered.unread {
+            body::skip(unread, self.timing.skip_within).await;
         }
         answered.reply
     }
@@ -160,8 +161,7 @@ impl KeySource for HttpSource {
         Box::pin(async {
             let asking = tokio::time::timeout(self.settings.timeout, self.ask(digest));
             let answered = asking.await.map_err(|_| {
-                // What takes longer to connect to than a lookup may take would never be reached by lookups.
-                self.cold.notify_one();
+                self.lookup_timed_out.notify_one();
                 SourceError::Timeout
             })??;
             Ok(self.finish(answered).await)
@@ -210,7 +210,11 @@ impl KeySource for HttpSource {
                     None => std::future::pending().await,
                 }
             };
-            tokio::join!(events, credentials::follow(self), self.warm());
+            tokio::join!(
+                events,
+                credentials::follow(self),
+                self.connect_after_timeouts()
+            );
         })
     }
 }

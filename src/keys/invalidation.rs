@@ -1,12 +1,12 @@
 //! Cache invalidation: which entries are valid, by the changes that a source pushes.
 //!
-//! A source reports to the [`InvalidationLog`] what it receives. The log counts these events, which is
-//! its version, and keeps the version of the last change for each of many buckets, which ids and
-//! digests are hashed to. An entry of the cache carries the version from before the source was asked,
-//! so that a comparison tells whether a change came after it. Nothing has to be found or removed in
-//! the cache, and a lookup in flight cannot bring back what a change invalidated meanwhile. A change
-//! of one key has the others of its bucket looked up too, and refused if that fails: seldom, and never
-//! used by mistake.
+//! A source reports to the [`InvalidationLog`] what it receives. The log counts these events, which
+//! is its version, and keeps the version of the last change for each of many buckets, which ids and
+//! digests are hashed to. An entry of the cache carries the version from before the source was
+//! asked, so that a comparison tells whether a change came after it. Nothing has to be found or
+//! removed in the cache, and a lookup in flight cannot bring back what a change invalidated
+//! meanwhile. A change of one key has the others of its bucket looked up too, and refused if that
+//! fails: seldom, and never used by mistake.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,8 +22,8 @@ use crate::mutex::lock;
 #[cfg(test)]
 mod tests;
 
-/// As many as a `u16` numbers; half a MiB. With 100 000 keys in the cache, a change of one has three
-/// others looked up.
+/// As many as a `u16` numbers; half a MiB. With 100 000 keys in the cache, a change of one has
+/// three others looked up.
 const BUCKETS: usize = 1 << 16;
 
 /// How many events the log had received, before the source was asked.
@@ -35,8 +35,8 @@ pub struct Version(u64);
 pub enum EntryValidity {
     /// Any change of it since would have been received.
     Valid,
-    /// A change of it may have been missed: the source must be asked, and only if that fails may the
-    /// entry be served stale.
+    /// A change of it may have been missed: the source must be asked, and only if that fails may
+    /// the entry be served stale.
     Revalidate,
     /// It is known to have changed: it must not be used.
     Outdated,
@@ -94,8 +94,9 @@ pub struct InvalidationLog {
     any_changed: AtomicU64,
     /// The version of the last change in each bucket.
     buckets: Box<[AtomicU64]>,
-    /// Entries of earlier versions are due for revalidation; all of them, for `u64::MAX`. One number
-    /// says both, so that no check finds the log subscribed and entries from before still valid.
+    /// Entries of earlier versions are due for revalidation; all of them, for `u64::MAX`. One
+    /// number says both, so that no check finds the log subscribed and entries from before still
+    /// valid.
     valid_from: AtomicU64,
     state: Mutex<State>,
     suspicion: Notify,
@@ -250,8 +251,8 @@ impl InvalidationLog {
         tracing::info!(source = self.source, "changes of keys are pushed");
     }
 
-    /// Reports that the source refuses to push: from now on entries are valid for their time. Logged
-    /// when it begins.
+    /// Reports that the source refuses to push: from now on entries are valid for their time.
+    /// Logged when it begins.
     pub fn refused(&self, why: &str) {
         if self.subscription() == SubscriptionState::Refused {
             return;
@@ -348,8 +349,8 @@ impl InvalidationLog {
         }
     }
 
-    /// Counts an event, and notes its version in these places. A version taken before this is lower,
-    /// and one taken after is not.
+    /// Counts an event, and notes its version in these places. A version taken before this is
+    /// lower, and one taken after is not.
     fn note(&self, places: &[&AtomicU64]) -> u64 {
         let version = self.version.fetch_add(1, Ordering::SeqCst) + 1;
         for place in places {

@@ -1,8 +1,9 @@
-//! The keys that a configuration asks for: its remote source, and the cache in front of source or file.
+//! The keys that a configuration asks for: its remote source, and the cache in front of source or
+//! file.
 //!
-//! The command line builds both here too, so that `check-config` and `explain` ask what `serve` would
-//! ask. A source that is down is not an error: the server starts with it, for it may be up again
-//! before a request comes.
+//! The command line builds both here too, so that `check-config` and `explain` ask what `serve`
+//! would ask. A source that is down is not an error: the server starts with it, for it may be up
+//! again before a request comes.
 
 use std::sync::Arc;
 
@@ -52,10 +53,9 @@ pub fn key_cache<P: Send + Sync + 'static>(
     metrics: Option<&Metrics>,
     prepare: Prepare<P>,
 ) -> Result<KeyCache<P>, prometheus::Error> {
-    let capacity = |entries| u64::try_from(entries).unwrap_or(u64::MAX);
     let Some(source) = source else {
         let metrics = metrics.map(|metrics| metrics.cache.clone());
-        let keys = FileKeys::new(capacity(config.cache.capacity), prepare, metrics);
+        let keys = FileKeys::new(config.cache.capacity, prepare, metrics);
         return Ok(KeyCache::File(keys));
     };
     let remote_metrics = |metrics: &Metrics| {
@@ -71,11 +71,7 @@ pub fn key_cache<P: Send + Sync + 'static>(
     let settings = RemoteSettings {
         source: Arc::clone(source),
         clock: Arc::clone(clock),
-        capacity: capacity(config.cache.capacity),
-        ttl: config.cache.ttl,
-        negative_capacity: capacity(config.cache.negative_capacity),
-        negative_ttl: config.cache.negative_ttl,
-        stale_if_error: config.cache.stale_if_error,
+        cache: config.cache,
         max_in_flight: match &config.source {
             SourceConfig::Http(settings) => settings.max_in_flight,
             SourceConfig::Redis(_) | SourceConfig::File { .. } => defaults::REDIS_MAX_IN_FLIGHT,

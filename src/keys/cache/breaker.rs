@@ -1,11 +1,11 @@
 //! The circuit breaker in front of the source: a dead one must not cost each request a timeout.
 //!
 //! It opens when lookups of recently known digests fail, or when no connection can be made, and the
-//! probe fails too. Failures of other digests never open it: an attacker can present made-up keys, and
-//! a source may be slow or broken for those alone. The probe asks for the digests that were found last
-//! and for one that no key has, so that no caller's request is spent on it; any answer to it, or to
-//! any lookup, closes the breaker. While it is open, it is half-open for recently known digests: a few
-//! of their lookups go through as trials. All other lookups fail at once.
+//! probe fails too. Failures of other digests never open it: an attacker can present made-up keys,
+//! and a source may be slow or broken for those alone. The probe asks for the digests that were
+//! found last and for one that no key has, so that no caller's request is spent on it; any answer
+//! to it, or to any lookup, closes the breaker. While it is open, it is half-open for recently
+//! known digests: a few of their lookups go through as trials. All other lookups fail at once.
 
 use std::collections::{HashSet, VecDeque};
 use std::panic::AssertUnwindSafe;
@@ -27,15 +27,15 @@ use crate::tls::{CertificateState, CertificateStatus};
 
 /// Failures in a row after which the source is probed at once: more than a hiccup brings.
 const FAILURES_UNTIL_PROBE: u32 = 3;
-/// From a failure to a probe, and between probes of a source that does not answer: it is in use again
-/// within a second of its recovery, and bears the probes.
+/// From a failure to a probe, and between probes of a source that does not answer: it is in use
+/// again within a second of its recovery, and bears the probes.
 const PROBE_AFTER: Duration = Duration::from_millis(500);
-/// How many trials may begin in the time of `PROBE_AFTER` while the breaker is open, at most one for
-/// each digest: enough to find a key that the source answers for, and few requests that wait for a
-/// source that does not.
+/// How many trials may begin in the time of `PROBE_AFTER` while the breaker is open, at most one
+/// for each digest: enough to find a key that the source answers for, and few requests that wait
+/// for a source that does not.
 const MAX_TRIALS: usize = 16;
-/// How many of the digests that were found last the probe asks for: one of them may be slow or broken
-/// by itself.
+/// How many of the digests that were found last the probe asks for: one of them may be slow or
+/// broken by itself.
 const PROBED: usize = 4;
 /// Failures of lookups are logged at most so often.
 const LOG_AFTER: Duration = Duration::from_secs(1);
@@ -45,8 +45,8 @@ const LOG_AFTER: Duration = Duration::from_secs(1);
 pub struct SourceHealth {
     /// Its name.
     pub source: &'static str,
-    /// What a lookup would fail for; `None` if the last was answered, or none was made yet. Failures of
-    /// digests that are not recently known do not count while others are answered.
+    /// What a lookup would fail for; `None` if the last was answered, or none was made yet.
+    /// Failures of digests that are not recently known do not count while others are answered.
     pub failure: Option<Arc<str>>,
     /// Whether the breaker is open.
     pub breaker_open: bool,
@@ -210,10 +210,10 @@ impl Breaker {
     }
 
     /// Probes the source when something speaks against it (a few failures in a row, a lost
-    /// subscription, or one failure and no answer after it) until it answers. Only a probe opens the
-    /// breaker, and each of them can close it: lookups alone may be too few to tell a dead source from
-    /// a key that fails by itself, and an open breaker lets too few through to find its recovery.
-    /// Never ends.
+    /// subscription, or one failure and no answer after it) until it answers. Only a probe opens
+    /// the breaker, and each of them can close it: lookups alone may be too few to tell a dead
+    /// source from a key that fails by itself, and an open breaker lets too few through to find its
+    /// recovery. Never ends.
     pub(super) async fn watch(&self, log: &InvalidationLog) {
         loop {
             tokio::select! {
@@ -313,8 +313,8 @@ impl Breaker {
         }
     }
 
-    /// Opens the breaker if what failed counts. Gives whether a lookup was answered since there were
-    /// so many `answers`: then the probe says nothing.
+    /// Opens the breaker if what failed counts. Gives whether a lookup was answered since there
+    /// were so many `answers`: then the probe says nothing.
     fn probe_failed(&self, failures: &[(bool, SourceError)], answers: u64) -> bool {
         let is_unreachable = |error: &SourceError| matches!(error, SourceError::Unreachable(_));
         // If one of them could connect, that is not what is wrong.

@@ -14,7 +14,7 @@ use moka::sync::Cache;
 
 use super::super::invalidation::{Bucket, Version};
 use super::super::source::InvalidRecord;
-use super::CachedKey;
+use super::{CacheSettings, CachedKey, bounded};
 use crate::authz::digest::{DigestHasher, KeyDigest};
 use crate::authz::key::{KeyId, KeyRecord};
 use crate::authz::snapshot::Generation;
@@ -84,28 +84,26 @@ pub(super) type NegativeEntry = Entry<Option<InvalidRecord>>;
 pub(super) struct EntryStore<P> {
     keys: Cache<KeyDigest, KeyEntry<P>, DigestHasher>,
     negative: Cache<KeyDigest, NegativeEntry, DigestHasher>,
-    /// When a lookup by any of a key's secrets last found it revoked or disabled. A key has an entry
-    /// for each secret, and those of the others say nothing of it: without this, the source's next
-    /// outage would let the key in by another secret, whose entry dates from before the revocation.
-    /// The least recently used is evicted, so that a new one is never turned away.
+    /// When a lookup by any of a key's secrets last found it revoked or disabled. A key has an
+    /// entry for each secret, and those of the others say nothing of it: without this, the source's
+    /// next outage would let the key in by another secret, whose entry dates from before the
+    /// revocation. The least recently used is evicted, so that a new one is never turned away.
     found_stopped: Cache<KeyId, Duration>,
 }
 
 impl<P: Send + Sync + 'static> EntryStore<P> {
-    /// `negative_ttl` only frees memory here.
-    pub(super) fn new(capacity: u64, negative_capacity: u64, negative_ttl: Duration) -> Self {
-        let mut negative = Cache::builder().max_capacity(negative_capacity);
-        if !negative_ttl.is_zero() {
-            negative = negative.time_to_live(negative_ttl);
+    /// Of the times, only `negative_ttl` is used here, to free memory.
+    pub(super) fn new(settings: &CacheSettings) -> Self {
+        let mut negative = bounded(settings.negative_capacity);
+        if !settings.negative_ttl.is_zero() {
+            negative = negative.time_to_live(settings.negative_ttl);
         }
         Self {
-            keys: Cache::builder()
-                .max_capacity(capacity)
+            keys: bounded(settings.capacity)
                 .time_to_idle(IDLE)
                 .build_with_hasher(DigestHasher::default()),
             negative: negative.build_with_hasher(DigestHasher::default()),
-            found_stopped: Cache::builder()
-                .max_capacity(capacity)
+            found_stopped: bounded(settings.capacity)
                 .eviction_policy(EvictionPolicy::lru())
                 .build(),
         }

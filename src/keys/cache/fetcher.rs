@@ -1,12 +1,14 @@
 //! Asks the source for a digest, within what the circuit breaker and the lookup slots allow.
 //!
 //! Takes a digest and gives how its lookup ended, for all who wait for it; what the source answered
-//! is in the entry store before the lookup ends. It also decides how long an entry may be used: while
-//! it is fresh by our clock and valid by the invalidation log, and past that by stale-if-error.
+//! is in the entry store before the lookup ends. It also decides how long an entry may be used:
+//! while it is fresh by our clock and valid by the invalidation log, and past that by
+//! stale-if-error.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::CacheSettings;
 use super::breaker::{Breaker, SourceHealth, ask};
 use super::entries::{Entry, EntryState, EntryStore, KeyEntry, KnownKey, NegativeEntry};
 use super::lookup_slots::LookupSlots;
@@ -17,22 +19,14 @@ use crate::keys::invalidation::{EntryValidity, InvalidationLog};
 use crate::keys::source::{KeySource, Push, SourceAnswer, SourceError, SourceReply};
 use crate::observe::metrics::{CacheMetrics, SourceMetrics, SourceResult};
 
-/// A source, and how much of it is cached for how long.
+/// What the keys of a remote source are cached with.
 pub struct RemoteSettings {
     /// The source.
     pub source: Arc<dyn KeySource>,
     /// Tells what is fresh.
     pub clock: Arc<dyn Clock>,
-    /// How many known keys are cached.
-    pub capacity: u64,
-    /// How long a known key is fresh.
-    pub ttl: Duration,
-    /// How many unknown digests are cached.
-    pub negative_capacity: u64,
-    /// How long an unknown digest is fresh, or one whose record is not valid.
-    pub negative_ttl: Duration,
-    /// How long a known key may be served stale while the source fails.
-    pub stale_if_error: Duration,
+    /// How much is cached, and for how long.
+    pub cache: CacheSettings,
     /// Lookups at once.
     pub max_in_flight: usize,
     /// `None` where nothing is measured.
@@ -75,11 +69,7 @@ impl<P: Send + Sync + 'static> Fetcher<P> {
         let metrics = metrics.map(|metrics| metrics.source.clone());
         Self {
             log: Arc::new(log),
-            entries: EntryStore::new(
-                settings.capacity,
-                settings.negative_capacity,
-                settings.negative_ttl,
-            ),
+            entries: EntryStore::new(&settings.cache),
             breaker: Breaker::new(Arc::clone(source), Arc::clone(clock), metrics),
             slots: LookupSlots::new(settings.max_in_flight),
             settings,
@@ -91,7 +81,7 @@ impl<P: Send + Sync + 'static> Fetcher<P> {
     }
 
     pub(super) fn negative_ttl(&self) -> Duration {
-        self.settings.negative_ttl
+        self.settings.cache.negative_ttl
     }
 
     pub(super) fn health(&self) -> SourceHealth {
@@ -129,11 +119,11 @@ impl<P: Send + Sync + 'static> Fetcher<P> {
     }
 
     /// Whether a key may be served although the source failed just now: for `stale_if_error` after
-    /// its entry became stale, by its age or because pushes were lost. Never once it is known to have
-    /// changed, nor where pushes were lost and are received again since its lookup: a change in
-    /// between was not received, and nothing tells whether it was this key's. Nor once a lookup by
-    /// another of its secrets found it revoked or disabled; where the entry itself says so, serving it
-    /// refuses the caller.
+    /// its entry became stale, by its age or because pushes were lost. Never once it is known to
+    /// have changed, nor where pushes were lost and are received again since its lookup: a change
+    /// in between was not received, and nothing tells whether it was this key's. Nor once a lookup
+    /// by another of its secrets found it revoked or disabled; where the entry itself says so,
+    /// serving it refuses the caller.
     pub(super) fn may_serve_stale(&self, entry: &KeyEntry<P>) -> bool {
         let known = &entry.value;
         if self.log.validity(entry.version, known.buckets) == EntryValidity::Outdated {
@@ -143,9 +133,9 @@ impl<P: Send + Sync + 'static> Fetcher<P> {
         let stale_since = self
             .log
             .stale_since(entry.version, entry.looked_up_at, fresh_until);
-        stale_since
-            .is_some_and(|since| self.now() < since.saturating_add(self.settings.stale_if_error))
-            && (known.record.is_stopped() || !self.entries.is_stopped(entry))
+        stale_since.is_some_and(|since| {
+            self.now() < since.saturating_add(self.settings.cache.stale_if_error)
+        }) && (known.record.is_stopped() || !self.entries.is_stopped(entry))
     }
 
     /// Whether the circuit breaker lets a digest be looked up.
@@ -166,7 +156,8 @@ impl<P: Send + Sync + 'static> Fetcher<P> {
 
     /// Asks the source, and stores what it answers.
     pub(super) async fn fetch(&self, digest: &KeyDigest) -> LookupOutcome {
-        // Before the source is asked: its answer may be older than any change received from here on.
+        // Before the source is asked: its answer may be older than any change received from here
+        // on.
         let (looked_up_at, version) = (self.now(), self.log.version());
         // Another lookup may have ended after this caller missed the cache and before this began.
         if let Some(entry) = self.valid_key(digest, looked_up_at) {
@@ -182,9 +173,9 @@ impl<P: Send + Sync + 'static> Fetcher<P> {
         let max_age = reply.as_ref().ok().and_then(|reply| reply.max_age);
         let value = reply.map(|reply| reply.answer);
         let ttl = match &value {
-            Ok(SourceAnswer::Found(_)) => self.settings.ttl,
+            Ok(SourceAnswer::Found(_)) => self.settings.cache.ttl,
             Ok(SourceAnswer::NotFound | SourceAnswer::Invalid(_)) | Err(_) => {
-                self.settings.negative_ttl
+                self.settings.cache.negative_ttl
             }
         };
         let outcome = Entry {

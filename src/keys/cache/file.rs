@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use moka::sync::Cache;
 
-use super::{CachedKey, Lookup, Prepare, Preparer};
+use super::{CachedKey, Lookup, Prepare, Preparer, bounded};
 use crate::authz::digest::{DigestHasher, KeyDigest};
 use crate::authz::snapshot::Snapshot;
 use crate::observe::metrics::CacheMetrics;
@@ -19,9 +19,10 @@ pub struct FileKeys<P> {
 }
 
 impl<P: Send + Sync + 'static> FileKeys<P> {
-    /// Caches what `prepare` gives for up to `capacity` keys. Without metrics lookups are not counted.
-    pub fn new(capacity: u64, prepare: Prepare<P>, metrics: Option<CacheMetrics>) -> Self {
-        let prepared = Cache::builder().max_capacity(capacity);
+    /// Caches what `prepare` gives for up to `capacity` keys. Without metrics lookups are not
+    /// counted.
+    pub fn new(capacity: usize, prepare: Prepare<P>, metrics: Option<CacheMetrics>) -> Self {
+        let prepared = bounded(capacity);
         Self {
             prepared: prepared.build_with_hasher(DigestHasher::default()),
             preparer: Preparer { prepare, metrics },
@@ -46,8 +47,8 @@ impl<P: Send + Sync + 'static> FileKeys<P> {
         Lookup::Known(cached)
     }
 
-    /// Drops what was prepared, for a reload: else that of the generation before would stay in memory
-    /// until it is evicted. May take milliseconds; call it off the threads that serve.
+    /// Drops what was prepared, for a reload: else that of the generation before would stay in
+    /// memory until it is evicted. May take milliseconds; call it off the threads that serve.
     pub fn clear(&self) {
         self.prepared.invalidate_all();
         // moka only marks the entries; this frees them.

@@ -1,8 +1,8 @@
 //! Lookup slots: how many lookups may be in flight at once, and which one is preempted.
 //!
-//! A flood of unknown digests takes all slots, and would keep out the keys in use when their entries
-//! expire. So the lookup of a recently known digest that finds no slot free takes that of the oldest
-//! lookup of an unknown digest, which ends at its next poll.
+//! A flood of unknown digests takes all slots, and would keep out the keys in use when their
+//! entries expire. So the lookup of a recently known digest that finds no slot free takes that of
+//! the oldest lookup of an unknown digest, which ends at its next poll.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -26,7 +26,8 @@ pub(super) struct LookupSlots(Arc<Mutex<State>>);
 #[derive(Debug)]
 pub(super) struct LookupSlot {
     slots: LookupSlots,
-    /// For an unknown digest: its number, and a channel that closes when another lookup takes the slot.
+    /// For an unknown digest: its number, and a channel that closes when another lookup takes the
+    /// slot.
     preemptible: Option<(u64, oneshot::Receiver<()>)>,
 }
 

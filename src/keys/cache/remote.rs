@@ -40,15 +40,19 @@ impl<P: Send + Sync + 'static> RemoteKeys<P> {
         }
     }
 
-    pub(super) async fn run(&self) {
+    /// Runs the source and the circuit breaker in front of it, for as long as the cache is in use.
+    /// Never ends.
+    pub async fn run(&self) {
         tokio::join!(self.fetcher.run(), self.single_flight.drive());
     }
 
-    pub(super) fn revalidate_all(&self) {
+    /// Has each key looked up at its next use, as far as the source answers.
+    pub fn revalidate_all(&self) {
         self.fetcher.log.revalidate_all();
     }
 
-    pub(super) fn source_health(&self) -> SourceHealth {
+    /// The health of the source.
+    pub fn source_health(&self) -> SourceHealth {
         self.fetcher.health()
     }
 
@@ -59,13 +63,13 @@ impl<P: Send + Sync + 'static> RemoteKeys<P> {
     /// What is known of a digest.
     ///
     /// A caller must not get an answer that a change overtook which keyward received before the
-    /// caller came. Two things can bring one: a lookup that it joined, which began before the change,
-    /// and a lookup of its own, during which the change came. Versions of the invalidation log tell
-    /// both: an outcome carries the version from before the source was asked. A key that is outdated
-    /// by then is looked up again, for everybody; one that a mere loss of pushes, or an order, makes
-    /// due for revalidation is looked up again only for those who came after that, since the others
-    /// asked in time. A change of any key may give an unknown digest its key, but only a caller that
-    /// came after the change can expect that.
+    /// caller came. Two things can bring one: a lookup that it joined, which began before the
+    /// change, and a lookup of its own, during which the change came. Versions of the invalidation
+    /// log tell both: an outcome carries the version from before the source was asked. A key that
+    /// is outdated by then is looked up again, for everybody; one that a mere loss of pushes, or an
+    /// order, makes due for revalidation is looked up again only for those who came after that,
+    /// since the others asked in time. A change of any key may give an unknown digest its key, but
+    /// only a caller that came after the change can expect that.
     ///
     /// # Errors
     /// When the source cannot answer, and no stale key may stand in.
@@ -163,8 +167,8 @@ impl<P: Send + Sync + 'static> RemoteKeys<P> {
     }
 
     /// Whether a failure may count as an outage. A caller with a made-up key can trigger timeouts,
-    /// errors and a full queue, and so can one whose key was found revoked or disabled; none of them
-    /// can cut the connection to the source.
+    /// errors and a full queue, and so can one whose key was found revoked or disabled; none of
+    /// them can cut the connection to the source.
     fn lookup_error(&self, digest: &KeyDigest, error: SourceError) -> LookupError {
         let entries = &self.fetcher.entries;
         let is_outage = match &error {

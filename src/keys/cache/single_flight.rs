@@ -38,7 +38,8 @@ impl<T: Clone + Send + Sync + 'static> SingleFlight<T> {
         })))
     }
 
-    /// The lookup in flight for that digest, or the one that `lookup` begins when it is first polled.
+    /// The lookup in flight for that digest, or the one that `lookup` begins when it is first
+    /// polled.
     pub(super) fn join<F>(
         &self,
         digest: &KeyDigest,

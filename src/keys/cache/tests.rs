@@ -1,4 +1,5 @@
-//! What the cache keeps of a file and of a source that is slow, fails and changes, with a clock that the test moves.
+//! What the cache keeps of a file and of a source that is slow, fails and changes, with a clock
+//! that the test moves.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,6 +45,16 @@ impl Clock for StillClock {
 
     fn monotonic(&self) -> Duration {
         *self.0.lock().unwrap()
+    }
+}
+
+fn cache_settings() -> CacheSettings {
+    CacheSettings {
+        capacity: 100,
+        ttl: Duration::from_mins(1),
+        negative_capacity: 10,
+        negative_ttl: Duration::from_secs(5),
+        stale_if_error: Duration::ZERO,
     }
 }
 

@@ -1,7 +1,8 @@
-//! What the body of an answer says.
+//! The body of an answer.
 //!
-//! A body that is not one whole JSON value comes from somebody else, such as a proxy, or was cut off: it is a failure and says
-//! nothing of the key. JSON that is no valid record is the service's answer, and `record` judges it; so is one that is too long.
+//! A body that is not one whole JSON value comes from something else, such as a proxy, or was cut
+//! off: that is a failure and says nothing of the key. JSON that is not a valid record is the
+//! service's answer, and so is a body that is too long.
 
 use std::time::Duration;
 
@@ -14,10 +15,11 @@ use super::encoding;
 use super::failure::Failure;
 use crate::authz::digest::KeyDigest;
 
-/// The longest body that is read: many times a record with long lists, and with `max_in_flight` lookups no danger to the memory.
+/// The longest body that is read: many times a record with long lists, and bounded memory with
+/// `max_in_flight` lookups.
 const BODY_MAX_BYTES: usize = 256 * 1024;
 
-/// The most that is read of a body that says nothing, so that its connection can be used again.
+/// The most that is read of a body that is not used.
 const SKIPPED_MAX_BYTES: usize = 16 * 1024;
 
 /// The answer in the body of a 200.
@@ -40,10 +42,9 @@ pub(super) async fn record(
     })
 }
 
-/// The whole body; `None` if it is too long to be read.
+/// The whole body; `None` if it is too long.
 async fn read(mut response: Response) -> Result<Option<Vec<u8>>, Failure> {
     let mut body = Vec::new();
-    // Once an answer has begun it is not asked for again.
     while let Some(chunk) = response.chunk().await.map_err(Failure::of_answer)? {
         if body.len() + chunk.len() > BODY_MAX_BYTES {
             return Ok(None);
@@ -53,8 +54,8 @@ async fn read(mut response: Response) -> Result<Option<Vec<u8>>, Failure> {
     Ok(Some(body))
 }
 
-/// Reads what nobody wants to know, or hangs up if that takes long. The status has said all, so that nothing that goes wrong here
-/// matters.
+/// Reads a body that is not used, so that its connection can be used again; closes that if it takes
+/// long.
 pub(super) async fn skip(mut response: Response, within: Duration) {
     let read = async {
         let mut read = 0;

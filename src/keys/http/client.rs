@@ -1,7 +1,8 @@
 //! The HTTP clients: one for lookups, one for the stream of events.
 //!
-//! Both go straight to the service: no proxy of the environment, no redirect (which could carry a digest or the token elsewhere), no
-//! cookies, no retry but our own. Connecting has a time of its own, longer than a lookup's, for whoever has more.
+//! Both connect to the service itself: no proxy of the environment, no redirect (which could send a
+//! digest or the token elsewhere), no cookies, no retries. Connecting may take longer than a
+//! lookup.
 
 use reqwest::Client;
 use reqwest::redirect::Policy;
@@ -12,13 +13,11 @@ use super::settings::{EventsUrl, HttpSettings};
 use super::timing::{PROBE_EVERY, PROBES, Timing};
 use crate::tls::CertificateFacts;
 
-/// Who asks, in the logs of whoever answers.
 const USER_AGENT: &str = concat!("keyward/", env!("CARGO_PKG_VERSION"));
 
 /// Where the files of TLS are named.
 pub(super) const TLS: &str = "source.http.tls";
 
-/// What is spoken inside TLS, the best first.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// Clients made from the same files.
@@ -51,7 +50,8 @@ impl Clients {
                 .http2_keep_alive_timeout(PROBE_EVERY * PROBES)
                 // Or a dead connection would be found by a lookup.
                 .http2_keep_alive_while_idle(true);
-            // The kernel goes by this rather than by the number of probes, and reqwest sets it to 30 s.
+            // The kernel goes by this rather than by the number of probes, and reqwest sets it to
+            // 30 s.
             #[cfg(target_os = "linux")]
             let builder = builder.tcp_user_timeout(PROBE_EVERY * (PROBES + 1));
             builder.build().map_err(HttpSourceError::Client)

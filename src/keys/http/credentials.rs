@@ -1,9 +1,9 @@
 //! The bearer token (RFC 6750) and the certificates, and their rotation.
 //!
 //! Their files are read again when they have changed and settled. What cannot be used leaves in use
-//! what was there, is logged once, and is tried again. A new token does not cost the connections; new
-//! certificates do, since a connection shows those that it was made with. No error repeats any of a
-//! file's content.
+//! what was there, is logged once, and is tried again. A new token does not cost the connections;
+//! new certificates do, since a connection shows those that it was made with. No error repeats any
+//! of a file's content.
 
 use std::sync::Arc;
 
@@ -42,8 +42,8 @@ impl HttpSourceError {
     }
 }
 
-/// Reads the token, where one is configured, as the header that is sent, marked so that nothing prints
-/// it; with its hash. Blocks.
+/// Reads the token, where one is configured, as the header that is sent, marked so that nothing
+/// prints it; with its hash. Blocks.
 pub(super) fn read_token(
     settings: &HttpSettings,
 ) -> Result<(Option<HeaderValue>, blake3::Hash), HttpSourceError> {
@@ -91,8 +91,8 @@ pub(super) async fn follow(source: &HttpSource) {
     );
 }
 
-/// Reads files again whenever they are due, and hands over what is new: the content, or why it cannot
-/// be used.
+/// Reads files again whenever they are due, and hands over what is new: the content, or why it
+/// cannot be used.
 async fn reload<T: Send + 'static>(
     source: &HttpSource,
     what: &'static str,

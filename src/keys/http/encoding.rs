@@ -1,17 +1,19 @@
-//! Whether a body comes as its service wrote it.
+//! Refuses bodies that are encoded.
 //!
-//! Requests ask for `identity` alone, and nothing here decompresses: a body that a service or a proxy encoded all the same can't be
-//! read. Of a stream of events that would go unnoticed, for compressed bytes have hardly any line that is an event.
+//! Requests accept `identity` alone, and nothing here decompresses. A stream of events that a
+//! service or a proxy compressed all the same would go unnoticed: hardly any of its lines would be
+//! an event.
 
 use reqwest::header::{CONTENT_ENCODING, HeaderMap, TRANSFER_ENCODING};
 
 use super::failure::Failure;
 
-/// What `Accept-Encoding` says (RFC 9110 section 12.5.3): without that header a service may choose any encoding.
+/// What `Accept-Encoding` says (RFC 9110 section 12.5.3): without that header a service may choose
+/// any encoding.
 pub(super) const IDENTITY: &str = "identity";
 
-/// Fails if the headers of an answer name an encoding of its body that is left in it: any content encoding but `identity`, and any
-/// transfer encoding but `chunked` (RFC 9112 section 7), which the HTTP library removes.
+/// Fails for any content encoding but `identity`, and any transfer encoding but `chunked` (RFC 9112
+/// section 7), which the HTTP library decodes.
 pub(super) fn require_identity(headers: &HeaderMap) -> Result<(), Failure> {
     for (name, harmless) in [
         (&CONTENT_ENCODING, IDENTITY),

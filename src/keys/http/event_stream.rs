@@ -1,28 +1,26 @@
-//! The format of server-sent events, as WHATWG's HTML standard has it (section 9.2).
+//! Parses server-sent events, as WHATWG's HTML standard has them (section 9.2).
 //!
-//! Takes bytes as they come, cut anywhere, and gives messages and comments. Touches no socket and no clock. Of a message only
-//! its data counts: what a type, an id or a time to reconnect would say, nobody here asks for. What the standard has a client ignore
-//! (an unknown field, an event without data) is told, for a service that tells of a revocation in such a way must not go unheard.
+//! Takes bytes as they come, cut anywhere, and gives messages and comments. Of a message only its
+//! data counts; type, id and reconnection time are not used. What the standard has a client ignore
+//! (an unknown field, an event without data) is given too: it may be a revocation, badly written.
 
 use std::mem;
 
-/// The longest line, and the most data of one message: a change is told in some hundred bytes.
+/// The longest line, and the most data of one message: a change takes some hundred bytes.
 pub(super) const MAX_BYTES: usize = 64 * 1024;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What a stream holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Item {
     /// The data of a message, its lines joined by line feeds.
     Message(Vec<u8>),
-    /// A line that says nothing but that the server lives.
+    /// A line that says nothing but that the server is there.
     Comment,
     /// A line with an unknown field, or an event that has a type and no data.
     Unknown,
 }
 
-/// A stream can't be read on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unreadable {
     /// A line or a message has more than `MAX_BYTES`.
@@ -33,7 +31,7 @@ pub(super) enum Unreadable {
     NotText,
 }
 
-/// Reads a stream from its beginning.
+/// A stream that is read from its beginning.
 #[derive(Debug, Default)]
 pub(super) struct EventStream {
     /// The line that has not ended yet.
@@ -49,10 +47,10 @@ pub(super) struct EventStream {
 }
 
 impl EventStream {
-    /// Reads on, and adds what has become whole to `items`.
+    /// Reads on, and adds what is complete to `items`.
     ///
     /// # Errors
-    /// When something is too long or not text; the stream can't be read on then.
+    /// When something is too long or not text; the stream cannot be read on then.
     pub(super) fn read(&mut self, bytes: &[u8], items: &mut Vec<Item>) -> Result<(), Unreadable> {
         for byte in bytes {
             let after_cr = mem::replace(&mut self.after_cr, *byte == b'\r');

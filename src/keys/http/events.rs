@@ -1,7 +1,9 @@
-//! What the service tells by itself: changes of keys, as server-sent events.
+//! Receives the changes of keys that the service sends as server-sent events.
 //!
-//! Keeps one stream open and says to [`InvalidationLog`] what it hears, and whether it hears anything. That a stream is open means that
-//! every change from then on is told in it, so whatever is not understood, or could have been missed, is taken for the worst.
+//! Keeps one stream open, and reports changes, and whether there is a stream, to the
+//! [`InvalidationLog`]. An open stream promises every change from its opening on. So an event that
+//! is not understood counts as a change of all keys, and a stream that may have missed one is
+//! closed: one that lacks its heartbeat, that is not text, or in which an event does not end.
 
 use std::time::Duration;
 
@@ -9,7 +11,6 @@ use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 
-use super::super::invalidation::InvalidationLog;
 use super::HttpSource;
 use super::encoding;
 use super::event_stream::{EventStream, Item};
@@ -17,22 +18,28 @@ use super::failure::Failure;
 use super::settings::EventsUrl;
 use crate::authz::key::KeyId;
 use crate::backoff::Backoff;
+use crate::keys::invalidation::InvalidationLog;
 
-/// Comments closer to one another than this are one sign of life: a server may greet with several.
+/// Comments closer to one another than this are one heartbeat: a server may begin with several.
 const SAME_HEARTBEAT: Duration = Duration::from_millis(100);
 
 /// Keeps a stream open and reports what it brings. Never ends.
+///
+/// Entries are valid from the moment at which the response's head is there: the service sends each
+/// change after that, and lookups that began before are from an earlier version. When the stream
+/// ends, entries are due for revalidation at once, and not when reopening fails: in between a
+/// change may be missed.
 pub(super) async fn follow(source: &HttpSource, url: &EventsUrl, log: &InvalidationLog) {
     let timing = source.timing;
     let mut backoff = Backoff::new(timing.first_pause, timing.longest_pause);
     loop {
         match open(source, url).await {
             Ok(response) => {
-                let since = source.clock.monotonic();
+                let opened_at = source.clock.monotonic();
                 log.subscribed();
-                log.unsubscribed(&hear(source, response, log).await);
-                // Only after a while: a server that hangs up at once must not be asked ever faster.
-                if source.clock.monotonic().saturating_sub(since) >= timing.longest_pause {
+                log.unsubscribed(&receive(source, response, log).await);
+                // Not for a server that hangs up at once: it would be asked in a tight loop.
+                if source.clock.monotonic().saturating_sub(opened_at) >= timing.longest_pause {
                     backoff.reset();
                 }
             }
@@ -65,30 +72,28 @@ pub(super) async fn open(source: &HttpSource, url: &EventsUrl) -> Result<Respons
     Ok(response)
 }
 
-/// Hears what a stream tells, until it ends; gives why it did.
-async fn hear(source: &HttpSource, mut response: Response, log: &InvalidationLog) -> String {
+/// Reports what a stream brings until it ends; gives why it did.
+async fn receive(source: &HttpSource, mut response: Response, log: &InvalidationLog) -> String {
     let mut stream = EventStream::default();
     let mut heartbeats = Heartbeats::default();
     let mut items = Vec::new();
-    let mut warned = false;
-    // Since when there is the beginning of an event without its end.
-    let mut begun: Option<Duration> = None;
+    let mut has_warned = false;
+    let mut unfinished_since: Option<Duration> = None;
     loop {
-        let silence = heartbeats.patience(source.timing.least_silence);
-        let unfinished = begun.map(|begun| {
-            let waited = source.clock.monotonic().saturating_sub(begun);
+        let silence = heartbeats.longest_silence(source.timing.least_silence);
+        let unfinished = unfinished_since.map(|since| {
+            let waited = source.clock.monotonic().saturating_sub(since);
             source.timing.least_silence.saturating_sub(waited)
         });
-        let patience = silence.into_iter().chain(unfinished).min();
-        let chunk = match patience {
+        let chunk = match silence.into_iter().chain(unfinished).min() {
             None => response.chunk().await,
-            Some(patience) => match tokio::time::timeout(patience, response.chunk()).await {
+            Some(wait) => match tokio::time::timeout(wait, response.chunk()).await {
                 Ok(chunk) => chunk,
-                // A service that forgets the empty line behind an event would never be heard.
-                Err(_) if unfinished == Some(patience) => {
+                // Without the empty line behind it an event would never be seen.
+                Err(_) if unfinished == Some(wait) => {
                     return "an event has no end, which is an empty line".to_owned();
                 }
-                Err(_) => return format!("no heartbeat for {patience:?}"),
+                Err(_) => return format!("no heartbeat for {wait:?}"),
             },
         };
         let read = match chunk {
@@ -97,48 +102,49 @@ async fn hear(source: &HttpSource, mut response: Response, log: &InvalidationLog
             Err(error) => return format!("the stream broke off: {}", Failure::from(error)),
         };
         for item in items.drain(..) {
-            match item {
-                Item::Comment => heartbeats.beat(source.clock.monotonic()),
-                Item::Message(data) => match Change::told_by(&data) {
-                    Some(Change::Key(id)) => log.key_changed(id.as_str()),
-                    Some(Change::All) => log.all_changed(),
-                    None => not_understood(log, &mut warned),
-                },
-                Item::Unknown => not_understood(log, &mut warned),
+            let change = match item {
+                Item::Comment => {
+                    heartbeats.beat(source.clock.monotonic());
+                    continue;
+                }
+                Item::Message(data) => Change::parse(&data),
+                Item::Unknown => None,
+            };
+            match change {
+                Some(Change::Key(id)) => log.key_changed(id.as_str()),
+                Some(Change::All) => log.all_changed(),
+                None => report_unknown(log, &mut has_warned),
             }
         }
         if let Err(unreadable) = read {
             return unreadable.to_string();
         }
-        begun = match begun {
-            _ if !stream.is_within_event() => None,
-            None => Some(source.clock.monotonic()),
-            begun => begun,
-        };
+        unfinished_since = stream
+            .is_within_event()
+            .then(|| unfinished_since.unwrap_or_else(|| source.clock.monotonic()));
     }
 }
 
-/// Takes the worst for granted. Warns once a stream, or whoever sends such events fills our log.
-fn not_understood(log: &InvalidationLog, warned: &mut bool) {
+/// Warns once a stream, or a service that sends such events fills our log.
+fn report_unknown(log: &InvalidationLog, has_warned: &mut bool) {
     log.all_changed();
-    if !std::mem::replace(warned, true) {
+    if !std::mem::replace(has_warned, true) {
         tracing::warn!(
             source = "http",
-            "an event is not understood; every key is taken for changed"
+            "an event is not understood; every key counts as changed"
         );
     }
 }
 
-/// What a message tells.
 #[derive(Debug, PartialEq, Eq)]
 enum Change {
-    /// The key with that id changed or went.
+    /// The key with that id changed, or there is none any more.
     Key(KeyId),
     /// Any key may have changed.
     All,
 }
 
-/// A message as it is written; it may say more than we know of.
+/// The data of a message; unknown members are ignored.
 #[derive(Deserialize)]
 struct Message {
     event: Option<String>,
@@ -147,8 +153,8 @@ struct Message {
 }
 
 impl Change {
-    /// What the data of a message says, if it can be understood.
-    fn told_by(data: &[u8]) -> Option<Self> {
+    /// The change in the data of a message, if it is understood.
+    fn parse(data: &[u8]) -> Option<Self> {
         let message: Message = serde_json::from_slice(data).ok()?;
         if message.all == Some(true) {
             return Some(Self::All);
@@ -160,24 +166,24 @@ impl Change {
     }
 }
 
-/// The rhythm of a server's signs of life.
+/// The interval of a server's heartbeats, which it does not announce.
 #[derive(Debug, Default)]
 struct Heartbeats {
     last: Option<Duration>,
-    longest: Option<Duration>,
+    longest_pause: Option<Duration>,
 }
 
 impl Heartbeats {
-    /// A sign of life, at that moment of the monotonic clock.
+    /// There was a heartbeat, at that moment of the monotonic clock.
     fn beat(&mut self, now: Duration) {
         let pause = self.last.replace(now).map(|last| now.saturating_sub(last));
         let pause = pause.filter(|pause| *pause >= SAME_HEARTBEAT);
-        self.longest = self.longest.max(pause);
+        self.longest_pause = self.longest_pause.max(pause);
     }
 
-    /// How long such a server may be silent; `None` for one that has shown no rhythm.
-    fn patience(&self, least: Duration) -> Option<Duration> {
-        self.longest.map(|longest| (longest * 3).max(least))
+    /// How long the server may be silent; `None` for one without regular heartbeats.
+    fn longest_silence(&self, least: Duration) -> Option<Duration> {
+        self.longest_pause.map(|pause| (pause * 3).max(least))
     }
 }
 
@@ -220,10 +226,10 @@ mod tests {
             ("ping", None),
             ("", None),
         ] {
-            assert_eq!(Change::told_by(data.as_bytes()), want, "{data}");
+            assert_eq!(Change::parse(data.as_bytes()), want, "{data}");
         }
         assert_eq!(
-            Change::told_by(b"{\"event\":\"invalidate\",\"key_id\":\"\xff\"}"),
+            Change::parse(b"{\"event\":\"invalidate\",\"key_id\":\"\xff\"}"),
             None
         );
     }
@@ -245,7 +251,7 @@ mod tests {
                 heartbeats.beat(Duration::from_millis(*beat));
             }
             let want = want.map(Duration::from_millis);
-            assert_eq!(heartbeats.patience(least), want, "{beats:?}");
+            assert_eq!(heartbeats.longest_silence(least), want, "{beats:?}");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Why the service did not answer, in words for its operator.
 //!
 //! Takes a status or an error of the HTTP library, and gives the source's error and whether asking
-//! once more may help. No text holds a URL, a secret, or anything that the peer chose: HTTP/2 lets it
-//! send a text with its goodbye.
+//! once more may help. No text holds a URL, a secret, or anything that the peer chose: HTTP/2 lets
+//! it send a text with its goodbye.
 
 use std::{fmt, io};
 
@@ -70,8 +70,8 @@ impl Failure {
 /// An error before anything was answered.
 impl From<reqwest::Error> for Failure {
     fn from(error: reqwest::Error) -> Self {
-        // So is a connection that took too long: made-up keys can keep a service busy, and its queue of
-        // connections full.
+        // So is a connection that took too long: made-up keys can keep a service busy, and its
+        // queue of connections full.
         if error.is_timeout() {
             return Self::TIMEOUT;
         }
@@ -79,8 +79,8 @@ impl From<reqwest::Error> for Failure {
         let io = causes(&error).find_map(|cause| cause.downcast_ref::<io::Error>());
         let io = io.map(innermost);
         let http = causes(&error).find_map(|cause| cause.downcast_ref::<hyper::Error>());
-        // So every objection of TLS comes, and hardly anything else; HTTP/2 hands on no more of it than
-        // kind and text.
+        // So every objection of TLS comes, and hardly anything else; HTTP/2 hands on no more of it
+        // than kind and text.
         let is_tls = io.is_some_and(|io| io.kind() == io::ErrorKind::InvalidData);
         let cause = match (io, http) {
             (Some(io), _) if is_tls => format!("TLS: {io}"),
@@ -100,7 +100,8 @@ impl From<reqwest::Error> for Failure {
             };
             return Self::new(kind, format!("no connection: {cause}"), !is_permanent);
         }
-        // A TLS 1.3 server refuses a client's certificate only after the client's handshake is done.
+        // A TLS 1.3 server refuses a client's certificate only after the client's handshake is
+        // done.
         let kind = if is_tls {
             SourceError::Unreachable
         } else {
@@ -110,9 +111,9 @@ impl From<reqwest::Error> for Failure {
     }
 }
 
-/// Whether an attempt to connect that failed so shows that the service cannot be reached. An attacker
-/// with made-up keys can use up this machine's file descriptors, ports and memory, or have a service
-/// close connections that it has no room for: none of that may count as an outage.
+/// Whether an attempt to connect that failed so shows that the service cannot be reached. An
+/// attacker with made-up keys can use up this machine's file descriptors, ports and memory, or have
+/// a service close connections that it has no room for: none of that may count as an outage.
 fn is_outage(error: &io::Error) -> bool {
     // The standard library has no kind for them.
     const ENFILE: i32 = 23;

@@ -1,16 +1,17 @@
-//! For how long an answer may be kept, by its own word (RFC 9111).
+//! How long an answer says that it may be cached (RFC 9111).
 //!
-//! Takes the headers of an answer and gives the rest of its `max-age`. What is doubtful counts as stale, as RFC 9111 section
-//! 4.2.1 wants it: a source that says something that nobody can read meant to say something.
+//! Takes the headers of an answer and gives the rest of its `max-age`. What cannot be read counts
+//! as stale, as RFC 9111 section 4.2.1 encourages: a service that says something meant something by
+//! it.
 
 use std::time::Duration;
 
 use reqwest::header::{AGE, CACHE_CONTROL, HeaderMap};
 
-/// The longest time that is told apart (RFC 9111 section 1.2.2).
+/// Any longer time counts as this one (RFC 9111 section 1.2.2).
 const LONGEST_SECS: u64 = 1 << 31;
 
-/// The bound that the answer sets to its keeping; `None` where it sets none. Zero where it must not be kept.
+/// How long the answer may be cached; `None` where it does not say, zero where it must not be.
 pub(super) fn max_age(headers: &HeaderMap) -> Option<Duration> {
     let lines = headers.get_all(CACHE_CONTROL).iter();
     let bounds = lines.flat_map(|line| directives(line.as_bytes()));
@@ -18,7 +19,7 @@ pub(super) fn max_age(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(least.saturating_sub(age(headers))))
 }
 
-/// For how many seconds a directive lets an answer be kept, if it speaks of that.
+/// For how many seconds a directive lets an answer be cached, if it is one of these.
 fn bound((name, argument): (&[u8], Option<&[u8]>)) -> Option<u64> {
     if name.eq_ignore_ascii_case(b"no-store") || name.eq_ignore_ascii_case(b"no-cache") {
         Some(0)
@@ -29,8 +30,8 @@ fn bound((name, argument): (&[u8], Option<&[u8]>)) -> Option<u64> {
     }
 }
 
-/// How old the answer was when it came (RFC 9111 section 5.1): of several values the first counts, and one that is none counts for
-/// nothing.
+/// How old the answer was when it came (RFC 9111 section 5.1): of several values the first counts,
+/// and an invalid one is ignored.
 fn age(headers: &HeaderMap) -> u64 {
     let value = headers.get(AGE).map_or(&b""[..], |value| value.as_bytes());
     let first = value.split(|byte| *byte == b',').next();
@@ -39,14 +40,14 @@ fn age(headers: &HeaderMap) -> u64 {
         .unwrap_or(0)
 }
 
-/// `delta-seconds`, which may be too many to count.
+/// `delta-seconds`, of any number of digits.
 fn seconds(text: &[u8]) -> Option<u64> {
     let is_number = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     let text = str::from_utf8(text).ok().filter(|_| is_number)?;
     Some(text.parse().unwrap_or(LONGEST_SECS).min(LONGEST_SECS))
 }
 
-/// The directives of a line with their arguments; a comma in a quoted string parts nothing.
+/// The directives of a line with their arguments; a comma in a quoted string separates nothing.
 fn directives(line: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
     let mut is_quoted = false;
     let mut is_escaped = false;
@@ -66,7 +67,7 @@ fn directives(line: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
             Some(at) => {
                 let (name, rest) = part.split_at(at);
                 let argument = rest.strip_prefix(b"=").unwrap_or(rest);
-                // Tokens are wanted, and quoted ones are to be read as well (RFC 9111 section 5.2).
+                // Tokens are usual, and quoted strings must be read as well (RFC 9111 section 5.2).
                 let unquoted = argument
                     .strip_prefix(b"\"")
                     .and_then(|argument| argument.strip_suffix(b"\""));

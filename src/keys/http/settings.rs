@@ -1,7 +1,7 @@
 //! What an HTTP source is made from, checked.
 //!
-//! A URL is judged where it is read, so that what follows need not fail for it. Errors repeat nothing of a URL, which may
-//! hold what somebody took for its place.
+//! URLs are parsed here, so that nothing after this fails for one. Neither errors nor `Debug`
+//! repeat any of a URL, since it may hold a secret.
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,7 +19,7 @@ const DIGEST: &str = "{digest}";
 /// Stands for a digest's kind.
 const KIND: &str = "{kind}";
 
-/// An HTTP source, as its operator wants it.
+/// The settings of an HTTP source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpSettings {
     /// Where a key is asked for.
@@ -32,7 +32,7 @@ pub struct HttpSettings {
     pub tls: ClientTlsFiles,
     /// Lookups at once; at least 1.
     pub max_in_flight: usize,
-    /// Where changes are heard of, as server-sent events; `None` where they are not.
+    /// Where changes are sent as server-sent events; `None` where they are not.
     pub events_url: Option<EventsUrl>,
 }
 
@@ -40,7 +40,7 @@ pub struct HttpSettings {
 #[derive(Clone, PartialEq, Eq)]
 pub struct UrlTemplate(Box<str>);
 
-/// Where changes are heard of.
+/// Where changes are sent as server-sent events.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EventsUrl(Url);
 
@@ -81,7 +81,7 @@ impl UrlTemplate {
         Url::parse(&self.0).is_ok_and(|url| url.scheme() == "https")
     }
 
-    /// Whether others can read and change on the way what is sent: it is plain http to another machine.
+    /// Whether it is plain http to another machine, which others can read and change on the way.
     pub fn is_in_clear(&self) -> bool {
         Url::parse(&self.0).is_ok_and(|url| is_in_clear(&url))
     }
@@ -96,7 +96,7 @@ impl FromStr for UrlTemplate {
 
     fn from_str(text: &str) -> Result<Self, InvalidUrl> {
         let template = Self(text.into());
-        // What is filled in has no character that a URL would take for something else.
+        // What is filled in has no character that means something in a URL.
         let filled = template.filled("digest", "kind");
         if has_braces(&filled) {
             return Err(InvalidUrl::Braces);
@@ -114,7 +114,7 @@ impl FromStr for UrlTemplate {
     }
 }
 
-/// Shows nothing: a secret may stand in its path or query.
+/// Shows nothing.
 impl fmt::Debug for UrlTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("UrlTemplate(..)")
@@ -138,7 +138,7 @@ impl EventsUrl {
     }
 }
 
-/// Shows nothing: a secret may stand in its path or query.
+/// Shows nothing.
 impl fmt::Debug for EventsUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("EventsUrl(..)")
@@ -160,7 +160,7 @@ fn is_in_clear(url: &Url) -> bool {
     url.scheme() == "http" && !url.host_str().is_some_and(is_this_machine)
 }
 
-/// A URL has none (RFC 3986 section 2), so that they are somebody's mistake.
+/// No URL has them (RFC 3986 section 2).
 fn has_braces(text: &str) -> bool {
     text.contains(['{', '}'])
 }

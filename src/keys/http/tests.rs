@@ -1,5 +1,5 @@
-//! Tests of the HTTP source against real servers on this machine: what it asks, what it makes of answers, and what it
-//! never says.
+//! Tests of the HTTP source against real servers on this machine: what it asks, what it makes of
+//! answers, and what it never says.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,35 +1,35 @@
-//! How long the HTTP source waits for what.
+//! The times of the HTTP source that are not settings.
 //!
-//! What an operator may set is in `settings`; this is what follows from promises: a change of a file is seen within seconds, and
-//! when the service is back, changes are heard again within five. Tests of waiting take shorter times.
+//! They follow from promises: a change of a file is seen within seconds, and when the service is up
+//! again, changes are received within five. Tests shorten them.
 
 use std::time::Duration;
 
 use crate::watch::SETTLE_TIME;
 
-/// The longest pause before a lookup is tried again: enough for a server that is being replaced, little of the time that it has.
+/// The longest pause before a lookup is tried again: enough for a server that is being replaced,
+/// and little of the lookup's time.
 pub(super) const RETRY_WITHIN: Duration = Duration::from_millis(8);
 
-/// How often a connection is asked whether it lives, and how many times in vain before it is taken for lost: as Redis's push
-/// connection is.
+/// How often a connection is probed, like the push connection of Redis.
 pub(super) const PROBE_EVERY: Duration = Duration::from_secs(1);
-/// Probes without an answer before a connection is given up.
+/// Unanswered probes after which it counts as broken.
 pub(super) const PROBES: u32 = 3;
 
 /// Times that tests shorten.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timing {
-    /// How long the rest of an answer that is understood may take: less than a new connection would, and little of a lookup's time.
+    /// How long the unread rest of an answer may take: less than a new connection would.
     pub(super) skip_within: Duration,
-    /// How often files are looked at: a few calls to the file system. Two looks must see the same before they are read.
+    /// How often files are looked at, and how long they must be unchanged before they are read.
     pub(super) look_every: Duration,
-    /// How long connecting, or opening the stream of events, may take. With the longest pause it makes four seconds, of the five that were promised.
+    /// How long connecting, or opening the stream of events, may take. With the longest pause that
+    /// is four of the promised five seconds.
     pub(super) open_within: Duration,
-    /// The first pause before the stream is opened anew.
+    /// The first pause before the stream is opened again.
     pub(super) first_pause: Duration,
-    /// The longest such pause.
     pub(super) longest_pause: Duration,
-    /// The least silence that is held against a server that sends heartbeats.
+    /// The shortest silence for which a stream with heartbeats is closed.
     pub(super) least_silence: Duration,
 }
 

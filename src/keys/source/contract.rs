@@ -1,7 +1,8 @@
-//! What every `KeySource` must keep to, as tests that run over each, and a source that is slow and fails at command.
+//! What every `KeySource` must keep to, as tests that run over each, and a source that is slow and
+//! fails at command.
 //!
-//! A source is held to answers, never to how it finds them: found, not found and failed are three things, the same
-//! question gets the same answer, and a digest that nobody has is no error.
+//! A source is held to answers, never to how it finds them: found, not found and failed are three
+//! things, the same question gets the same answer, and a digest that nobody has is no error.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -17,7 +18,8 @@ use crate::authz::key::Secret;
 use crate::authz::key::tests::{digest_of, record};
 use crate::authz::key_map::KeyMap;
 
-/// The records that a source must hold for `keeps_the_contract`: `a` with the secrets `a` and `a2`, and `b`.
+/// The records that a source must hold for `keeps_the_contract`: `a` with the secrets `a` and `a2`,
+/// and `b`.
 pub(crate) fn records() -> Vec<Arc<KeyRecord>> {
     let mut two = record("a");
     let second = Secret {
@@ -125,7 +127,8 @@ impl ScriptedSource {
         *self.fails.lock().unwrap() = error;
     }
 
-    /// From now on lookups of digests that nobody has fail so, as at a source whose negative path is slow or broken.
+    /// From now on lookups of digests that nobody has fail so, as at a source whose negative path
+    /// is slow or broken.
     pub(crate) fn fail_unknown(&self, error: Option<SourceError>) {
         *self.fails_unknown.lock().unwrap() = error;
     }

@@ -24,6 +24,7 @@ use crate::authz::snapshot::Mode;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::envoy::proto::FILE_DESCRIPTOR_SET;
+use crate::keys::cache::KeyCache;
 use crate::keys::source::KeySource;
 use crate::observe::metrics::{Metrics, ReloadTarget, SourceMetrics};
 use crate::watch::named_file::NamedFile;
@@ -149,7 +150,7 @@ pub(in crate::server) fn admin_of(
             let cache = authorizer.cache();
             cache.measure();
             // A remote source does not report that a key is gone, so its series end by idleness.
-            if cache.source_health().is_some() {
+            if let KeyCache::Remote(_) = cache {
                 metrics.forget_idle_keys(time.now());
             }
         }
@@ -162,7 +163,10 @@ pub(in crate::server) fn admin_of(
         source: config.source.kind(),
         file: ArcSwap::default(),
         certificates: None,
-        remote: Box::new(move || of_source.get()?.cache().source_health()),
+        remote: Box::new(move || match of_source.get()?.cache() {
+            KeyCache::File(_) => None,
+            KeyCache::Remote(keys) => Some(keys.source_health()),
+        }),
     }
 }
 

@@ -102,8 +102,11 @@ impl Loaded {
         _ = self.late_authorizer.set(Arc::clone(&authorizer));
         if self.remote.is_some() {
             let authorizer = Arc::clone(&authorizer);
-            let running = async move { authorizer.cache().run().await };
-            self.tasks.spawn(SOURCE, running);
+            self.tasks.spawn(SOURCE, async move {
+                if let KeyCache::Remote(keys) = authorizer.cache() {
+                    keys.run().await;
+                }
+            });
         }
         Ok(authorizer)
     }

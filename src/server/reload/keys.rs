@@ -7,6 +7,7 @@ use super::super::admin::KeyFilesState;
 use super::super::key_files::{KeyFiles, KeyReload};
 use super::Reloader;
 use crate::authz::snapshot::Generation;
+use crate::keys::cache::KeyCache;
 use crate::observe::metrics::ReloadTarget;
 
 impl Reloader {
@@ -78,7 +79,9 @@ impl Reloader {
     /// Has each key of a remote source looked up again at its next use, which is for them what
     /// reading the files again is.
     pub(super) fn revalidate_keys(&self) {
-        self.live.authorizer.cache().revalidate_all();
+        if let KeyCache::Remote(keys) = self.live.authorizer.cache() {
+            keys.revalidate_all();
+        }
         let reloads = &self.live.observer.metrics.reloads;
         reloads.succeeded(ReloadTarget::Keys, self.clock.now());
         tracing::info!("each key is looked up anew at its next use");

@@ -12,6 +12,7 @@ use crate::authorizer::Authorizer;
 use crate::authz::key_map::KeyMap;
 use crate::authz::snapshot::{Generation, Mode, Policy, Snapshot};
 use crate::config::Config;
+use crate::keys::cache::KeyCache;
 use crate::observe::Observer;
 use crate::observe::metrics::SourceMetrics;
 
@@ -47,9 +48,9 @@ impl LiveState {
             policy: Arc::clone(policy),
             keys: keys.cloned(),
         }));
-        if keys.is_some() {
+        if let KeyCache::File(keys) = self.authorizer.cache() {
             // What was prepared under the generation before would otherwise stay in memory.
-            self.authorizer.cache().clear();
+            keys.clear();
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The circuit breaker: what opens it and what does not, what closes it, and who is looked up while it is open.
+//! The circuit breaker: what opens it and what does not, what closes it, and who is looked up while
+//! it is open.
 
 use super::remote::{FAILED, Scene, down};
 use super::*;
@@ -128,7 +129,8 @@ async fn where_no_connection_can_be_made_made_up_keys_tell_it_too() {
             assert_eq!(scene.verdict(&name).await, "unavailable");
         }
         assert_eq!(scene.source.asked(), asked);
-        // It can be connected to again, and is slow for what nobody has: that is no reason to ask it for nothing.
+        // It can be connected to again, and is slow for what nobody has: that is no reason to ask
+        // it for nothing.
         scene.source.fail_all(None);
         scene.source.fail_unknown(Some(SourceError::Timeout));
         until(|| !is_open(&scene)).await;

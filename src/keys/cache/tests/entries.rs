@@ -28,10 +28,11 @@ fn prepared(record: &Arc<KeyRecord>) -> EntryState<String> {
     }))
 }
 
-/// What a slow caller made of a record replaces that record alone, not what was looked up meanwhile.
+/// What a slow caller made of a record replaces that record alone, not what was looked up
+/// meanwhile.
 #[test]
 fn what_was_made_of_a_record_replaces_nothing_newer() {
-    let entries = EntryStore::new(10, 10, Duration::from_secs(5));
+    let entries = EntryStore::new(&cache_settings());
     let digest = digest_of("a");
     let [old, new] = [Arc::new(record("a")), Arc::new(record("a"))];
     let is_prepared = |of: &Arc<KeyRecord>| {

@@ -1,4 +1,5 @@
-//! A remote source that fails, is slow or is flooded: who is served, who is refused, and who makes room.
+//! A remote source that fails, is slow or is flooded: who is served, who is refused, and who makes
+//! room.
 
 use super::remote::{Scene, down};
 use super::*;

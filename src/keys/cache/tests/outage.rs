@@ -1,5 +1,5 @@
-//! Which failures are told as an outage, for which an operator may have Envoy let requests through, and which as too much load,
-//! for which it never does.
+//! Which failures are told as an outage, for which an operator may have Envoy let requests through,
+//! and which as too much load, for which it never does.
 
 use super::remote::{Scene, down};
 use super::*;

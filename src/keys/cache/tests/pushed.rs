@@ -1,4 +1,5 @@
-//! What a remote source pushes: nothing that was heard to change is used again, whatever was under way.
+//! What a remote source pushes: nothing that was heard to change is used again, whatever was under
+//! way.
 
 use super::remote::{Scene, down};
 use super::*;

@@ -1,10 +1,12 @@
-//! A remote source's keys: one lookup for all who wait, fresh for a time, nothing kept of a failure.
+//! A remote source's keys: one lookup for all who wait, fresh for a time, nothing kept of a
+//! failure.
 
 use super::*;
 use crate::keys::invalidation::InvalidationLog;
 
-/// A cache in front of a source that holds `records()`, with a clock and room for 100 known and 10 unknown digests. Known ones are
-/// fresh for 60 seconds, unknown ones for 5, and 4 lookups may be under way at once.
+/// A cache in front of a source that holds `records()`, with a clock and room for 100 known and 10
+/// unknown digests. Known ones are fresh for 60 seconds, unknown ones for 5, and 4 lookups may be
+/// under way at once.
 pub(super) struct Scene {
     pub(super) source: Arc<ScriptedSource>,
     pub(super) clock: Arc<StillClock>,
@@ -27,11 +29,10 @@ impl Scene {
         let remote = RemoteSettings {
             source: Arc::<ScriptedSource>::clone(&source),
             clock: Arc::<StillClock>::clone(&clock),
-            capacity: 100,
-            ttl: Duration::from_mins(1),
-            negative_capacity: 10,
-            negative_ttl: Duration::from_secs(5),
-            stale_if_error,
+            cache: CacheSettings {
+                stale_if_error,
+                ..cache_settings()
+            },
             max_in_flight: 4,
             metrics: Some(RemoteMetrics {
                 cache: metrics.cache.clone(),
@@ -55,7 +56,8 @@ impl Scene {
         told(self.cache.find(&digest_of(secret), &self.snapshot).await)
     }
 
-    /// Whom the lookup of a digest is answered as: `known`, `unknown`, `invalid`, `unavailable` or `overloaded`.
+    /// Whom the lookup of a digest is answered as: `known`, `unknown`, `invalid`, `unavailable` or
+    /// `overloaded`.
     pub(super) async fn verdict(&self, secret: &str) -> &'static str {
         match self.cache.find(&digest_of(secret), &self.snapshot).await {
             Ok(Lookup::Known(_)) => "known",

@@ -204,7 +204,8 @@ async fn heartbeats_that_stop_mean_a_lost_stream() {
     scene
         .followed(async {
             let mut stream = scene.open().await;
-            // Two that are far enough apart to be two; however late they are, the silence behind them is longer.
+            // Two that are far enough apart to be two; however late they are, the silence behind
+            // them is longer.
             for _ in 0..2 {
                 stream.write_all(b": heartbeat\n\n").await.unwrap();
                 tokio::time::sleep(Duration::from_millis(150)).await;

@@ -1,4 +1,5 @@
-//! Rotation: changed files are used without a restart, and ones that cannot be used change nothing and are told once.
+//! Rotation: changed files are used without a restart, and ones that cannot be used change nothing
+//! and are told once.
 
 use std::sync::Mutex;
 use std::{fs, io};

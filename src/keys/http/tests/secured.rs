@@ -57,7 +57,8 @@ async fn a_client_certificate_is_shown_where_there_is_one() {
         });
         let before = server.asked().len();
         let answered = source(settings).lookup(&digest_of("a")).await;
-        // Its objection may come after the connection was shut, so that not even that it is TLS's can be seen for certain.
+        // Its objection may come after the connection was shut, so that not even that it is TLS's
+        // can be seen for certain.
         let is_refused = matches!(answered, Err(SourceError::Unreachable(_)));
         assert_eq!(is_refused, !is_accepted, "{names:?}: {answered:?}");
         assert_eq!(server.asked().len() > before, is_accepted, "{names:?}");

@@ -1,4 +1,5 @@
-//! Servers that tests ask: one that speaks HTTP as it should, with or without TLS, and one that writes any bytes.
+//! Servers that tests ask: one that speaks HTTP as it should, with or without TLS, and one that
+//! writes any bytes.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
