@@ -86,6 +86,14 @@
 //!   fails.
 //! - *backoff with jitter* (`Backoff`): pauses between attempts that double, shortened at random.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::too_many_lines,
+        reason = "a table of cases, or a scene told from its beginning to its end"
+    )
+)]
+
 pub mod answer;
 pub mod authorizer;
 pub mod authz;

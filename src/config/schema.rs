@@ -131,6 +131,7 @@ fn of_server_and_credentials() -> Vec<(&'static str, Value)> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of conditions")]
 fn of_sources() -> Vec<(&'static str, Value)> {
     vec![
         (

@@ -20,6 +20,10 @@
     reason = "measurements are printed, and shown by --nocapture or a failure"
 )]
 #![allow(
+    clippy::too_many_lines,
+    reason = "a table of cases, or a scene told from its beginning to its end"
+)]
+#![allow(
     missing_docs,
     unreachable_pub,
     reason = "a test binary has no callers outside"

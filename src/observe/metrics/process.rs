@@ -11,6 +11,7 @@ use super::exposition::{Exposition, MetricType};
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Writes the families.
+#[expect(clippy::too_many_lines, reason = "a table of families")]
 pub(super) fn write(exposition: &mut Exposition) {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
