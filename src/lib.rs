@@ -23,7 +23,8 @@
 //! - [`redis`], [`tls`], [`watch`], [`yaml`]: mechanisms, each implemented once: connections that
 //!   reconnect; certificates that rotate; files that are watched; text to typed values, or all
 //!   problems of the text with their positions.
-//! - [`backoff`], [`clock`], [`error_chain`], [`mutex`], [`secret_format`]: leaves, which import nothing.
+//! - [`backoff`], [`clock`], [`error_chain`], [`mutex`], [`secret_format`], [`units`]: leaves, which
+//!   import nothing.
 //! - [`config`]: `keyward.yaml`, as written and as checked.
 //! - [`server`]: builds everything from a configuration, binds, reloads, drains.
 //! - [`cli`]: the command line.
@@ -111,5 +112,6 @@ pub mod redis;
 pub mod secret_format;
 pub mod server;
 pub mod tls;
+pub mod units;
 pub mod watch;
 pub mod yaml;

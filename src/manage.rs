@@ -4,6 +4,7 @@
 //! it does not touch, and starts anew when another writer came between, so that no write is lost.
 
 pub mod append;
+pub mod record_text;
 pub mod redis_store;
 mod rewrite;
 pub mod secret;

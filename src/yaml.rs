@@ -7,45 +7,6 @@
 //! loader's checks note problems at [`FieldPath`]s, whose lines are found in the same tree. Nothing
 //! is checked but what the document says: of one that lacks its shape the schema's word is the last.
 //!
-//! ```
-//! # use keyward::yaml::{self, Document, Shape};
-//! # use std::path::Path;
-//! # use std::sync::OnceLock;
-//! #[derive(serde::Deserialize, schemars::JsonSchema)]
-//! #[serde(deny_unknown_fields)]
-//! struct KeysSpec {
-//!     #[serde(deserialize_with = "yaml::mappings")]
-//!     keys: Vec<KeySpec>,
-//! }
-//! #[derive(serde::Deserialize, schemars::JsonSchema)]
-//! #[serde(deny_unknown_fields)]
-//! struct KeySpec { id: String }
-//!
-//! impl Document for KeysSpec {
-//!     fn shape() -> &'static Shape {
-//!         static SHAPE: OnceLock<Shape> = OnceLock::new();
-//!         SHAPE.get_or_init(|| Shape::new(&schemars::schema_for!(KeysSpec), &[]))
-//!     }
-//! }
-//!
-//! let ids = |text| yaml::convert(Path::new("keys.yaml"), text, |spec: KeysSpec, top| {
-//!     let list = top.field("keys");
-//!     for (index, key) in spec.keys.iter().enumerate() {
-//!         if key.id.starts_with('_') {
-//!             list.index(index).field("id").problem("begins with `_`");
-//!         }
-//!     }
-//!     Some(spec.keys.into_iter().map(|key| key.id).collect::<Vec<_>>())
-//! });
-//! assert_eq!(ids("keys:\n- id: a\n")?, ["a"]);
-//! let told = |text| ids(text).unwrap_err().to_string();
-//! assert_eq!(told("keys:\n- id: _a\n"), "keys.yaml:2:7: keys[0].id: begins with `_`");
-//! assert_eq!(told("keys:\n- {}\n- 7\n"),
-//!     "keys.yaml:2:3: keys[0]: missing member `id`\n\
-//!      keys.yaml:3:3: keys[1]: expected a mapping, found a number");
-//! # Ok::<(), yaml::Problems>(())
-//! ```
-//!
 //! Rules for Specs: derive `Deserialize` with `deny_unknown_fields` and `JsonSchema`, no `flatten`, no
 //! tagged or untagged enums. Mappings whose names are the operator's are [`Members`], free-form
 //! values [`Free`]: serde's own maps take the last of repeated members silently. A Spec that is read
@@ -66,7 +27,6 @@ mod strict;
 mod substitute;
 mod syntax;
 mod tree;
-mod units;
 mod walk;
 
 #[cfg(test)]
@@ -79,10 +39,11 @@ pub use shape::{Check, Document, Format, Shape, parses};
 pub use source::Source;
 pub use strict::{absent, given_texts, list, mappings, text, texts};
 pub use substitute::Environment;
-pub use units::{DurationSpec, InvalidUnit, SizeSpec, TimeSpec};
 
 use strict::Mapping;
 use tree::{Node, Tree};
+
+use crate::units::SizeSpec;
 
 /// Size in bytes of the largest file that is read: some two million keys, and no more than a machine
 /// can hold by mistake.
@@ -294,9 +255,9 @@ fn convert_tree<T: Document, U>(
     tree: &Tree,
     conversion: impl FnOnce(T, &FieldPath<'_>) -> Option<U>,
 ) -> Result<Converted<U>, Problems> {
-    let checker = Checker::new(source, Vec::new());
+    let checker = Checker::default();
     let walked = walk::walk(tree, T::shape(), &checker.top());
-    let by_schema = checker.finish().err();
+    let by_schema = checker.finish(source).err();
     let spec = if walked.is_broken {
         None
     } else {
@@ -317,10 +278,10 @@ fn check<T, U>(
     substituted: Vec<(YamlPath, String)>,
     conversion: impl FnOnce(T, &FieldPath<'_>) -> Option<U>,
 ) -> Result<Converted<U>, Problems> {
-    let checker = Checker::new(source, substituted);
+    let checker = Checker::new(substituted);
     let converted = conversion(spec, &checker.top());
-    let warnings = checker.warnings();
-    let substituted = checker.finish()?;
+    let warnings = checker.warnings(source);
+    let substituted = checker.finish(source)?;
     let value = converted.ok_or_else(|| unusable(source))?;
     Ok(Converted {
         value,

@@ -20,7 +20,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::manage::secret::NewSecret;
 use crate::secret_format::looks_like_one;
-use crate::yaml::{DurationSpec, TimeSpec};
+use crate::units::{DurationSpec, TimeSpec};
 
 /// Does what the subcommand says.
 pub(super) fn run(command: &KeysCommand, out: &mut impl Write) -> Result<Outcome, Error> {

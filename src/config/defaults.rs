@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::yaml::{DurationSpec, SizeSpec};
+use crate::units::{DurationSpec, SizeSpec};
 
 /// gRPC address: Envoy is in the same pod, and nobody else need reach us.
 pub const GRPC_ADDRESS: &str = "127.0.0.1:9191";

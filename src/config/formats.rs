@@ -9,7 +9,8 @@ use super::{credentials, policy, remote, rules, server};
 use crate::authz::identity::{IdentityField, IdentityName};
 use crate::keys::http::{EventsUrl, UrlTemplate};
 use crate::keys::record::schema::TOKEN;
-use crate::yaml::{Check, DurationSpec, Format, parses};
+use crate::units::DurationSpec;
+use crate::yaml::{Check, Format, parses};
 
 const fn format(name: &'static str, pattern: &'static str, check: Check) -> Format {
     Format {

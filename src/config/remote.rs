@@ -13,8 +13,9 @@ use crate::keys::http::{EventsUrl, HttpSettings, InvalidUrl, UrlTemplate};
 use crate::keys::redis::RedisSourceSettings;
 use crate::redis::{InvalidRedisUrl, RedisServers, RedisSettings, RedisUrl};
 use crate::tls::{ClientIdentityFiles, ClientTlsFiles};
+use crate::units::DurationSpec;
 use crate::watch::named_file::NamedFile;
-use crate::yaml::{DurationSpec, FieldPath};
+use crate::yaml::FieldPath;
 
 /// The checked form of an HTTP source; paths are relative to `base`.
 pub(super) fn check_http(spec: &HttpSpec, at: &FieldPath<'_>, base: &Path) -> Option<HttpSettings> {

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use super::spec::{ServerSpec, TlsServerSpec};
 use crate::tls::ServerTlsFiles;
+use crate::units::SizeSpec;
 use crate::watch::named_file::NamedFile;
-use crate::yaml::{FieldPath, SizeSpec};
+use crate::yaml::FieldPath;
 
 /// Longest path of a Unix socket in bytes: `sun_path` has 108 on Linux, one of them a final zero.
 const MAX_SOCKET_PATH_BYTES: usize = 107;

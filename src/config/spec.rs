@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::defaults;
 use crate::authz::rule::DefaultAccess;
 use crate::authz::snapshot::{ClientAddress, Mode};
-use crate::yaml::{DurationSpec, Members};
+use crate::units::DurationSpec;
+use crate::yaml::Members;
 
 mod credentials;
 mod later;
@@ -215,7 +216,7 @@ impl Default for IdentitySpec {
         let headers =
             defaults::IDENTITY_HEADERS.map(|(name, field)| (name.to_owned(), field.to_owned()));
         Self {
-            headers: Vec::from(headers).into(),
+            headers: headers.into_iter().collect(),
             strip_credentials: true,
         }
     }

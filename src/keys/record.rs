@@ -14,12 +14,12 @@ use super::source::{InvalidRecord, SourceAnswer};
 use crate::authz::digest::KeyDigest;
 use crate::authz::key::{KeyId, KeyRecord};
 use crate::authz::snapshot::Policy;
-use crate::yaml::{self, Free, JsonError, Members, TimeSpec, absent, given_texts};
+use crate::units::TimeSpec;
+use crate::yaml::{self, Free, JsonError, Members, absent, given_texts};
 
 mod check;
 mod fit;
 pub mod schema;
-mod text;
 
 pub use fit::check_policy;
 

@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::record_text::to_item;
 use super::rewrite::{LockedFile, Original, Ownership, ReplaceOutcome, parent_of};
 use crate::authz::key::KeyRecord;
 use crate::authz::snapshot::Policy;
@@ -172,7 +173,7 @@ fn appended(
     refuse_taken(&before, record, file)?;
     let new = match old {
         Some(old) => with_item(old, spec),
-        None => Some(format!("keys:\n{}", spec.to_item(INDENT))),
+        None => Some(format!("keys:\n{}", to_item(spec, INDENT))),
     };
     // The text was edited without a parser, so it is used only if it parses to the old records and
     // the new.
@@ -269,7 +270,7 @@ fn with_item(old: &str, spec: &KeySpec) -> Option<String> {
     if !text.ends_with('\n') {
         text.push_str(line_break);
     }
-    text.push_str(&spec.to_item(indent).replace('\n', line_break));
+    text.push_str(&to_item(spec, indent).replace('\n', line_break));
     Some(text)
 }
 

@@ -11,8 +11,8 @@ use super::source::Source;
 use crate::error_chain::chain;
 
 /// The problems and warnings of one document.
-pub struct Checker<'s, 't> {
-    source: &'s Source<'t>,
+#[derive(Default)]
+pub struct Checker {
     found: RefCell<Vec<Found>>,
     warned: RefCell<Vec<Found>>,
     /// The fields whose values came from the environment, and what the file has there.
@@ -44,7 +44,7 @@ enum Site {
 /// The path of a field in the document that is checked, at which problems are noted.
 #[derive(Clone, Copy)]
 pub struct FieldPath<'c> {
-    sink: &'c dyn Sink,
+    checker: &'c Checker,
     parent: Option<&'c FieldPath<'c>>,
     step: Step<'c>,
     of_name: bool,
@@ -57,31 +57,21 @@ enum Step<'c> {
     Index(usize),
 }
 
-trait Sink {
-    fn put(&self, found: Found);
-    fn warn(&self, found: Found);
-    fn written(&self, path: &YamlPath) -> Option<String>;
-    fn count(&self) -> usize;
-}
-
 // === impl Checker ===
 
-impl<'s, 't> Checker<'s, 't> {
+impl Checker {
     /// Without problems. `substituted` are the fields whose values came from the environment.
-    pub(super) fn new(source: &'s Source<'t>, substituted: Vec<(YamlPath, String)>) -> Self {
+    pub(super) fn new(substituted: Vec<(YamlPath, String)>) -> Self {
         Self {
-            source,
-            found: RefCell::default(),
-            warned: RefCell::default(),
             substituted,
-            omitted: Cell::new(0),
+            ..Self::default()
         }
     }
 
     /// The document itself.
     pub fn top(&self) -> FieldPath<'_> {
         FieldPath {
-            sink: self,
+            checker: self,
             parent: None,
             step: Step::Top,
             of_name: false,
@@ -89,9 +79,9 @@ impl<'s, 't> Checker<'s, 't> {
     }
 
     /// The warnings so far, with lines and columns, in the order of the file.
-    pub(super) fn warnings(&self) -> Vec<Problem> {
+    pub(super) fn warnings(&self, source: &Source<'_>) -> Vec<Problem> {
         let warned = self.warned.take().into_iter();
-        let mut warnings: Vec<Problem> = warned.map(|found| found.located(self.source)).collect();
+        let mut warnings: Vec<Problem> = warned.map(|found| found.located(source)).collect();
         warnings.sort_by_key(|warning| warning.position);
         warnings
     }
@@ -100,37 +90,21 @@ impl<'s, 't> Checker<'s, 't> {
     ///
     /// # Errors
     /// All the problems, with lines and columns, when there was one.
-    pub fn finish(self) -> Result<Vec<(YamlPath, String)>, Problems> {
+    pub fn finish(self, source: &Source<'_>) -> Result<Vec<(YamlPath, String)>, Problems> {
         let found = self.found.into_inner().into_iter();
-        let problems = found.map(|found| found.located(self.source)).collect();
+        let problems = found.map(|found| found.located(source)).collect();
         match Problems::sorted(problems, self.omitted.get()) {
             Some(problems) => Err(problems),
             None => Ok(self.substituted),
         }
     }
-}
 
-impl Sink for Checker<'_, '_> {
     fn put(&self, new: Found) {
         if self.found.borrow().len() >= MAX_PROBLEMS {
             self.omitted.set(self.omitted.get() + 1);
         } else {
             self.found.borrow_mut().push(new);
         }
-    }
-
-    fn warn(&self, warning: Found) {
-        self.warned.borrow_mut().push(warning);
-    }
-
-    fn written(&self, path: &YamlPath) -> Option<String> {
-        let mut substituted = self.substituted.iter();
-        let (_, text) = substituted.find(|(other, _)| other == path)?;
-        Some(text.clone())
-    }
-
-    fn count(&self) -> usize {
-        self.found.borrow().len() + self.omitted.get()
     }
 }
 
@@ -175,17 +149,18 @@ impl FieldPath<'_> {
 
     /// Notes that what is here is wrong. The message must not repeat a value that may be a secret.
     pub fn problem(&self, message: impl Into<String>) {
-        self.sink.put(self.found(message.into(), None));
+        self.checker.put(self.found(message.into(), None));
     }
 
     /// As [`Self::problem`], and says what would be right.
     pub fn problem_with_help(&self, message: impl Into<String>, help: impl Into<String>) {
-        self.sink.put(self.found(message.into(), Some(help.into())));
+        self.checker
+            .put(self.found(message.into(), Some(help.into())));
     }
 
     /// As [`Self::problem_with_help`], of something that has no path of its own.
     pub(super) fn problem_at(&self, position: Option<Position>, message: &str, help: &str) {
-        self.sink.put(Found {
+        self.checker.put(Found {
             site: Site::At(position),
             ..self.found(message.to_owned(), Some(help.to_owned()))
         });
@@ -198,7 +173,7 @@ impl FieldPath<'_> {
         first: Option<Position>,
         message: String,
     ) {
-        self.sink.put(Found {
+        self.checker.put(Found {
             site: Site::Repeated { here, first },
             ..self.found(message, None)
         });
@@ -207,13 +182,17 @@ impl FieldPath<'_> {
     /// Notes that what is here may be used, and is likely not what is wanted; says what to do about
     /// it. Never of a value that may be a secret.
     pub fn warning(&self, message: impl Into<String>, help: impl Into<String>) {
-        self.sink
-            .warn(self.found(message.into(), Some(help.into())));
+        let warning = self.found(message.into(), Some(help.into()));
+        self.checker.warned.borrow_mut().push(warning);
     }
 
     /// What the file has here, where the value came from the environment and so must not be shown.
     pub fn written(&self) -> Option<String> {
-        self.sink.written(&self.path())
+        let path = self.path();
+        let mut substituted = self.checker.substituted.iter();
+        substituted
+            .find(|(other, _)| *other == path)
+            .map(|(_, text)| text.clone())
     }
 
     /// The value of a conversion, or `None` with its error noted here.
@@ -230,7 +209,7 @@ impl FieldPath<'_> {
     /// How many problems were noted so far, anywhere in the document: equal before and after means
     /// that there was none between.
     pub fn problems_so_far(&self) -> usize {
-        self.sink.count()
+        self.checker.found.borrow().len() + self.checker.omitted.get()
     }
 
     /// The path from the top.
@@ -251,7 +230,7 @@ impl FieldPath<'_> {
 
     fn step<'p>(&'p self, step: Step<'p>) -> FieldPath<'p> {
         FieldPath {
-            sink: self.sink,
+            checker: self.checker,
             parent: Some(self),
             step,
             of_name: false,

@@ -63,13 +63,6 @@ impl<V> Default for Members<V> {
     }
 }
 
-impl<V> From<Vec<(String, V)>> for Members<V> {
-    /// Takes the members as they are: for defaults, whose names differ.
-    fn from(members: Vec<(String, V)>) -> Self {
-        Self(members)
-    }
-}
-
 impl<V> IntoIterator for Members<V> {
     type Item = (String, V);
     type IntoIter = std::vec::IntoIter<(String, V)>;
@@ -147,6 +140,14 @@ impl<V: JsonSchema> JsonSchema for Members<V> {
 
 // === impl Free ===
 
+macro_rules! as_json {
+    ($($method:ident: $value:ty),*) => {
+        $(fn $method<E>(self, value: $value) -> Result<Free, E> {
+            Ok(Free(value.into()))
+        })*
+    };
+}
+
 impl<'de> Deserialize<'de> for Free {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Any;
@@ -158,25 +159,7 @@ impl<'de> Deserialize<'de> for Free {
                 f.write_str("any value")
             }
 
-            fn visit_bool<E>(self, value: bool) -> Result<Free, E> {
-                Ok(Free(value.into()))
-            }
-
-            fn visit_i64<E>(self, value: i64) -> Result<Free, E> {
-                Ok(Free(value.into()))
-            }
-
-            fn visit_u64<E>(self, value: u64) -> Result<Free, E> {
-                Ok(Free(value.into()))
-            }
-
-            fn visit_str<E>(self, value: &str) -> Result<Free, E> {
-                Ok(Free(value.into()))
-            }
-
-            fn visit_string<E>(self, value: String) -> Result<Free, E> {
-                Ok(Free(value.into()))
-            }
+            as_json!(visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_str: &str, visit_string: String);
 
             fn visit_unit<E>(self) -> Result<Free, E> {
                 Ok(Free(serde_json::Value::Null))

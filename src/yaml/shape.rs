@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::checker::FieldPath;
-use super::units::{DurationSpec, SizeSpec, TimeSpec};
+use crate::units::{DurationSpec, SizeSpec, TimeSpec};
 
 /// Notes at the field what is wrong with the text there, if anything is.
 pub type Check = fn(&str, &FieldPath<'_>);

@@ -36,12 +36,7 @@ const SLIPS: &[(&str, &str, &str)] = &[
         "begin the text in the next line; put text that begins with `|` or `>` in quotes",
     ),
     (
-        "found unexpected end of stream",
-        "the text in quotes that begins here never ends",
-        "close the quote, or one before it; within '…' a quote is written twice, within \"…\" as \\\"",
-    ),
-    (
-        "found unexpected document indicator",
+        "found unexpected",
         "the text in quotes that begins here never ends",
         "close the quote, or one before it; within '…' a quote is written twice, within \"…\" as \\\"",
     ),
@@ -76,60 +71,64 @@ const SLIPS: &[(&str, &str, &str)] = &[
 pub(super) fn explain(error: &serde_yaml::Error, text: &str) -> Explained {
     let told = error.to_string();
     let (message, _) = told.split_once(" at line ").unwrap_or((&told, ""));
-    let position = error.location().map(|location| Position {
+    let stopped = error.location().map(|location| Position {
         line: location.line(),
         column: location.column(),
     });
-    let spot = Spot::of(position, text);
-    let explained = |position, (message, help): (&str, &'static str)| Explained {
+    // Where what the parser was reading begins.
+    let begun = told.rsplit_once(" at line ").and_then(|(_, place)| {
+        let (line, column) = place.split_once(" column ")?;
+        let (line, column) = (line.parse().ok()?, column.parse().ok()?);
+        Some(Position { line, column })
+    });
+    let spot = Spot::of(stopped, text);
+    let is_stray = message == "found character that cannot start any token";
+    if is_stray && spot.mark != Some('\t') {
+        return Explained {
+            position: stopped,
+            message: format!("text cannot begin with {}", spot.mark.unwrap_or(' ')),
+            help: Some("put it in quotes"),
+        };
+    }
+    let (position, (message, help)) = match message {
+        _ if is_stray || message.contains("tab") => (stopped, TAB),
+        "did not find expected node content" => (stopped, spot.missing_entry()),
+        "did not find expected key" => (stopped, spot.missing_name()),
+        _ if message.starts_with("did not find expected ','") && spot.begins_line => {
+            (stopped, NOT_CLOSED_BEFORE)
+        }
+        "could not find expected ':'" => (begun, without_name(begun, text)),
+        _ => {
+            let nameless = message.starts_with("mapping values");
+            let nameless = nameless
+                .then(|| line_without_name_before(stopped, text))
+                .flatten();
+            let known = SLIPS.iter().find(|(start, ..)| message.starts_with(start));
+            match (nameless, known) {
+                (Some(before), _) => (Some(before), without_name(Some(before), text)),
+                // Of what never ends, and of an alias without a name, the beginning is at fault.
+                (None, Some((start, known, help))) => {
+                    let is_about_start =
+                        *start == "found unexpected" || start.contains("alphabetic");
+                    (
+                        if is_about_start { begun } else { stopped },
+                        (*known, *help),
+                    )
+                }
+                (None, None) => {
+                    return Explained {
+                        position: stopped,
+                        message: message.to_owned(),
+                        help: None,
+                    };
+                }
+            }
+        }
+    };
+    Explained {
         position,
         message: message.to_owned(),
         help: Some(help),
-    };
-    match message {
-        _ if message.contains("tab") || (is_stray(message) && spot.mark == Some('\t')) => {
-            let tab = "a tab in the indentation";
-            explained(
-                position,
-                (tab, "YAML is indented with spaces: replace the tab"),
-            )
-        }
-        _ if is_stray(message) => {
-            let mark = spot.mark.map(String::from).unwrap_or_default();
-            let message = format!("text cannot begin with {mark}");
-            explained(position, (&message, "put it in quotes"))
-        }
-        "did not find expected node content" => explained(position, spot.missing_entry()),
-        "did not find expected key" => explained(position, spot.missing_name()),
-        "did not find expected ',' or '}'" | "did not find expected ',' or ']'"
-            if spot.begins_line =>
-        {
-            explained(position, NOT_CLOSED_BEFORE)
-        }
-        "could not find expected ':'" => {
-            let start = context_position(&told);
-            explained(start, without_name(start, text))
-        }
-        "mapping values are not allowed in this context"
-            if let Some(start) = line_without_name_before(position, text) =>
-        {
-            explained(Some(start), without_name(Some(start), text))
-        }
-        _ => {
-            let known = SLIPS.iter().find(|(start, ..)| message.starts_with(start));
-            let Some((_, known, help)) = known else {
-                return Explained {
-                    position,
-                    message: message.to_owned(),
-                    help: None,
-                };
-            };
-            // Of what never ends, and of an alias without a name, the beginning is at fault.
-            let is_about_start =
-                message.starts_with("found unexpected") || message.contains("alphabetic");
-            let start = is_about_start.then(|| context_position(&told)).flatten();
-            explained(start.or(position), (known, help))
-        }
     }
 }
 
@@ -198,6 +197,11 @@ impl Spot {
     }
 }
 
+const TAB: (&str, &str) = (
+    "a tab in the indentation",
+    "YAML is indented with spaces: replace the tab",
+);
+
 const NOT_CLOSED_BEFORE: (&str, &str) = (
     "a list or mapping in brackets is not closed before this line",
     "close the bracket, or put a comma before the line and indent it",
@@ -234,20 +238,5 @@ fn line_without_name_before(position: Option<Position>, text: &str) -> Option<Po
     Some(Position {
         line: index + 1,
         column: indent + 1,
-    })
-}
-
-/// Whether the parser stumbled over a character that begins nothing: a tab, `@`, `%` or a backquote.
-fn is_stray(message: &str) -> bool {
-    message == "found character that cannot start any token"
-}
-
-/// The position at the end of the parser's message: where what it was reading begins.
-fn context_position(told: &str) -> Option<Position> {
-    let (_, place) = told.rsplit_once(" at line ")?;
-    let (line, column) = place.split_once(" column ")?;
-    Some(Position {
-        line: line.parse().ok()?,
-        column: column.parse().ok()?,
     })
 }

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
 use super::*;
+use crate::units::{DurationSpec, TimeSpec};
 use problems::CASES;
 
 mod agreement;
@@ -348,7 +349,7 @@ fn a_checker_finds_the_lines_of_what_conversions_refuse() {
     let text = "keys:\n- id: a\n- id: b\n  allow_hosts: [x, y]\n  secrets: []\n";
     let text = text.replace("- id: a\n", "- id: a\n  secrets: []\n");
     let source = Source::new(Path::new("f.yaml"), &text);
-    let checker = Checker::new(&source, Vec::new());
+    let checker = Checker::default();
     let top = checker.top();
     let keys = top.field("keys");
     let before = top.problems_so_far();
@@ -360,7 +361,7 @@ fn a_checker_finds_the_lines_of_what_conversions_refuse() {
     assert_eq!(key.field("id").note("x".parse::<SizeSpec>()), None);
     assert_eq!(key.note("1B".parse::<SizeSpec>()), Some(SizeSpec(1)));
     assert_eq!(top.problems_so_far() - before, 3);
-    let problems = checker.finish().unwrap_err();
+    let problems = checker.finish(&source).unwrap_err();
     let lines: Vec<_> = problems.iter().map(Problem::to_string).collect();
     assert_eq!(
         lines,
@@ -370,5 +371,5 @@ fn a_checker_finds_the_lines_of_what_conversions_refuse() {
             "f.yaml:5:20: keys[1].allow_hosts[1]: bad host; write a name",
         ]
     );
-    assert!(Checker::new(&source, Vec::new()).finish().is_ok());
+    assert!(Checker::default().finish(&source).is_ok());
 }

@@ -127,16 +127,21 @@ impl NodeVisitor {
 }
 
 impl Node {
+    /// The text of a scalar.
+    pub(super) fn text(&self) -> Option<String> {
+        match &self.content {
+            Content::Scalar(scalar) => Some(scalar.text.clone()),
+            _ => None,
+        }
+    }
+
     /// The text of a member, if it is a scalar.
     pub(super) fn text_of(&self, name: &str) -> Option<String> {
         let Content::Mapping(members) = &self.content else {
             return None;
         };
-        let member = members.iter().find(|member| member.name == name)?;
-        match &member.value.content {
-            Content::Scalar(scalar) => Some(scalar.text.clone()),
-            _ => None,
-        }
+        let mut members = members.iter();
+        members.find(|member| member.name == name)?.value.text()
     }
 
     fn count(&self) -> usize {
@@ -154,6 +159,14 @@ impl Node {
     }
 }
 
+macro_rules! plain {
+    ($($method:ident: $value:ty),*) => {
+        $(fn $method<E>(self, value: $value) -> Result<Node, E> {
+            Self::scalar(value.to_string(), true)
+        })*
+    };
+}
+
 impl<'de> Visitor<'de> for NodeVisitor {
     type Value = Node;
 
@@ -161,20 +174,10 @@ impl<'de> Visitor<'de> for NodeVisitor {
         f.write_str("any value")
     }
 
+    plain!(visit_bool: bool, visit_i64: i64, visit_u64: u64);
+
     fn visit_unit<E>(self) -> Result<Node, E> {
         Self::scalar("null", true)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
-        Self::scalar(value.to_string(), true)
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
-        Self::scalar(value.to_string(), true)
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
-        Self::scalar(value.to_string(), true)
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Node, E> {

@@ -9,7 +9,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Mechanisms without a room of their own, which import nothing and which every room may import.
-const LEAVES: &[&str] = &["backoff", "clock", "error_chain", "mutex", "secret_format"];
+const LEAVES: &[&str] = &[
+    "backoff",
+    "clock",
+    "error_chain",
+    "mutex",
+    "secret_format",
+    "units",
+];
 
 /// A room, and the rooms that it may import besides itself and the leaves.
 const MAY_IMPORT: &[(&str, &[&str])] = &[

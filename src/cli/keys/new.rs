@@ -15,7 +15,8 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::keys::record::{KeySpec, SecretSpec};
 use crate::manage::append::append_record;
 use crate::manage::secret::NewSecret;
-use crate::yaml::{Free, TimeSpec};
+use crate::units::TimeSpec;
+use crate::yaml::Free;
 
 /// Makes a key.
 pub(super) fn run(arguments: &NewKey, out: &mut impl Write) -> Result<Outcome, Error> {

@@ -20,6 +20,7 @@ use crate::authz::snapshot::Policy;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::keys::record::{KeySpec, SecretSpec};
+use crate::manage::record_text::to_item;
 use crate::manage::redis_store::{RedisKeyStore, RedisKeyStoreError, StoredKey};
 use crate::manage::secret::NewSecret;
 
@@ -87,7 +88,7 @@ pub(super) fn show(arguments: &NamedKey, out: &mut impl Write) -> Result<Outcome
     })?;
     let state = Line::of(&key, store.policy(), SystemClock::new().now()).state_text();
     let text = match arguments.output.output {
-        Format::Text => format!("# {state}\n{}", spec.to_item(0)),
+        Format::Text => format!("# {state}\n{}", to_item(&spec, 0)),
         Format::Json => {
             // A record holds nothing that JSON lacks.
             let mut record = serde_json::to_value(&spec).unwrap_or_default();

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::defaults;
 use crate::keys::redis::PushMode;
-use crate::yaml::DurationSpec;
+use crate::units::DurationSpec;
 
 /// Keys from an HTTP service.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]

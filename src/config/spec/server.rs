@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::defaults;
-use crate::yaml::{DurationSpec, SizeSpec};
+use crate::units::{DurationSpec, SizeSpec};
 
 /// Listeners, and how they end.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]

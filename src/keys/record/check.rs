@@ -19,7 +19,8 @@ use crate::authz::key::{
 };
 use crate::authz::scope::Scope;
 use crate::authz::snapshot::Policy;
-use crate::yaml::{FieldPath, TimeSpec};
+use crate::units::TimeSpec;
+use crate::yaml::FieldPath;
 
 /// What is said of a key without secrets.
 pub(super) const NO_SECRET: &str =

@@ -15,7 +15,7 @@ use super::update::{TRIES, pause};
 use super::{RedisKeyStore, RedisKeyStoreError, StoredKey};
 use crate::authz::key::KeyId;
 use crate::keys::source::InvalidRecord;
-use crate::yaml::TimeSpec;
+use crate::units::TimeSpec;
 
 impl RedisKeyStore {
     /// Revokes a key for ever. It is disabled as well, so that sidecars whose clocks are behind

@@ -1,9 +1,9 @@
 //! Builds the tree from the parser's events.
 //!
-//! Nesting is kept in a list and not on the stack, and its depth is bounded here.
+//! It goes as deep as the document nests, which is bounded here.
 
 use std::collections::HashMap;
-use std::io::{BufReader, Read as _};
+use std::io::{BufRead, BufReader, Read as _};
 use std::sync::Arc;
 
 use libyaml_safer::{Event, EventData, Mark, Parser, ScalarStyle};
@@ -15,24 +15,12 @@ use super::{Content, Member, Node, ScalarText, Tree, Unreadable};
 /// How deep mappings and lists may nest: `serde_yaml`'s own limit, and far beyond any file of ours.
 const MAX_DEPTH: usize = 128;
 
-/// A list or mapping that is not closed yet.
-struct Frame {
-    position: Position,
-    anchor: Option<String>,
-    inside: Inside,
-}
-
-enum Inside {
-    List(Vec<Arc<Node>>),
-    Mapping(Vec<Member>, Option<(String, Position)>),
-}
-
-/// A tree of which the beginning was read.
-struct Builder<'e> {
+struct Builder<'e, R> {
+    parser: Parser<R>,
     env: Option<&'e Environment<'e>>,
-    frames: Vec<Frame>,
     anchors: HashMap<String, Arc<Node>>,
-    root: Option<Arc<Node>>,
+    /// The way to the value that is being read.
+    path: Vec<Segment>,
     count: usize,
     /// The characters of the text, where a last line break had to be added.
     end: Option<u64>,
@@ -49,225 +37,172 @@ pub(in crate::yaml) fn read(text: &str, env: Option<&Environment<'_>>) -> Result
     let last_break: &[u8] = if is_cut { b"\n" } else { b"" };
     let mut parser = Parser::new();
     parser.set_input(BufReader::new(text.as_bytes().chain(last_break)));
+    let length = u64::try_from(text.chars().count()).ok();
     let mut builder = Builder {
+        parser,
         env,
-        frames: Vec::new(),
         anchors: HashMap::new(),
-        root: None,
+        path: Vec::new(),
         count: 0,
-        end: is_cut
-            .then(|| u64::try_from(text.chars().count()).ok())
-            .flatten(),
+        end: length.filter(|_| is_cut),
     };
-    let mut documents = 0;
+    let mut root = None;
     loop {
-        let event = parser.parse().map_err(|error| Unreadable {
-            path: YamlPath::default(),
-            position: error.problem_mark().map(position_of),
-            message: error.problem().to_owned(),
-            help: None,
-        })?;
+        let event = builder.next()?;
         match event.data {
             EventData::StreamEnd => break,
-            EventData::DocumentStart { .. } if documents > 0 => {
+            EventData::StreamStart { .. } | EventData::DocumentEnd { .. } => {}
+            EventData::DocumentStart { .. } if root.is_none() => {
+                let first = builder.next()?;
+                root = Some(builder.value(first)?);
+            }
+            _ => {
+                let help = "keep one document in a file";
+                let second = builder.unreadable(&event, "a second document begins");
                 return Err(Unreadable {
-                    help: Some("keep one document in a file"),
-                    ..builder.unreadable(position_of(event.start_mark), "a second document begins")
+                    help: Some(help),
+                    ..second
                 });
             }
-            EventData::DocumentStart { .. } => documents += 1,
-            _ => builder.take(event)?,
         }
     }
     let count = builder.count;
-    builder
-        .root
-        .map(|root| Tree { root, count })
-        .ok_or_else(|| {
-            let path = YamlPath::default();
-            let (position, message, help) = (None, "the file is empty".to_owned(), None);
-            Unreadable {
-                path,
-                position,
-                message,
-                help,
-            }
-        })
+    root.map(|root| Tree { root, count }).ok_or(Unreadable {
+        path: YamlPath::default(),
+        position: None,
+        message: "the file is empty".to_owned(),
+        help: None,
+    })
 }
 
 fn position_of(mark: Mark) -> Position {
-    let count = |number| {
-        usize::try_from(number)
-            .unwrap_or(usize::MAX)
-            .saturating_add(1)
-    };
+    let count = |number| usize::try_from(number).map_or(usize::MAX, |number| number + 1);
     Position {
         line: count(mark.line),
         column: count(mark.column),
     }
 }
 
-impl Builder<'_> {
-    fn take(&mut self, event: Event) -> Result<(), Unreadable> {
-        let position = position_of(event.start_mark);
-        match event.data {
-            EventData::Alias { anchor } => {
-                let node = self.anchors.get(&anchor).cloned().ok_or_else(|| {
-                    self.unreadable(position, "an alias stands inside what it names")
-                })?;
-                match (&node.content, self.wants_name()) {
-                    (Content::Scalar(scalar), true) => self.name(scalar.text.clone(), position),
-                    _ => return self.add(node, position),
-                }
-            }
-            EventData::Scalar { value, .. } if self.wants_name() => self.name(value, position),
-            EventData::Scalar {
-                anchor,
-                tag,
-                mut value,
-                style,
-                ..
-            } => {
-                let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
-                if is_block && self.end.is_some_and(|end| event.end_mark.index >= end) {
-                    // Without the line break that was added.
-                    value.truncate(value.strip_suffix('\n').map_or(value.len(), str::len));
-                }
-                let content = self.scalar(value, style == ScalarStyle::Plain, tag.as_deref());
-                return self.add_new(content, position, anchor);
-            }
-            EventData::SequenceStart { anchor, .. } => {
-                return self.open(position, anchor, Inside::List(Vec::new()));
-            }
-            EventData::MappingStart { anchor, .. } => {
-                return self.open(position, anchor, Inside::Mapping(Vec::new(), None));
-            }
-            EventData::SequenceEnd | EventData::MappingEnd => {
-                if let Some(frame) = self.frames.pop() {
-                    let content = match frame.inside {
-                        Inside::List(list) => Content::List(list),
-                        Inside::Mapping(members, _) => Content::Mapping(members),
-                    };
-                    return self.add_new(content, frame.position, frame.anchor);
-                }
-            }
-            EventData::StreamStart { .. }
-            | EventData::StreamEnd
-            | EventData::DocumentStart { .. }
-            | EventData::DocumentEnd { .. } => {}
-        }
-        Ok(())
+impl<R: BufRead> Builder<'_, R> {
+    fn next(&mut self) -> Result<Event, Unreadable> {
+        self.parser.parse().map_err(|error| Unreadable {
+            path: YamlPath(self.path.clone()),
+            position: error.problem_mark().map(position_of),
+            message: error.problem().to_owned(),
+            help: None,
+        })
     }
 
-    fn scalar(&self, text: String, is_plain: bool, tag: Option<&str>) -> Content {
-        let plain = match tag.map(|tag| tag.strip_prefix("tag:yaml.org,2002:").ok_or(tag)) {
-            Some(Ok("float")) => return Content::Inexact,
-            Some(Ok("null" | "bool" | "int")) => true,
-            Some(Ok(_) | Err("!")) => false,
-            Some(Err(_)) | None => is_plain,
+    fn value(&mut self, event: Event) -> Result<Arc<Node>, Unreadable> {
+        self.count += 1;
+        if self.path.len() > MAX_DEPTH {
+            let message = format!("mappings and lists nest deeper than {MAX_DEPTH}");
+            self.path.clear();
+            return Err(self.unreadable(&event, &message));
+        }
+        let position = Some(position_of(event.start_mark));
+        let (content, anchor) = match event.data {
+            EventData::Scalar { .. } => self.scalar(event),
+            EventData::SequenceStart { anchor, .. } => (Content::List(self.items()?), anchor),
+            EventData::MappingStart { anchor, .. } => (Content::Mapping(self.members()?), anchor),
+            EventData::Alias { ref anchor } => {
+                let known = self.anchors.get(anchor).cloned();
+                let message = "an alias stands inside what it names";
+                return known.ok_or_else(|| self.unreadable(&event, message));
+            }
+            _ => return Err(self.unreadable(&event, "a value is missing")),
         };
-        match self.env.map_or(Ok(None), |env| substitute(&text, env)) {
-            Ok(None) => Content::Scalar(ScalarText {
-                text,
-                plain,
-                written: None,
-            }),
-            // An empty variable is an empty string, and no way to lose a member.
-            Ok(Some(value)) => Content::Scalar(ScalarText {
-                plain: plain && !value.is_empty(),
-                text: value,
-                written: Some(text),
-            }),
-            Err(invalid) => Content::Unset(invalid),
-        }
-    }
-
-    fn wants_name(&self) -> bool {
-        let last = self.frames.last().map(|frame| &frame.inside);
-        matches!(last, Some(Inside::Mapping(_, None)))
-    }
-
-    fn name(&mut self, text: String, position: Position) {
-        if let Some(Inside::Mapping(_, name)) =
-            self.frames.last_mut().map(|frame| &mut frame.inside)
-        {
-            *name = Some((text, position));
-        }
-    }
-
-    fn open(
-        &mut self,
-        position: Position,
-        anchor: Option<String>,
-        inside: Inside,
-    ) -> Result<(), Unreadable> {
-        if self.wants_name() {
-            return Err(self.no_name(position));
-        }
-        if self.frames.len() >= MAX_DEPTH {
-            let mut unreadable = self.unreadable(position, "");
-            unreadable.path = YamlPath::default();
-            unreadable.message = format!("mappings and lists nest deeper than {MAX_DEPTH}");
-            return Err(unreadable);
-        }
-        self.frames.push(Frame {
-            position,
-            anchor,
-            inside,
-        });
-        Ok(())
-    }
-
-    fn add_new(
-        &mut self,
-        content: Content,
-        position: Position,
-        anchor: Option<String>,
-    ) -> Result<(), Unreadable> {
-        let node = Arc::new(Node {
-            content,
-            position: Some(position),
-        });
+        let node = Arc::new(Node { content, position });
         if let Some(anchor) = anchor {
             self.anchors.insert(anchor, Arc::clone(&node));
         }
-        self.add(node, position)
+        Ok(node)
     }
 
-    fn add(&mut self, value: Arc<Node>, position: Position) -> Result<(), Unreadable> {
-        if self.wants_name() {
-            return Err(self.no_name(position));
-        }
-        self.count += 1;
-        match self.frames.last_mut().map(|frame| &mut frame.inside) {
-            None => self.root = Some(value),
-            Some(Inside::List(list)) => list.push(value),
-            Some(Inside::Mapping(members, name)) => {
-                if let Some((name, position)) = name.take() {
-                    let position = Some(position);
-                    members.push(Member {
-                        name,
-                        position,
-                        value,
-                    });
-                }
+    fn items(&mut self) -> Result<Vec<Arc<Node>>, Unreadable> {
+        let mut items = Vec::new();
+        loop {
+            let event = self.next()?;
+            if let EventData::SequenceEnd = event.data {
+                return Ok(items);
             }
+            self.path.push(Segment::Index(items.len()));
+            items.push(self.value(event)?);
+            self.path.pop();
         }
-        Ok(())
     }
 
-    fn no_name(&self, position: Position) -> Unreadable {
-        self.unreadable(position, "a list or mapping stands where a name should")
+    fn members(&mut self) -> Result<Vec<Member>, Unreadable> {
+        let mut members = Vec::new();
+        loop {
+            let event = self.next()?;
+            let position = Some(position_of(event.start_mark));
+            let name = match &event.data {
+                EventData::MappingEnd => return Ok(members),
+                EventData::Scalar { value, .. } => Some(value.clone()),
+                EventData::Alias { anchor } => {
+                    self.anchors.get(anchor).and_then(|node| node.text())
+                }
+                _ => None,
+            };
+            let message = "a list or mapping stands where a name should";
+            let name = name.ok_or_else(|| self.unreadable(&event, message))?;
+            self.path.push(Segment::Field(name.clone()));
+            let event = self.next()?;
+            let value = self.value(event)?;
+            self.path.pop();
+            members.push(Member {
+                name,
+                position,
+                value,
+            });
+        }
     }
 
-    fn unreadable(&self, position: Position, message: &str) -> Unreadable {
-        let segments = self.frames.iter().filter_map(|frame| match &frame.inside {
-            Inside::List(list) => Some(Segment::Index(list.len())),
-            Inside::Mapping(_, name) => name.as_ref().map(|(name, _)| Segment::Field(name.clone())),
-        });
+    fn scalar(&self, event: Event) -> (Content, Option<String>) {
+        let EventData::Scalar {
+            anchor,
+            tag,
+            value: mut text,
+            style,
+            ..
+        } = event.data
+        else {
+            return (Content::Inexact, None);
+        };
+        let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+        if is_block && self.end.is_some_and(|end| event.end_mark.index >= end) {
+            // Without the line break that was added.
+            text.truncate(text.strip_suffix('\n').map_or(text.len(), str::len));
+        }
+        let tag = tag.as_deref();
+        let plain = match tag.map(|tag| tag.strip_prefix("tag:yaml.org,2002:").ok_or(tag)) {
+            Some(Ok("float")) => return (Content::Inexact, anchor),
+            Some(Ok("null" | "bool" | "int")) => true,
+            Some(Ok(_) | Err("!")) => false,
+            Some(Err(_)) | None => style == ScalarStyle::Plain,
+        };
+        let content = match self.env.map_or(Ok(None), |env| substitute(&text, env)) {
+            Ok(None) => ScalarText {
+                text,
+                plain,
+                written: None,
+            },
+            // An empty variable is an empty string, and no way to lose a member.
+            Ok(Some(value)) => ScalarText {
+                plain: plain && !value.is_empty(),
+                text: value,
+                written: Some(text),
+            },
+            Err(invalid) => return (Content::Unset(invalid), anchor),
+        };
+        (Content::Scalar(content), anchor)
+    }
+
+    fn unreadable(&self, event: &Event, message: &str) -> Unreadable {
         Unreadable {
-            path: YamlPath(segments.collect()),
-            position: Some(position),
+            path: YamlPath(self.path.clone()),
+            position: Some(position_of(event.start_mark)),
             message: message.to_owned(),
             help: None,
         }

@@ -6,17 +6,16 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::KeySpec;
+use crate::keys::record::KeySpec;
 
-impl KeySpec {
-    /// The record as an item of a block list whose dashes stand in column `indent`, counted from 0. Ends with a line break.
-    pub fn to_item(&self, indent: usize) -> String {
-        let mut text = String::new();
-        // A record holds nothing that JSON lacks.
-        let value = serde_json::to_value(self).unwrap_or_default();
-        write_item(&mut text, &value, indent);
-        text
-    }
+/// The record as an item of a block list whose dashes are in column `indent`, counted from 0. Ends
+/// with a line break.
+pub fn to_item(record: &KeySpec, indent: usize) -> String {
+    let mut text = String::new();
+    // A record holds nothing that JSON lacks.
+    let value = serde_json::to_value(record).unwrap_or_default();
+    write_item(&mut text, &value, indent);
+    text
 }
 
 /// A member in front of which this many spaces stand.
@@ -121,9 +120,50 @@ fn is_plain(string: &str) -> bool {
 }
 
 fn is_time(string: &str) -> bool {
-    string.parse::<crate::yaml::TimeSpec>().is_ok()
+    string.parse::<crate::units::TimeSpec>().is_ok()
 }
 
 fn pad(text: &mut String, indent: usize) {
     text.extend(std::iter::repeat_n(' ', indent));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::record::tests::{WHOLE, digest, with};
+    use crate::keys::record::{KeysSpec, SecretSpec};
+    use crate::yaml::tests::read_as;
+
+    #[test]
+    fn a_record_reads_back_as_it_is_written() {
+        let whole = WHOLE
+            .replace("DIGEST", &digest("s"))
+            .replace("tier: gold", "tier: {'a: b': [x, {y: ''}], no: yes}");
+        for text in [
+            whole,
+            with(""),
+            with("metadata: {e: {}, l: [], s: 'true', n: '1', x: \"a\\nb # c\", y: '- a'}"),
+        ] {
+            let spec: KeySpec = read_as(&text).unwrap();
+            for indent in [0, 2, 4] {
+                let written = format!("keys:\n{}", to_item(&spec, indent));
+                let read = read_as::<KeysSpec>(&written).unwrap();
+                assert!(read.keys == [spec.clone()], "{written}");
+            }
+        }
+        let mut spec = KeySpec::new("a");
+        spec.secrets = vec![SecretSpec {
+            digest: digest("s"),
+            id: None,
+            not_before: None,
+            expires_at: None,
+        }];
+        spec.expires_at = Some("2027-02-01T00:00:00Z".parse().unwrap());
+        spec.scopes = vec!["invoices:read".into(), "42".into()];
+        let want = format!(
+            "  - id: a\n    secrets:\n      - digest: {}\n    expires_at: 2027-02-01T00:00:00Z\n    scopes: [invoices:read, \"42\"]\n",
+            digest("s")
+        );
+        assert_eq!(to_item(&spec, 2), want);
+    }
 }

@@ -1,4 +1,4 @@
-//! Durations, sizes and moments as people write them in YAML.
+//! Durations, sizes and moments as people write them, in files and in flags.
 //!
 //! Each is a number with its unit in the text (`250ms`, `64KiB`) or an RFC 3339 time, and becomes a type that
 //! carries the unit. Anything else is refused with what would be right; what was written is not repeated.
@@ -24,25 +24,20 @@ pub struct SizeSpec(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TimeSpec(pub Timestamp);
 
-/// Text that is not the quantity that was asked for. The message holds a `; `, after which it says what would be right.
+/// Text that is not the quantity that was asked for, and after `; ` what would be right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum InvalidUnit {
-    /// Not a whole number with a unit of time.
     #[error("not a duration; write a whole number and ms, s, m, h or d, such as 250ms or 30d")]
     Duration,
-    /// More milliseconds than can be counted.
     #[error("the duration is too long; the longest is 36500d")]
     DurationTooLong,
-    /// Not a whole number with a unit of size.
     #[error("not a size; write a whole number and B, KiB, MiB or GiB, such as 64KiB")]
     Size,
-    /// More bytes than can be counted.
     #[error("the size is too large; the largest is 1048576GiB")]
     SizeTooLarge,
-    /// Not in RFC 3339's form.
     #[error("not a time; write RFC 3339 with an offset, such as 2026-11-01T00:00:00Z")]
     Time,
-    /// The form of a time, but no calendar has it.
     #[error(
         "a time that does not exist; check the day of the month, the hour and the offset, as in 2026-11-01T00:00:00Z"
     )]
@@ -77,21 +72,15 @@ fn quantity(
     text: &str,
     units: &[(&str, u64)],
     max: u64,
-    invalid: InvalidUnit,
-    too_large: InvalidUnit,
+    [invalid, too_large]: [InvalidUnit; 2],
 ) -> Result<u64, InvalidUnit> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at_checked(digits).ok_or(invalid)?;
     let known = units.iter().find(|(name, _)| *name == unit);
-    let (Some((_, factor)), false) = (known, number.is_empty()) else {
-        return Err(invalid);
-    };
-    number
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(*factor))
-        .filter(|product| *product <= max)
-        .ok_or(too_large)
+    let (_, factor) = known.filter(|_| digits > 0).ok_or(invalid)?;
+    let number = number.parse::<u64>().ok();
+    let product = number.and_then(|number| number.checked_mul(*factor));
+    product.filter(|product| *product <= max).ok_or(too_large)
 }
 
 /// The quantity in the largest unit that divides it.
@@ -101,15 +90,10 @@ fn write_quantity(
     units: &[(&str, u64)],
     zero: &str,
 ) -> fmt::Result {
-    if value == 0 {
-        return f.write_str(zero);
-    }
-    match units
-        .iter()
-        .find(|(_, factor)| value.is_multiple_of(u128::from(*factor)))
-    {
+    let divides = |(_, factor): &&(&str, u64)| value.is_multiple_of(u128::from(*factor));
+    match units.iter().find(divides).filter(|_| value > 0) {
         Some((name, factor)) => write!(f, "{}{name}", value / u128::from(*factor)),
-        None => write!(f, "{value}"),
+        None => f.write_str(zero),
     }
 }
 
@@ -119,14 +103,9 @@ impl FromStr for DurationSpec {
     type Err = InvalidUnit;
 
     fn from_str(text: &str) -> Result<Self, InvalidUnit> {
-        quantity(
-            text,
-            &TIME_UNITS,
-            MAX_DURATION_MILLIS,
-            InvalidUnit::Duration,
-            InvalidUnit::DurationTooLong,
-        )
-        .map(|millis| Self(Duration::from_millis(millis)))
+        let errors = [InvalidUnit::Duration, InvalidUnit::DurationTooLong];
+        quantity(text, &TIME_UNITS, MAX_DURATION_MILLIS, errors)
+            .map(|millis| Self(Duration::from_millis(millis)))
     }
 }
 
@@ -142,14 +121,8 @@ impl FromStr for SizeSpec {
     type Err = InvalidUnit;
 
     fn from_str(text: &str) -> Result<Self, InvalidUnit> {
-        quantity(
-            text,
-            &SIZE_UNITS,
-            MAX_SIZE_BYTES,
-            InvalidUnit::Size,
-            InvalidUnit::SizeTooLarge,
-        )
-        .map(Self)
+        let errors = [InvalidUnit::Size, InvalidUnit::SizeTooLarge];
+        quantity(text, &SIZE_UNITS, MAX_SIZE_BYTES, errors).map(Self)
     }
 }
 
@@ -211,24 +184,11 @@ impl fmt::Display for TimeSpec {
 // === serde and schema, alike for all three ===
 
 macro_rules! text_in_yaml {
-    ($type:ident, $what:literal, $schema:tt) => {
+    ($type:ident, $schema:tt) => {
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct Text;
-
-                impl de::Visitor<'_> for Text {
-                    type Value = $type;
-
-                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                        f.write_str($what)
-                    }
-
-                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$type, E> {
-                        text.parse().map_err(E::custom)
-                    }
-                }
-
-                deserializer.deserialize_str(Text)
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(de::Error::custom)
             }
         }
 
@@ -256,17 +216,14 @@ macro_rules! text_in_yaml {
 
 text_in_yaml!(
     DurationSpec,
-    "a duration such as 250ms, 5s, 10m, 24h or 30d",
     { "type": "string", "format": "time-span", "pattern": "^[0-9]+(ms|s|m|h|d)$", "examples": ["250ms"] }
 );
 text_in_yaml!(
     SizeSpec,
-    "a size such as 64KiB or 1MiB",
     { "type": "string", "format": "byte-size", "pattern": "^[0-9]+(B|KiB|MiB|GiB)$", "examples": ["64KiB"] }
 );
 text_in_yaml!(
     TimeSpec,
-    "an RFC 3339 time such as 2026-11-01T00:00:00Z",
     {
         "type": "string",
         "format": "date-time",
