@@ -1,8 +1,8 @@
-//! The server: builds everything from a configuration, binds before it is ready, runs the tasks, drains.
+//! The server: builds everything from a configuration, runs the tasks, reloads, and drains.
 //!
-//! The only place that constructs: every other room is given what it needs. `run` is `keyward serve`; it owns the
-//! runtime, the log and the signals. What it serves ends in order: first everyone is told, then nobody new is taken in,
-//! then what is in flight finishes, and at the deadline whatever is left is cut off.
+//! The only room that constructs; every other one is given what it needs. `run` is `keyward serve`
+//! and owns the runtime, the log and the signals. The steps of a start are in `build`, following
+//! files is in `reload`, and the end is in `drain`.
 
 mod accept;
 mod admin;
@@ -44,21 +44,22 @@ use self::signals::Signals;
 use crate::clock::{Clock, SystemClock};
 use crate::observe::log::{Console, Log, LogFormat};
 
-/// Threads that serve, at most: a sidecar's share of a machine. Beyond a few, checks cost more for being spread than they
-/// gain. Never more than there are cores: two on one take turns of milliseconds, which checks wait for.
+/// The most threads that serve: a sidecar's share of a machine. With more, checks cost more for
+/// being spread than they gain. Never more than cores: two threads on one core take turns of
+/// milliseconds, and checks wait for that.
 const MAX_WORKERS: usize = 4;
-/// Threads for what blocks: one follows the files, one loads or looks a name up meanwhile.
+/// The most threads for blocking work: one follows the files, others read files or resolve names.
 const MAX_BLOCKING_THREADS: usize = 4;
 
-/// Serves as the configuration in that file says until a signal stops it.
+/// Serves with the configuration in that file until a signal stops the server.
 ///
-/// SIGTERM and SIGINT drain; a SIGINT during the drain ends it at once, as a failure, for checks may have been cut off.
-/// SIGHUP reloads.
-///
-/// `format` becomes that of the configuration's log once that is known, so that whoever tells of an error can tell it likewise.
+/// SIGTERM and SIGINT drain. A SIGINT during the drain ends it at once, as a failure, because
+/// checks may have been cut off. SIGHUP reloads. `format` becomes that of the configuration's log
+/// once it is known, so that the caller can report an error in it.
 ///
 /// # Errors
-/// When the configuration or the keys cannot be used, an address cannot be listened on, or a part of the server fails.
+/// When the configuration or the keys cannot be used, an address cannot be listened on, or a part
+/// of the server fails.
 pub fn run(
     config_file: &Path,
     env: EnvironmentFn,
@@ -71,12 +72,12 @@ pub fn run(
 
     let console = Console {
         is_terminal: std::io::stderr().is_terminal(),
-        // Only on a terminal, and never with NO_COLOR.
+        // Only on a terminal, and not with NO_COLOR.
         colour: AutoStream::choice(&std::io::stderr()) != ColorChoice::Never,
     };
     let (log, _flush) = Log::start(config.log, console, Arc::clone(&clock), std::io::stderr());
     log.install().map_err(|_| ServeError::LogTaken)?;
-    // Fails where there is one already, which is as good.
+    // Fails if there is one already, which will do.
     _ = rustls::crypto::ring::default_provider().install_default();
 
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
@@ -99,7 +100,7 @@ pub fn run(
         .serve(signals)
         .await
     });
-    // What still blocks is reading files for a snapshot that nobody will use.
+    // A blocking task that is left reads files for a snapshot that will not be used.
     runtime.shutdown_background();
     log.log_all_left_out();
     ended

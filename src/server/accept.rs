@@ -1,10 +1,10 @@
 //! The accept loop of a listener.
 //!
 //! Connections are tasks in a set that the loop owns: none outlives the listener's task, and the
-//! drain can wait for each. `accept` fails for reasons that must not end the loop (RUSTSEC-2024-0376
-//! was that): Linux reports errors of a single connection that is gone already, which are ignored,
-//! and the lack of file descriptors, which passes when connections end, so the loop pauses and tries
-//! again.
+//! drain can wait for each. `accept` fails for reasons that must not end the loop
+//! (RUSTSEC-2024-0376 was that): Linux reports errors of a single connection that is gone already,
+//! which are ignored, and the lack of file descriptors, which passes when connections end, so the
+//! loop pauses and tries again.
 
 use std::future::Future;
 use std::io;

@@ -1,9 +1,9 @@
 //! The admin listener: `/metrics`, `/livez`, `/readyz`, and `/config` for peers on loopback.
 //!
-//! Plain HTTP/1.1 for scrapers, probes and people. One request a connection, a few seconds for all of it, no bodies:
-//! there is nothing here that a peer could make last, and where all connections are taken the idlest is closed.
-//! `/livez` depends on nothing; `/readyz` turns 503 while loading and draining and for nothing else, for a restart would
-//! not mend a failing source.
+//! Plain HTTP/1.1 for scrapers, probes and people: one request per connection, a few seconds for
+//! all of it, no request bodies, and a connection limit of its own. `/livez` depends on nothing.
+//! `/readyz` is 503 while loading and draining only: a failing source does not make it so, since
+//! cached keys are still served and a restart would lose them.
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -31,28 +31,28 @@ use crate::keys::invalidation::SubscriptionState;
 use crate::observe::metrics;
 use crate::tls::{CertificateState, CertificateStatus};
 
-/// Connections at once: some scrapers, a probe, a person.
+/// Some scrapers, a probe, a person.
 pub(super) const CONNECTION_LIMIT: ConnectionLimit = ConnectionLimit {
     connections: 64,
     newcomers: 32,
 };
-/// One request and its answer: a slow network's time for a few megabytes of metrics.
+/// For a request and its response: a slow network's time for a few megabytes of metrics.
 const EXCHANGE_TIME: Duration = Duration::from_secs(10);
-/// Bytes of a request's head: any client's, several times over. hyper's least.
+/// Bytes of a request's head: several times any client's. hyper's minimum.
 const MAX_HEAD_BYTES: usize = 8192;
 /// Header lines of a request.
 const MAX_HEADERS: usize = 64;
 
-/// So many hexadecimal digits in a row are a digest, or most of one.
+/// So many hexadecimal digits in a row are taken for a digest, or a part of one.
 const DIGEST_HEX: usize = 32;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const METRICS: HeaderValue = HeaderValue::from_static(metrics::CONTENT_TYPE);
 
-/// What the admin listener tells.
+/// What the admin listener answers from.
 pub(crate) struct Admin {
-    /// Where the server stands.
+    /// The phase of the server.
     pub(crate) phase: PhaseWatch,
     /// The metrics.
     pub(crate) metrics: Scrapes,
@@ -60,25 +60,25 @@ pub(crate) struct Admin {
     pub(crate) config: ArcSwap<String>,
     /// The source's kind, as the configuration names it.
     pub(crate) source: &'static str,
-    /// The state of a file.
+    /// The state of the keys' files.
     pub(crate) file: ArcSwap<KeyFilesState>,
     /// The state of the listener's certificates; `None` without TLS.
     pub(crate) certificates: Option<Arc<CertificateStatus>>,
-    /// Tells the state of a remote source; `None` where keys are in a file, and before there is one.
+    /// Gives the state of a remote source; `None` if keys are in a file, or there is none yet.
     pub(crate) remote: Box<dyn Fn() -> Option<SourceHealth> + Send + Sync>,
 }
 
-/// What is known of a file of keys.
+/// The state of the keys' files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct KeyFilesState {
     /// How many keys are loaded.
     pub(crate) keys: usize,
-    /// What the last reload failed for; `None` if it did not.
+    /// Why the last reload failed; `None` if it did not.
     pub(crate) failure: Option<String>,
 }
 
 impl Admin {
-    /// Serves until the phase is `Stopped`, and then finishes what it has begun.
+    /// Serves until the phase is `Stopped`, and then finishes the responses that it has begun.
     pub(crate) async fn run(
         self: Arc<Self>,
         listener: Listener,
@@ -113,7 +113,7 @@ impl Admin {
                 std::future::pending::<()>().await;
             }
         };
-        // Who does not read the answer, or does not ask, is not told why.
+        // A connection that ends early gets no reason: its peer does not read, or does not ask.
         tokio::select! {
             _ = exchange => {}
             _ = peer.close_requested() => {}
@@ -166,7 +166,7 @@ impl Admin {
         let source = match (self.remote)() {
             Some(health) => remote_source(&health),
             None if self.source == "file" => file_source(&self.file.load()),
-            // It is not there yet.
+            // There is no source yet.
             None => json!({"kind": self.source}),
         };
         let mut body = json!({
@@ -175,7 +175,7 @@ impl Admin {
             "source": source,
         });
         let certificates = self.certificates.as_ref().map(|status| status.state());
-        tell_certificates(certificates.as_deref(), &mut body);
+        add_certificates(certificates.as_deref(), &mut body);
         let status = if unready.is_some() {
             StatusCode::SERVICE_UNAVAILABLE
         } else {
@@ -185,14 +185,14 @@ impl Admin {
     }
 }
 
-/// Whether somebody on this machine asks, or in this pod. Not all of 127.0.0.0/8: a mesh's sidecar lets strangers in from an
-/// address of it (Istio, 127.0.0.6).
+/// Whether the peer is on this machine or in this pod. Not all of 127.0.0.0/8: a mesh's sidecar
+/// forwards requests from outside from such an address (Istio's 127.0.0.6).
 fn is_local(peer: SocketAddr) -> bool {
     let ip = peer.ip().to_canonical();
     ip == Ipv4Addr::LOCALHOST || ip == Ipv6Addr::LOCALHOST
 }
 
-/// What `/readyz` tells of a file.
+/// `/readyz`'s state of the keys' files.
 fn file_source(file: &KeyFilesState) -> serde_json::Value {
     json!({
         "kind": "file",
@@ -201,7 +201,7 @@ fn file_source(file: &KeyFilesState) -> serde_json::Value {
     })
 }
 
-/// What `/readyz` tells of a remote source.
+/// `/readyz`'s state of a remote source.
 fn remote_source(health: &SourceHealth) -> serde_json::Value {
     let state = if health.breaker_open {
         "down"
@@ -210,19 +210,19 @@ fn remote_source(health: &SourceHealth) -> serde_json::Value {
     } else {
         "answering"
     };
-    let mut told = json!({
+    let mut state = json!({
         "kind": health.source,
         "state": state,
         "pushes": health.pushes.map(SubscriptionState::as_str),
         "failure": health.failure.as_deref().map(without_digests),
     });
-    tell_certificates(health.certificates.as_deref(), &mut told);
-    told
+    add_certificates(health.certificates.as_deref(), &mut state);
+    state
 }
 
-/// Adds the state of certificates, where there are some.
-fn tell_certificates(state: Option<&CertificateState>, told: &mut serde_json::Value) {
-    if let (Some(state), Some(members)) = (state, told.as_object_mut()) {
+/// Adds the state of certificates, if there are any.
+fn add_certificates(state: Option<&CertificateState>, body: &mut serde_json::Value) {
+    if let (Some(state), Some(members)) = (state, body.as_object_mut()) {
         let state = json!({
             "expires_at": state.expires_at.map(|at| at.to_string()),
             "failure": state.failure,
@@ -231,8 +231,8 @@ fn tell_certificates(state: Option<&CertificateState>, told: &mut serde_json::Va
     }
 }
 
-/// A failure's text without the digests that it may name, as that of a file with a key twice does: who may know digests may
-/// read the log.
+/// A failure's text without the digests that it may name, such as that of a digest that is there
+/// twice. Operators who may know digests can read the log.
 fn without_digests(failure: &str) -> String {
     let mut shown = String::with_capacity(failure.len());
     let mut rest = failure;

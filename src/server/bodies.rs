@@ -1,8 +1,8 @@
-//! A call's message on its way in and its answer on its way out, in bounded time and memory.
+//! The bodies of calls: a request's message and its response, in bounded time and memory.
 //!
-//! Both are bodies around those of the HTTP stack. They follow gRPC's framing only so far as to know where a message
-//! ends; what is in it is the services' business. A service keeps the request's body until it has its answer: that is
-//! what tells that the call is being decided.
+//! Both wrap the bodies of the HTTP stack. They parse gRPC's framing only to know where a message
+//! ends. A service keeps the request's body until it has its response, and so the body's lifetime
+//! shows that the call is being decided.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,18 +15,19 @@ use tokio::time::{Sleep, sleep};
 
 use super::connections::{MemoryUse, Peer, StageGuard};
 
-/// A message's time to arrive. Envoy sends a check in one go and gives up on it after 200 ms by default.
+/// How long a message may take to arrive. Envoy sends a check at once, and its default timeout is
+/// 200 ms.
 const RECEIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// gRPC's prefix of a message: a flag, and the length.
 const PREFIX_BYTES: usize = 5;
 
-/// A message did not arrive whole.
+/// A message was not received as a whole.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RequestBodyError {
     /// It took too long.
     #[error("the message took longer than {} s to arrive", RECEIVE_TIMEOUT.as_secs())]
     Late,
-    /// Others take all the memory that there is for calls.
+    /// Other calls hold all the memory that calls may hold.
     #[error("calls hold too much memory")]
     NoRoom,
     /// The connection or the stream failed.
@@ -41,10 +42,11 @@ pub(crate) struct RequestBody {
     message: Message,
     /// While a message is incomplete.
     receiving: Option<StageGuard>,
-    /// From then on.
+    /// From the end of the message on.
     deciding: Option<StageGuard>,
     held: MemoryUse,
-    /// Whether there was room for the call; without, its message is waited for no moment.
+    /// Whether there was memory for the call. If not, it is refused as soon as it would have to
+    /// wait for its message.
     has_room: bool,
     deadline: Option<Pin<Box<Sleep>>>,
 }
@@ -55,22 +57,22 @@ pub(crate) struct ResponseBody {
     _call: ResponseGuard,
 }
 
-/// What an answer is counted as until its peer has taken it, or is gone.
+/// Counts a response until its peer has read it or is gone.
 pub(crate) struct ResponseGuard {
     _held: MemoryUse,
-    /// Of an answer that the peer is to take soon.
+    /// Of a check's response, which the peer must read soon.
     _unread: Option<StageGuard>,
-    /// Of one that may be streamed for as long as both like.
+    /// Of another call's, which may be a stream without an end.
     _other: Option<OtherCall>,
 }
 
-/// A call that is not a check, counted among those of its connection.
+/// The permit of a call that is not a check.
 pub(crate) struct OtherCall {
     _one: Arc<()>,
 }
 
 impl OtherCall {
-    /// One more of those that `all` counts; `None` where there are `max` already.
+    /// A permit if fewer than `max` clones of `all` are held.
     pub(crate) fn one_of(all: &Arc<()>, max: usize) -> Option<Self> {
         (Arc::strong_count(all) <= max).then(|| Self {
             _one: Arc::clone(all),
@@ -79,7 +81,7 @@ impl OtherCall {
 }
 
 impl ResponseGuard {
-    /// An answer to a peer's check, or to its other call.
+    /// Counts the response to a check, or to another call.
     pub(crate) fn new(peer: &Arc<Peer>, other: Option<OtherCall>) -> Self {
         Self {
             _held: peer.track_memory(),
@@ -89,7 +91,7 @@ impl ResponseGuard {
     }
 }
 
-/// How far a message has come.
+/// How much of a message has been received.
 #[derive(Debug, Default)]
 struct Message {
     prefix: [u8; PREFIX_BYTES],
@@ -98,7 +100,7 @@ struct Message {
 }
 
 impl Message {
-    /// Whether a message is complete after these bytes.
+    /// Whether these bytes end a message.
     fn advance(&mut self, mut bytes: &[u8]) -> bool {
         loop {
             let taken = self.missing.min(bytes.len());
@@ -125,7 +127,6 @@ impl Message {
 }
 
 impl RequestBody {
-    /// The body of a call that begins.
     pub(crate) fn new(body: Incoming, peer: &Arc<Peer>) -> Self {
         let held = peer.track_memory();
         Self {
@@ -152,7 +153,7 @@ impl RequestBody {
             self.deciding
                 .get_or_insert_with(|| self.peer.start_deciding());
             self.peer.message_received();
-            // What is here is decided: refusing it would save nothing any more.
+            // A complete message is decided: refusing it would save no memory any more.
             return Ok(());
         }
         self.receiving
@@ -183,7 +184,7 @@ impl Body for RequestBody {
                 self.receiving = None;
                 Poll::Ready(None)
             }
-            // Between two messages of a stream there is no hurry.
+            // Between two messages of a stream there is no deadline.
             Poll::Pending if self.receiving.is_none() => Poll::Pending,
             Poll::Pending if !self.has_room => Poll::Ready(Some(Err(RequestBodyError::NoRoom))),
             Poll::Pending => {
@@ -206,7 +207,6 @@ impl Body for RequestBody {
 }
 
 impl ResponseBody {
-    /// An answer, and what it is counted as.
     pub(crate) fn new(body: tonic::body::Body, call: ResponseGuard) -> Self {
         Self { body, _call: call }
     }

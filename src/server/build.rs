@@ -1,9 +1,9 @@
 //! Builds a server from its configuration: bind, load, wire, run.
 //!
-//! The order matters. Listeners are bound first, so that a bad address is known at once and no other
-//! process takes it. Then the admin listener answers probes while the keys are loaded, and only with
-//! the keys are checks answered: until then connections wait in the listener's queue, which to Envoy
-//! is a slow server and not an error.
+//! The order matters. Listeners are bound first, so that a bad address is known at once and no
+//! other process takes it. Then the admin listener answers probes while the keys are loaded, and
+//! only with the keys are checks answered: until then connections wait in the listener's queue,
+//! which to Envoy is a slow server and not an error.
 
 mod load;
 mod run;

@@ -1,8 +1,8 @@
 //! The certificates of the gRPC listener: read at start, and again when their files change.
 //!
-//! Certificate and key are two files, and some tools replace them one after the other, so a pair that
-//! does not fit is a failure only once it has lasted. Files that cannot be used change nothing and
-//! are tried again.
+//! Certificate and key are two files, and some tools replace them one after the other, so a pair
+//! that does not fit is a failure only once it has lasted. Files that cannot be used change nothing
+//! and are tried again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,8 +73,8 @@ impl CertificateReloader {
         Arc::clone(&self.status)
     }
 
-    /// Reads the files if they are due or `forced`. Gives when to look again, if that is sooner than
-    /// the usual interval. Blocks.
+    /// Reads the files if they are due or `forced`. Gives when to look again, if that is sooner
+    /// than the usual interval. Blocks.
     pub(super) fn follow(&mut self, forced: bool, clock: &dyn Clock) -> Option<Duration> {
         let look = self.watched.look(clock.monotonic());
         match look.advice {

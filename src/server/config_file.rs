@@ -1,7 +1,7 @@
 //! The configuration's file: read as a whole or not at all, and watched.
 //!
-//! Its functions block and are for threads that do not serve. A configuration that cannot be used is
-//! due again without any change, because the cause may be a file that it names.
+//! Its functions block and are for threads that do not serve. A configuration that cannot be used
+//! is due again without any change, because the cause may be a file that it names.
 
 use std::path::{Path, PathBuf};
 

@@ -1,11 +1,14 @@
-//! The connections of a listener: how many there may be, and which one is closed when all places are taken.
+//! The connection limit of a listener, and the memory limit of its calls.
 //!
-//! A listener always accepts: where no place is left, the idlest connection is closed, so that nobody keeps others out
-//! by connecting first. Idle is judged by whole messages, never by bytes or pings, for those cost a peer nothing.
-//! Connections that have not sent a message yet go first; a connection of which a check is being decided never goes.
-//! The same list bounds what calls hold in memory. When that is used up, connections that stalled are closed, and calls are
-//! refused in answers. A connection that is in use is never closed for it: it is an Envoy's, every check on it would be
-//! an error to that Envoy, and one that fails open (`failure_mode_allow`) lets those through.
+//! A listener always accepts: at the limit it closes the connection that has been idle longest, so
+//! that no client can keep others out by connecting first. Idleness is the time since the last
+//! whole message, not since bytes or pings, which cost a client nothing. Connections without any
+//! message go first; one with a check that is being decided is never closed.
+//!
+//! When the calls hold too much memory, connections that stalled are closed, and then calls are
+//! refused by a response. A connection in use is never closed for memory: it is an Envoy's, each
+//! check on it would become an error to that Envoy, and one that fails open (`failure_mode_allow`)
+//! would let those requests through.
 
 mod peer;
 
@@ -23,35 +26,36 @@ use crate::clock::Clock;
 use crate::mutex::lock;
 use crate::observe::metrics::ConnectionMetrics;
 
-/// A peer's time for its first words: TLS and HTTP/2's preface, or the head of an HTTP/1 request. Several round trips to
-/// anywhere. From then on a connection without a message is the first to go.
+/// A peer's time for TLS and HTTP/2's preface, or for the head of an HTTP/1 request: several round
+/// trips to anywhere. From then on a connection without a message is the first to be closed.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a peer may take for an answer before its connection is closed; whole seconds.
+/// How long a peer may leave a response unread before its connection is closed, in whole seconds.
 const MAX_UNREAD_SECONDS: u64 = 12;
-/// Connections beyond the places that may be open while they say goodbye.
+/// Connections beyond the limit that may be open while they close.
 const MAX_CLOSING: usize = 32;
-/// What calls may hold, in bytes: a quarter of the memory limit that deploy/ ships.
+/// The memory limit of all calls: a quarter of the container's limit that deploy/ ships.
 const HELD_MAX_BYTES: usize = 64 * 1024 * 1024;
-/// Beyond it no message grows that is not whole, so that large ones leave room for thousands of calls with small ones; more
-/// than the largest message.
+/// Beyond it no incomplete message may grow, so that large messages leave memory for thousands of
+/// calls with small ones. More than the largest message.
 const MESSAGES_MAX_BYTES: usize = HELD_MAX_BYTES / 4 * 3;
-/// A connection stalled when it sent nothing of a message that it owes for so long. An Envoy sends them in one go.
+/// A connection has stalled when it has sent nothing of an incomplete message for so long. Envoy
+/// sends a message at once.
 const STALLED_TIME: Duration = Duration::from_secs(2);
-/// Nor is it closed for memory within this time of a whole message.
+/// A connection is in use for so long after each whole message.
 const IN_USE_TIME: Duration = Duration::from_secs(5);
-/// A connection stalled, too, when it did not take an answer for so long. Whole seconds that are counted by the clock's:
-/// two or more have passed.
+/// A connection has stalled, too, when it has left a response unread for so many of the clock's
+/// seconds, so that more than two have passed.
 const STALLED_UNREAD_SECONDS: u64 = 3;
-/// How often the log tells of connections that were closed to make room.
+/// How often the log reports connections that were closed at the limit.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How many connections a listener has.
+/// How many connections a listener may have.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConnectionLimit {
-    /// Connections at once.
+    /// In all.
     pub(crate) connections: usize,
-    /// So many of them may be without a message for less than `HANDSHAKE_TIMEOUT`. Beyond, the oldest of these goes rather
-    /// than a connection that has sent messages.
+    /// Of these, connections younger than `HANDSHAKE_TIMEOUT` without a message. Beyond it the
+    /// oldest of them is closed rather than a connection that has sent messages.
     pub(crate) newcomers: usize,
 }
 
@@ -60,27 +64,26 @@ pub(crate) struct Connections {
     shared: Arc<Shared>,
 }
 
-/// A connection's place; dropping it gives the place to another.
+/// The permit of a connection; dropping it frees it for another.
 pub(crate) struct Permit(Arc<Peer>);
 
 /// A connection that was accepted.
 pub(crate) struct Accepted {
     /// The connection.
     pub(crate) socket: Socket,
-    /// Who made it, where that is known.
+    /// The peer's address, if it has one.
     pub(crate) address: Option<SocketAddr>,
-    /// Its place.
     pub(crate) permit: Permit,
 }
 
-/// What the connections of a listener share.
+/// The state that the connections of a listener share.
 struct Shared {
     listener: &'static str,
     limit: ConnectionLimit,
     clock: Arc<dyn Clock>,
     metrics: ConnectionMetrics,
     open: watch::Sender<usize>,
-    /// Bytes that calls hold.
+    /// Bytes that all calls hold.
     held: AtomicUsize,
     list: Mutex<List>,
 }
@@ -88,13 +91,12 @@ struct Shared {
 #[derive(Default)]
 struct List {
     peers: Vec<Arc<Peer>>,
-    /// Connections that were closed to make room, and those that were refused, since the log told of them.
+    /// Connections that were closed at the limit or refused since the last report.
     unreported: usize,
     last_report: Option<Duration>,
 }
 
 impl Connections {
-    /// No connections yet.
     pub(crate) fn new(
         listener: &'static str,
         limit: ConnectionLimit,
@@ -115,16 +117,18 @@ impl Connections {
         }
     }
 
-    /// How many connections are open.
+    /// The number of open connections.
     pub(crate) fn open(&self) -> watch::Receiver<usize> {
         self.shared.open.subscribe()
     }
 
-    /// The next connection, for which another may have been closed. May be dropped and called anew.
+    /// The next connection, for which another may have been closed. Cancel-safe.
     pub(crate) async fn accept(&self, listener: &Listener) -> Accepted {
         let most = self.shared.limit.connections + MAX_CLOSING;
         loop {
-            // Those that were told to go do so within moments. An error is impossible, for the sender is here.
+            // Connections that are closing end within moments, so this wait is short. Without it a
+            // client that connects faster than connections close could exhaust file descriptors.
+            // It cannot fail: the sender is in `self`.
             _ = self.open().wait_for(|open| *open < most).await;
             let (socket, address) = accept(listener).await;
             if let Some(permit) = self.admit() {
@@ -137,7 +141,7 @@ impl Connections {
         }
     }
 
-    /// A place for a new connection; `None` where every other has a check in the works.
+    /// A permit for a new connection; `None` if each other one has a check that is being decided.
     fn admit(&self) -> Option<Permit> {
         let shared = &self.shared;
         let now = shared.clock.monotonic();
@@ -154,7 +158,8 @@ impl Connections {
         Some(Permit(peer))
     }
 
-    /// Closes connections whose peers do not take their answers; to be called every second.
+    /// Closes connections whose peers do not read their responses; the caller calls it every
+    /// second.
     pub(crate) fn close_stalled(&self) {
         let now = self.shared.clock.monotonic().as_secs();
         for peer in &self.shared.list().peers {
@@ -166,8 +171,9 @@ impl Connections {
     }
 }
 
-/// The connection to close for another: one that has not sent a message in its time; else the oldest newcomer where they
-/// are many; else the one whose last message is the longest ago.
+/// The connection to close for a new one: the oldest without a message, if its time is over or
+/// there are too many of these; else the one whose last message is longest ago; else the oldest
+/// without a message.
 fn connection_to_evict(peers: &[Arc<Peer>], now: Duration, newcomers: usize) -> Option<Arc<Peer>> {
     let staying = || peers.iter().filter(|peer| !peer.is_closing());
     let silent = || staying().filter(|peer| peer.last_message().is_none());
@@ -222,7 +228,8 @@ impl Shared {
         }
     }
 
-    /// Whether calls hold at most so much, for which connections that stalled are closed, the one of the longest time first.
+    /// Whether all calls hold at most `max_bytes`, after closing stalled connections for it, those
+    /// that stalled longest first.
     fn free_memory(&self, max_bytes: usize) -> bool {
         if self.held.load(Ordering::Relaxed) <= max_bytes {
             return true;
@@ -252,7 +259,7 @@ impl Shared {
 }
 
 impl Permit {
-    /// What is known of the connection.
+    /// The state of the connection.
     pub(crate) fn peer(&self) -> &Arc<Peer> {
         &self.0
     }

@@ -1,8 +1,9 @@
-//! The end of a server: everyone is told, then nobody new is taken in, then what is in flight finishes.
+//! The drain: the server reports that it is not ready, stops accepting, and finishes its calls.
 //!
-//! Envoy keeps sending for as long as it has not noticed, so listeners stay open for the drain, or until nobody is connected.
-//! Only then connections get their GOAWAY. The deadline counts from the signal and cuts off what is left: an orchestrator
-//! would do so anyway, without saying so in the log.
+//! Envoy sends checks until its health checks have noticed, so the listener stays open for the
+//! drain time, or until no connection is left; only then connections get their GOAWAY. The deadline
+//! counts from the signal and cuts off what is left: an orchestrator would do so anyway, and
+//! nothing in the log would say so.
 
 use std::time::Duration;
 
@@ -14,19 +15,19 @@ use super::phase::{Lifecycle, Phase};
 use super::signals::Signals;
 use super::tasks::{ADMIN, Ended, GRPC, RELOAD, Tasks};
 
-/// The admin listener's time to finish what it has begun, after everything else: a scrape's.
+/// The time for the admin listener to finish its responses after everything else: a scrape's.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
-/// How long an end may take.
+/// How long the phases of a drain may take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DrainTimes {
-    /// How long to go on taking connections in, unless none is open.
+    /// How long connections are still accepted, unless none is open.
     pub(crate) drain: Duration,
-    /// From the beginning on; what is left then is cut off.
+    /// From the signal on; calls that are left then are cut off.
     pub(crate) deadline: Duration,
 }
 
-/// Brings a server to its end. `open` is how many gRPC connections there are.
+/// Drains a server and ends it. `open` is the number of gRPC connections.
 pub(crate) async fn drain(
     mut lifecycle: Lifecycle,
     mut tasks: Tasks,
@@ -39,7 +40,7 @@ pub(crate) async fn drain(
     tracing::info!(connections = *open.borrow(), "draining");
 
     let gentle = async {
-        // An error means that nothing is open any more, and nothing can be.
+        // An error means that the listener's task has ended, and with it every connection.
         _ = timeout(times.drain, open.wait_for(|open| *open == 0)).await;
         lifecycle.enter(Phase::Closing).await;
         loop {
@@ -53,14 +54,17 @@ pub(crate) async fn drain(
     let outcome = tokio::select! {
         outcome = gentle => outcome,
         () = deadline => {
-            tracing::warn!(connections = *open.borrow(), "the deadline has come; what is left is cut off");
+            tracing::warn!(
+                connections = *open.borrow(),
+                "the deadline has come; what is left is cut off"
+            );
             Ok(())
         }
         () = signals.interrupt() => Err(ServeError::DrainCutShort),
     };
     lifecycle.enter(Phase::Stopped).await;
     if outcome.is_ok() {
-        // Dropping the tasks cuts off what is left of them.
+        // When the time is up, dropping the set aborts the tasks that are left.
         let rest = async {
             let mut left = vec![ADMIN, RELOAD];
             while !left.is_empty() {
@@ -74,7 +78,7 @@ pub(crate) async fn drain(
     outcome
 }
 
-/// A task ended that was not to.
+/// The error of a task that ended while the server needed it.
 pub(crate) fn failed(Ended { name, panicked }: Ended) -> Result<(), ServeError> {
     Err(ServeError::TaskEnded {
         task: name,

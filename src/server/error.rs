@@ -1,7 +1,7 @@
 //! Why serving failed, at start or later.
 //!
-//! One enum for `keyward serve`, so that the command line can tell what the operator has to mend (exit code 3) from what
-//! went wrong while running (exit code 1). Whoever returns one of these has not logged it.
+//! One enum for `keyward serve`, so that the command line can tell what the operator must correct
+//! (exit code 3) from a failure at run time (exit code 1). An error that is returned is not logged.
 
 use std::io;
 
@@ -21,10 +21,10 @@ pub enum ServeError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The system has no threads or signals for us.
+    /// The system gives no threads or no signals.
     #[error("the server cannot be started")]
     Start(#[source] io::Error),
-    /// Something else logs in this process already.
+    /// The process has a global log already.
     #[error("the process has a log already")]
     LogTaken,
     /// A metric cannot be made.
@@ -47,7 +47,7 @@ pub enum ServeError {
 }
 
 impl ServeError {
-    /// Whether what the operator wrote is to blame: configuration, keys or certificates.
+    /// Whether the cause is what the operator wrote: configuration, keys or certificates.
     pub fn is_bad_configuration(&self) -> bool {
         match self {
             Self::Config(_) | Self::Keys(_) => true,

@@ -1,8 +1,8 @@
-//! The gRPC listener: who may connect, what a peer may send, and which service answers.
+//! The gRPC listener: the limits on peers, TLS, and the services that answer.
 //!
-//! The loop is written here, on hyper, rather than taken from tonic: connections stay in a set that is owned, the drain
-//! can end each of them, and checks do not pay for layers that they do not use. Every bound on a peer is a constant with
-//! its reason; none of them is one that a healthy Envoy meets.
+//! Written on hyper and not taken from tonic's server: connections are in a set that we own, the
+//! drain can end each of them, and checks do not pay for layers that they do not use. Every limit
+//! on a peer is a constant with its reason, and none is one that a healthy Envoy reaches.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -33,63 +33,69 @@ use crate::clock::Clock;
 use crate::observe::metrics::ConnectionMetrics;
 use crate::tls::ServerTls;
 
-/// Connections at once, and newcomers among them. An Envoy opens one connection for each worker thread, so this is a large
-/// fleet of Envoys; what it keeps in bounds is file descriptors, of which many systems give a process 1024.
+/// An Envoy opens one connection for each worker thread, so this is a large fleet of Envoys. It
+/// bounds file descriptors, of which many systems give a process 1024.
 const CONNECTION_LIMIT: ConnectionLimit = ConnectionLimit {
     connections: 768,
     newcomers: 128,
 };
-/// How long a connection that makes room for another may finish its calls.
+/// How long a connection that is closed for a new one may take to finish its calls.
 const GRACEFUL_CLOSE_TIME: Duration = Duration::from_secs(1);
-/// Calls at once on a connection that are not checks: health and reflection, of which a client needs one or two.
+/// Concurrent calls of a connection that are not checks: health and reflection, of which a client
+/// needs one or two.
 const MAX_OTHER_CALLS: usize = 8;
-/// Checks at once on a connection: what Envoy's circuit breaker lets through by default. Beyond it Envoy opens another.
+/// Concurrent streams of a connection: what Envoy's circuit breaker lets through by default. Beyond
+/// it Envoy opens another connection.
 const MAX_STREAMS: u32 = 1024;
-/// Bytes of a call's own headers, by HTTP/2's count, which is a third of what short ones take in memory. The request's
-/// headers are in the message, but a tracer in Envoy may pass a caller's `tracestate` on in a header, and a call that is
-/// refused for it is an error to Envoy: so this is above the 60 KiB that Envoy takes of a request's headers by default.
+/// Bytes of a call's own headers, by HTTP/2's count, which is a third of what short ones take in
+/// memory. The request's headers are in the message, but a tracer in Envoy may copy a caller's
+/// `tracestate` into a header of the call, and a call that is refused for it is an error to Envoy.
+/// So this is above the 60 KiB of request headers that Envoy accepts by default.
 const MAX_HEADER_LIST_BYTES: u32 = 64 * 1024;
-/// Bytes that a connection, and a call on it, may have under way to us: a peer on a fast network of this region loses nothing.
+/// HTTP/2's flow control windows, of a connection and of a stream: enough for full speed on a fast
+/// network within a region.
 const WINDOW_BYTES: u32 = 256 * 1024;
-/// Streams that the peer reset before they were looked at (the "rapid reset" attack). Envoy resets what times out, all at
-/// once where this process was starved, and must not lose the connection for it: as many as there may be streams.
+/// Streams that the peer may reset before they are handled (more is the "rapid reset" attack).
+/// Envoy resets calls that time out, all at once if this process was starved of CPU, and must not
+/// lose the connection for it: as many as there may be streams.
 const MAX_RESET_STREAMS: usize = 1024;
-/// How often an idle peer is asked whether it is there: well within the minutes after which firewalls forget a connection.
+/// How often an idle peer is pinged: well within the minutes after which firewalls drop a
+/// connection.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_mins(1);
-/// How long it may take to answer: many times what a busy peer needs.
+/// How long a peer may take to answer a ping: many times what a busy one needs.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The one header of a check's call that matters.
+/// The only header of a check's call that is used.
 const GRPC_ENCODING: &str = "grpc-encoding";
 
-/// The gRPC listener and what answers on it. `C` answers checks.
+/// The gRPC server; `C` answers checks.
 pub(crate) struct GrpcServer<C> {
     connections: Connections,
     connection: Arc<Connection<C>>,
 }
 
-/// What serves a connection.
+/// What all connections share.
 struct Connection<C> {
     tls: Option<Arc<ServerTls>>,
     http: http2::Builder<TokioExecutor>,
     services: Services<C>,
 }
 
-/// What answers calls: checks, and all else.
+/// The services: checks, and all others.
 struct Services<C> {
     check_prefix: Arc<str>,
     checks: C,
     others: Routes,
 }
 
-/// What answers the calls of one connection.
+/// The service of one connection's calls.
 struct Calls<C> {
     connection: Arc<Connection<C>>,
     peer: Arc<Peer>,
     others: Arc<()>,
 }
 
-/// An answer that is awaited, and what it will be counted as.
+/// The future of a call's response.
 pub(crate) struct CallFuture {
     answer: BoxFuture<Response<Body>, Infallible>,
     /// `None` for a check.
@@ -107,7 +113,6 @@ where
         + 'static,
     C::Future: Into<BoxFuture<Response<Body>, Infallible>>,
 {
-    /// A server of these services.
     pub(crate) fn new(
         tls: Option<Arc<ServerTls>>,
         checks: C,
@@ -124,7 +129,7 @@ where
             .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
             .keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            // gRPC has no use for it.
+            // gRPC does not use it.
             .auto_date_header(false);
         let services = Services {
             check_prefix: format!("/{}/", C::NAME).into(),
@@ -142,7 +147,7 @@ where
         }
     }
 
-    /// How many connections are open.
+    /// The number of open connections.
     pub(crate) fn open(&self) -> watch::Receiver<usize> {
         self.connections.open()
     }
@@ -174,20 +179,22 @@ where
         let handshake = timeout(HANDSHAKE_TIMEOUT, self.handshake(socket));
         let connected = tokio::select! {
             connected = handshake => connected,
-            // Nothing of this peer's is in flight yet.
+            // No call of this peer is in flight yet.
             _ = peer.close_requested() => return,
             () = phase.reached(Phase::Closing) => return,
         };
         let stream = match connected {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                return tracing::debug!(?address, %error, "a connection failed before its first call");
+                tracing::debug!(?address, %error, "a connection failed before its first call");
+                return;
             }
             Err(_) => {
-                return tracing::debug!(?address, "a connection took too long to its first call");
+                tracing::debug!(?address, "a connection took too long to its first call");
+                return;
             }
         };
-        let turn = stream.turn();
+        let budget = stream.budget();
         let calls = Calls {
             connection: Arc::clone(&self),
             peer: Arc::clone(peer),
@@ -195,18 +202,18 @@ where
         };
         let mut serving = pin!(self.http.serve_connection(TokioIo::new(stream), calls));
         let ended = tokio::select! {
-            ended = drive(serving.as_mut(), &turn) => Some(ended),
+            ended = drive(serving.as_mut(), &budget) => Some(ended),
             closing = peer.close_requested() => {
                 if closing == Closing::Immediately || !peer.has_sent_message() {
                     return;
                 }
                 serving.as_mut().graceful_shutdown();
-                timeout(GRACEFUL_CLOSE_TIME, drive(serving.as_mut(), &turn)).await.ok()
+                timeout(GRACEFUL_CLOSE_TIME, drive(serving.as_mut(), &budget)).await.ok()
             }
             () = phase.reached(Phase::Closing) => {
                 // Sends GOAWAY; calls in flight finish.
                 serving.as_mut().graceful_shutdown();
-                Some(drive(serving.as_mut(), &turn).await)
+                Some(drive(serving.as_mut(), &budget).await)
             }
         };
         if let Some(Err(error)) = ended {
@@ -238,7 +245,7 @@ where
     fn call(&self, request: Request<Incoming>) -> CallFuture {
         let services = &self.connection.services;
         let mut request = request.map(|body| RequestBody::new(body, &self.peer));
-        // Both are always ready: neither keeps a queue.
+        // Called without `poll_ready`: both are always ready.
         if request.uri().path().starts_with(&*services.check_prefix) {
             keep_what_checks_need(request.headers_mut());
             return CallFuture {
@@ -262,7 +269,8 @@ where
     }
 }
 
-/// Checks are many, and while their messages arrive the headers would take more memory than anything else of them.
+/// Drops the other headers: while the messages of many checks arrive, they would take most of the
+/// memory.
 fn keep_what_checks_need(headers: &mut HeaderMap) {
     let encoding = headers.remove(GRPC_ENCODING);
     *headers = HeaderMap::new();
@@ -282,10 +290,10 @@ impl Future for CallFuture {
     }
 }
 
-/// Polls a connection, each time with another turn at reading.
-async fn drive<F: Future>(mut serving: Pin<&mut F>, turn: &ReadBudget) -> F::Output {
+/// Polls a connection, with a new read budget at each poll.
+async fn drive<F: Future>(mut serving: Pin<&mut F>, budget: &ReadBudget) -> F::Output {
     poll_fn(|cx| {
-        turn.begin();
+        budget.begin();
         serving.as_mut().poll(cx)
     })
     .await

@@ -2,8 +2,8 @@
 //!
 //! Looks at the files, reads those that are due, and has `keys::file` check what the keys are then.
 //! A file that is at fault, or is being written, keeps its last good keys while the others change;
-//! and all files keep theirs while the directory is missing, empty or not readable. So no mistake in
-//! a file takes away keys that work; only removing the file does.
+//! and all files keep theirs while the directory is missing, empty or not readable. So no mistake
+//! in a file takes away keys that work; only removing the file does.
 
 mod file;
 

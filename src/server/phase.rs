@@ -1,7 +1,7 @@
-//! Where the server stands between start and end, and who is told: `/readyz`, gRPC health, the connections.
+//! The phase of the server between its start and its end.
 //!
-//! One value that only moves forward. Everything that behaves differently while loading or draining looks at it, so
-//! that no two places can disagree.
+//! One value that only moves forward. `/readyz`, gRPC health and the listeners all read it, so that
+//! no two of them can disagree about whether the server is loading or draining.
 
 use tokio::sync::watch;
 use tonic_health::ServingStatus;
@@ -9,21 +9,21 @@ use tonic_health::server::HealthReporter;
 
 /// The service that Envoy calls, as gRPC health names it.
 pub(crate) const AUTHORIZATION: &str = "envoy.service.auth.v3.Authorization";
-/// The services that health is told for: all of the server, and the one that Envoy calls.
+/// The services whose health is reported: the server as a whole, and the one that Envoy calls.
 const HEALTH_NAMES: [&str; 2] = ["", AUTHORIZATION];
 
-/// Where the server stands.
+/// A phase, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
-    /// Bound; the first load is under way.
+    /// Bound; the keys are being loaded.
     Loading,
     /// Serving.
     Ready,
-    /// Serving still, and telling everyone to go elsewhere.
+    /// Still serving, but reporting that it is not ready.
     Draining,
-    /// The gRPC listener is closed; what is in flight finishes.
+    /// The gRPC listener is closed; calls in flight finish.
     Closing,
-    /// The admin listener closes too.
+    /// The admin listener is closed too.
     Stopped,
 }
 
@@ -50,12 +50,12 @@ impl PhaseWatch {
 
     /// Waits until the phase is reached or passed.
     pub(crate) async fn reached(&mut self, phase: Phase) {
-        // An error means that the server is gone, and so past every phase.
+        // An error means that the server has been dropped, and so is past every phase.
         _ = self.0.wait_for(|now| *now >= phase).await;
     }
 }
 
-/// Moves the phase forward and tells gRPC health.
+/// Moves the phase forward and reports it to gRPC health.
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
     phase: watch::Sender<Phase>,
@@ -63,7 +63,6 @@ pub(crate) struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// A server that is loading.
     pub(crate) async fn new(health: HealthReporter) -> Self {
         let lifecycle = Self {
             phase: watch::Sender::new(Phase::Loading),
@@ -73,12 +72,11 @@ impl Lifecycle {
         lifecycle
     }
 
-    /// A view of the phase.
     pub(crate) fn watch(&self) -> PhaseWatch {
         PhaseWatch(self.phase.subscribe())
     }
 
-    /// Enters a phase; never goes back.
+    /// Enters a phase, unless it is past it.
     pub(crate) async fn enter(&mut self, phase: Phase) {
         self.phase.send_if_modified(|now| {
             let forward = phase > *now;
@@ -100,7 +98,8 @@ impl Lifecycle {
             if phase < Phase::Closing {
                 self.health.set_service_status(name, status).await;
             } else {
-                // This ends the streams of `Watch`, which would otherwise hold the drain up to its deadline.
+                // This ends the streams of `Watch`, which would otherwise keep their connections
+                // open until the drain's deadline.
                 self.health.clone().clear_service_status(name).await;
             }
         }

@@ -1,7 +1,8 @@
-//! What is prepared for each key in use, and what a check leaves behind.
+//! What the cache holds with a key's record, and what a check records.
 //!
-//! Here the wire, the pipeline and the records meet: a key's prepared part holds its bytes for the wire and its metric
-//! series, so that a check formats and looks up nothing for either.
+//! A prepared key has its bytes for the wire and its metric series, so that a check neither formats
+//! nor looks up anything for them. Here `envoy`, the authorizer and `observe` meet, which do not
+//! know each other.
 
 use std::sync::Arc;
 
@@ -16,10 +17,10 @@ use crate::envoy::service::{CheckObserver, CompletedCheck};
 use crate::observe::metrics::{KeySeries, Metrics};
 use crate::observe::{CheckRecord, Observer};
 
-/// The HTTP status that is told of a request that goes on.
+/// The HTTP status that is recorded for a request that goes on.
 const GOES_ON: u16 = 200;
 
-/// What is kept with a key in use: its part of the answers, and its series.
+/// What is prepared for a key: its part of the responses, and its series.
 #[derive(Debug)]
 pub(crate) struct PreparedKey {
     wire: EncodedKey,
@@ -89,7 +90,7 @@ pub(crate) fn observe_with(observer: Observer) -> CheckObserver<PreparedKey> {
     })
 }
 
-/// What the log tells of how a key was presented, where that is why the request was refused: the places, and a hint.
+/// Where a request presented keys and what is odd about it, if that is why it was denied.
 fn how_presented(
     request: &RequestAttributes<'_>,
     reason: Reason,

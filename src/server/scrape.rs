@@ -1,8 +1,9 @@
 //! One rendering of the metrics for all scrapes of a second.
 //!
-//! A rendering takes megabytes and milliseconds where there are many keys, so that peers who ask for it over and over and do
-//! not read it must not have one each. A small one is not worth sharing: whoever looks twice in a second, at a server with
-//! few keys, sees what happened in between. Those who come while one is being made wait for it, without holding a thread.
+//! With many keys a rendering takes megabytes and milliseconds, so clients that ask again and again
+//! and do not read must not get one each. A small one is not shared: with few keys, two scrapes
+//! within a second show what happened in between. Scrapes during a rendering wait for it without
+//! holding a thread.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,15 +13,16 @@ use tokio::sync::Mutex;
 
 use crate::clock::Clock;
 
-/// How long a rendering serves. Nobody scrapes more often.
+/// How long a rendering is shared: shorter than any scrape interval.
 const LIFETIME: Duration = Duration::from_secs(1);
-/// Renderings from so many bytes on are shared: that of some dozens of keys. Smaller ones cost no more than their request.
+/// Renderings of at least so many bytes are shared: those of some dozens of keys. Smaller ones cost
+/// no more than their request.
 const SHARED_FROM_BYTES: usize = 64 * 1024;
 
 /// Writes the metrics in Prometheus' text form.
 pub(crate) type Render = Box<dyn Fn() -> String + Send + Sync>;
 
-/// The metrics as scrapers get them.
+/// The metrics for scrapers.
 pub(crate) struct Scrapes {
     render: Render,
     clock: Arc<dyn Clock>,
@@ -46,7 +48,7 @@ impl Scrapes {
         {
             return text.clone();
         }
-        // Before the new one is made, so that there is one of them less.
+        // First, so that only one of them is in memory.
         *last = None;
         let text = Bytes::from((self.render)());
         if text.len() >= SHARED_FROM_BYTES {

@@ -1,7 +1,8 @@
 //! The sockets of both listeners: TCP and Unix, listening and connected, behind one type each.
 //!
-//! One type for all kinds keeps one copy of the HTTP machinery in the binary. A Unix socket is put in place so that
-//! nobody can connect before its mode is set, takes the place of a stale one only, and is removed at the end.
+//! One type for all kinds keeps one copy of the HTTP code in the binary. A Unix socket is put in
+//! place so that no client can connect before its mode is set; it replaces a stale socket only, and
+//! is removed at the end.
 
 mod stream;
 mod unix;
@@ -14,23 +15,23 @@ use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::net::{TcpListener, UnixListener};
 
 pub(crate) use self::stream::{Http2Stream, ReadBudget, Socket, Stream};
-use self::unix::Placed;
+use self::unix::SocketFile;
 use crate::config::ListenAddress;
 
-/// What the system keeps of answers that a peer does not read, which counts as this container's memory: Linux would let it
-/// grow to 4 MiB a connection. Hundreds of answers to checks.
+/// The kernel's buffer for responses that a peer does not read, which counts as memory of this
+/// container: Linux would let it grow to 4 MiB per connection. It holds hundreds of responses.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
-/// An address could not be listened on.
+/// An address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// The address is another process's.
+    /// Another process listens there.
     #[error("{address} is in use by another process: stop it, or give another address")]
     InUse {
         /// The address.
         address: String,
     },
-    /// A port below 1024 without the right to it.
+    /// The process has no permission for it.
     #[error(
         "{address} may not be listened on: ports below 1024 and guarded directories need a right to them"
     )]
@@ -38,13 +39,13 @@ pub enum BindError {
         /// The address.
         address: String,
     },
-    /// The address is none of this machine's.
+    /// It is not an address of this machine.
     #[error("{address} is not an address of this machine: give one of its own, or 0.0.0.0 for all")]
     NotLocal {
         /// The address.
         address: String,
     },
-    /// Something else than a socket is where the socket is to be.
+    /// There is a file that is not a socket.
     #[error("{} is there and is not a socket: remove it, or give another path", path.display())]
     NotASocket {
         /// The socket's path.
@@ -56,7 +57,7 @@ pub enum BindError {
         /// The directory.
         directory: PathBuf,
     },
-    /// The system refuses for another reason.
+    /// Another error of the system.
     #[error("{address} cannot be listened on")]
     Failed {
         /// The address.
@@ -89,7 +90,7 @@ pub(crate) enum Listener {
     /// On TCP.
     Tcp(TcpListener),
     /// On a Unix socket.
-    Unix(UnixListener, Placed),
+    Unix(UnixListener, SocketFile),
 }
 
 impl Listener {
@@ -103,29 +104,29 @@ impl Listener {
                     .map_err(|cause| BindError::of(endpoint, cause))
             }
             ListenAddress::Unix { path, mode } => {
-                let (listener, placed) = unix::bind(endpoint, path, *mode).await?;
-                Ok(Self::Unix(listener, placed))
+                let (listener, file) = unix::bind(endpoint, path, *mode).await?;
+                Ok(Self::Unix(listener, file))
             }
         }
     }
 
-    /// Where it listens, with the port that the system chose.
+    /// Its address, with the port that the system chose.
     pub(crate) fn address(&self) -> String {
         match self {
             Self::Tcp(listener) => listener
                 .local_addr()
                 .map_or_else(|_| "?".to_owned(), |address| address.to_string()),
-            Self::Unix(_, placed) => format!("unix:{}", placed.path().display()),
+            Self::Unix(_, file) => format!("unix:{}", file.path().display()),
         }
     }
 
-    /// The next connection, and who made it where that is known. May be dropped and called anew.
+    /// The next connection, and its peer's address if it has one. Cancel-safe.
     pub(crate) async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                // Checks are small and waited for; without this an answer waits for the peer's acknowledgement. Fails where
-                // the peer has gone already, of which the next read will tell.
+                // Otherwise a small response would wait for the acknowledgement of the one before.
+                // Both fail if the peer is gone already, which the next read will report.
                 _ = stream.set_nodelay(true);
                 _ = set_socket_send_buffer_size(&stream, SEND_BUFFER_BYTES);
                 Ok((Socket::Left(stream), Some(peer)))

@@ -1,7 +1,7 @@
 //! The background tasks: all in one set, each with a name, none detached.
 //!
-//! None of them is meant to end while the server serves. One that does, by itself or by a panic, ends the process: a
-//! server without its reloads or its metrics looks well and is not.
+//! None of them may end while the server serves. If one does, by itself or by a panic, the process
+//! ends: a server without its reloads or its metrics looks healthy and is not.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -12,12 +12,12 @@ use tokio::task::{Id, JoinSet};
 pub(crate) const GRPC: &str = "grpc";
 /// The task that serves the admin listener.
 pub(crate) const ADMIN: &str = "admin";
-/// The task that watches over a remote source.
+/// The task that follows a remote source's changes and failures.
 pub(crate) const SOURCE: &str = "source";
 /// The task that follows the files.
 pub(crate) const RELOAD: &str = "reload";
 
-/// The task that tells of denied decisions that left no line.
+/// The task that reports denied decisions without a line.
 pub(crate) const LOG: &str = "log";
 
 /// The tasks of a server; dropping it ends them all.
@@ -47,7 +47,8 @@ impl Tasks {
         self.names.insert(id, name);
     }
 
-    /// Starts a task that blocks, on a thread of its own. It cannot be cut off, so it must end by itself.
+    /// Starts a blocking task on a thread of its own. It cannot be aborted, so it must end by
+    /// itself.
     pub(crate) fn spawn_blocking(
         &mut self,
         name: &'static str,
@@ -57,7 +58,7 @@ impl Tasks {
         self.names.insert(id, name);
     }
 
-    /// The next task that ends; never returns while there is none. May be dropped and called anew.
+    /// The next task that ends; waits for ever if there is none. Cancel-safe.
     pub(crate) async fn next_end(&mut self) -> Ended {
         let (id, panicked) = match self.set.join_next_with_id().await {
             None => return std::future::pending().await,

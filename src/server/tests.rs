@@ -1,4 +1,5 @@
-//! Tests of the whole server, in this process: on ports of the system's choosing, stopped and reloaded through a channel.
+//! Tests of the whole server, in this process: on ports of the system's choosing, stopped and
+//! reloaded through a channel.
 
 mod draining;
 mod idle;

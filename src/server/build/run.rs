@@ -23,8 +23,8 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Says that it is ready, follows signals until one of them stops the server, and drains. A task
-    /// that ends before is a failure.
+    /// Says that it is ready, follows signals until one of them stops the server, and drains. A
+    /// task that ends before is a failure.
     pub(super) async fn run(mut self, mut signals: Signals) -> Result<(), ServeError> {
         self.lifecycle.enter(Phase::Ready).await;
         let ms = u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX);

@@ -1,9 +1,10 @@
-//! What is known of one connection: when its last message came, and what its calls wait for and hold.
+//! The state of one connection: its last message, and what its calls wait for and hold.
 //!
-//! Counters only, for every check touches them. Answers that were not taken are counted by the second in which they were
-//! given, in a ring that is longer than any may wait, so that the longest wait is known without a list. How long calls
-//! have waited for the rest of their messages tells nothing: an Envoy begins many calls at once and sends their messages
-//! one after the other. So there it counts when the peer last sent anything.
+//! Atomic counters only, since every check updates them. Unread responses are counted by the second
+//! in which they were given, in a ring that is longer than any may stay unread, so that the longest
+//! wait is known without a list. For incomplete messages the age of a call means nothing, since an
+//! Envoy begins many calls at once and sends their messages one after the other: there it counts
+//! when the peer last sent anything.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -16,17 +17,17 @@ use super::{
     HELD_MAX_BYTES, IN_USE_TIME, MESSAGES_MAX_BYTES, STALLED_TIME, STALLED_UNREAD_SECONDS, Shared,
 };
 
-/// Seconds that are told apart: more than an answer may wait.
+/// Seconds that are counted apart: more than a response may stay unread.
 const RING: usize = 16;
-/// What a call holds besides its message: its stream, its task and its answer.
+/// The memory of a call besides its message: its stream, its task and its response.
 const CALL_BYTES: usize = 4096;
 
-/// How a connection is closed before its peer wants it.
+/// How a connection is closed by us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Closing {
     /// Calls in flight may finish.
     Gracefully,
-    /// What it holds is needed.
+    /// Its memory is needed.
     Immediately,
 }
 
@@ -34,9 +35,9 @@ pub(crate) enum Closing {
 pub(crate) struct Peer {
     shared: Arc<Shared>,
     since: Duration,
-    /// Milliseconds, and one more: 0 is never.
+    /// In milliseconds, plus one; 0 means never.
     last_message: AtomicU64,
-    /// Milliseconds: when it last sent bytes of a message, or came to owe some.
+    /// In milliseconds: when it last sent bytes of a message, or began to owe some.
     last_bytes: AtomicU64,
     deciding: AtomicUsize,
     receiving: AtomicUsize,
@@ -63,7 +64,7 @@ pub(crate) struct StageGuard {
     stage: Stage,
 }
 
-/// What a call holds in memory.
+/// The memory that a call holds.
 pub(crate) struct MemoryUse {
     peer: Arc<Peer>,
     bytes: usize,
@@ -93,7 +94,7 @@ impl Peer {
         self.since
     }
 
-    /// When its last whole message came, in milliseconds.
+    /// When its last whole message was received, in milliseconds.
     pub(super) fn last_message(&self) -> Option<u64> {
         self.last_message.load(Ordering::Relaxed).checked_sub(1)
     }
@@ -110,7 +111,7 @@ impl Peer {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// For how many seconds an answer has not been taken; `None` without one.
+    /// For how many seconds a response has been unread; `None` without one.
     pub(super) fn longest_unread(&self, now: u64) -> Option<u64> {
         let ring = u64::try_from(RING).unwrap_or(u64::MAX);
         (0..ring).rev().find(|age| {
@@ -125,7 +126,7 @@ impl Peer {
         self.unread.get(usize::try_from(second % ring).ok()?)
     }
 
-    /// For how long its calls have waited for a peer that does nothing about it; `None` where it is in use.
+    /// For how long its calls have waited for a peer that does nothing; `None` if it is in use.
     pub(super) fn stalled_for(&self, now: Duration) -> Option<Duration> {
         if self.is_deciding() {
             return None;
@@ -150,19 +151,17 @@ impl Peer {
         self.left.cancel();
     }
 
-    /// Waits until the connection is to be closed, and tells how.
+    /// Waits until the connection is to be closed by us; gives how.
     pub(crate) async fn close_requested(&self) -> Closing {
         self.left.cancelled().await;
         self.closing.get().copied().unwrap_or(Closing::Immediately)
     }
 
-    /// A whole message has come.
     pub(crate) fn message_received(&self) {
         self.last_message
             .store(self.now().saturating_add(1), Ordering::Relaxed);
     }
 
-    /// Part of a message has come.
     pub(crate) fn bytes_received(&self) {
         self.last_bytes.store(self.now(), Ordering::Relaxed);
     }
@@ -172,7 +171,6 @@ impl Peer {
         u64::try_from(now).unwrap_or(u64::MAX)
     }
 
-    /// Whether a whole message has come ever.
     pub(crate) fn has_sent_message(&self) -> bool {
         self.last_message().is_some()
     }
@@ -186,7 +184,8 @@ impl Peer {
         self.start(Stage::Receiving)
     }
 
-    /// A call's message is complete, and its decision begins. The connection is not closed meanwhile.
+    /// A call's message is complete, and its decision begins. The connection is not closed
+    /// meanwhile.
     pub(crate) fn start_deciding(self: &Arc<Self>) -> StageGuard {
         self.start(Stage::Deciding)
     }
@@ -213,7 +212,7 @@ impl Peer {
         }
     }
 
-    /// What a call holds from its beginning to its end.
+    /// Counts the memory of a call from its beginning to its end.
     pub(crate) fn track_memory(self: &Arc<Self>) -> MemoryUse {
         let mut held = MemoryUse {
             peer: Arc::clone(self),
@@ -225,13 +224,13 @@ impl Peer {
 }
 
 impl MemoryUse {
-    /// Whether there is room for the call, for which connections that stalled are closed.
+    /// Whether there is memory for the call, after closing stalled connections for it.
     pub(crate) fn call_fits(&self) -> bool {
         self.peer.shared.free_memory(HELD_MAX_BYTES)
     }
 
-    /// Holds so many bytes of a message more, for which connections that stalled are closed. Returns false where there is
-    /// no room even so; they are held nevertheless.
+    /// Counts more bytes of a message. Whether there is memory for them, after closing stalled
+    /// connections for it; they are counted either way.
     pub(crate) fn message_grows(&mut self, bytes: usize) -> bool {
         self.grow(bytes);
         self.peer.shared.free_memory(MESSAGES_MAX_BYTES)
@@ -243,7 +242,7 @@ impl MemoryUse {
         self.peer.shared.held.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// The message is no longer needed.
+    /// The message is no longer in memory.
     pub(crate) fn message_released(&mut self) {
         self.shrink(self.bytes.saturating_sub(CALL_BYTES));
     }

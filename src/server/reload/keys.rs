@@ -11,8 +11,8 @@ use crate::keys::cache::KeyCache;
 use crate::observe::metrics::ReloadTarget;
 
 impl Reloader {
-    /// Reads the keys' files that are due, or all if `forced`. Keys of a remote source are looked up
-    /// again at their next use.
+    /// Reads the keys' files that are due, or all if `forced`. Keys of a remote source are looked
+    /// up again at their next use.
     pub(super) fn reload_keys(&mut self, forced: bool) {
         let now = self.clock.monotonic();
         let Some(key_files) = &mut self.key_files else {

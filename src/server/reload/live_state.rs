@@ -1,6 +1,8 @@
-//! What a reload replaces: the snapshot that checks use, what was prepared under it, and what is shown.
+//! What a reload replaces: the snapshot that checks use, what was prepared under it, and what is
+//! shown.
 //!
-//! One pointer is swapped here, and so a check sees one configuration and its keys, never a mixture.
+//! One pointer is swapped here, and so a check sees one configuration and its keys, never a
+//! mixture.
 
 use std::sync::Arc;
 
@@ -29,8 +31,9 @@ pub(crate) struct LiveState {
 }
 
 impl LiveState {
-    /// Swaps the snapshot: checks that begin from now on use this policy, and a file's keys. Keys of
-    /// a remote source are not part of it; the cache checks each against the policy at its next use.
+    /// Swaps the snapshot: checks that begin from now on use this policy, and a file's keys. Keys
+    /// of a remote source are not part of it; the cache checks each against the policy at its next
+    /// use.
     pub(super) fn install(
         &self,
         generation: Generation,

@@ -1,18 +1,22 @@
-//! Why a new configuration is not put in force.
+//! Why a new configuration is not adopted.
 //!
-//! Apart from a file with mistakes there are two reasons: it changes what only a restart changes, or the keys that are
-//! there cannot be used with it. The latter is tried again when the keys change.
+//! Besides mistakes in the file there are two reasons: it changes something that needs a restart,
+//! or the current keys cannot be used with it. In the latter case it is tried again when the keys
+//! change.
 
 use crate::config::{ConfigError, FixedPart};
 
-/// Why a new configuration is not put in force.
+/// Why a new configuration is not adopted.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReloadRejection {
     /// It cannot be used.
     #[error(transparent)]
     Invalid(#[from] ConfigError),
-    /// It differs in what is in force until a restart.
-    #[error("{} changed, which needs a restart; nothing of the new configuration is in force", names(.0))]
+    /// It differs in parts that cannot change without a restart.
+    #[error(
+        "{} changed, which needs a restart; nothing of the new configuration is in force",
+        names(.0)
+    )]
     NeedsRestart(Vec<FixedPart>),
     /// The keys cannot be used with it.
     #[error("the keys do not fit the new configuration: {0}")]
@@ -20,7 +24,7 @@ pub(super) enum ReloadRejection {
 }
 
 impl ReloadRejection {
-    /// Whether other keys could make the difference.
+    /// Whether other keys could make it usable.
     pub(super) fn is_of_keys(&self) -> bool {
         matches!(self, Self::KeysDoNotFit(_))
     }

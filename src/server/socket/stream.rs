@@ -1,6 +1,7 @@
-//! A connected socket, plain or with TLS around it, as one type that reads and writes.
+//! A connected socket, plain or with TLS, as one type that reads and writes.
 //!
-//! What was read of it to see which protocol is spoken is given again to the next reader.
+//! A connection begins only with HTTP/2's preface, which is read here and given to the HTTP stack
+//! again, so that a client of another protocol costs no HTTP connection.
 
 use std::future::Future as _;
 use std::io;
@@ -22,40 +23,41 @@ const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// A connected socket, over TCP or a Unix socket.
 pub(crate) type Socket = Either<TcpStream, UnixStream>;
 
-/// A connected socket, as it is or with TLS after the handshake.
+/// A connected socket, plain or with TLS after the handshake.
 pub(crate) type Stream = Either<Socket, Box<TlsStream<Socket>>>;
 
-/// What is read of a connection before its requests are handed out. A header line of a byte or two on the wire takes a
-/// hundred in memory, and the HTTP/2 stack hands requests out only when there is nothing more to read.
+/// How much is read of a connection in one poll. A header line of a byte or two on the wire takes a
+/// hundred in memory, and the HTTP/2 stack hands out requests only when there is nothing more to
+/// read.
 const READ_BYTES: usize = 32 * 1024;
-/// How long a peer may read nothing while answers wait.
+/// How long a peer may read nothing while responses wait.
 const WRITE_TIME: Duration = Duration::from_secs(10);
 
-/// A stream on which the client's first bytes have come: an HTTP/2 client's.
+/// A stream whose client has sent HTTP/2's preface.
 #[derive(Debug)]
 pub(crate) struct Http2Stream {
     stream: Stream,
     unread: usize,
-    turn: ReadBudget,
+    budget: ReadBudget,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-/// What may be read of a connection until its task is polled again.
+/// How much may still be read of a connection in this poll.
 #[derive(Debug, Clone)]
 pub(crate) struct ReadBudget(Arc<AtomicUsize>);
 
 impl ReadBudget {
-    /// To be called at each poll of the connection's task.
+    /// Refills the budget, at each poll of the connection's task.
     pub(crate) fn begin(&self) {
         self.0.store(READ_BYTES, Ordering::Relaxed);
     }
 }
 
 impl Http2Stream {
-    /// Waits for the client's first bytes.
+    /// Waits for HTTP/2's preface.
     ///
     /// # Errors
-    /// When the connection ends before, or they are not HTTP/2's.
+    /// When the connection ends before, or the client sends something else.
     pub(crate) async fn new(mut stream: Stream) -> io::Result<Self> {
         let mut first = [0; PREFACE.len()];
         stream.read_exact(&mut first).await?;
@@ -68,17 +70,17 @@ impl Http2Stream {
         Ok(Self {
             stream,
             unread: PREFACE.len(),
-            turn: ReadBudget(Arc::new(AtomicUsize::new(READ_BYTES))),
+            budget: ReadBudget(Arc::new(AtomicUsize::new(READ_BYTES))),
             stalled: None,
         })
     }
 
-    /// The connection's turn, for whoever polls it.
-    pub(crate) fn turn(&self) -> ReadBudget {
-        self.turn.clone()
+    /// The read budget, for the task that polls the connection.
+    pub(crate) fn budget(&self) -> ReadBudget {
+        self.budget.clone()
     }
 
-    /// Gives up on a peer that has read nothing for `WRITE_TIME`.
+    /// Fails once the peer has read nothing for `WRITE_TIME`.
     fn unless_stalled(
         &mut self,
         cx: &mut Context<'_>,
@@ -115,7 +117,7 @@ impl AsyncRead for Http2Stream {
             self.unread -= part.len();
             return Poll::Ready(Ok(()));
         }
-        let left = self.turn.0.load(Ordering::Relaxed);
+        let left = self.budget.0.load(Ordering::Relaxed);
         if left == 0 {
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -123,15 +125,16 @@ impl AsyncRead for Http2Stream {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
         let read = buffer.filled().len().saturating_sub(before);
-        self.turn
+        self.budget
             .0
             .store(left.saturating_sub(read), Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
 }
 
-/// Not vectored, on purpose: on a vectored stream h2 keeps every answer of 256 bytes or more apart from its frame's head and
-/// writes the two one after the other, which costs an allow a second system call.
+/// Not vectored, on purpose: on a vectored stream h2 keeps responses of 256 bytes or more apart
+/// from their frame's head and writes the two one after the other, a second system call for each
+/// allow.
 impl AsyncWrite for Http2Stream {
     fn poll_write(
         mut self: Pin<&mut Self>,

@@ -78,11 +78,11 @@ async fn the_end_of_a_server_leaves_its_successors_socket_alone() {
 #[tokio::test]
 async fn what_a_killed_process_left_half_way_does_not_hinder_the_next() {
     let dir = TempDir::new().unwrap();
-    let cradle = dir.path().join(format!(".kw{}", std::process::id()));
-    fs::create_dir(&cradle).unwrap();
-    fs::write(cradle.join("s"), "").unwrap();
+    let directory_for_mode = dir.path().join(format!(".kw{}", std::process::id()));
+    fs::create_dir(&directory_for_mode).unwrap();
+    fs::write(directory_for_mode.join("s"), "").unwrap();
     Listener::bind(&unix(&dir.path().join("s"))).await.unwrap();
-    assert!(!cradle.exists());
+    assert!(!directory_for_mode.exists());
 }
 
 #[tokio::test]

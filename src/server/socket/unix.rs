@@ -1,9 +1,9 @@
-//! A Unix socket put in its place and taken away again.
+//! Placing a Unix socket, and removing it again.
 //!
-//! The socket is made in a directory that is this user's alone, gets its mode there, and is then renamed to where it
-//! belongs, so that at no moment anyone can reach it whom the mode keeps out, whatever the umask. The rename also
-//! replaces a stale socket in one step. `ConnectionRefused` alone means stale: a socket whose owner is merely slow
-//! answers otherwise.
+//! The socket is made in a directory that only this user can enter, gets its mode there, and is
+//! then renamed to its path. So at no moment a user can connect whom the mode excludes, whatever
+//! the umask, and the rename replaces a stale socket in one step. Only `ConnectionRefused` means
+//! stale: a socket whose owner is slow fails in other ways.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -18,28 +18,27 @@ use super::BindError;
 use crate::config::ListenAddress;
 use crate::watch::named_file::NamedFile;
 
-/// A socket file of ours; dropping it removes the file, unless another one took its place.
+/// A socket file of ours; dropping it removes the file, unless it has been replaced.
 #[derive(Debug)]
-pub(crate) struct Placed {
+pub(crate) struct SocketFile {
     path: PathBuf,
     device: u64,
     inode: u64,
 }
 
-impl Placed {
-    /// Where the socket is.
+impl SocketFile {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }
 
-impl Drop for Placed {
+impl Drop for SocketFile {
     fn drop(&mut self) {
         let Ok(there) = fs::symlink_metadata(&self.path) else {
             return;
         };
         if (there.dev(), there.ino()) == (self.device, self.inode) {
-            // Nobody is left to be told; what stays behind is a stale socket, which the next start replaces.
+            // If it fails, a stale socket is left, which the next start replaces.
             _ = fs::remove_file(&self.path);
         }
     }
@@ -50,7 +49,7 @@ pub(super) async fn bind(
     endpoint: &ListenAddress,
     path: &NamedFile,
     mode: u32,
-) -> Result<(UnixListener, Placed), BindError> {
+) -> Result<(UnixListener, SocketFile), BindError> {
     let failed = |cause| BindError::of(endpoint, cause);
     let directory = path
         .parent()
@@ -63,17 +62,17 @@ pub(super) async fn bind(
             directory: directory.unwrap_or(told).to_owned(),
         });
     }
-    make_sure_that_nobody_answers(endpoint, path).await?;
+    ensure_unused(endpoint, path).await?;
 
-    let cradle = Cradle::new(directory).map_err(failed)?;
-    let newborn = cradle.0.join("s");
-    let listener = UnixListener::bind(&newborn).map_err(failed)?;
-    fs::set_permissions(&newborn, Permissions::from_mode(mode)).map_err(failed)?;
-    fs::rename(&newborn, path).map_err(failed)?;
+    let private = PrivateDirectory::new(directory).map_err(failed)?;
+    let draft = private.0.join("s");
+    let listener = UnixListener::bind(&draft).map_err(failed)?;
+    fs::set_permissions(&draft, Permissions::from_mode(mode)).map_err(failed)?;
+    fs::rename(&draft, path).map_err(failed)?;
     let there = fs::symlink_metadata(path).map_err(failed)?;
     Ok((
         listener,
-        Placed {
+        SocketFile {
             path: path.to_path_buf(),
             device: there.dev(),
             inode: there.ino(),
@@ -81,10 +80,7 @@ pub(super) async fn bind(
     ))
 }
 
-async fn make_sure_that_nobody_answers(
-    endpoint: &ListenAddress,
-    path: &NamedFile,
-) -> Result<(), BindError> {
+async fn ensure_unused(endpoint: &ListenAddress, path: &NamedFile) -> Result<(), BindError> {
     let there = match fs::symlink_metadata(path) {
         Ok(there) => there,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -104,7 +100,7 @@ async fn make_sure_that_nobody_answers(
         {
             Ok(())
         }
-        // WouldBlock is a full backlog, and so somebody's.
+        // A full backlog: another process has the socket.
         Ok(_) => Err(BindError::InUse {
             address: endpoint.to_string(),
         }),
@@ -116,16 +112,16 @@ async fn make_sure_that_nobody_answers(
 }
 
 /// A directory for this user alone, removed when dropped.
-struct Cradle(PathBuf);
+struct PrivateDirectory(PathBuf);
 
-impl Cradle {
+impl PrivateDirectory {
     fn new(parent: &Path) -> io::Result<Self> {
         // Short, for a socket's path has at most 107 bytes.
         let path = parent.join(format!(".kw{}", std::process::id()));
         let make = || DirBuilder::new().mode(0o700).create(&path);
         match make() {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                // Left by a process of the same number that was killed right here. In a container the number is always 1.
+                // Left by a killed process with the same id. In a container the id is always 1.
                 _ = fs::remove_file(path.join("s"));
                 fs::remove_dir(&path)?;
                 make()?;
@@ -136,7 +132,7 @@ impl Cradle {
     }
 }
 
-impl Drop for Cradle {
+impl Drop for PrivateDirectory {
     fn drop(&mut self) {
         _ = fs::remove_file(self.0.join("s"));
         _ = fs::remove_dir(&self.0);

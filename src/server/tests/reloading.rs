@@ -274,7 +274,8 @@ async fn a_neighbour_put_in_place_is_no_reason_to_read_a_half_written_file() {
     let half = server.home.path("keys.d/half.yaml");
     let clock = SystemClock::new();
     for turn in 0..10 {
-        // A file that somebody goes on writing in place, and neighbours that come by rename meanwhile.
+        // A file that somebody goes on writing in place, and neighbours that come by rename
+        // meanwhile.
         fs::write(&half, format!("{}# {turn}", keys(&["open"]))).unwrap();
         let written = clock.monotonic();
         let id = format!("b{turn}");

@@ -29,7 +29,8 @@ use crate::server::config_file::WatchedConfig;
 use crate::server::error::ServeError;
 use crate::server::signals::{Signal, Signals};
 
-/// When a wait gives up: far longer than anything takes, on a machine that is busy with other things.
+/// When a wait gives up: far longer than anything takes, on a machine that is busy with other
+/// things.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A directory with a configuration and keys.
