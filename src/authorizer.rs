@@ -1,8 +1,10 @@
-//! The pipeline: one function that decides a request, in the order of the table in docs/decisions.md.
+//! The pipeline: one function that decides a request, in the order of the table in
+//! docs/decisions.md.
 //!
-//! Takes what Envoy tells of a request and a snapshot of the configuration, asks the cache for the key, and gives a
-//! `Decision`. The first step that fails answers. A failure to find out is a refusal whose reason says so, never an
-//! allow; observe mode turns refusals into grants in one place, at the end.
+//! Takes the request's attributes and a snapshot of the configuration, asks the cache for the key,
+//! and returns a `Decision`. The first step that fails decides. Where keyward cannot find out, that
+//! is a refusal whose reason says so, never an allow. Observe mode turns refusals into grants in
+//! one place, at the end.
 
 mod route;
 pub mod trace;
@@ -26,7 +28,7 @@ use crate::authz::snapshot::{Mode, Policy, Snapshot};
 use crate::clock::Clock;
 use crate::keys::cache::{CachedKey, KeyCache, Lookup, LookupError};
 
-/// A known key, with what was prepared for it, and which of its secrets was presented.
+/// A known key as a request presented it: the cached key, and which of its secrets it was.
 #[derive(Debug)]
 pub struct PresentedKey<P> {
     key: Arc<CachedKey<P>>,
@@ -39,7 +41,7 @@ impl<P> PresentedKey<P> {
         Self { key, secret }
     }
 
-    /// The place of the presented secret among the key's.
+    /// The index of the presented secret among the key's.
     pub fn secret_index(&self) -> Option<usize> {
         self.secret
     }
@@ -80,12 +82,12 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
         }
     }
 
-    /// The snapshot in force. A check takes it once, and decides and answers by it.
+    /// The active snapshot. A check takes it once, and decides and answers by it.
     pub fn snapshot(&self) -> Guard<Arc<Snapshot>> {
         self.snapshot.load()
     }
 
-    /// Puts another snapshot in force: the next check is decided by it.
+    /// Replaces the active snapshot: the next check is decided by it.
     pub fn install(&self, snapshot: Arc<Snapshot>) {
         self.snapshot.store(snapshot);
     }
@@ -95,7 +97,8 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
         &self.cache
     }
 
-    /// Decides a request. In observe mode every request goes on, and what would have refused it is in the grant.
+    /// Decides a request. In observe mode every request is allowed, and the grant holds the refusal
+    /// that it would have got.
     pub async fn decide<'r, T: Trace>(
         &self,
         request: &RequestAttributes<'r>,
@@ -108,8 +111,8 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
         }
     }
 
-    /// The answer where Envoy sent no HTTP attributes, and so nothing that could be decided, or would
-    /// have to be stripped.
+    /// The decision where Envoy sent no HTTP attributes: there is nothing to evaluate and nothing
+    /// to strip.
     pub fn decide_without_request(snapshot: &Snapshot) -> Decision<'_, PresentedKey<P>> {
         refuse(Refusal::new(Reason::BadRequest), snapshot)
     }
@@ -187,7 +190,7 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
     }
 }
 
-/// The decision that a refusal is. Observe mode lets the request go on, here and nowhere else.
+/// The decision for a refusal. Here and nowhere else, observe mode lets the request go on.
 fn refuse<'r, K>(refusal: Refusal<'r, K>, snapshot: &Snapshot) -> Decision<'r, K> {
     match snapshot.policy.mode {
         Mode::Enforce => Decision::Deny(refusal),

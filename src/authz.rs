@@ -1,8 +1,8 @@
 //! The decision's parts, pure: what a request presents, what a key may do, what a rule asks.
 //!
-//! Nothing here knows of tokio, tonic, files, logs or metrics, and time comes in as an argument, so that every
-//! rule of the gate can be read and tested as a function of its inputs. The pipeline that puts the parts in
-//! order is `crate::authorizer`.
+//! Nothing here knows of tokio, tonic, files, logs or metrics, and time comes in as an argument, so
+//! that every rule of the gate can be read and tested as a function of its inputs. The pipeline
+//! that puts the parts in order is `crate::authorizer`.
 
 pub mod credential;
 pub mod decision;

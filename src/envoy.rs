@@ -1,9 +1,9 @@
-//! The wire: what Envoy sends and what it gets.
+//! Envoy's protocol: what Envoy sends and what it receives.
 //!
-//! A check comes as the bytes of a `CheckRequest`, which [`view`] lends to the pipeline as `RequestAttributes`,
-//! and goes as the bytes of a `CheckResponse`, which [`encode`] alone builds from a `Decision`. In between
-//! [`message`] frames bytes, so that no message is built where none is needed. [`proto`] holds Envoy's messages,
-//! generated from `proto/`.
+//! [`service`] receives a check. [`decode`] reads the bytes of its `CheckRequest` as
+//! `RequestAttributes`, the authorizer decides, and [`encode`] alone writes the `CheckResponse`,
+//! from what `answer` says. [`message`] does gRPC's framing on bytes, so that no message is built
+//! where none is needed. [`proto`] holds Envoy's messages, generated from `proto/`.
 
 pub mod decode;
 pub mod encode;

@@ -37,8 +37,8 @@ pub enum CallerProtocol {
 }
 
 impl CallerProtocol {
-    /// The protocol of a request, by its content type. The test is Envoy's own, to the letter, since
-    /// it is Envoy that makes a body into `grpc-message`; gRPC-Web is plain HTTP to it.
+    /// The protocol of a request, by its content type. The test is Envoy's own, to the letter,
+    /// since it is Envoy that makes a body into `grpc-message`; gRPC-Web is plain HTTP to it.
     pub fn of(request: Option<&RequestAttributes<'_>>) -> Self {
         let content_type = request.and_then(|request| request.headers.single("content-type"));
         match content_type.and_then(|value| value.strip_prefix(b"application/grpc")) {
@@ -49,7 +49,7 @@ impl CallerProtocol {
 }
 
 impl Denial {
-    /// What a refusal under that policy tells a caller.
+    /// The answer to a refused caller under that policy.
     pub fn of<K>(refusal: &Refusal<'_, K>, policy: &Policy, protocol: CallerProtocol) -> Self {
         let status = http_status(refusal.reason);
         let mut headers = vec![("cache-control", "no-store".to_owned())];
@@ -75,8 +75,8 @@ impl Denial {
     }
 }
 
-/// The HTTP status of a refusal. A refusal for a reason that allows does not happen, and is a fault
-/// of ours if it does.
+/// The HTTP status of a refusal. One for a reason that allows would be a bug in keyward, and must
+/// not become an allow.
 pub fn http_status(reason: Reason) -> u16 {
     match reason.kind() {
         DecisionKind::Allow => 500,
@@ -84,7 +84,8 @@ pub fn http_status(reason: Reason) -> u16 {
     }
 }
 
-/// The challenge of a 401 (RFC 9110 section 11.6.1), and the one that names lacking scopes (RFC 6750 section 3.1).
+/// The challenge of a 401 (RFC 9110 section 11.6.1), and the one that names lacking scopes (RFC
+/// 6750 section 3.1).
 fn challenge<K>(refusal: &Refusal<'_, K>, policy: &Policy) -> Option<String> {
     let realm = policy.realm.as_str();
     if refusal.reason == Reason::InsufficientScope {
@@ -109,7 +110,7 @@ fn challenge<K>(refusal: &Refusal<'_, K>, policy: &Policy) -> Option<String> {
     )
 }
 
-/// What went wrong, and where a key belongs if that is what the caller has to know.
+/// The reason's sentence, and where a key belongs if the caller needs to know.
 fn detail<K>(refusal: &Refusal<'_, K>, policy: &Policy) -> String {
     let sentence = refusal.sentence();
     if refusal.reason.concerns_place() {

@@ -1,8 +1,9 @@
-//! What changes in an allowed request on its way upstream: headers set and removed, secrets taken out.
+//! What changes in an allowed request on its way upstream: headers set and removed, secrets taken
+//! out.
 //!
-//! It comes in two parts that a front door sends as one: what follows from the key, or from there
-//! being none, which is the same for every request and so can be encoded once; and what follows from
-//! the request. No header is named in both, nor both set and removed, for older and newer Envoys set
+//! There are two parts, which are sent as one: what follows from the key, or from its absence,
+//! which is the same for every request and so can be encoded once; and what follows from the
+//! request. No header is named in both, nor both set and removed, for older and newer Envoys set
 //! and remove in different orders.
 
 use std::borrow::Cow;
@@ -17,7 +18,7 @@ use crate::authz::token::is_visible_or_space;
 const COOKIE: &str = "cookie";
 const PATH: &str = ":path";
 
-/// Changes to a request. Header names are compared without regard to case and each stands once.
+/// Changes to a request. Header names differ in more than case.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct UpstreamChanges<'a> {
     /// Headers with their values, each in place of all lines of its name.
@@ -25,7 +26,8 @@ pub struct UpstreamChanges<'a> {
     /// Headers to remove.
     pub remove: Vec<Cow<'a, str>>,
     /// Query parameters to remove, each present in the request and named once: Envoy re-sorts the
-    /// whole query when it removes one. Empty where `:path` is set, which Envoy may do before or after.
+    /// whole query when it removes one. Empty where `:path` is set, which Envoy may do before or
+    /// after.
     pub remove_query: Vec<&'a str>,
 }
 
@@ -35,8 +37,8 @@ impl<'a> UpstreamChanges<'a> {
     pub fn by_key(record: &'a KeyRecord, policy: &'a Policy) -> Self {
         let mut changes = Self::default();
         for (name, value) in policy.identity.values(record, &policy.plans) {
-            // The source refuses records whose values cannot stand in a header line. One that passed
-            // all the same must not end the line here.
+            // Records whose values do not fit in a header line were refused before. If one got here
+            // all the same, it must not end the line.
             match value.filter(|value| is_visible_or_space(value)) {
                 Some(value) => changes.set.push((name.as_str(), value)),
                 None => changes.remove.push(name.as_str().into()),
@@ -46,7 +48,8 @@ impl<'a> UpstreamChanges<'a> {
         changes
     }
 
-    /// What an allow without a valid key changes: no caller's own copy of an identity header passes.
+    /// What an allow without a valid key changes: the caller's own copies of identity headers are
+    /// removed.
     pub fn without_key(policy: &'a Policy) -> Self {
         let names = policy.identity.names().map(|name| name.as_str().into());
         let mut changes = Self {
@@ -57,7 +60,7 @@ impl<'a> UpstreamChanges<'a> {
         changes
     }
 
-    /// What is removed or rewritten because it stands in this request, besides what
+    /// What is removed or rewritten because of what this request holds, besides what
     /// [`Self::by_key`] and [`Self::without_key`] remove from every request. Empty for most, and
     /// then nothing was allocated.
     pub fn by_request(request: &RequestAttributes<'a>, policy: &'a Policy) -> Self {
@@ -178,15 +181,15 @@ fn always_removed(policy: &Policy) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Whether what is left of the target can be set as `:path` byte for byte. Envoy takes text from us,
-/// and a request without a path has none to set.
+/// Whether what is left of the target can be set as `:path` byte for byte. Envoy takes text from
+/// us, and a request without a path has none to set.
 fn can_be_set(request: &RequestAttributes<'_>) -> bool {
     !request.path().is_empty() && request.target.iter().all(u8::is_ascii_graphic)
 }
 
-/// Bytes of a header value as text. Envoy sets an empty value from `raw_value`, and refuses an answer
-/// whose text is not UTF-8; so what is not, and what could end a line, becomes `!`, which is what
-/// Envoy puts for such bytes itself.
+/// Bytes of a header value as text. Envoy sets an empty value from `raw_value`, and refuses an
+/// answer whose text is not UTF-8; so what is not, and what could end a line, becomes `!`, which is
+/// what Envoy puts for such bytes itself.
 fn header_text(value: Vec<u8>) -> Cow<'static, str> {
     let fits = |c: char| !c.is_control() || c == '\t';
     match String::from_utf8(value) {

@@ -4,7 +4,7 @@
 //! the trace as values, in no words.
 
 use super::trace::{Step, StepOutcome, Trace};
-use crate::authz::key::{ClientName, KeyRecord};
+use crate::authz::key::{ClientName, KeyRecord, Restrictions};
 use crate::authz::path::RequestPath;
 use crate::authz::reason::Reason;
 use crate::authz::request::RequestAttributes;
@@ -24,7 +24,7 @@ pub(super) enum RouteAccess<'r> {
     Anyone,
     Nobody,
     Key(Option<&'r Requirement>),
-    /// To be refused once the caller has shown a valid key.
+    /// Refused, but only once the caller has presented a valid key.
     MalformedPath,
 }
 
@@ -87,8 +87,11 @@ impl<'r> Route<'r> {
         }
     }
 
-    /// Whether a valid key may make this request: transport, path, route, address, the key's own
-    /// restrictions, client, scopes. A step that has nothing to look at is left out.
+    /// Whether a valid key may make this request: transport, path, route, the key's own
+    /// restrictions, the rule's requirement. A step that has nothing to check is left out.
+    ///
+    /// All of this comes after the key, although it needs less work than a lookup: a caller without
+    /// a valid key learns nothing of routes, and cannot tell a closed route from an open one.
     pub(super) fn check(
         &self,
         record: &KeyRecord,
@@ -97,32 +100,26 @@ impl<'r> Route<'r> {
         policy: &Policy,
         trace: &mut impl Trace,
     ) -> Result<(), Reason> {
-        let mut check = |passed, reason, step: Step<'_>| {
-            trace.step(StepOutcome::of(passed), step);
-            if passed { Ok(()) } else { Err(reason) }
-        };
         if policy.require_https {
             let is_https = request.is_https();
-            check(is_https, Reason::InsecureTransport, Step::Transport)?;
+            let reason = Reason::InsecureTransport;
+            check(trace, is_https, reason, Step::Transport)?;
         }
         let restrictions = record.restrictions.as_deref();
         let key_paths = restrictions.and_then(|restrictions| restrictions.paths.as_deref());
         let is_malformed_for_rule = self.access == RouteAccess::MalformedPath;
+        // The path is checked only if something compares it: CONNECT and odd clients have paths
+        // that are not plain, and pass where no path matters.
         let path = key_paths.map(|_| path.plain());
         if is_malformed_for_rule || path.is_some() {
             let is_plain = !is_malformed_for_rule && !matches!(path, Some(Err(_)));
             let rule = self.rule.filter(|_| is_malformed_for_rule);
-            check(is_plain, Reason::MalformedPath, Step::Path(rule))?;
+            check(trace, is_plain, Reason::MalformedPath, Step::Path(rule))?;
         }
         let is_open = self.access != RouteAccess::Nobody;
-        check(is_open, Reason::RouteDenied, Step::Route(self.rule))?;
+        check(trace, is_open, Reason::RouteDenied, Step::Route(self.rule))?;
 
         if let Some(restrictions) = restrictions {
-            if restrictions.ips.is_some() {
-                let is_allowed = restrictions.allow_ip(policy.client_address.of(request));
-                let step = Step::Address(restrictions);
-                check(is_allowed, Reason::IpNotAllowed, step)?;
-            }
             let is_path_allowed = match (key_paths, &path) {
                 (Some(patterns), Some(Ok(path))) => {
                     patterns.iter().any(|pattern| pattern.matches(path))
@@ -130,27 +127,67 @@ impl<'r> Route<'r> {
                 (Some(_), _) => false,
                 (None, _) => true,
             };
-            let is_allowed = restrictions.allow_host(request.host)
-                && is_path_allowed
-                && restrictions.allow_method(request.method);
-            let step = Step::Restrictions(restrictions, is_path_allowed);
-            check(is_allowed, Reason::RouteNotAllowed, step)?;
+            check_restrictions(restrictions, is_path_allowed, request, policy, trace)?;
         }
-
-        let RouteAccess::Key(Some(Requirement { scopes, clients })) = &self.access else {
-            return Ok(());
-        };
-        if let Some(clients) = clients.as_deref() {
-            let mut clients_wanted = clients.iter().map(ClientName::as_str);
-            let is_wanted = clients_wanted.any(|client| client == record.client());
-            let step = Step::Client(record, clients);
-            check(is_wanted, Reason::ClientNotAllowed, step)?;
+        match &self.access {
+            RouteAccess::Key(Some(requirement)) => {
+                check_requirement(requirement, record, policy, trace)
+            }
+            RouteAccess::Key(None)
+            | RouteAccess::Anyone
+            | RouteAccess::Nobody
+            | RouteAccess::MalformedPath => Ok(()),
         }
-        if scopes.is_empty() {
-            return Ok(());
-        }
-        let are_granted = scopes.iter().all(|scope| policy.plans.grant(record, scope));
-        let step = Step::Scopes(record, scopes);
-        check(are_granted, Reason::InsufficientScope, step)
     }
+}
+
+fn check_restrictions(
+    restrictions: &Restrictions,
+    is_path_allowed: bool,
+    request: &RequestAttributes<'_>,
+    policy: &Policy,
+    trace: &mut impl Trace,
+) -> Result<(), Reason> {
+    if restrictions.ips.is_some() {
+        let is_allowed = restrictions.allow_ip(policy.client_address.of(request));
+        let step = Step::Address(restrictions);
+        check(trace, is_allowed, Reason::IpNotAllowed, step)?;
+    }
+    let is_allowed = restrictions.allow_host(request.host)
+        && is_path_allowed
+        && restrictions.allow_method(request.method);
+    let step = Step::Restrictions(restrictions, is_path_allowed);
+    check(trace, is_allowed, Reason::RouteNotAllowed, step)
+}
+
+fn check_requirement(
+    requirement: &Requirement,
+    record: &KeyRecord,
+    policy: &Policy,
+    trace: &mut impl Trace,
+) -> Result<(), Reason> {
+    let Requirement { scopes, clients } = requirement;
+    if let Some(clients) = clients.as_deref() {
+        let mut names = clients.iter().map(ClientName::as_str);
+        let is_wanted = names.any(|name| name == record.client());
+        let step = Step::Client(record, clients);
+        check(trace, is_wanted, Reason::ClientNotAllowed, step)?;
+    }
+    if scopes.is_empty() {
+        return Ok(());
+    }
+    let are_granted = scopes.iter().all(|scope| policy.plans.grant(record, scope));
+    let step = Step::Scopes(record, scopes);
+    check(trace, are_granted, Reason::InsufficientScope, step)
+}
+
+/// Reports a step to the trace; where it failed, the request is refused for that reason.
+fn check(
+    trace: &mut impl Trace,
+    passed: bool,
+    reason: Reason,
+    step: Step<'_>,
+) -> Result<(), Reason> {
+    trace.step(StepOutcome::of(passed), step);
+    if passed { Ok(()) } else { Err(reason) }
 }

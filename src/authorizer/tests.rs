@@ -1,4 +1,5 @@
-//! The pipeline as a whole: held to an oracle, to the order of a decision, to the clock and to reloads.
+//! The pipeline as a whole: held to an oracle, to the order of a decision, to the clock and to
+//! reloads.
 //!
 //! The oracle and the random inputs are those of `authz::tests`.
 

@@ -1,7 +1,7 @@
-//! Finds the secret that a request presents, in the places that the operator configured.
+//! Finds the secret that a request presents, in the credential places that the operator configured.
 //!
-//! All places are looked at, for a request that presents two different secrets must not be judged by the luck of
-//! the order. What is found is borrowed from the request; nothing here copies or prints a secret.
+//! All places are searched, so that a request with two different secrets is refused whatever their
+//! order. The secret is borrowed from the request; nothing here copies or prints it.
 
 use std::fmt;
 
@@ -10,14 +10,14 @@ use zeroize::Zeroize;
 use super::digest::hex_digit;
 use super::reason::Reason;
 use super::request::RequestAttributes;
-use place::Found;
+use place::Presented;
 
 mod directions;
 mod place;
 
 pub use place::{CredentialLocation, CredentialPlace, QueryStrip, has_scheme};
 
-/// A secret may have at most this many bytes; far more than any real one, and little enough to hash at leisure.
+/// A secret may have at most this many bytes: far more than any real one, and cheap to hash.
 pub const SECRET_MAX_BYTES: usize = 512;
 
 /// The places that are looked at, in the operator's order. At least one.
@@ -29,7 +29,7 @@ pub struct CredentialPlaces {
 }
 
 impl CredentialPlaces {
-    /// These places; `None` if there is none, for then nobody could ever present a key.
+    /// These places; `None` for an empty list, since then no caller could present a key.
     pub fn new(places: Vec<CredentialPlace>) -> Option<Self> {
         (!places.is_empty()).then(|| Self {
             directions: directions::of_http(&places).into(),
@@ -64,8 +64,8 @@ impl CredentialPlaces {
     /// The one secret that the request presents, and where; `None` if every place holds nothing.
     ///
     /// # Errors
-    /// `ambiguous_key` if a place is filled twice or two places differ, `malformed_key` if what is presented cannot be
-    /// a secret.
+    /// `ambiguous_key` if a place is filled twice or two places hold different values,
+    /// `malformed_key` if the value cannot be a secret.
     pub fn find<'a>(
         &self,
         request: &RequestAttributes<'a>,
@@ -73,12 +73,12 @@ impl CredentialPlaces {
         let mut presented: Option<Credential<'a>> = None;
         for place in self.iter() {
             match (place.look(request), &presented) {
-                (Found::Nothing, _) => {}
-                (Found::Twice, _) => return Err(Reason::AmbiguousKey),
-                (Found::One(other), Some(first)) if !first.is_same(&other) => {
+                (Presented::Nothing, _) => {}
+                (Presented::Twice, _) => return Err(Reason::AmbiguousKey),
+                (Presented::One(other), Some(first)) if !first.is_same(&other) => {
                     return Err(Reason::AmbiguousKey);
                 }
-                (Found::One(credential), _) => presented = Some(credential),
+                (Presented::One(credential), _) => presented = Some(credential),
             }
         }
         match presented {
@@ -88,7 +88,8 @@ impl CredentialPlaces {
     }
 }
 
-/// A secret as presented, borrowed from the request. It has no `Display`, and `Debug` shows nothing of it.
+/// A secret as presented, borrowed from the request. It has no `Display`, and `Debug` shows nothing
+/// of it.
 #[derive(Clone, Copy)]
 pub struct Credential<'a> {
     bytes: &'a [u8],
@@ -96,7 +97,7 @@ pub struct Credential<'a> {
 }
 
 impl<'a> Credential<'a> {
-    /// A secret that stands in the request as it is.
+    /// A secret that is in the request as it is, not percent-encoded.
     pub const fn plain(bytes: &'a [u8]) -> Self {
         Self {
             bytes,
@@ -104,8 +105,8 @@ impl<'a> Credential<'a> {
         }
     }
 
-    /// Hands the secret's bytes to `use_bytes`, percent-decoded where its place calls for it. A decoded secret lives
-    /// on the stack for that long and is wiped.
+    /// Passes the secret's bytes to `use_bytes`, percent-decoded if they come from the query. A
+    /// decoded secret is on the stack meanwhile and is wiped afterwards.
     pub fn with_bytes<R>(&self, use_bytes: impl FnOnce(&[u8]) -> R) -> R {
         if !self.percent_encoded || !self.bytes.contains(&b'%') {
             return use_bytes(self.bytes);

@@ -1,8 +1,9 @@
-//! What the pipeline decides, before it becomes an answer.
+//! What the pipeline decides, before `answer` makes it into an answer.
 //!
-//! A `Grant` is the permit and its own proof: it says on what grounds the request goes on. Everything
-//! else is a `Refusal`, whose reason says whether keyward refused by what it knows or could not
-//! decide. No function turns a refusal into an allow but observe mode's, in the authorizer.
+//! A `Grant` is the permit and its own proof: it says on what grounds the request goes on.
+//! Everything else is a `Refusal`, whose reason says whether keyward refused by what it knows or
+//! could not decide. No function turns a refusal into an allow but observe mode's, in the
+//! authorizer.
 
 use std::borrow::Cow;
 
@@ -12,7 +13,7 @@ use super::reason::{DecisionKind, Reason};
 use super::rule::Rule;
 use super::scope::Scope;
 
-/// The answer to one request. `K` is a known key with what was prepared for it.
+/// The decision on one request. `K` is a known key with what was prepared for it.
 #[derive(Debug)]
 pub enum Decision<'r, K> {
     /// The request goes on.
@@ -37,7 +38,7 @@ pub enum Grounds<'r, K> {
     Public,
     /// This key passed every step.
     Key(K),
-    /// Observe mode: it would have been refused. It carries nobody's identity.
+    /// Observe mode: enforce mode would have refused it. It carries no key's identity.
     Observed(Refusal<'r, K>),
 }
 
@@ -48,7 +49,8 @@ pub struct Refusal<'r, K> {
     pub reason: Reason,
     /// The key that was presented, where it is known.
     pub key: Option<K>,
-    /// The rule that was to decide, or the name that the Envoy route gave; `None` where `default` was.
+    /// The rule that was to decide, or the name that the Envoy route gave; `None` where `default`
+    /// was.
     pub rule: Option<&'r Rule>,
     /// The moment that decided, for reasons of validity.
     pub moment: Option<Timestamp>,
@@ -57,7 +59,7 @@ pub struct Refusal<'r, K> {
 }
 
 impl<K> Refusal<'_, K> {
-    /// A refusal before anything of key or rule was known.
+    /// A refusal without a key or a rule.
     pub const fn new(reason: Reason) -> Self {
         Self {
             reason,
@@ -81,7 +83,7 @@ impl<K> Refusal<'_, K> {
 }
 
 impl<'r, K> Decision<'r, K> {
-    /// The refusal; in observe mode the one that would have kept the request from going on.
+    /// The refusal; in observe mode the one that enforce mode would have answered with.
     pub fn refusal(&self) -> Option<&Refusal<'r, K>> {
         match self {
             Self::Allow(grant) => match &grant.grounds {

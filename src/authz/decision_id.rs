@@ -1,8 +1,9 @@
-//! The name of one decision: a `UUIDv7` (RFC 9562 section 5.7), new for each check.
+//! The id of one decision: a `UUIDv7` (RFC 9562 section 5.7), new for each check.
 //!
-//! By it alone an access log entry and a decision belong together, for `x-request-id` is the caller's to choose. Serving
-//! threads share one counter and no lock: the count and a random start give the bits beside the time, so that no two
-//! decisions of a process have one id, and those of two processes differ as two random numbers do. It is no secret.
+//! It alone connects an access log entry with a decision, since callers can choose `x-request-id`.
+//! Serving threads share one counter and no lock: the count and a random start give the bits beside
+//! the time, so that no two decisions of a process share an id, and those of two processes collide
+//! no more often than random numbers do. It is no secret.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::Timestamp;
 use uuid::{Builder, Uuid};
 
-/// Gives out the ids of a process.
+/// Generates the ids of a process.
 #[derive(Debug)]
 pub struct DecisionIds {
     count: AtomicU64,
@@ -18,7 +19,7 @@ pub struct DecisionIds {
 }
 
 impl Default for DecisionIds {
-    /// Begins where the operating system's randomness says, which seeds the standard library's hashers.
+    /// Starts at a random count, from the randomness that seeds the standard library's hashers.
     fn default() -> Self {
         Self::starting_at(
             RandomState::new().hash_one(0),
@@ -35,7 +36,7 @@ impl DecisionIds {
         }
     }
 
-    /// An id that was never given out, of a decision at that moment.
+    /// An unused id, for a decision at that time.
     pub fn next(&self, now: Timestamp) -> Uuid {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
         let millis = u64::try_from(now.as_millisecond()).unwrap_or_default();
@@ -47,13 +48,14 @@ impl DecisionIds {
             .iter_mut()
             .zip(bits)
             .for_each(|(slot, byte)| *slot = byte);
-        // Of the first two bytes twelve bits are kept, of the others 62: ids of one millisecond that shared the latter would
-        // still differ in the count.
+        // Of the first two bytes twelve bits are kept, of the others 62: ids of one millisecond
+        // that shared the latter would still differ in the count.
         Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
     }
 }
 
-/// A permutation of the 64-bit numbers in which neighbours have nothing in common (the finalizer of `SplitMix64`).
+/// A permutation of the 64-bit numbers that sends neighbours far apart (the finalizer of
+/// `SplitMix64`).
 const fn mixed(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,9 +1,9 @@
 //! The digest of a secret: the only form in which a secret is looked up, stored, sent or logged.
 //!
-//! `blake3:<64 hex>` is BLAKE3 of the secret's bytes; `blake3-keyed:<64 hex>` is BLAKE3's keyed hash under
-//! `derive_key("keyward api key digest v1", pepper)`, so that a stolen key file alone says nothing of weak secrets.
-//! API keys are random and long, which is why a fast hash is enough and a slow one would only help an attacker
-//! who floods the gate.
+//! `blake3:<64 hex>` is BLAKE3 of the secret's bytes; `blake3-keyed:<64 hex>` is BLAKE3's keyed
+//! hash under `derive_key("keyward api key digest v1", pepper)`, so that a stolen key file alone
+//! does not reveal weak secrets. API keys are random and long, so a fast hash is enough, and a slow
+//! one would only help an attacker who floods keyward.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
@@ -72,7 +72,8 @@ impl KeyDigest {
     }
 }
 
-/// The first eight bytes are as good a hash as any: they are BLAKE3's output. `DigestHasher` mixes in a seed.
+/// The first eight bytes are as good a hash as any: they are BLAKE3's output. `DigestHasher` mixes
+/// in a seed.
 impl Hash for KeyDigest {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(
@@ -95,7 +96,8 @@ impl fmt::Debug for KeyDigest {
     }
 }
 
-/// Why a text is not a digest. It does not repeat the text, which may be a secret pasted in the wrong place.
+/// Why a text is not a digest. It does not repeat the text, which may be a secret pasted by
+/// mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDigest {
     /// No `blake3:` or `blake3-keyed:` in front.
@@ -148,16 +150,18 @@ pub(crate) const fn hex_digit(digit: u8) -> Option<u8> {
     }
 }
 
-/// The secret of the deployment that keyed digests are made with.
+/// The deployment's secret, under which keyed digests are made.
 pub struct Pepper {
     key: Zeroizing<[u8; 32]>,
 }
 
-/// A pepper must have at least this many bytes, one final newline not counted: as many as BLAKE3's key.
+/// A pepper must have at least this many bytes, one final newline not counted: as many as BLAKE3's
+/// key.
 pub const PEPPER_MIN_BYTES: usize = 32;
 
 impl Pepper {
-    /// The pepper of a file's content; one final newline is not part of it. `None` if it is too short.
+    /// The pepper of a file's content; one final newline is not part of it. `None` if it is too
+    /// short.
     pub fn new(content: &[u8]) -> Option<Self> {
         let content = content
             .strip_suffix(b"\n")
@@ -237,8 +241,9 @@ impl Digester {
             .map(move |kind| credential.with_bytes(|secret| self.digest(*kind, secret)))
     }
 
-    /// The digest of that kind of a secret's bytes. Without a pepper a keyed digest is made under the key of an empty
-    /// one; `new` refuses to accept that kind then, so that none is ever looked up.
+    /// The digest of that kind of a secret's bytes. Without a pepper a keyed digest is made under
+    /// the key of an empty one; `new` refuses to accept that kind then, so that none is ever looked
+    /// up.
     pub fn digest(&self, kind: DigestKind, secret: &[u8]) -> KeyDigest {
         let hash = match (kind, &self.pepper) {
             (DigestKind::Blake3, _) => blake3::hash(secret),
@@ -251,8 +256,8 @@ impl Digester {
     }
 }
 
-/// Hashes digests for maps and caches with one multiplication under a random seed: callers choose the digests of
-/// unknown keys, so that without a seed they could fill one corner of a table.
+/// Hashes digests for maps and caches with one multiplication under a random seed. Callers choose
+/// the digests of unknown keys: without a seed they could make them collide in a table.
 #[derive(Debug, Clone)]
 pub struct DigestHasher {
     seed: u64,

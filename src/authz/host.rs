@@ -1,8 +1,9 @@
-//! Host patterns. What lets in is strict and what restricts is broad, so that no spelling of a host slips past.
+//! Host patterns. Rules that open match strictly and rules that restrict match broadly, so that no
+//! spelling of a host gets around a rule.
 //!
-//! `Host: api.example.com.` and `api.example.com:1` name the same site to an upstream and other ones to a
-//! comparison of bytes. A rule that opens (`allow: anyone`, a key's `allow_hosts`) takes the authority as sent; one that
-//! restricts ignores port and final dot.
+//! `Host: api.example.com.` and `api.example.com:1` may name the same site to an upstream, but
+//! differ as bytes. What opens (`allow: anyone`, a key's `allow_hosts`) compares the authority as
+//! sent; a rule that restricts ignores port and final dot.
 
 use std::fmt;
 use std::str::FromStr;
@@ -115,7 +116,8 @@ impl fmt::Display for HostPattern {
     }
 }
 
-/// Splits at the colon before a port; the colons of an IPv6 address stand in brackets (RFC 3986 section 3.2.2).
+/// Splits at the colon before a port; the colons of an IPv6 address are in brackets (RFC 3986
+/// section 3.2.2).
 fn split_port(authority: &str) -> (&str, Option<&str>) {
     match authority.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
@@ -124,7 +126,8 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
 }
 
 impl HostPattern {
-    /// Whether the authority, as sent but for its case, is one that the pattern names. For what lets in.
+    /// Whether the authority, as sent but for its case, is one that the pattern names. For what
+    /// opens.
     pub fn matches_strictly(&self, authority: &[u8]) -> bool {
         let Ok(authority) = std::str::from_utf8(authority) else {
             return false;
@@ -142,7 +145,8 @@ impl HostPattern {
         port_fits && self.name_matches(host.as_bytes(), is_label_list)
     }
 
-    /// Whether the authority could be taken for one that the pattern names, whatever its port. For what restricts.
+    /// Whether an upstream could take the authority for one that the pattern names, whatever its
+    /// port. For what restricts.
     pub fn matches_broadly(&self, authority: &[u8]) -> bool {
         let after_user = authority
             .rsplit(|byte| *byte == b'@')

@@ -1,7 +1,7 @@
-//! Identity headers: what the upstream is told of the caller.
+//! Identity headers, by which the upstream learns who the caller is.
 //!
-//! They are the reason that upstreams trust the gate, so their names are held to a strict list at load, and a record
-//! whose values could not stand in a header line is invalid as a whole.
+//! Upstreams trust them, so their names are checked strictly at load, and a record with a value
+//! that does not fit in a header line is invalid as a whole.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -83,7 +83,7 @@ pub enum InvalidIdentityName {
     Reserved,
 }
 
-/// Setting one of these would let a caller smuggle a request, hang the upstream or speak for Envoy.
+/// Setting one of these could smuggle a request, hang the upstream or pass for Envoy.
 const RESERVED: &[&str] = &[
     "host",
     "content-length",
@@ -137,7 +137,7 @@ impl IdentityName {
     }
 }
 
-/// A record's value cannot stand in its identity header.
+/// A record's value does not fit in its identity header.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidIdentity {
     /// Something that is neither visible ASCII nor a space.
@@ -170,7 +170,8 @@ impl IdentityHeaders {
     /// These headers.
     ///
     /// # Errors
-    /// The first pair of names that are equal but for case and for what is neither letter nor digit.
+    /// The first pair of names that are equal but for case and for what is neither letter nor
+    /// digit.
     pub fn new(headers: Vec<(IdentityName, IdentityField)>) -> Result<Self, RepeatedIdentity> {
         for (second, (name, _)) in headers.iter().enumerate() {
             let earlier = headers
@@ -191,7 +192,8 @@ impl IdentityHeaders {
         self.headers.iter().map(|(name, _)| name)
     }
 
-    /// Each name with the key's value for it; `None` where the key has none, and the header is to be removed.
+    /// Each name with the key's value for it; `None` where the key has none, and the header is to
+    /// be removed.
     pub fn values<'k>(
         &'k self,
         record: &'k KeyRecord,
@@ -205,7 +207,7 @@ impl IdentityHeaders {
         })
     }
 
-    /// Whether all values of a record can stand in their headers.
+    /// Whether all values of a record fit in their headers.
     ///
     /// # Errors
     /// The first that cannot.
@@ -230,7 +232,8 @@ impl IdentityHeaders {
         }
     }
 
-    /// Whether a request's header could be taken for one of these without being it: a gateway interface folds both to one name.
+    /// Whether a request's header could be taken for one of these without being it: a gateway
+    /// interface folds both to one name.
     pub fn is_alias(&self, header: &[u8]) -> bool {
         // A pseudo header is none to a gateway interface, and no request can do without it.
         let is_pseudo = header.starts_with(b":");

@@ -1,7 +1,8 @@
-//! A key's stored facts, and what follows from them at a moment.
+//! A key's stored facts, and whether it is valid at a given time.
 //!
-//! A `KeyRecord` holds digests, never a secret. It is built from a checked file or answer of a source, so that every
-//! field already has its form; whether it is valid *now* is judged at each request, never when it is loaded.
+//! A `KeyRecord` holds digests, never a secret. It is built from a checked file or answer of a
+//! source, so every field is well-formed. Whether it is valid *now* is checked at each request,
+//! never when it is loaded.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -71,7 +72,7 @@ name_type!(
     KeyId, "a key id", 64, "._-"
 );
 name_type!(
-    /// Whom a key stands for.
+    /// The client that a key belongs to.
     ClientName, "a client", 128, "._:@/-"
 );
 name_type!(
@@ -84,7 +85,8 @@ name_type!(
     SecretId, "a secret's id", 32, "._-", "", ""
 );
 
-/// When something is valid: from `not_before` on, until just before `expires_at`; an absent end is open.
+/// When something is valid: from `not_before` on, until just before `expires_at`; an absent end is
+/// open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Validity {
     /// The first moment.
@@ -113,7 +115,8 @@ impl Validity {
 pub struct Secret {
     /// The digest under which it is found.
     pub digest: KeyDigest,
-    /// Its name in log and metrics, where it has one; unique in the key. Few have one, and a key of many pays a word each.
+    /// Its name in log and metrics, where it has one; unique in the key. Few have one, and a key of
+    /// many pays a word each.
     pub id: Option<Box<SecretId>>,
     /// When this secret is valid; the key's own validity holds as well.
     pub validity: Validity,
@@ -160,7 +163,7 @@ impl Restrictions {
 pub enum MetadataValue {
     /// A string, number or boolean, as the text that an identity header would carry.
     Scalar(Box<str>),
-    /// Null, a list or a mapping: kept, but no identity header can carry it.
+    /// Null, a list or a mapping, which no identity header can carry.
     Structured,
 }
 
@@ -169,7 +172,7 @@ pub enum MetadataValue {
 pub struct KeyRecord {
     /// The key's name.
     pub id: KeyId,
-    /// Whom it stands for; `None` where the record names nobody, and the id stands in.
+    /// The client it belongs to; `None` where the record names none, and the id is used instead.
     pub client: Option<ClientName>,
     /// Its secrets, at least one.
     pub secrets: Box<[Secret]>,
@@ -189,7 +192,7 @@ pub struct KeyRecord {
     pub metadata: Box<[(Box<str>, MetadataValue)]>,
 }
 
-/// Why a known key does not count at the moment.
+/// Why a known key is not valid at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyNotValid {
     /// `key_revoked`, `key_disabled`, `key_not_yet_valid` or `key_expired`.
@@ -199,7 +202,7 @@ pub struct KeyNotValid {
 }
 
 impl KeyRecord {
-    /// Whom the key stands for: its client, or its id where it has none.
+    /// The client that the key belongs to, or its id where it has none.
     pub fn client(&self) -> &str {
         self.client
             .as_ref()
@@ -211,14 +214,15 @@ impl KeyRecord {
         self.revoked_at.is_some() || !self.enabled
     }
 
-    /// The place among its secrets of the one with that digest.
+    /// The index among its secrets of the one with that digest.
     pub fn secret_with(&self, digest: &KeyDigest) -> Option<usize> {
         let mut secrets = self.secrets.iter();
         secrets.position(|secret| secret.digest == *digest)
     }
 
-    /// Whether the key counts at that moment, presented as that one of its secrets. A record is found by one of its digests; were
-    /// it not, no secret's validity would vouch for this one.
+    /// Whether the key is valid at that time, presented as that one of its secrets. Without a
+    /// secret it is unknown: a record is found by one of its digests, and were it not, no validity
+    /// of a secret could be checked.
     ///
     /// # Errors
     /// The first reason against it, in the order of a decision (the table in docs/decisions.md).

@@ -1,7 +1,7 @@
-//! All keys of a file, by digest: what a file source's `Snapshot` holds.
+//! All keys of a file, by digest: part of a file source's `Snapshot`.
 //!
-//! Immutable once built; a reload builds another one. Ids and digests are unique in it, which is checked here
-//! because only here all keys are seen together.
+//! Immutable once built; a reload builds another one. Ids and digests are unique in it, which is
+//! checked here because only here all keys are seen together.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -20,12 +20,13 @@ const COMPARED_IN_PLACE: usize = 16;
 #[derive(Debug, Default)]
 pub struct KeyMap {
     records: Vec<Arc<KeyRecord>>,
-    /// Numbers of records, found by the digests that the records hold: those are not kept a second time.
+    /// Indices of records, found by the digests that the records hold: no digest is stored twice.
     by_digest: HashTable<u32>,
     hasher: DigestHasher,
 }
 
-/// Two records share what must be one record's alone. Numbers count records from 0, in the order given.
+/// Two records share what must be one record's alone. Numbers count records from 0, in the order
+/// given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeated {
     /// Two keys have one id.
@@ -66,7 +67,7 @@ impl KeyMap {
             let Ok(number) = u32::try_from(second) else {
                 break;
             };
-            // Of many a set tells faster than a look at all before whether one was there.
+            // For many secrets a set is faster than comparing with all earlier ones.
             let is_long = record.secrets.len() > COMPARED_IN_PLACE;
             let mut seen = HashSet::with_hasher(hasher.clone());
             for (place, Secret { digest, .. }) in record.secrets.iter().enumerate() {
@@ -87,7 +88,7 @@ impl KeyMap {
                     repeated.push(Repeated::Digest { first, second });
                     continue;
                 }
-                // There is room for every secret, so that nothing is ever hashed anew.
+                // There is room for every secret, so the table never rehashes.
                 by_digest.insert_unique(hash, number, |_| hash);
             }
         }

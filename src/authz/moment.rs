@@ -1,8 +1,8 @@
-//! A moment in eight bytes, and so is one that may be absent.
+//! A timestamp in eight bytes, also where it may be absent.
 //!
-//! Every key in a file has five of them, most of them absent; as timestamps they would be half of what a key takes in
-//! memory. Microseconds are kept and what is finer is cut off: nothing ends later than it says, and nothing begins over
-//! a microsecond early.
+//! Every key in a file has five of them, most of them absent; as `Timestamp`s they would take half
+//! of a key's memory. The precision is a microsecond, rounded down: nothing ends later than it
+//! says, and nothing begins over a microsecond early.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -13,7 +13,8 @@ use jiff::Timestamp;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(NonZeroU64);
 
-/// With the sign bit turned over, unsigned numbers sort as signed ones did, and no moment that can be written is zero.
+/// With the sign bit turned over, unsigned numbers sort as signed ones did, and no moment that can
+/// be written is zero.
 const SIGN: u64 = 1 << 63;
 
 impl From<Timestamp> for Moment {

@@ -1,11 +1,12 @@
 //! Path patterns, and which request paths may be compared with them.
 //!
-//! A path that two programs could read in two ways must not be matched: Envoy forwards `/a/../b`, `%2f` or `;` as
-//! sent, and what the upstream makes of it is its own affair. Such a path is not *plain* and is refused where a
-//! decision has to look at it.
+//! A path that two programs may read differently must not be matched: Envoy forwards `/a/../b`,
+//! `%2f` or `;` as sent, and each upstream reads them in its own way. Such a path is not *plain*,
+//! and the request is refused if the decision depends on the path.
 //!
-//! A path may be as long as Envoy's limit for headers (60 KiB), and a decision may compare it with hundreds of patterns. So it
-//! is judged and decoded once for a request, by [`RequestPath`], and searched by `memchr` where all of it must be looked at.
+//! A path may be as long as Envoy's limit for headers (60 KiB), and a decision may compare it with
+//! hundreds of patterns. So it is checked and decoded once for a request, by [`RequestPath`], and
+//! searched by `memchr` where all of it must be read.
 
 use std::borrow::Cow;
 
@@ -18,11 +19,11 @@ mod pattern;
 
 pub use pattern::{InvalidPathPattern, PathPattern};
 
-/// A request path that reads the same for everyone, percent-decoded once.
+/// A request path that every program reads in the same way, percent-decoded once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlainPath<'a> {
-    /// Each segment with the slash before it and without a final slash, so that nothing is left of `/`. `None` for an empty path
-    /// and `*`, which match no pattern.
+    /// Each segment with the slash before it and without a final slash; empty for `/`. `None` for
+    /// an empty path and `*`, which match no pattern.
     segments: Option<Cow<'a, [u8]>>,
 }
 
@@ -31,18 +32,18 @@ pub struct PlainPath<'a> {
 #[error("the path is not plain")]
 pub struct NotPlain;
 
-/// A request's path, judged when the decision first has to look at it and not again.
+/// A request's path, checked when the decision first needs it and not again.
 pub struct RequestPath<'a> {
     target: &'a [u8],
-    judged: Option<Result<PlainPath<'a>, NotPlain>>,
+    checked: Option<Result<PlainPath<'a>, NotPlain>>,
 }
 
 impl<'a> RequestPath<'a> {
-    /// The path of a request, which is not looked at yet.
+    /// The path of a request, not checked yet.
     pub fn of(request: &RequestAttributes<'a>) -> Self {
         Self {
             target: request.target,
-            judged: None,
+            checked: None,
         }
     }
 
@@ -52,21 +53,21 @@ impl<'a> RequestPath<'a> {
     /// `NotPlain`, as [`PlainPath::parse`].
     pub fn plain(&mut self) -> Result<&PlainPath<'a>, NotPlain> {
         let target = self.target;
-        let judged = self.judged.get_or_insert_with(|| {
+        let checked = self.checked.get_or_insert_with(|| {
             let (path, _) = super::request::split_target(target);
             PlainPath::parse(path)
         });
-        judged.as_ref().map_err(|not_plain| *not_plain)
+        checked.as_ref().map_err(|not_plain| *not_plain)
     }
 }
 
 impl<'a> PlainPath<'a> {
-    /// Judges a request path, without its query.
+    /// Checks and decodes a request path, without its query.
     ///
     /// # Errors
-    /// `NotPlain` unless it is empty, `*`, or begins with `/` and has no `.`, `..` or empty segment but a final one,
-    /// no backslash, `;`, `#`, control or non-ASCII byte, no `%` without two hex digits, no encoded
-    /// `.`, `/`, `\`, `;`, `%` or control byte, and is UTF-8 when decoded.
+    /// `NotPlain` unless it is empty, `*`, or begins with `/` and has no `.`, `..` or empty segment
+    /// but a final one, no backslash, `;`, `#`, control or non-ASCII byte, no `%` without two hex
+    /// digits, no encoded `.`, `/`, `\`, `;`, `%` or control byte, and is UTF-8 when decoded.
     pub fn parse(path: &'a [u8]) -> Result<Self, NotPlain> {
         if path.is_empty() || path == b"*" {
             return Ok(Self { segments: None });
@@ -84,7 +85,8 @@ impl<'a> PlainPath<'a> {
     }
 }
 
-/// Whether every byte may stand in a plain path. Looks at all of them, for a loop without an early end is vectorised.
+/// Whether a plain path may hold every byte. The loop has no early exit, so that the compiler
+/// vectorises it.
 fn has_only_plain_bytes(path: &[u8]) -> bool {
     path.iter()
         .fold(true, |plain, byte| plain & is_plain_byte(*byte))
@@ -94,7 +96,8 @@ const fn is_plain_byte(byte: u8) -> bool {
     matches!(byte, 0x20..=0x7e) && !matches!(byte, b'\\' | b';' | b'#')
 }
 
-/// Whether a segment is empty, `.` or `..`. Segments are looked at one by one only where a slash or a dot follows a slash.
+/// Whether a segment is empty, `.` or `..`. Segments are split only if a slash or a dot follows a
+/// slash.
 fn has_odd_segment(path: &[u8]) -> bool {
     let next = path.get(1..).unwrap_or_default();
     let may_have = path.iter().zip(next).fold(false, |found, pair| {

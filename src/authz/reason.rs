@@ -1,11 +1,12 @@
-//! Why a decision fell as it did: one closed list, and the one table of what follows from each reason.
+//! The reasons of decisions: one closed list, and the one table of what follows from each.
 //!
-//! Metric labels, log values, problem codes, HTTP statuses and the sentence that a caller reads all come from here.
-//! Matches on `Reason` are exhaustive, so that a new reason cannot be forgotten anywhere.
+//! Metric labels, log values, problem codes, HTTP statuses and the sentence for the caller all come
+//! from here. Matches on `Reason` are exhaustive, so that the compiler finds every place that a new
+//! reason concerns.
 
 use std::fmt;
 
-/// What a reason amounts to.
+/// What a decision amounts to: the `decision` of metrics, log and metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DecisionKind {
     /// The request goes on.
@@ -17,7 +18,7 @@ pub enum DecisionKind {
 }
 
 impl DecisionKind {
-    /// Every verdict, in declaration order.
+    /// Every kind, in declaration order.
     pub const ALL: [Self; 3] = [Self::Allow, Self::Deny, Self::Error];
 
     /// The value of the `decision` label, log member and metadata field.
@@ -36,18 +37,19 @@ impl fmt::Display for DecisionKind {
     }
 }
 
-/// A match that counts its arms: takes the value, the arms so far, their number, and the variants to come.
-macro_rules! place_of {
-    ($reason:expr, [$($arms:tt)*], $place:expr,) => {
+/// A match that numbers its arms: takes the value, the arms so far, their number, and the variants
+/// left.
+macro_rules! index_of {
+    ($reason:expr, [$($arms:tt)*], $index:expr,) => {
         match $reason { $($arms)* }
     };
-    ($reason:expr, [$($arms:tt)*], $place:expr, $name:ident $($rest:ident)*) => {
-        place_of!($reason, [$($arms)* Reason::$name => $place,], $place + 1, $($rest)*)
+    ($reason:expr, [$($arms:tt)*], $index:expr, $name:ident $($rest:ident)*) => {
+        index_of!($reason, [$($arms)* Reason::$name => $index,], $index + 1, $($rest)*)
     };
 }
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $name:ident = $code:literal, $verdict:ident, $status:literal, $sentence:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $kind:ident, $status:literal, $sentence:literal;)*) => {
         /// The reason of a decision.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Reason {
@@ -65,7 +67,7 @@ macro_rules! reasons {
 
             /// Whether the reason allows, denies or says that keyward could not decide.
             pub const fn kind(self) -> DecisionKind {
-                match self { $(Self::$name => DecisionKind::$verdict,)* }
+                match self { $(Self::$name => DecisionKind::$kind,)* }
             }
 
             /// The HTTP status that the caller gets; 200 where the request goes on.
@@ -73,14 +75,14 @@ macro_rules! reasons {
                 match self { $(Self::$name => $status,)* }
             }
 
-            /// A sentence for the caller, which tells nothing that only the operator should know.
+            /// A sentence for the caller, without anything that only the operator should know.
             pub const fn sentence(self) -> &'static str {
                 match self { $(Self::$name => $sentence,)* }
             }
 
-            /// The reason's place in `ALL`, for tables held per reason.
+            /// The reason's index in `ALL`, for tables by reason.
             pub const fn index(self) -> usize {
-                place_of!(self, [], 0, $($name)*)
+                index_of!(self, [], 0, $($name)*)
             }
         }
     };
@@ -125,23 +127,25 @@ reasons! {
     ClientNotAllowed = "client_not_allowed", Deny, 403, "This client may not make this request.";
     /// The key lacks a scope that the rule wants.
     InsufficientScope = "insufficient_scope", Deny, 403, "The API key lacks a scope that this request needs.";
-    /// The source failed for a key in use, or cannot be connected to, and nothing cached may stand in.
+    /// The source failed for a key in use, or cannot be connected to, and no cached entry may be
+    /// used.
     SourceUnavailable = "source_unavailable", Error, 503, "API keys cannot be checked at the moment.";
     /// The shared limits could not be charged.
     LimitsUnavailable = "limits_unavailable", Error, 503, "Limits cannot be checked at the moment.";
-    /// Too many lookups are in flight, or one failed in a way that any caller can bring about.
+    /// Too many lookups are in flight, or one failed in a way that any caller can trigger.
     Overloaded = "overloaded", Error, 503, "Too many API keys are being checked at the moment.";
-    /// The check met a fault of ours.
+    /// A bug in keyward: the check panicked.
     InternalError = "internal_error", Error, 500, "The request could not be checked.";
 }
 
 impl Reason {
-    /// Whether a key was presented and found wanting: `error="invalid_token"` of RFC 6750 section 3.1.
+    /// Whether a key was presented and is not valid: `error="invalid_token"` of RFC 6750 section
+    /// 3.1.
     pub const fn is_invalid_token(self) -> bool {
         self.http_status() == 401 && !matches!(self, Self::MissingKey)
     }
 
-    /// Whether the caller can mend it by knowing where a key belongs.
+    /// Whether the caller can fix it by knowing where a key belongs.
     pub const fn concerns_place(self) -> bool {
         matches!(self, Self::MissingKey | Self::MalformedKey)
     }
@@ -166,7 +170,7 @@ mod tests {
                     matches!(reason.http_status(), 400 | 401 | 403 | 429 | 500),
                     "{reason}"
                 ),
-                // What passes by itself is worth another try (503); a fault of ours is not.
+                // A condition that passes is worth a retry (503); a bug in keyward is not.
                 DecisionKind::Error => {
                     let status = if *reason == Reason::InternalError {
                         500

@@ -1,7 +1,8 @@
-//! What Envoy tells of a request, borrowed from the bytes that it sent.
+//! The attributes of a request that Envoy sends, borrowed from the bytes of the message.
 //!
-//! Built in `envoy/decode` and in tests only; what reads it does not know in which of its two shapes Envoy sent the
-//! headers. Values are bytes, for Envoy forwards what clients send, and nothing here is decoded or normalised.
+//! Built in `envoy/decode`, by `explain` and in tests only. Readers do not know which of its two
+//! formats Envoy used for the headers. Values are bytes, since Envoy forwards what clients send;
+//! nothing here is decoded or normalised.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -17,7 +18,8 @@ pub struct RequestAttributes<'a> {
     pub host: &'a [u8],
     /// The request target: the path and, after `?`, the query. Empty for CONNECT.
     pub target: &'a [u8],
-    /// The scheme, as Envoy takes it; over HTTP/2 it is the caller's own `:scheme`. Empty where Envoy tells none.
+    /// The scheme, as Envoy sees it; over HTTP/2 it is the caller's own `:scheme`. Empty where
+    /// Envoy sends none.
     pub scheme: &'a [u8],
     /// The request's header lines.
     pub headers: Headers<'a>,
@@ -38,13 +40,13 @@ impl<'a> RequestAttributes<'a> {
         split_target(self.target).1
     }
 
-    /// What stands between the `&` of the query; nothing without one.
+    /// The pieces between the `&` of the query; none without a query.
     pub fn query_pieces(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let query = self.query().into_iter();
         query.flat_map(|query| query.split(|byte| *byte == b'&'))
     }
 
-    /// The pieces of all cookie lines, trimmed. HTTP/1 lines reach us joined by a comma, which no
+    /// The pieces of all cookie lines, trimmed. HTTP/1 lines arrive joined by a comma, which no
     /// cookie value may hold.
     pub fn cookie_pieces(&self) -> impl Iterator<Item = &'a [u8]> + '_ {
         let lines = self.headers.values("cookie");
@@ -53,8 +55,9 @@ impl<'a> RequestAttributes<'a> {
             .map(<[u8]>::trim_ascii)
     }
 
-    /// Whether the caller's connection was HTTPS: by `x-forwarded-proto`, which Envoy sets or trusts, and by the scheme
-    /// only where that header does not come. What is told in two ways, or not at all, is not HTTPS.
+    /// Whether the caller's connection was HTTPS: by `x-forwarded-proto`, which Envoy sets or
+    /// trusts, and by the scheme only where that header is missing. With two such headers, or
+    /// neither of both, it is not HTTPS.
     pub fn is_https(&self) -> bool {
         let mut told = self.headers.values("x-forwarded-proto");
         let scheme = match (told.next(), told.next()) {
@@ -77,7 +80,7 @@ pub(super) fn split_target(target: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// Names what is needed to recognise the request, and neither header values nor the query, which hold secrets.
+/// Shows what identifies the request, but neither header values nor the query, which hold secrets.
 impl fmt::Debug for RequestAttributes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestAttributes")
@@ -96,15 +99,15 @@ impl fmt::Debug for RequestAttributes<'_> {
 
 /// The header lines of a request, in the order in which Envoy sent them.
 ///
-/// Two lines of one name stay two lines, where Envoy's `headers` map has joined them with a comma they are one;
-/// whoever reads a value treats both alike.
+/// Two lines of one name stay two lines; in Envoy's `headers` map they are one, joined with a
+/// comma. Code that reads a value treats both alike.
 #[derive(Clone, Default)]
 pub struct Headers<'a> {
     lines: Vec<(&'a [u8], &'a [u8])>,
 }
 
 impl<'a> Headers<'a> {
-    /// Room for `count` lines before memory is asked for again.
+    /// No lines, with capacity for `count`.
     pub fn with_capacity(count: usize) -> Self {
         Self {
             lines: Vec::with_capacity(count),
@@ -121,7 +124,8 @@ impl<'a> Headers<'a> {
         self.lines.iter().copied()
     }
 
-    /// The values of every line of that name; names are compared without regard to case (RFC 9110 section 5.1).
+    /// The values of every line of that name; names are compared without regard to case (RFC 9110
+    /// section 5.1).
     pub fn values<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'a [u8]> + 'h {
         self.lines
             .iter()

@@ -1,7 +1,8 @@
 //! Rules: what a request must present, by host, path and method. The first that matches decides.
 //!
-//! Hosts and methods are looked at first and paths only if those match, so that an odd path is refused only where the
-//! decision depends on it. What lets in compares hosts and methods strictly, what restricts compares them broadly.
+//! Hosts and methods are compared first and paths only if those match, so that a path that is not
+//! plain is refused only where the decision depends on it. A rule that opens compares hosts and
+//! methods strictly, one that restricts compares them broadly.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ use super::path::{NotPlain, PathPattern, RequestPath};
 use super::request::RequestAttributes;
 use super::scope::Scope;
 
-/// What a rule wants of the requests that it matches.
+/// What a rule requires of the requests that it matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
     /// No key is asked for.
@@ -24,12 +25,12 @@ pub enum Access {
     Key(Requirement),
 }
 
-/// What a rule wants of a key; empty asks for any valid key.
+/// What a rule requires of a key; empty accepts any valid key.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Requirement {
     /// All of them must be granted to the key.
     pub scopes: Box<[Scope]>,
-    /// The key must stand for one of them; `None` is any client.
+    /// The key's client must be one of them; `None` accepts any client.
     pub clients: Option<Box<[ClientName]>>,
 }
 
@@ -40,7 +41,7 @@ pub struct RequestMatch {
     pub hosts: Option<Box<[HostPattern]>>,
     /// Paths.
     pub paths: Option<Box<[PathPattern]>>,
-    /// Methods; what lets in compares them to the letter, what restricts without regard to case.
+    /// Methods; a rule that opens compares case too, one that restricts does not.
     pub methods: Option<Box<[Method]>>,
 }
 
@@ -51,7 +52,7 @@ pub struct Rule {
     pub name: Box<str>,
     /// Which requests it is for.
     pub matches: RequestMatch,
-    /// What it wants of them.
+    /// What it requires of them.
     pub access: Access,
 }
 
@@ -81,7 +82,7 @@ pub enum RuleSelection<'r> {
     UnknownName,
 }
 
-/// Why a rule was passed over; for `explain`.
+/// Why a rule does not match; for `explain`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mismatch {
     /// The host is none of the rule's.
@@ -102,12 +103,13 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The rule that decides. `path` is the request's; `passed_over` is told of each rule that does not match, and why.
+    /// The rule that decides. `path` is the request's; `skipped` is called with each rule that does
+    /// not match, and why.
     pub fn select(
         &self,
         request: &RequestAttributes<'_>,
         path: &mut RequestPath<'_>,
-        mut passed_over: impl FnMut(&Rule, Mismatch),
+        mut skipped: impl FnMut(&Rule, Mismatch),
     ) -> RuleSelection<'_> {
         if let Some(name) = request.rule {
             let named = self.list.iter().find(|rule| rule.name.as_bytes() == name);
@@ -115,7 +117,7 @@ impl Rules {
         }
         for rule in &self.list {
             if let Some(mismatch) = rule.mismatch_but_for_path(request) {
-                passed_over(rule, mismatch);
+                skipped(rule, mismatch);
                 continue;
             }
             let Some(patterns) = &rule.matches.paths else {
@@ -126,7 +128,7 @@ impl Rules {
                 Ok(plain) if patterns.iter().any(|pattern| pattern.matches(plain)) => {
                     return RuleSelection::Rule(rule);
                 }
-                Ok(_) => passed_over(rule, Mismatch::Path),
+                Ok(_) => skipped(rule, Mismatch::Path),
             }
         }
         RuleSelection::Default(self.default)
@@ -146,8 +148,8 @@ impl Rule {
         {
             return Some(Mismatch::Host);
         }
-        // Methods are case-sensitive (RFC 9110 section 9.1), but HTTP/2 lets Envoy pass `post` on, and not every upstream tells
-        // it from `POST`.
+        // Methods are case-sensitive (RFC 9110 section 9.1), but over HTTP/2 Envoy forwards `post`,
+        // and some upstreams treat it as `POST`.
         let method_fits = |method: &Method| match self.access {
             Access::Anyone => method.as_bytes() == request.method,
             Access::Nobody | Access::Key(_) => {

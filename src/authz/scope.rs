@@ -1,12 +1,12 @@
-//! Scope tokens (RFC 6749 section 3.3): what a rule asks for and a key or its plan grants.
+//! Scope tokens (RFC 6749 section 3.3): what a rule requires and a key or its plan grants.
 //!
-//! A token is checked when it is read, so that a challenge can name it in a quoted string and an identity header can
-//! carry several, separated by spaces.
+//! A token is checked when it is parsed, so that a challenge can quote it and an identity header
+//! can carry several, separated by spaces.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// One scope token: visible ASCII without `"` and `\`, so that it can stand in a quoted string as it is.
+/// One scope token: visible ASCII without `"` and `\`, so that it fits in a quoted string as it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Scope(Box<str>);
 

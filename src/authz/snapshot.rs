@@ -1,7 +1,7 @@
-//! One configuration, whole: what a check is decided by.
+//! One whole configuration, by which a check is decided.
 //!
-//! A reload builds a new `Snapshot` and swaps one pointer; a check takes one `Arc` of it at its start and never looks
-//! again, so that it sees one generation and never two.
+//! A reload builds a new `Snapshot` and swaps one pointer. A check takes one `Arc` of it at its
+//! start and never looks again, so that it sees one generation and never two.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
@@ -24,10 +24,10 @@ use super::token::is_alias;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Generation(pub u64);
 
-/// The configuration in force and, for a file source, its keys.
+/// The active configuration and, for a file source, its keys.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// Which one it is; what was prepared under another is not used.
+    /// Its number; what was prepared under another generation is not used.
     pub generation: Generation,
     /// How requests are decided.
     pub policy: Arc<Policy>,
@@ -73,7 +73,8 @@ impl ClientAddress {
     }
 }
 
-/// The realm of a challenge: visible ASCII and spaces without `"` and `\`, so that it stands in a quoted string.
+/// The realm of a challenge: visible ASCII and spaces without `"` and `\`, so that it fits in a
+/// quoted string.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Realm(Box<str>);
 
@@ -128,7 +129,7 @@ impl Plans {
 /// How requests are decided: the checked form of a configuration's rules and names.
 #[derive(Debug)]
 pub struct Policy {
-    /// Where a secret may stand.
+    /// Where a request may carry a secret.
     pub credentials: CredentialPlaces,
     /// How secrets become digests.
     pub digester: Digester,
@@ -136,7 +137,7 @@ pub struct Policy {
     pub rules: Rules,
     /// The plans.
     pub plans: Plans,
-    /// What the upstream is told of the caller.
+    /// The headers by which the upstream learns who the caller is.
     pub identity: IdentityHeaders,
     /// Whether credentials are removed from what goes upstream.
     pub strip_credentials: bool,
@@ -151,7 +152,8 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The identity header that an upstream could take for a credential header, or the reverse; such a pair is refused.
+    /// An identity header that an upstream could take for a credential header, or the reverse; a
+    /// configuration with such a pair is refused.
     pub fn identity_among_credentials(&self) -> Option<&IdentityName> {
         let mut names = self.identity.names();
         names.find(|name| {

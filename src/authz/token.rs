@@ -1,4 +1,5 @@
-//! The small grammars of HTTP that names are held to: tokens and visible ASCII (RFC 9110 sections 5.5 and 5.6.2).
+//! The small grammars of HTTP that names must follow: tokens and visible ASCII (RFC 9110 sections
+//! 5.5 and 5.6.2).
 //!
 //! Pure predicates, shared by the checks of configuration and records.
 
@@ -34,8 +35,10 @@ pub fn is_visible_or_space(text: &str) -> bool {
         .all(|byte| byte == b' ' || byte.is_ascii_graphic())
 }
 
-/// Whether two header names are one to a gateway interface: equal once case is dropped and every byte but letters and digits is
-/// taken for `_`. CGI makes `HTTP_X_A` of `x-a`; its heirs differ in what else they make it of, and this is all of it together.
+/// Whether a gateway interface may take two header names for one: they are equal once case is
+/// dropped and every byte but letters and digits is replaced by `_`. CGI turns `x-a` into
+/// `HTTP_X_A`; its successors differ in which other bytes they replace, and this covers all of
+/// them.
 pub fn is_alias(one: &[u8], other: &[u8]) -> bool {
     let folded = |byte: &u8| {
         if byte.is_ascii_alphanumeric() {

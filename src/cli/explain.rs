@@ -1,6 +1,8 @@
-//! `keyward explain`: decides one request offline, by the very pipeline that serves, and prints why.
+//! `keyward explain`: decides one request offline, by the very pipeline that serves, and prints
+//! why.
 //!
-//! Secrets come from files or standard input and are presented at credential places; they are never printed.
+//! Secrets come from files or standard input and are presented at credential places; they are never
+//! printed.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -136,7 +138,8 @@ fn hint(request: &RequestAttributes<'_>, policy: &Policy) -> Option<String> {
     policy.credentials.hint(request, reason)
 }
 
-/// What goes upstream of a key that passed: each identity header, and its value where the key has one.
+/// What goes upstream of a key that passed: each identity header, and its value where the key has
+/// one.
 fn identity(
     decision: &Decision<'_, PresentedKey<()>>,
     policy: &Policy,

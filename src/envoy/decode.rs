@@ -1,10 +1,11 @@
-//! A `CheckRequest` read where it lies: its bytes in, `RequestAttributes` out, borrowed.
+//! Decodes a `CheckRequest` without copying: its bytes in, borrowed `RequestAttributes` out.
 //!
-//! Only what a decision looks at is read; everything else is skipped by its length, without being decoded, which
-//! is most of what a check would cost otherwise. What is accepted is what protobuf says: fields in any order,
-//! messages in parts that merge, unknown fields of every kind. prost, reading the same bytes by the same schema,
-//! is the judge in the tests; the one difference meant is that text is not demanded to be UTF-8 here, for what
-//! clients send is compared as bytes. Nothing here may ever turn bytes that are not a request into one.
+//! Only the fields that a decision needs are read; all others are skipped by their length, since
+//! decoding them would be most of the cost of a check. It accepts what protobuf accepts: fields in
+//! any order, messages in parts that merge, unknown fields of every kind. The tests compare it with
+//! prost on the same bytes and schema. The one intended difference is that text need not be UTF-8
+//! here, since what clients send is compared as bytes. Bytes that are not a `CheckRequest` must
+//! never be read as one.
 
 mod field;
 mod lines;
@@ -22,22 +23,23 @@ pub const RULE_EXTENSION: &str = "keyward.rule";
 
 /// Reads the attributes out of the bytes of a `CheckRequest`.
 ///
-/// `None` is a request without HTTP attributes, which Envoy's network filter sends: there is nothing to judge.
+/// `None` is a request without HTTP attributes, which Envoy's network filter sends: there is
+/// nothing to decide.
 ///
 /// # Errors
 /// The bytes are not a `CheckRequest`.
 pub fn decode_request(check_request: &[u8]) -> Result<Option<RequestAttributes<'_>>, DecodeError> {
-    let mut seen = Seen::default();
+    let mut attributes = AttributesBuilder::default();
     each(check_request, |field| match field.number {
-        check_request::ATTRIBUTES => seen.attributes(field.bytes()?),
+        check_request::ATTRIBUTES => attributes.read(field.bytes()?),
         _ => Ok(()),
     })?;
-    Ok(seen.into_attributes())
+    Ok(attributes.build())
 }
 
-/// What has been seen so far. Parts of a message merge by going through the same methods again.
+/// The attributes read so far. Parts of a message merge by passing through the same methods again.
 #[derive(Debug, Default)]
-struct Seen<'a> {
+struct AttributesBuilder<'a> {
     is_http: bool,
     method: &'a [u8],
     host: &'a [u8],
@@ -49,8 +51,8 @@ struct Seen<'a> {
     rule: Option<&'a [u8]>,
 }
 
-impl<'a> Seen<'a> {
-    fn attributes(&mut self, message: &'a [u8]) -> Result<(), DecodeError> {
+impl<'a> AttributesBuilder<'a> {
+    fn read(&mut self, message: &'a [u8]) -> Result<(), DecodeError> {
         each(message, |field| match field.number {
             attribute_context::SOURCE => self.peer(field.bytes()?),
             attribute_context::REQUEST => self.request(field.bytes()?),
@@ -129,7 +131,7 @@ impl<'a> Seen<'a> {
         })
     }
 
-    fn into_attributes(self) -> Option<RequestAttributes<'a>> {
+    fn build(self) -> Option<RequestAttributes<'a>> {
         self.is_http.then(|| RequestAttributes {
             method: self.method,
             host: self.host,
@@ -161,8 +163,8 @@ fn entry(message: &[u8]) -> Result<(&[u8], &[u8]), DecodeError> {
     usual_entry(message).map_or_else(|| any_entry(message), Ok)
 }
 
-/// Reads an entry as every encoder writes it: first the name, then the value, and nothing else. There is one of these
-/// for each header, which is most of what there is to read.
+/// Reads an entry in the form that every encoder writes: first the name, then the value, and
+/// nothing else. There is one for each header, so this is most of the work.
 #[inline]
 fn usual_entry(message: &[u8]) -> Option<(&[u8], &[u8])> {
     const NAME: u8 = 0x0a;
@@ -212,8 +214,9 @@ fn header_value(message: &[u8]) -> Result<(&[u8], &[u8]), DecodeError> {
     Ok((name, if raw.is_empty() { text } else { raw }))
 }
 
-/// Reads an IP address as Envoy writes it. An IPv4 address in IPv6's form, which a listener on `::` reports for IPv4
-/// clients, is the IPv4 address that operators write in `allow_ips`; the interface after `%` is of no use to them.
+/// Reads an IP address as Envoy writes it. An IPv4 address in IPv6's form, which a listener on `::`
+/// reports for IPv4 clients, becomes the IPv4 address that operators write in `allow_ips`; the
+/// interface after `%` is dropped.
 fn ip(text: &[u8]) -> Option<IpAddr> {
     let text = str::from_utf8(text).ok()?;
     let address = match text.split_once('%') {

@@ -1,9 +1,11 @@
-//! A `Decision` made into the bytes of a `CheckResponse`: the one place where answers to Envoy come from.
+//! Encodes a `Decision` as the bytes of a `CheckResponse`: the one place that builds answers to
+//! Envoy.
 //!
-//! One total function, for what Envoy does with an answer is unforgiving: an empty `CheckResponse` is an allow, and so
-//! is any whose status is zero. Every refusal gets its status here and nowhere else, and a test goes through all
-//! reasons. What an answer says of a key does not change between requests, so it comes encoded with the key
-//! ([`EncodedKey`]), and an allow is the key's bytes with the request's behind them, copied once.
+//! It is one total function, since Envoy takes an empty `CheckResponse` for an allow, and any other
+//! whose status is zero. Every refusal gets its status here and nowhere else, and a test goes
+//! through all reasons. The key's part of an answer does not change between requests, so it is
+//! encoded once and cached with the key ([`EncodedKey`]): an allow is the key's bytes followed by
+//! the request's, copied once.
 
 mod denied_response;
 mod encoded_key;
@@ -26,10 +28,10 @@ use crate::envoy::proto::envoy::config::core::v3::{HeaderValue, HeaderValueOptio
 
 pub use self::encoded_key::{EncodedKey, HasEncodedKey};
 
-/// The bytes of the `CheckResponse` that tells Envoy the decision.
+/// The bytes of the `CheckResponse` for a decision.
 ///
-/// `policy` is the one under which the decision fell and the key's bytes were encoded; `request` is the one that was
-/// decided, where Envoy sent any HTTP attributes; `decision_id` names the decision.
+/// `policy` is the one that the decision was made and the key's bytes were encoded under; `request`
+/// is `None` where Envoy sent no HTTP attributes.
 pub fn encode_response<K: HasEncodedKey>(
     decision: &Decision<'_, K>,
     policy: &Policy,
@@ -61,8 +63,9 @@ pub fn encode_response<K: HasEncodedKey>(
     }
 }
 
-/// Where a refusal stands in the answer. As an error Envoy counts only `error_response`, and its `failure_mode_allow` can
-/// open the gate for one: so it is for a source that fails, and never for what a flood of requests could bring about.
+/// The field of the answer that holds a refusal. Envoy counts only an `error_response` as an error,
+/// and `failure_mode_allow` lets a request with one through. So it is used for a source that fails,
+/// and never for what an attacker can cause with a flood of requests.
 fn response_field<K>(refusal: &Refusal<'_, K>) -> u8 {
     if refusal.reason == Reason::SourceUnavailable {
         check_response::ERROR_RESPONSE
@@ -71,7 +74,8 @@ fn response_field<K>(refusal: &Refusal<'_, K>) -> u8 {
     }
 }
 
-/// Puts an answer together. `parts` follow each other in one response message, which merges their fields.
+/// Assembles an answer. The `parts` are concatenated in one response message, which merges their
+/// fields.
 fn answer(status: &[u8], response_field: u8, parts: [&[u8]; 2], metadata: &Metadata<'_>) -> Bytes {
     let response_len = parts.iter().map(|part| part.len()).sum();
     let metadata_len = metadata.encoded_len();
@@ -88,7 +92,8 @@ fn answer(status: &[u8], response_field: u8, parts: [&[u8]; 2], metadata: &Metad
     message.into()
 }
 
-/// A header that replaces all lines of its name. It is `append` that Envoy goes by here, not `append_action`.
+/// A header that replaces all lines of its name. Envoy goes by `append` here, not by
+/// `append_action`.
 fn header(name: &str, value: String) -> HeaderValueOption {
     let value = HeaderValue {
         key: name.to_owned(),
@@ -110,7 +115,7 @@ mod check_response {
     pub(super) const ERROR_RESPONSE: u8 = 5;
 }
 
-/// How many bytes a field with so many bytes of content has. Field numbers are below 16 throughout.
+/// The encoded length of a field with so many bytes of content. All field numbers are below 16.
 fn field_len(content_len: usize) -> usize {
     1 + length_delimiter_len(content_len) + content_len
 }
@@ -121,7 +126,7 @@ fn put_field(message: &mut Vec<u8>, number: u8, content: &[u8]) {
     message.extend_from_slice(content);
 }
 
-/// Writes what stands before a field's content.
+/// Writes a field's key and length, which precede its content.
 fn put_head(message: &mut Vec<u8>, number: u8, mut content_len: usize) {
     const LENGTH_DELIMITED: u8 = 2;
     message.push(number << 3 | LENGTH_DELIMITED);

@@ -1,8 +1,9 @@
-//! gRPC's framing of one call with one message each way: the bytes of a check in, those of its answer out.
+//! gRPC's framing of one call with one message each way: the bytes of a check in, those of its
+//! answer out.
 //!
-//! By hand, for two reasons. tonic's own ends a call with a gRPC error where a message is too large, which would open
-//! an Envoy that fails open; and it builds and encodes messages, which is most of what a check costs, where `decode`
-//! reads the request as it lies.
+//! Written by hand for two reasons. tonic's framing answers a message that is too large with a gRPC
+//! error, which opens an Envoy that fails open. And it decodes into message types, which is most of
+//! the cost of a check, while `decode` borrows from the bytes.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -18,7 +19,8 @@ use crate::authz::reason::Reason;
 
 /// A message's prefix: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
-/// The header that names the compression of a call's messages, and the one that names those that are understood.
+/// The header that names the compression of a call's messages, and the one that lists the supported
+/// ones.
 const ENCODING: &str = "grpc-encoding";
 const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
@@ -26,21 +28,21 @@ const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 /// Why there is no message.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiveError {
-    /// It has more bytes than it may have.
+    /// It is larger than allowed.
     #[error("it has {bytes} bytes, and `server.grpc.max_message` allows {max_bytes}")]
     TooLarge {
-        /// How many it announces.
+        /// The announced size.
         bytes: usize,
-        /// How many there may be.
+        /// The largest size allowed.
         max_bytes: usize,
     },
     /// It ended before it was whole.
     #[error("it ended before it was whole")]
     Truncated,
-    /// It did not come, in time or at all: the transport says why.
+    /// It did not arrive, in time or at all: the transport says why.
     #[error("{0}")]
     Failed(Box<dyn std::error::Error + Send + Sync>),
-    /// It is compressed, for which gRPC has an error. No caller of Envoy's can bring that about.
+    /// It is compressed, for which gRPC has an error. No caller of Envoy's can cause that.
     #[error("it is compressed")]
     Compressed(Box<Status>),
 }
@@ -55,8 +57,8 @@ impl ReceiveError {
     }
 }
 
-/// Receives a call's message of at most so many bytes. What comes after it is not read, and what it announces costs
-/// nothing before it comes.
+/// Receives a call's message of at most so many bytes. Bytes after it are not read, and no memory
+/// is reserved by the announced size.
 pub async fn receive<B>(
     headers: &HeaderMap,
     body: &mut B,
@@ -73,7 +75,7 @@ where
     {
         return Ok(first.slice(PREFIX_BYTES..end));
     }
-    // Copied, for many small parts would hold more than their bytes.
+    // Copied, since many small frames would hold more memory than their bytes.
     let mut gathered = BytesMut::from(&*first);
     loop {
         gathered.extend_from_slice(&next(body).await?);
@@ -86,7 +88,7 @@ where
     }
 }
 
-/// Where the message that begins here ends; `None` where its prefix is not whole.
+/// The end of the message that begins here; `None` while its prefix is incomplete.
 fn end_of_message(
     bytes: &[u8],
     headers: &HeaderMap,
@@ -107,7 +109,7 @@ fn end_of_message(
     Ok(Some(PREFIX_BYTES.saturating_add(bytes)))
 }
 
-/// The next part of the body that is not empty.
+/// The next data frame of the body that is not empty.
 async fn next<B>(body: &mut B) -> Result<Bytes, ReceiveError>
 where
     B: Body + Unpin,
@@ -124,7 +126,7 @@ where
     Err(ReceiveError::Truncated)
 }
 
-/// What gRPC says of a compressed message that cannot be read.
+/// The gRPC status for a compressed message that cannot be read.
 fn compressed(flag: u8, headers: &HeaderMap) -> Status {
     let encoding = headers.get(ENCODING).filter(|value| **value != IDENTITY);
     if flag != 1 || encoding.is_none() {
@@ -138,7 +140,7 @@ fn compressed(flag: u8, headers: &HeaderMap) -> Status {
     status
 }
 
-/// The answer of a call that has one.
+/// The HTTP response of a call with this message as its answer.
 pub fn respond(message: &Bytes) -> Response<tonic::body::Body> {
     let mut framed = BytesMut::with_capacity(PREFIX_BYTES + message.len());
     framed.put_u8(0);
@@ -156,7 +158,7 @@ pub fn respond(message: &Bytes) -> Response<tonic::body::Body> {
     response
 }
 
-/// One message, and trailers that say that all is well.
+/// One message, and trailers with the status OK.
 struct Unary {
     message: Option<Bytes>,
     is_over: bool,

@@ -1,7 +1,8 @@
 //! Envoy's messages, generated from `proto/` by `build.rs`; none is written by hand.
 //!
-//! The trimmed files keep upstream's packages, names and numbers, so that what is encoded here is what Envoy
-//! decodes; `tests` below hold each field against the `envoy-types` crate, generated from upstream's own files.
+//! The trimmed files keep upstream's packages, names and numbers, so that what is encoded here is
+//! what Envoy decodes; `tests` below hold each field against the `envoy-types` crate, generated
+//! from upstream's own files.
 
 pub use generated::*;
 

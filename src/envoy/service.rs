@@ -1,9 +1,10 @@
-//! The service `envoy.service.auth.v3.Authorization`: the bytes of a check in, the bytes of its answer out.
+//! The service `envoy.service.auth.v3.Authorization`: the bytes of a check in, the bytes of its
+//! answer out.
 //!
-//! Written by hand in place of tonic's generated code, so that a request reaches [`decode`] as it came. What a caller
-//! could bring about is answered as a refusal, a panic included: a gRPC error would be one to Envoy, and an Envoy that
-//! fails open (`failure_mode_allow`) lets those through. A client that goes away drops the call's future, which holds
-//! nothing that would need an end.
+//! Written by hand in place of tonic's generated code, so that [`decode`] gets a request's bytes as
+//! they were sent. Errors that a caller can trigger are answered as denials, panics included: Envoy
+//! treats a gRPC error as its own, and with `failure_mode_allow` it lets the request through. A
+//! client that disconnects drops the call's future, which needs no cleanup.
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -38,28 +39,29 @@ pub const SERVICE_NAME: &str = "envoy.service.auth.v3.Authorization";
 /// The path of its one method.
 const CHECK_PATH: &str = "/envoy.service.auth.v3.Authorization/Check";
 
-/// How often the log tells of checks that cannot be read, of each kind; of others at `debug`.
-const TELL_INTERVAL: Duration = Duration::from_mins(1);
+/// How often the log reports unreadable checks of each kind; others are logged at `debug`.
+const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
 /// One check, decided and answered.
 #[derive(Debug)]
 pub struct CompletedCheck<'c, P> {
-    /// What Envoy told of the request; `None` where it sent no HTTP attributes, and where the check panicked.
+    /// The request's attributes; `None` where Envoy sent none of HTTP, and where the check
+    /// panicked.
     pub request: Option<&'c RequestAttributes<'c>>,
     /// The decision.
     pub decision: &'c Decision<'c, PresentedKey<P>>,
-    /// The policy by which it fell.
+    /// The policy that it was made by.
     pub policy: &'c Policy,
-    /// The decision's name, in the answer's metadata too.
+    /// The decision's id, also in the answer's metadata.
     pub decision_id: &'c str,
-    /// When the check came.
+    /// When the check arrived.
     pub now: Timestamp,
     /// How long it took, from the request's bytes to the answer's.
     pub duration: Duration,
 }
 
-/// Hears of every check that was answered, for metrics and the decision log. It is called on the way of the answer, so
-/// it neither blocks nor waits.
+/// Is called with every check that was answered, for metrics and the decision log. It runs before
+/// the answer is sent, so it must not block.
 pub type CheckObserver<P> = Box<dyn Fn(&CompletedCheck<'_, P>) + Send + Sync>;
 
 /// Answers checks; clones share everything.
@@ -72,27 +74,28 @@ struct Checks<P> {
     authorizer: Arc<Authorizer<P>>,
     observe: CheckObserver<P>,
     clock: Arc<dyn Clock>,
-    /// Bytes of a check. A caller may bring about a larger one, by a body that Envoy sends along.
+    /// The largest check in bytes. A caller can cause a larger one, by a body that Envoy includes.
     max_message: usize,
-    told_too_large: LogThrottle,
-    told_malformed: LogThrottle,
-    told_failed: LogThrottle,
+    too_large_log: LogThrottle,
+    malformed_log: LogThrottle,
+    failed_log: LogThrottle,
     ids: DecisionIds,
-    /// The answer to a check that panicked: ready, so that nothing is left that could panic again. No policy changes it.
-    fault: PanicResponse,
+    /// The answer to a check that panicked, built in advance, so that building it cannot panic
+    /// again. It is the same under every policy.
+    panic_response: PanicResponse,
 }
 
-/// When the log last told of checks of one kind, which callers can bring about in any number.
+/// When checks of one kind were last logged, since callers can cause any number of them.
 #[derive(Default)]
 struct LogThrottle(AtomicU64);
 
 impl LogThrottle {
-    /// Whether it is time to tell again.
+    /// Whether it is time to log again.
     fn is_due(&self, now: Duration) -> bool {
-        // One more, for 0 is never.
+        // Plus one, for 0 means never.
         let now = now.as_secs().saturating_add(1);
         let last = self.0.load(Ordering::Relaxed);
-        (last == 0 || now.saturating_sub(last) >= TELL_INTERVAL.as_secs())
+        (last == 0 || now.saturating_sub(last) >= LOG_INTERVAL.as_secs())
             && self
                 .0
                 .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
@@ -100,7 +103,7 @@ impl LogThrottle {
     }
 }
 
-/// When a check came, by both clocks, and what its decision is called.
+/// When a check arrived, by both clocks, and its decision's id.
 #[derive(Clone, Copy)]
 struct CheckStart<'i> {
     at: Duration,
@@ -108,7 +111,7 @@ struct CheckStart<'i> {
     decision_id: &'i str,
 }
 
-/// An answer that is ready but for the decision's id.
+/// An encoded answer without the decision's id.
 struct PanicResponse {
     before: Box<[u8]>,
     after: Box<[u8]>,
@@ -118,7 +121,7 @@ impl PanicResponse {
     fn new<P: HasEncodedKey>(policy: &Policy) -> Self {
         let mut text = Uuid::encode_buffer();
         let placeholder = Uuid::nil().hyphenated().encode_lower(&mut text).as_bytes();
-        let answer = encode_response(&fault::<P>(), policy, None, &Uuid::nil().to_string());
+        let answer = encode_response(&panicked::<P>(), policy, None, &Uuid::nil().to_string());
         let mut places = answer.windows(placeholder.len());
         let at = places.position(|bytes| bytes == placeholder);
         let (before, rest) = answer.split_at(at.unwrap_or(answer.len()));
@@ -136,32 +139,33 @@ impl PanicResponse {
 }
 
 impl<P: HasEncodedKey + Send + Sync + 'static> AuthorizationService<P> {
-    /// A service that asks this authorizer and tells `observe`. A check of more than `max_message` bytes is a bad request.
+    /// A service that asks this authorizer and calls `observe`. A check of more than `max_message`
+    /// bytes is a bad request.
     pub fn new(
         authorizer: Arc<Authorizer<P>>,
         observe: CheckObserver<P>,
         clock: Arc<dyn Clock>,
         max_message: usize,
     ) -> Self {
-        let fault = PanicResponse::new::<P>(&authorizer.snapshot().policy);
+        let panic_response = PanicResponse::new::<P>(&authorizer.snapshot().policy);
         Self {
             checks: Arc::new(Checks {
                 authorizer,
                 observe,
                 clock,
                 max_message,
-                told_too_large: LogThrottle::default(),
-                told_malformed: LogThrottle::default(),
-                told_failed: LogThrottle::default(),
+                too_large_log: LogThrottle::default(),
+                malformed_log: LogThrottle::default(),
+                failed_log: LogThrottle::default(),
                 ids: DecisionIds::default(),
-                fault,
+                panic_response,
             }),
         }
     }
 }
 
 impl<P: HasEncodedKey + Send + Sync + 'static> Checks<P> {
-    /// Receives a check and answers it, whatever comes.
+    /// Receives a check and answers it; every failure has an answer too.
     async fn serve<B>(&self, request: http::Request<B>) -> http::Response<Body>
     where
         B: codegen::Body + Send + Unpin,
@@ -170,33 +174,33 @@ impl<P: HasEncodedKey + Send + Sync + 'static> Checks<P> {
         let begun = self.clock.monotonic();
         let (head, mut body) = request.into_parts();
         let received = message::receive(&head.headers, &mut body, self.max_message).await;
-        // Not needed any more, and a peer may have sent many.
+        // Frees the headers, of which a peer may have sent many.
         drop(head);
         let message = match &received {
             Ok(message) => Ok(&**message),
             Err(ReceiveError::Compressed(status)) => return (**status).clone().into_http(),
             Err(unreadable) => {
-                self.tell_unreadable(unreadable, begun);
+                self.log_unreceived(unreadable, begun);
                 Err(unreadable.reason())
             }
         };
-        // The body is kept up to here: it counts the check as one that is being decided.
+        // The body lives until here: it counts the check as one in progress.
         message::respond(&self.answer(message, begun).await)
     }
 
-    /// Tells of a check that could not be received.
-    fn tell_unreadable(&self, unreadable: &ReceiveError, now: Duration) {
-        let told = match unreadable {
-            ReceiveError::TooLarge { .. } => &self.told_too_large,
-            ReceiveError::Failed(_) => &self.told_failed,
-            ReceiveError::Truncated | ReceiveError::Compressed(_) => &self.told_malformed,
+    /// Logs that a check could not be received.
+    fn log_unreceived(&self, unreadable: &ReceiveError, now: Duration) {
+        let throttle = match unreadable {
+            ReceiveError::TooLarge { .. } => &self.too_large_log,
+            ReceiveError::Failed(_) => &self.failed_log,
+            ReceiveError::Truncated | ReceiveError::Compressed(_) => &self.malformed_log,
         };
-        Self::tell_refused(unreadable, told, now);
+        Self::log_unreadable(unreadable, throttle, now);
     }
 
-    fn tell_refused(error: &dyn std::error::Error, told: &LogThrottle, now: Duration) {
-        if told.is_due(now) {
-            tracing::warn!(error = %error, "refused a check that cannot be read; for a minute further ones are told of at `debug`");
+    fn log_unreadable(error: &dyn std::error::Error, throttle: &LogThrottle, now: Duration) {
+        if throttle.is_due(now) {
+            tracing::warn!(error = %error, "refused a check that cannot be read; for a minute further ones are logged at `debug`");
         } else {
             tracing::debug!(error = %error, "refused a check that cannot be read");
         }
@@ -212,22 +216,23 @@ impl<P: HasEncodedKey + Send + Sync + 'static> Checks<P> {
             now,
             decision_id,
         };
-        // A panic may cost the check that met it, not the connection, over which Envoy sends everybody's. What is left in
-        // the middle bears it: a check only reads, but for caches and counters that are whole between any two operations.
+        // A panic may cost its own check, but not the connection, which carries the checks of all
+        // callers. Unwinding is safe here: a check only reads, but for caches and counters, which
+        // are consistent between any two operations.
         let checked = AssertUnwindSafe(self.check(message, begun)).catch_unwind();
         if let Ok(answer) = checked.await {
             return answer;
         }
-        // Telling of it may be what panicked.
-        _ = catch_unwind(AssertUnwindSafe(|| self.tell_fault(begun)));
-        self.fault.named(decision_id)
+        // The observer may be what panicked.
+        _ = catch_unwind(AssertUnwindSafe(|| self.record_panic(begun)));
+        self.panic_response.named(decision_id)
     }
 
     /// Answers the bytes of a `CheckRequest` with those of a `CheckResponse`.
     async fn check(&self, message: Result<&[u8], Reason>, begun: CheckStart<'_>) -> Bytes {
         let request = message.and_then(|message| {
             decode_request(message).map_err(|malformed| {
-                Self::tell_refused(&malformed, &self.told_malformed, begun.at);
+                Self::log_unreadable(&malformed, &self.malformed_log, begun.at);
                 Reason::BadRequest
             })
         });
@@ -239,7 +244,7 @@ impl<P: HasEncodedKey + Send + Sync + 'static> Checks<P> {
                     .await
             }
             Ok(None) => Authorizer::decide_without_request(&snapshot),
-            Err(reason) => unread(*reason),
+            Err(reason) => undecided(*reason),
         };
         let request = request.ok().flatten();
         let answer = encode_response(
@@ -260,12 +265,12 @@ impl<P: HasEncodedKey + Send + Sync + 'static> Checks<P> {
         answer
     }
 
-    /// Counts a check that panicked. The panic hook has told where.
-    fn tell_fault(&self, begun: CheckStart<'_>) {
+    /// Records a check that panicked. The panic hook has logged where.
+    fn record_panic(&self, begun: CheckStart<'_>) {
         let snapshot = self.authorizer.snapshot();
         (self.observe)(&CompletedCheck {
             request: None,
-            decision: &fault(),
+            decision: &panicked(),
             policy: &snapshot.policy,
             decision_id: begun.decision_id,
             now: begun.now,
@@ -274,14 +279,15 @@ impl<P: HasEncodedKey + Send + Sync + 'static> Checks<P> {
     }
 }
 
-/// The decision on a request at which keyward panicked.
-fn fault<'r, P>() -> Decision<'r, PresentedKey<P>> {
-    unread(Reason::InternalError)
+/// The decision on a check that panicked.
+fn panicked<'r, P>() -> Decision<'r, PresentedKey<P>> {
+    undecided(Reason::InternalError)
 }
 
-/// The decision on a request that keyward did not read, or not to its end. In observe mode too it is refused: what of it an
-/// allow would have to strip is not known, and a caller's secret must not go upstream.
-fn unread<'r, P>(reason: Reason) -> Decision<'r, PresentedKey<P>> {
+/// The decision on a request that keyward could not read to its end. Observe mode refuses it too:
+/// keyward does not know what an allow would have to strip, and a caller's secret must not go
+/// upstream.
+fn undecided<'r, P>(reason: Reason) -> Decision<'r, PresentedKey<P>> {
     Decision::Deny(Refusal::new(reason))
 }
 

@@ -1,4 +1,5 @@
-//! The order of a decision, which is the table in docs/decisions.md: of two steps that fail at once the earlier one answers.
+//! The order of a decision, which is the table in docs/decisions.md: of two steps that fail at once
+//! the earlier one answers.
 
 use super::naive::{NaiveAccess, NaiveRequest, NaiveRule, World, key, request, texts, world};
 use super::*;

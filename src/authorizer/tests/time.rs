@@ -1,4 +1,5 @@
-//! Validity is judged at each request, and a check sees one configuration, whatever is put in force meanwhile.
+//! Validity is judged at each request, and a check sees one configuration, whatever is put in force
+//! meanwhile.
 
 use super::naive::{NaiveSecret, key, request, world};
 use super::*;
@@ -83,7 +84,8 @@ fn a_reload_holds_from_the_next_check_on_and_a_check_under_way_keeps_its_own() {
         ("route_denied", Some("k2"))
     );
 
-    // A straggler that still holds the first one is decided by it, and does not spoil what the second prepared.
+    // A straggler that still holds the first one is decided by it, and does not spoil what the
+    // second prepared.
     let late = told(
         &ready(authorizer.decide(&attributes, &taken, &mut NoTrace)),
         &taken,

@@ -1,21 +1,22 @@
-//! What callers and operators are told of the places: where a key belongs, and what is odd about what stands there.
+//! Texts about credential places: where a caller should put a key, and hints for the operator about
+//! how one was presented.
 //!
-//! All of it comes from the configuration and from fixed words; nothing repeats a byte of the request.
+//! They are built from the configuration and fixed words; no byte of the request is repeated.
 
-use super::place::{Found, header_parts, strip_scheme};
+use super::place::{Presented, header_parts, strip_scheme};
 use super::{CredentialLocation, CredentialPlace, CredentialPlaces};
 use crate::authz::reason::Reason;
 use crate::authz::request::RequestAttributes;
 
-/// Schemes that callers put before a key where none belongs, besides the configured ones.
+/// Schemes that callers often put before a key where none belongs, besides the configured ones.
 const COMMON_SCHEMES: [&str; 5] = ["Bearer", "Basic", "ApiKey", "Api-Key", "Token"];
 
-/// Tells a caller where a key belongs.
+/// Where a key belongs, for a caller that speaks HTTP.
 pub(super) fn of_http(places: &[CredentialPlace]) -> String {
     format!("Send the API key as {}.", either(places.iter()))
 }
 
-/// Tells it in one sentence with what a gRPC client can do: it has metadata, which are headers, and no query of its own.
+/// The same for a gRPC client, which can send metadata, that is headers, but no query.
 pub(super) fn of_grpc(places: &[CredentialPlace]) -> String {
     let is_header = |place: &&CredentialPlace| {
         matches!(
@@ -40,7 +41,7 @@ fn either<'p>(places: impl Iterator<Item = &'p CredentialPlace>) -> String {
 }
 
 impl CredentialPlaces {
-    /// The places at which something stands that is keyward's to judge, each once, as `CredentialPlace::handle` names them.
+    /// The places that are filled, each once, as `CredentialPlace::handle` names them.
     pub fn filled(&self, request: &RequestAttributes<'_>) -> Vec<String> {
         let mut filled: Vec<String> = Vec::new();
         for place in self.iter().filter(|place| place.is_filled(request)) {
@@ -55,11 +56,11 @@ impl CredentialPlaces {
     /// A place that holds more than one value, and so makes the request ambiguous by itself.
     pub fn filled_twice(&self, request: &RequestAttributes<'_>) -> Option<&CredentialPlace> {
         let mut places = self.iter();
-        places.find(|place| matches!(place.look(request), Found::Twice))
+        places.find(|place| matches!(place.look(request), Presented::Twice))
     }
 
-    /// What an operator should know of how a key was presented that was refused for that reason; `None` where nothing
-    /// stands out.
+    /// A hint for the operator about how a key was presented that was refused for that reason;
+    /// `None` if nothing stands out.
     pub fn hint(&self, request: &RequestAttributes<'_>, reason: Reason) -> Option<String> {
         if reason == Reason::MalformedKey {
             self.iter()
@@ -71,7 +72,7 @@ impl CredentialPlaces {
         }
     }
 
-    /// The authentication scheme that stands before something else at the start of a value, where one does.
+    /// The authentication scheme at the start of a value, if something follows it.
     pub fn leading_scheme(&self, value: &[u8]) -> Option<&str> {
         let configured = self.iter().filter_map(|place| match &place.location {
             CredentialLocation::Scheme { scheme, .. } => Some(&**scheme),
@@ -89,7 +90,7 @@ impl CredentialPlaces {
         place: &CredentialPlace,
         request: &RequestAttributes<'_>,
     ) -> Option<String> {
-        let Found::One(credential) = place.look(request) else {
+        let Presented::One(credential) = place.look(request) else {
             return None;
         };
         let scheme = credential.with_bytes(|secret| self.leading_scheme(secret))?;
@@ -103,7 +104,7 @@ impl CredentialPlaces {
     }
 }
 
-/// What stands at a place without being a key of keyward's.
+/// Why a place that holds something counts as empty.
 fn absence_hint(place: &CredentialPlace, request: &RequestAttributes<'_>) -> Option<String> {
     match &place.location {
         CredentialLocation::Scheme { name, scheme } => {

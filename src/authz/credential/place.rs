@@ -1,8 +1,9 @@
-//! One place where a secret may stand, and what stands there in a request.
+//! One place of a request that may hold a secret, and what it holds.
 //!
-//! A place with a `prefix` shares its header, parameter or cookie with secrets that are not keyward's: a value that does
-//! not begin with the prefix is read by nobody here and is not stripped. Where one value begins so and another beside it
-//! does not, whoever reads the place next may take the other one, so that the request is ambiguous.
+//! A place with a `prefix` shares its header, parameter or cookie with secrets that are not
+//! keyward's: a value without the prefix is ignored and not stripped. If one value has the prefix
+//! and another beside it does not, the upstream may read the other one, so the request is
+//! ambiguous.
 
 use std::fmt;
 
@@ -12,16 +13,17 @@ use serde::{Deserialize, Serialize};
 use super::Credential;
 use crate::authz::request::RequestAttributes;
 
-/// A place in a request where a secret may stand.
+/// A place of a request that may hold a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CredentialPlace {
-    /// Where it lies.
+    /// Which part of the request it is.
     pub location: CredentialLocation,
-    /// What a value has to begin with, to the letter, to be a secret of keyward's; `None`: every value is one.
+    /// What a value must begin with, case included, to be a secret of keyward's; `None`: any value
+    /// is one.
     pub prefix: Option<Box<str>>,
 }
 
-/// Where in a request a place lies.
+/// The part of a request that a credential place is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CredentialLocation {
     /// The whole value of a header; the name is in lower case.
@@ -57,12 +59,13 @@ pub enum QueryStrip {
     /// Envoy removes it, and sorts and writes anew what is left of the query.
     #[default]
     Parameter,
-    /// keyward sets `:path` without it; every other byte stays. Envoy's `decoder_header_mutation_rules` have to allow it.
+    /// keyward sets `:path` without it; every other byte stays. Envoy's
+    /// `decoder_header_mutation_rules` have to allow it.
     Path,
 }
 
-/// What stands at one place.
-pub(super) enum Found<'a> {
+/// What one place holds.
+pub(super) enum Presented<'a> {
     Nothing,
     One(Credential<'a>),
     Twice,
@@ -97,7 +100,7 @@ impl fmt::Display for CredentialPlace {
 }
 
 impl CredentialPlace {
-    /// The header in which this place lies, in lower case; `None` for a query parameter.
+    /// The header that this place is in, in lower case; `None` for a query parameter.
     pub fn header_name(&self) -> Option<&str> {
         match &self.location {
             CredentialLocation::Header { name } | CredentialLocation::Scheme { name, .. } => {
@@ -108,7 +111,7 @@ impl CredentialPlace {
         }
     }
 
-    /// The query parameter in which this place lies, and how it is removed.
+    /// The query parameter that this place is, and how it is removed; `None` for another place.
     pub fn query_parameter(&self) -> Option<(&str, QueryStrip)> {
         match &self.location {
             CredentialLocation::Query { name, strip } => Some((name, *strip)),
@@ -118,12 +121,13 @@ impl CredentialPlace {
         }
     }
 
-    /// Whether this place lies in a cookie.
+    /// Whether this place is a cookie.
     pub fn is_cookie(&self) -> bool {
         matches!(self.location, CredentialLocation::Cookie { .. })
     }
 
-    /// Its name in the decision log and for `explain --key-file`: `x-api-key`, `query:api_key`, `cookie:api_key`.
+    /// Its name in the decision log and for `explain --key-file`: `x-api-key`, `query:api_key`,
+    /// `cookie:api_key`.
     pub fn handle(&self) -> String {
         match &self.location {
             CredentialLocation::Header { name } | CredentialLocation::Scheme { name, .. } => {
@@ -134,7 +138,7 @@ impl CredentialPlace {
         }
     }
 
-    /// A caller's way to fill it, with `KEY` for the secret.
+    /// An example of filling it, with `KEY` for the secret.
     pub(super) fn example(&self) -> String {
         let shown = |name: &str| match name {
             "authorization" => "Authorization".to_owned(),
@@ -154,13 +158,13 @@ impl CredentialPlace {
         }
     }
 
-    /// Whether anything stands at this place of the request that is keyward's to judge.
+    /// Whether the request has a value of keyward's at this place.
     pub fn is_filled(&self, request: &RequestAttributes<'_>) -> bool {
-        !matches!(self.look(request), Found::Nothing)
+        !matches!(self.look(request), Presented::Nothing)
     }
 
-    /// Whether a parameter or a cookie piece is one that this place reads: its name is the place's, and its value begins
-    /// with the prefix.
+    /// Whether this place reads that query or cookie piece: it has the place's name, and its value
+    /// has the prefix.
     pub fn reads(&self, piece: &[u8]) -> bool {
         match &self.location {
             CredentialLocation::Query { name, .. } => {
@@ -173,18 +177,18 @@ impl CredentialPlace {
         }
     }
 
-    /// What stands at this place of the request.
-    pub(super) fn look<'a>(&self, request: &RequestAttributes<'a>) -> Found<'a> {
+    /// What the request holds at this place.
+    pub(super) fn look<'a>(&self, request: &RequestAttributes<'a>) -> Presented<'a> {
         match &self.location {
             // A comma means two values: Envoy's `headers` map has joined duplicates with one.
             CredentialLocation::Header { name } => {
-                Found::only(header_parts(request, name), false, |part| {
+                Presented::only(header_parts(request, name), false, |part| {
                     self.claims(trim_start(part), false).then_some(part)
                 })
             }
             CredentialLocation::Scheme { name, scheme } => self.after_scheme(request, name, scheme),
             CredentialLocation::Query { name, .. } => {
-                Found::only(query_values(request, name), true, |value| {
+                Presented::only(query_values(request, name), true, |value| {
                     self.claims(value, true).then_some(value)
                 })
             }
@@ -192,7 +196,7 @@ impl CredentialPlace {
                 let values = request
                     .cookie_pieces()
                     .filter_map(|piece| value_of(piece, name));
-                Found::only(values, false, |value| {
+                Presented::only(values, false, |value| {
                     self.claims(value, false).then_some(value)
                 })
             }
@@ -204,13 +208,15 @@ impl CredentialPlace {
         request: &RequestAttributes<'a>,
         name: &str,
         scheme: &str,
-    ) -> Found<'a> {
-        // If ours hides behind another scheme and a comma, whoever reads the header next may take that one.
-        Found::only(header_parts(request, name), false, |part| {
+    ) -> Presented<'a> {
+        // Our scheme may come after another one and a comma. Then the upstream may read that other
+        // value.
+        Presented::only(header_parts(request, name), false, |part| {
             let part = trim_start(part);
             match strip_scheme(part, scheme) {
                 Some(secret) => self.claims(secret, false).then_some(secret),
-                // A list that does not name the scheme again may be read as more tokens of it. Alone it is no secret.
+                // A part without a scheme may be read as a further token of the one before it.
+                // Alone it is no secret.
                 None => (self.prefix.is_some() && self.claims(part, false)).then_some(&[]),
             }
         })
@@ -229,10 +235,10 @@ impl CredentialPlace {
     }
 }
 
-// === impl Found ===
+// === impl Presented ===
 
-impl<'a> Found<'a> {
-    /// The only one of these values, if it is ours: with others beside it, ours is one of several.
+impl<'a> Presented<'a> {
+    /// The only one of these values, if it is ours; if others are beside ours, there are several.
     fn only(
         values: impl Iterator<Item = &'a [u8]>,
         percent_encoded: bool,
@@ -295,12 +301,13 @@ fn trim_start(value: &[u8]) -> &[u8] {
     value.get(start..).unwrap_or_default()
 }
 
-/// Whether that scheme stands anywhere in that header, with or without something after it.
+/// Whether any part of that header begins with that scheme, with or without a value after it.
 pub fn has_scheme(request: &RequestAttributes<'_>, name: &str, scheme: &str) -> bool {
     header_parts(request, name).any(|part| strip_scheme(trim_start(part), scheme).is_some())
 }
 
-/// The raw values of a query parameter; names are compared undecoded, as Envoy does when it removes one.
+/// The raw values of a query parameter; names are compared undecoded, as Envoy does when it removes
+/// one.
 fn query_values<'a>(request: &RequestAttributes<'a>, name: &str) -> impl Iterator<Item = &'a [u8]> {
     request
         .query_pieces()

@@ -1,9 +1,10 @@
 //! A pattern for paths, and whether a plain path matches it.
 //!
-//! A pattern is read once, into the *runs* of segments between its `**`s. The first run stands at the path's beginning and the
-//! last at its end; each run between them is taken at its leftmost place, for an earlier end leaves more to those after it.
-//! Nothing is tried twice and nothing allocated: time is linear in the path for each run, and most patterns that do not match
-//! are told by the text before the first `*` or after the last.
+//! A pattern is parsed once, into the *runs* of segments between its `**`s. The first run must
+//! match at the path's beginning and the last at its end. Each run between them is matched at its
+//! leftmost position, since an earlier end leaves more for the runs after it. So there is no
+//! backtracking and no allocation: time is linear in the path for each run, and most patterns that
+//! do not match are rejected by the text before the first `*` or after the last.
 
 use std::fmt;
 use std::str::FromStr;
@@ -211,7 +212,8 @@ impl Run {
                 None => path.ends_with(without_final_slash(literal)).then_some(&[]),
             },
             Self::Wild(segments) => {
-                // Each place of the run holds this; most often it is nowhere, and no place has to be tried.
+                // Each place of the run holds this; most often it is nowhere, and no place has to
+                // be tried.
                 let pieces = segments.iter().flat_map(|segment| &segment.0);
                 let longest = pieces.max_by_key(|piece| piece.len())?;
                 memmem::find(path, longest.as_bytes())?;
@@ -243,7 +245,8 @@ fn split_last_segment(path: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 impl Segment {
-    /// Whether the text is the pieces with anything between them. Taking the leftmost place for each piece is enough.
+    /// Whether the text is the pieces with anything between them. Taking the leftmost place for
+    /// each piece is enough.
     fn matches(&self, text: &[u8]) -> bool {
         let Some((first, rest)) = self.0.split_first() else {
             return text.is_empty();

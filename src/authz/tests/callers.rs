@@ -181,7 +181,8 @@ pub(crate) fn requests() -> impl Strategy<Value = NaiveRequest> {
         )
 }
 
-/// A request, and in most cases the wish that it present one secret of one of the keys at one of the places.
+/// A request, and in most cases the wish that it present one secret of one of the keys at one of
+/// the places.
 pub(crate) fn presentations() -> impl Strategy<Value = (NaiveRequest, Option<(Index, Index)>)> {
     (requests(), option::weighted(0.65, any::<(Index, Index)>()))
 }

@@ -1,6 +1,8 @@
-//! Naive data: one configuration, its keys and a request, as the strings that an operator and a caller would write.
+//! Naive data: one configuration, its keys and a request, as the strings that an operator and a
+//! caller would write.
 //!
-//! The oracle reads these and nothing else. `build` turns them into the types that the pipeline takes.
+//! The oracle reads these and nothing else. `build` turns them into the types that the pipeline
+//! takes.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -360,7 +362,8 @@ impl NaiveRequest {
         }
     }
 
-    /// The same request as Envoy's `headers` map tells it: duplicates joined by a comma, at the place of the first.
+    /// The same request as Envoy's `headers` map tells it: duplicates joined by a comma, at the
+    /// place of the first.
     pub(crate) fn joined(&self) -> Self {
         let mut lines: Vec<(String, String)> = Vec::new();
         for (name, value) in &self.lines {

@@ -1,7 +1,8 @@
-//! The oracle: what configuration, keys and a request mean for the decision, once more, slowly and over strings.
+//! The oracle: what configuration, keys and a request mean for the decision, once more, slowly and
+//! over strings.
 //!
-//! Written from what is promised to operators alone and apart from the pipeline; it shares no code with it. Where the two differ, one of
-//! them is wrong.
+//! Written from what is promised to operators alone and apart from the pipeline; it shares no code
+//! with it. Where the two differ, one of them is wrong.
 
 use std::net::IpAddr;
 
@@ -163,7 +164,8 @@ fn presented(world: &World, request: &NaiveRequest) -> Result<Vec<u8>, &'static 
 
 type Bounds = Option<i64>;
 
-/// The key that has a secret, under the first accepted kind that finds one, and that secret's own validity.
+/// The key that has a secret, under the first accepted kind that finds one, and that secret's own
+/// validity.
 fn known<'w>(world: &'w World, presented: &[u8]) -> Option<(&'w NaiveKey, Bounds, Bounds)> {
     for keyed in &world.accept {
         for key in &world.keys {

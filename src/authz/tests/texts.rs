@@ -227,7 +227,8 @@ fn parts(value: &str) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// What a place holds. With a prefix, values that do not begin with it are nobody's unless one beside them does.
+/// What a place holds. With a prefix, values that do not begin with it are nobody's unless one
+/// beside them does.
 pub(crate) fn held(
     place: &NaivePlace,
     prefix: Option<&str>,

@@ -1,4 +1,5 @@
-//! Hints at what an operator may have overlooked: case, and which credential places are filled.
+//! Hints at what an operator may overlook: differences in case, and which credential places are
+//! filled.
 //!
 //! All of it comes from the configuration and from fixed words; nothing repeats a secret.
 
@@ -32,7 +33,7 @@ pub(super) fn path_case(patterns: Option<&[PathPattern]>, sent: &[u8]) -> &'stat
     }
 }
 
-/// Which places make a request ambiguous, as they are filled; nothing of what stands there.
+/// Which places make a request ambiguous, without what they hold.
 pub(super) fn ambiguity(places: &CredentialPlaces, request: &RequestAttributes<'_>) -> String {
     if let Some(place) = places.filled_twice(request) {
         let comma = match place.location {

@@ -1,7 +1,8 @@
-//! The request that `explain` decides: made of the arguments, with secrets from files at credential places.
+//! The request that `explain` decides: made of the arguments, with secrets from files at credential
+//! places.
 //!
-//! A secret is never an argument, for arguments show in process lists and shell histories. Several files replay a request
-//! that filled several places, or one place twice.
+//! A secret is never an argument, for arguments show in process lists and shell histories. Several
+//! files replay a request that filled several places, or one place twice.
 
 use std::fs;
 use std::io::Read;
@@ -21,7 +22,7 @@ use crate::secret_format::{PREFIX, is_intact};
 pub(super) struct ExplainedRequest {
     headers: Vec<(String, Zeroizing<Vec<u8>>)>,
     target: Zeroizing<Vec<u8>>,
-    /// What is odd about the secrets, before anybody looks for their key.
+    /// What is odd about the secrets themselves, before they are looked up.
     pub(super) flaws: Vec<String>,
 }
 
@@ -38,7 +39,7 @@ impl ExplainedRequest {
                 .headers
                 .push((name.to_owned(), Zeroizing::new(value.as_bytes().to_vec())));
         }
-        // Whatever stands at a credential place now came from an argument, be it one secret or two.
+        // No file is read yet, so a value at a credential place came from an argument.
         let filled = policy.credentials.filled(&request.attributes(arguments));
         if let Some(place) = filled.first() {
             return Err(Error::Usage(format!(
@@ -111,8 +112,8 @@ fn header(line: &str) -> Result<(&str, &str), Error> {
     Ok((name, value.trim()))
 }
 
-/// Reads a secret from a file or, for `-`, from standard input; line breaks at its end are not part of it. What is too long for a
-/// secret is not read to its end.
+/// Reads a secret from a file or, for `-`, from standard input; line breaks at its end are not part
+/// of it. What is too long for a secret is not read to its end.
 fn read_secret(file: &Path, place: &CredentialPlace) -> Result<Zeroizing<Vec<u8>>, Error> {
     let room = SECRET_MAX_BYTES.saturating_mul(2);
     let limit = u64::try_from(room).unwrap_or(u64::MAX);
@@ -124,7 +125,7 @@ fn read_secret(file: &Path, place: &CredentialPlace) -> Result<Zeroizing<Vec<u8>
         fs::File::open(file).and_then(|file| file.take(limit).read_to_end(&mut secret))
     };
     read.map_err(|source| Error::Io {
-        // Nothing of its name: whoever gives the secret itself for it must not find it in a log.
+        // The file's name is left out: an operator may have typed the secret itself in its place.
         what: format!("read the file that --key-file gives for {}", place.handle()),
         source,
     })?;
@@ -177,7 +178,7 @@ fn is_named(place: &CredentialPlace, name: &str) -> bool {
     }
 }
 
-/// What an operator should know of the content of a `--key-file`, whatever comes of it.
+/// What is odd about the content of a `--key-file`.
 fn flaw(secret: &[u8], place: &CredentialPlace, policy: &Policy) -> Option<String> {
     if secret.is_empty() {
         return Some("is empty: no secret is presented".to_owned());

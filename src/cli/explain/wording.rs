@@ -1,7 +1,7 @@
-//! The words in which `explain` tells each step: what was looked at, what was wanted, what is lacking.
+//! The texts of `explain`'s steps: what was compared, what was wanted, what is lacking.
 //!
 //! They name members as the configuration and the keys file do, so that the operator knows where to
-//! look next, and never show a query or a header, where secrets stand.
+//! look next, and never show a query or a credential header, which hold secrets.
 
 use jiff::Timestamp;
 
@@ -313,7 +313,7 @@ fn wanted(access: &Access) -> String {
     }
 }
 
-/// Until when a key that is valid now stays so.
+/// Until when a valid key stays valid.
 fn valid(record: &KeyRecord, secret: Validity, now: Timestamp) -> String {
     let end = match (record.validity.expires_at, secret.expires_at) {
         (None, None) => "neither the key nor this secret expires".to_owned(),

@@ -1,13 +1,15 @@
 //! Protobuf's fields, read in place.
 //!
-//! Takes the bytes of one message and gives its fields one after the other, with what they hold borrowed. It
-//! knows no schema: who reads picks the numbers that it knows, all others have been skipped by their length when
-//! the next field is asked for. Everything is checked against the end of the message, so that no bytes, however
-//! made, lead outside of it (<https://protobuf.dev/programming-guides/encoding/>).
+//! Takes the bytes of one message and yields its fields one after the other, their content
+//! borrowed. It knows no schema: the caller picks the field numbers that it knows, and the next
+//! call has skipped all others by their length. Every length is checked against the end of the
+//! message, so that no input can lead outside of it
+//! (<https://protobuf.dev/programming-guides/encoding/>).
 
 use thiserror::Error;
 
-/// How deep groups, which no current schema has, may be nested in an unknown field. prost draws the same line.
+/// How deep groups, which no current schema has, may be nested in an unknown field. prost has the
+/// same limit.
 const GROUP_DEPTH: u32 = 100;
 
 /// The bytes are not the protobuf message that they were sent as.

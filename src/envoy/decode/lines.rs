@@ -1,17 +1,18 @@
-//! Header lines as they are gathered from either shape that Envoy sends.
+//! Collects header lines from either of the two formats that Envoy sends.
 //!
-//! Entries of the `headers` map obey protobuf's rule that the last of a name wins, which Envoy, whose names are
-//! unique, never makes use of; lines of `header_map` all stay. Finding a repeated name costs a bit's test for each
-//! entry, and never grows with the square of their number: the bytes come from a peer.
+//! Of entries of the `headers` map with one name the last wins, as protobuf requires, although
+//! Envoy sends unique names; lines of `header_map` all stay. Detecting a repeated name costs one
+//! bit test for each entry and never grows with the square of their number, since the bytes come
+//! from a peer.
 
 use std::collections::HashMap;
 
 /// A header's name and value.
 type Line<'a> = (&'a [u8], &'a [u8]);
 
-/// Room for the headers of nearly every request, so that memory is asked for once.
+/// Capacity for the headers of nearly every request, so that there is one allocation.
 const USUAL_COUNT: usize = 32;
-/// Up to so many entries, a repeated name is looked for by going through them.
+/// Up to so many entries, a repeated name is searched for linearly.
 const SCANNED_COUNT: usize = 64;
 
 /// The lines of one request.
@@ -19,7 +20,8 @@ const SCANNED_COUNT: usize = 64;
 pub(super) struct Lines<'a> {
     map: Vec<Line<'a>>,
     listed: Vec<Line<'a>>,
-    /// One bit for each kind of name in `map`, of 1024 kinds: only a name whose bit is taken can be a repeated one.
+    /// One bit for each of 1024 hashes of the names in `map`: only a name whose bit is set can be a
+    /// repeated one.
     seen: [u64; 16],
 }
 
@@ -60,7 +62,7 @@ impl<'a> Lines<'a> {
         lines
     }
 
-    /// Marks the name's kind as seen and says whether it was before.
+    /// Sets the bit of the name's hash and returns whether it was set before.
     #[inline]
     fn mark(&mut self, name: &[u8]) -> bool {
         let hash = kind(name);
@@ -82,7 +84,8 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// Mixes a name's length and ends. Names that collide, by chance or by design, cost a walk through 64 lines at most.
+/// Hashes a name's length and ends. Names that collide, by chance or by design, cost a scan of 64
+/// lines at most.
 #[inline]
 fn kind(name: &[u8]) -> u64 {
     let ends = match (name.first_chunk(), name.last_chunk()) {
@@ -98,7 +101,7 @@ fn kind(name: &[u8]) -> u64 {
 /// Each name with its last value, in the order in which the names first came.
 #[cold]
 fn last_of_each(lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
-    // The standard hasher is keyed at random: no sender can choose names that collide in it.
+    // The standard hasher has a random key: no sender can choose names that collide in it.
     let mut places = HashMap::with_capacity(lines.len());
     let mut kept: Vec<Line<'_>> = Vec::with_capacity(lines.len());
     for (name, value) in lines {

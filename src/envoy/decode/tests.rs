@@ -16,7 +16,8 @@ use theirs::envoy::service::auth::v3 as their_auth;
 
 type Lines = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// A request's attributes in a form that can be compared: a map's order says nothing, the list's does.
+/// A request's attributes in a form that can be compared: a map's order says nothing, the list's
+/// does.
 #[derive(Debug, PartialEq)]
 struct Facts {
     method: Vec<u8>,
@@ -124,8 +125,9 @@ fn agrees_with_prost(bytes: &[u8]) -> Result<(), TestCaseError> {
         .unwrap_or(0);
     match (facts_of(bytes, listed), expected) {
         (Ok(found), Some(expected)) => prop_assert_eq!(found, expected),
-        // Text that is not UTF-8 is prost's to refuse and the decoder's to pass on. And prost takes an entry of a map
-        // for bytes without a look at its wire type; the maps are fields 3 and 10.
+        // Text that is not UTF-8 is prost's to refuse and the decoder's to pass on. And prost takes
+        // an entry of a map for bytes without a look at its wire type; the maps are fields 3 and
+        // 10.
         (_, None) | (Err(DecodeError::WireType(3 | 10)), Some(_)) => {}
         (Err(error), Some(_)) => {
             prop_assert!(false, "the decoder refuses what prost reads: {error}")
@@ -205,7 +207,8 @@ prop_compose! {
     }
 }
 
-/// Bytes that are protobuf of some shape: small field numbers of every wire type, nested a few levels.
+/// Bytes that are protobuf of some shape: small field numbers of every wire type, nested a few
+/// levels.
 fn shape() -> impl Strategy<Value = Vec<u8>> {
     let leaf = prop_oneof![
         text().prop_map(String::into_bytes),

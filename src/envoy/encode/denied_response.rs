@@ -1,7 +1,7 @@
 //! A `DeniedHttpResponse`: status, headers and body of a refusal, as Envoy's fields.
 //!
-//! What they say is decided in `answer`; here each field gets its form on the wire, and the answer
-//! the gRPC status by which Envoy tells a refusal from an allow.
+//! Its content comes from `answer`; here each field gets its form on the wire, and the answer the
+//! gRPC status that makes it a refusal to Envoy.
 
 use prost::Message as _;
 use tonic::Code;

@@ -1,7 +1,8 @@
-//! What the answers on one key have in common, encoded once and kept with the cached key.
+//! The part that all answers on one key have in common, encoded once and cached with the key.
 //!
-//! Identity headers and the key's metadata follow from its record and the policy alone, so they are bytes of the wire
-//! before a request comes; they hold for one generation, for another may name other headers or plans.
+//! Identity headers and the key's metadata follow from its record and the policy alone, so they are
+//! encoded before a request arrives. They are valid for one generation, since another may have
+//! other headers or plans.
 
 use std::fmt;
 
@@ -14,14 +15,15 @@ use crate::authz::snapshot::Policy;
 /// The key's part of an answer: its identity headers and its metadata, as bytes of the wire.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EncodedKey {
-    /// The fields of `OkHttpResponse`, then the entries of the metadata; one piece of memory for each of many keys.
+    /// The fields of `OkHttpResponse`, then the entries of the metadata, in one allocation, since
+    /// there are many keys.
     bytes: Box<[u8]>,
-    /// Where the second begins.
+    /// Where the metadata begins.
     split: usize,
 }
 
 impl EncodedKey {
-    /// Encodes what this policy tells of the key.
+    /// Encodes the key's part of answers under this policy.
     pub fn of(record: &KeyRecord, policy: &Policy) -> Self {
         let mut bytes = ok_response::encode(UpstreamChanges::by_key(record, policy));
         let split = bytes.len();
@@ -32,7 +34,8 @@ impl EncodedKey {
         }
     }
 
-    /// What an allow of this key sets and removes, whatever the request: fields of an `OkHttpResponse`.
+    /// What an allow of this key sets and removes, whatever the request: fields of an
+    /// `OkHttpResponse`.
     pub(super) fn ok_response(&self) -> &[u8] {
         self.bytes.get(..self.split).unwrap_or_default()
     }
@@ -43,7 +46,7 @@ impl EncodedKey {
     }
 }
 
-/// The bytes hold identity, which is no secret, and are of no use to a reader.
+/// The bytes are no secret, but of no use to a reader.
 impl fmt::Debug for EncodedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EncodedKey")
@@ -52,7 +55,7 @@ impl fmt::Debug for EncodedKey {
     }
 }
 
-/// A known key that has its part of the answers at hand.
+/// A known key with its encoded part of the answers.
 pub trait HasEncodedKey {
     /// The bytes, encoded under the policy by which the key was decided.
     fn encoded_key(&self) -> &EncodedKey;

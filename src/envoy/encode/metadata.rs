@@ -1,20 +1,22 @@
-//! The dynamic metadata of an answer: `keyward: {decision, reason, decision_id, key_id, client, rule, ...}`.
+//! The dynamic metadata of an answer: `keyward: {decision, reason, decision_id, key_id, client,
+//! rule, ...}`.
 //!
-//! Envoy's access logs, rate limits and routing read it, on allows and on refusals. It is a `Struct` within a
-//! `Struct`, and its map entries are written one by one into the answer, the key's already encoded.
+//! Envoy's access logs, rate limits and routing read it, on allows and on refusals. It is a
+//! `Struct` within a `Struct`, and its map entries are written one by one into the answer, the
+//! key's already encoded.
 
 use super::{HasEncodedKey, field_len, put_field, put_head};
 use crate::authz::decision::Decision;
 use crate::authz::key::KeyRecord;
 
-/// Under this name everything stands.
+/// The namespace of all of it.
 const NAMESPACE: &str = "keyward";
 
-/// What is told of one decision.
+/// The metadata of one decision.
 pub(super) struct Metadata<'d> {
     decision: &'static str,
     reason: &'static str,
-    /// Entries that the key brought along, encoded.
+    /// The key's entries, encoded.
     key: &'d [u8],
     rule: Option<&'d str>,
     decision_id: &'d str,

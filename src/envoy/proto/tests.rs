@@ -1,7 +1,7 @@
 //! The trimmed messages against those of envoy-types, in both directions and by name.
 //!
-//! Every literal of a message of ours names all its fields, so that a new field cannot go untested: it does not
-//! compile until it is here.
+//! Every literal of a message of ours names all its fields, so that a new field cannot go untested:
+//! it does not compile until it is here.
 
 use bytes::Bytes;
 use envoy_types::pb as theirs;
@@ -119,7 +119,8 @@ fn our_response(answer: our_auth::check_response::HttpResponse) -> our_auth::Che
     }
 }
 
-/// What is left after the others' types have decoded and encoded it again: a field that they do not have is lost.
+/// What is left after the others' types have decoded and encoded it again: a field that they do not
+/// have is lost.
 fn through<Theirs: Message + Default, Ours: Message + Default>(message: &Ours) -> Ours {
     let theirs = Theirs::decode(&*message.encode_to_vec()).unwrap();
     Ours::decode(&*theirs.encode_to_vec()).unwrap()

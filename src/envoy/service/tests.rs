@@ -44,7 +44,8 @@ const MAX_MESSAGE: usize = 100_000;
 
 type Seen = Arc<Mutex<Vec<(Reason, Option<Vec<u8>>, Duration)>>>;
 
-/// A service with the key `k1`, whose secret is `k1`; what it observes is in the list. It panics at `/panic`.
+/// A service with the key `k1`, whose secret is `k1`; what it observes is in the list. It panics at
+/// `/panic`.
 fn service(mode: Mode) -> (AuthorizationService<EncodedKey>, Seen) {
     let snapshot = Snapshot {
         generation: Generation(1),
