@@ -184,7 +184,9 @@ impl KeySource for HttpSource {
             self.lookup(&probe_digest()).await?;
             if let Some(url) = &self.settings.events_url {
                 events::open(self, url).await.map_err(|why| {
-                    SourceError::Failed(format!("changes of keys would not be heard: {why}").into())
+                    SourceError::Failed(
+                        format!("changes of keys would not be pushed: {why}").into(),
+                    )
                 })?;
             }
             Ok(Vec::new())

@@ -290,9 +290,6 @@ impl InvalidationLog {
         let is_reported = state.reported.as_deref() == Some(why);
         state.reported = Some(why.to_owned());
         self.set_subscription(SubscriptionState::Unsubscribed, &mut state);
-        if before == SubscriptionState::Subscribed {
-            state.lost_at = Some(self.clock.monotonic());
-        }
         if before != SubscriptionState::Unsubscribed {
             // The event counts, so that a caller who comes after it joins no lookup from before it.
             self.note(&[]);
@@ -360,7 +357,10 @@ impl InvalidationLog {
     }
 
     fn set_subscription(&self, subscription: SubscriptionState, state: &mut State) {
-        state.subscription = subscription;
+        let before = std::mem::replace(&mut state.subscription, subscription);
+        if before == SubscriptionState::Subscribed && subscription != before {
+            state.lost_at = Some(self.clock.monotonic());
+        }
         if let Some(up) = &self.up {
             up.set(i64::from(subscription == SubscriptionState::Subscribed));
         }

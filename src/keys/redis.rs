@@ -91,7 +91,7 @@ impl RedisSource {
                     ));
                 }
                 Err(PushError::Refused(why) | PushError::Failed(why)) => {
-                    let why = format!("changes of keys would not be heard: {why}");
+                    let why = format!("changes of keys would not be pushed: {why}");
                     return Err(SourceError::Failed(why.into()));
                 }
             }

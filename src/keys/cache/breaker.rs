@@ -227,7 +227,7 @@ impl Breaker {
         }
     }
 
-    /// Waits for a failure that no answer follows for a while: where nobody else asks, nobody else
+    /// Waits for a failure that no answer follows for a while: without other lookups, only a probe
     /// finds out whether it was one key's.
     async fn lasting_failure(&self) {
         loop {

@@ -72,7 +72,7 @@ impl<P: Send + Sync + 'static> RemoteKeys<P> {
     /// only a caller that came after the change can expect that.
     ///
     /// # Errors
-    /// When the source cannot answer, and no stale key may stand in.
+    /// When the source cannot answer, and no key may be served stale.
     pub async fn find(
         &self,
         digest: &KeyDigest,

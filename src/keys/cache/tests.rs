@@ -1,4 +1,4 @@
-//! What the cache keeps of a file and of a source that is slow, fails and changes, with a clock
+//! The cache of a file's keys, and of a source that is slow, fails and changes, with a clock
 //! that the test moves.
 
 use std::sync::Mutex;
@@ -78,7 +78,7 @@ fn counting() -> (Arc<AtomicUsize>, Prepare<String>) {
 }
 
 /// What is prepared for the key that was found, or why none was.
-fn told(lookup: Result<Lookup<String>, LookupError>) -> String {
+fn shown(lookup: Result<Lookup<String>, LookupError>) -> String {
     match lookup {
         Ok(Lookup::Known(key)) => key.prepared.clone(),
         Ok(Lookup::Unknown) => "unknown".to_owned(),

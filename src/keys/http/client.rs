@@ -25,7 +25,6 @@ const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 pub(super) struct Clients {
     pub(super) lookups: Client,
     pub(super) events: Client,
-    /// What is told of the files of TLS.
     pub(super) certificates: CertificateFacts,
 }
 

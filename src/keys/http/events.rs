@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_tells_of_a_key_or_of_all_or_is_not_understood() {
+    fn a_message_is_of_a_key_or_of_all_or_not_understood() {
         let key = |id: &str| Some(Change::Key(id.parse().unwrap()));
         for (data, want) in [
             (r#"{"event":"invalidate","key_id":"a"}"#, key("a")),
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_held_to_the_longest_pause_between_its_heartbeats() {
+    fn a_stream_may_be_silent_for_three_times_its_longest_pause() {
         let least = Duration::from_secs(3);
         for (beats, want) in [
             (&[][..], None),

@@ -1,4 +1,4 @@
-//! What stamped answers are worth after what was heard.
+//! Which entries are valid after which changes.
 
 use super::*;
 use crate::authz::key::tests::digest_of;
@@ -34,7 +34,7 @@ fn other(log: &InvalidationLog) -> String {
 type Event = fn(&InvalidationLog);
 
 #[test]
-fn only_what_was_asked_for_after_a_change_is_current() {
+fn only_entries_from_after_a_change_are_valid() {
     let log = log(false);
     let other = other(&log);
     let events: [(&str, Event, EntryValidity, EntryValidity); 4] = [
@@ -57,7 +57,7 @@ fn only_what_was_asked_for_after_a_change_is_current() {
             EntryValidity::Outdated,
         ),
         (
-            "doubt",
+            "an order to revalidate",
             |p| p.revalidate_all(),
             EntryValidity::Revalidate,
             EntryValidity::Revalidate,
@@ -78,7 +78,7 @@ fn only_what_was_asked_for_after_a_change_is_current() {
 }
 
 #[test]
-fn any_change_makes_unknown_digests_worth_asking_for() {
+fn any_change_makes_negative_entries_outdated() {
     let log = log(false);
     let version = log.version();
     assert_eq!(log.validity_of_negative(version), EntryValidity::Valid);
@@ -91,29 +91,29 @@ fn any_change_makes_unknown_digests_worth_asking_for() {
 }
 
 #[test]
-fn nothing_is_believed_while_pushes_are_lost_nor_what_was_learnt_before_they_were_armed() {
+fn no_entry_is_valid_while_unsubscribed_nor_one_from_before_the_subscription() {
     let log = log(true);
     let early = log.version();
     assert_eq!(validity(&log, early, "a"), EntryValidity::Revalidate);
     log.subscribed();
     assert_eq!(validity(&log, early, "a"), EntryValidity::Revalidate);
-    let armed = log.version();
-    assert_eq!(validity(&log, armed, "a"), EntryValidity::Valid);
+    let subscribed = log.version();
+    assert_eq!(validity(&log, subscribed, "a"), EntryValidity::Valid);
     log.unsubscribed("cut");
     let between = log.version();
-    for version in [armed, between] {
+    for version in [subscribed, between] {
         assert_eq!(validity(&log, version, "a"), EntryValidity::Revalidate);
         assert_eq!(log.validity_of_negative(version), EntryValidity::Revalidate);
     }
     log.subscribed();
-    for version in [armed, between] {
+    for version in [subscribed, between] {
         assert_eq!(validity(&log, version, "a"), EntryValidity::Revalidate);
     }
     assert_eq!(validity(&log, log.version(), "a"), EntryValidity::Valid);
 }
 
 #[test]
-fn a_change_that_was_heard_stays_known_when_pushes_are_lost() {
+fn a_change_stays_known_when_the_subscription_is_lost() {
     let log = log(true);
     log.subscribed();
     let version = log.version();
@@ -125,37 +125,37 @@ fn a_change_that_was_heard_stays_known_when_pushes_are_lost() {
 }
 
 #[test]
-fn what_is_learnt_while_the_source_refuses_to_push_is_believed_for_its_time() {
+fn while_the_source_refuses_to_push_entries_are_valid_for_their_time() {
     let log = log(true);
     let early = log.version();
     log.refused("no");
     assert_eq!(validity(&log, early, "a"), EntryValidity::Revalidate);
-    let learnt = log.version();
+    let version = log.version();
     for _ in 0..2 {
         assert_eq!(log.subscription(), SubscriptionState::Refused);
-        assert_eq!(validity(&log, learnt, "a"), EntryValidity::Valid);
+        assert_eq!(validity(&log, version, "a"), EntryValidity::Valid);
         let stale_at = Duration::from_mins(1);
-        let since = log.stale_since(learnt, Duration::ZERO, stale_at);
+        let since = log.stale_since(version, Duration::ZERO, stale_at);
         assert_eq!(since, Some(stale_at));
         // Asked again, with the same answer.
         log.refused("no");
     }
     log.subscribed();
     assert_eq!(log.subscription(), SubscriptionState::Subscribed);
-    assert_eq!(validity(&log, learnt, "a"), EntryValidity::Revalidate);
+    assert_eq!(validity(&log, version, "a"), EntryValidity::Revalidate);
     log.unsubscribed("cut");
     log.refused("no");
-    let learnt = log.version();
-    assert_eq!(validity(&log, learnt, "a"), EntryValidity::Valid);
+    let version = log.version();
+    assert_eq!(validity(&log, version, "a"), EntryValidity::Valid);
     log.unsubscribed("gone");
     assert_eq!(log.subscription(), SubscriptionState::Unsubscribed);
-    assert_eq!(validity(&log, learnt, "a"), EntryValidity::Revalidate);
+    assert_eq!(validity(&log, version, "a"), EntryValidity::Revalidate);
 }
 
 #[test]
-fn a_gauge_tells_whether_changes_are_heard() {
+fn a_gauge_shows_whether_changes_are_pushed() {
     let log = log(true);
-    let up = prometheus::IntGauge::new("up", "whether changes are heard").unwrap();
+    let up = prometheus::IntGauge::new("up", "whether changes are pushed").unwrap();
     let log = log.counted_by(None, Some(up.clone()));
     let steps: [(Event, i64); 5] = [
         (InvalidationLog::subscribed, 1),

@@ -2,7 +2,7 @@
 //! fails at command.
 //!
 //! A source is held to answers, never to how it finds them: found, not found and failed are three
-//! things, the same question gets the same answer, and a digest that nobody has is no error.
+//! things, the same question gets the same answer, and a digest that no key has is no error.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -53,7 +53,7 @@ pub(crate) async fn keeps_the_contract(source: &dyn KeySource) {
         source.name()
     );
     for (name, digest, want) in &cases {
-        // A lookup that nobody waits for any more leaves nothing behind that would harm the next.
+        // An abandoned lookup leaves nothing behind that would harm the next.
         drop(source.lookup(digest));
         let _ = source.lookup(digest).now_or_never();
         for _ in 0..2 {
@@ -79,7 +79,7 @@ pub(crate) async fn keeps_the_contract(source: &dyn KeySource) {
     }
 }
 
-/// A source that answers what it was told to, when it may.
+/// A source that answers what a test says, when it says so.
 pub(crate) struct ScriptedSource {
     answers: Mutex<HashMap<KeyDigest, Result<SourceAnswer, SourceError>>>,
     panics: Mutex<Option<KeyDigest>>,
@@ -127,13 +127,13 @@ impl ScriptedSource {
         *self.fails.lock().unwrap() = error;
     }
 
-    /// From now on lookups of digests that nobody has fail so, as at a source whose negative path
+    /// From now on lookups of digests that no key has fail so, as at a source whose negative path
     /// is slow or broken.
     pub(crate) fn fail_unknown(&self, error: Option<SourceError>) {
         *self.fails_unknown.lock().unwrap() = error;
     }
 
-    /// From now on that happens while a lookup is under way.
+    /// From now on that happens while a lookup is in flight.
     pub(crate) fn at_each_lookup(&self, what: impl Fn() + Send + 'static) {
         *self.at_each.lock().unwrap() = Some(Box::new(what));
     }

@@ -190,7 +190,7 @@ async fn a_server_without_tracking_is_used_with_the_ttl() {
 
         let required = config.replace("timeout: 5s", "timeout: 5s, push: require");
         let complaint = check_config(&required).complaint(1);
-        assert!(complaint.contains("would not be heard"), "{complaint}");
+        assert!(complaint.contains("would not be pushed"), "{complaint}");
         server.put("k", "k", json!({})).await;
         let sidecar = Sidecar::start(&required).await;
         reports(&sidecar, "failing", "lost", 1.0, 0.0).await;

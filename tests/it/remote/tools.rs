@@ -82,7 +82,7 @@ async fn check_config_reports_that_pushes_would_not_arrive() {
     for config in [required, not_there] {
         workdir.write("keyward.yaml", config);
         let complaint = workdir.run(&["check-config"]).complaint(1);
-        assert!(complaint.contains("would not be heard"), "{complaint}");
+        assert!(complaint.contains("would not be pushed"), "{complaint}");
     }
 }
 

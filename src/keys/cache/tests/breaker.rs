@@ -1,4 +1,4 @@
-//! The circuit breaker: what opens it and what does not, what closes it, and who is looked up while
+//! The circuit breaker: what opens and closes it, and what is looked up while
 //! it is open.
 
 use super::remote::{FAILED, Scene, down};
@@ -15,7 +15,7 @@ fn unreachable_source() -> SourceError {
     SourceError::Unreachable("connection refused".into())
 }
 
-/// Drives what tends the cache for as long as `other` runs, which may wait for what never comes.
+/// Runs the cache for as long as `other` runs, which may wait for what never comes.
 async fn running<T>(scene: &Scene, other: impl Future<Output = T>) -> T {
     tokio::select! {
         () = scene.cache.run() => panic!("it never ends"),
@@ -48,7 +48,7 @@ async fn open(scene: &Scene, secret: &str) {
 }
 
 #[tokio::test]
-async fn a_dead_source_is_given_up_after_a_few_failures_and_used_again_once_it_answers() {
+async fn a_dead_source_opens_the_breaker_after_a_few_failures_and_its_answer_closes_it() {
     let scene = Scene::new();
     running(&scene, async {
         assert_eq!(scene.find("a").await, "a");
@@ -70,7 +70,7 @@ async fn a_dead_source_is_given_up_after_a_few_failures_and_used_again_once_it_a
 }
 
 #[tokio::test]
-async fn a_source_that_is_slow_or_broken_for_made_up_keys_alone_is_not_given_up() {
+async fn failures_of_made_up_keys_alone_do_not_open_the_breaker() {
     for error in [SourceError::Timeout, failed()] {
         let scene = Scene::new();
         running(&scene, async {
@@ -94,7 +94,7 @@ async fn a_source_that_is_slow_or_broken_for_made_up_keys_alone_is_not_given_up(
 }
 
 #[tokio::test]
-async fn with_nothing_known_lately_made_up_keys_are_not_enough_either() {
+async fn with_nothing_recently_known_failures_of_made_up_keys_do_not_open_it_either() {
     let scene = Scene::new();
     scene.source.fail_unknown(Some(SourceError::Timeout));
     running(&scene, async {
@@ -114,7 +114,7 @@ async fn with_nothing_known_lately_made_up_keys_are_not_enough_either() {
 }
 
 #[tokio::test]
-async fn where_no_connection_can_be_made_made_up_keys_tell_it_too() {
+async fn where_no_connection_can_be_made_failures_of_made_up_keys_open_it() {
     let scene = Scene::new();
     scene.source.fail_all(Some(unreachable_source()));
     running(&scene, async {
@@ -129,7 +129,7 @@ async fn where_no_connection_can_be_made_made_up_keys_tell_it_too() {
             assert_eq!(scene.verdict(&name).await, "unavailable");
         }
         assert_eq!(scene.source.asked(), asked);
-        // It can be connected to again, and is slow for what nobody has: that is no reason to ask
+        // It can be connected to again, and is slow for unknown digests: no reason to ask
         // it for nothing.
         scene.source.fail_all(None);
         scene.source.fail_unknown(Some(SourceError::Timeout));
@@ -212,7 +212,7 @@ async fn trials_are_few_and_one_a_key_however_many_ask() {
 }
 
 #[tokio::test]
-async fn one_who_asks_while_a_trial_is_under_way_does_not_wait_for_it() {
+async fn a_caller_does_not_wait_for_a_trial_in_flight() {
     let scene = Scene::new();
     running(&scene, async {
         assert_eq!(scene.find("a").await, "a");
@@ -238,7 +238,7 @@ async fn a_trial_lets_in_no_key_that_was_revoked_meanwhile() {
         scene.source.fail_all(Some(failed()));
         scene.clock.forward(60);
         for _ in 0..3 {
-            assert_eq!(scene.find("a").await, "a", "it stands in");
+            assert_eq!(scene.find("a").await, "a", "served stale");
         }
         until(|| is_open(&scene)).await;
         scene.log().key_changed("a");
@@ -257,7 +257,7 @@ async fn a_trial_lets_in_no_key_that_was_revoked_meanwhile() {
 }
 
 #[tokio::test]
-async fn one_key_that_fails_does_not_give_the_source_up() {
+async fn one_key_that_fails_does_not_open_the_breaker() {
     let scene = Scene::new();
     scene.source.answer(digest_of("a"), down());
     running(&scene, async {
@@ -274,7 +274,7 @@ async fn one_key_that_fails_does_not_give_the_source_up() {
 }
 
 #[tokio::test]
-async fn a_failure_that_no_lookup_follows_is_not_held_against_the_source() {
+async fn after_a_single_failure_a_probe_finds_that_the_source_is_up() {
     let scene = Scene::new();
     running(&scene, async {
         assert_eq!(scene.find("a").await, "a");
@@ -295,7 +295,7 @@ async fn a_failure_that_no_lookup_follows_is_not_held_against_the_source() {
 }
 
 #[tokio::test]
-async fn a_source_that_cannot_begin_to_push_is_tried() {
+async fn a_source_that_cannot_be_subscribed_to_is_probed() {
     let scene = Scene::of(ScriptedSource::of(&records()).pushing(), Duration::ZERO);
     scene.source.fail_all(Some(unreachable_source()));
     running(&scene, async {

@@ -1,25 +1,24 @@
-//! A remote source that fails, is slow or is flooded: who is served, who is refused, and who makes
-//! room.
+//! A remote source that fails, is slow or is flooded: who is served, refused and preempted.
 
 use super::remote::{Scene, down};
 use super::*;
 
 const FAILED: &str = "the source failed: down";
 
-fn forgiving(seconds: u64) -> Scene {
+fn stale_allowed_for(seconds: u64) -> Scene {
     Scene::of(ScriptedSource::of(&records()), Duration::from_secs(seconds))
 }
 
 #[tokio::test]
-async fn a_key_known_before_stands_in_for_a_source_that_fails_within_its_bound_alone() {
-    let scene = forgiving(30);
+async fn a_known_key_is_served_stale_for_stale_if_error_while_the_source_fails() {
+    let scene = stale_allowed_for(30);
     assert_eq!(scene.find("a").await, "a");
     for answer in [down(), Err(SourceError::Timeout)] {
         for secret in ["a", "b"] {
             scene.source.answer(digest_of(secret), answer.clone());
         }
         let failure = answer.unwrap_err().to_string();
-        assert_eq!(scene.find("b").await, failure, "never known");
+        assert_eq!(scene.find("b").await, failure, "never looked up");
     }
     for (forward, want) in [
         (60, "a"),
@@ -35,8 +34,8 @@ async fn a_key_known_before_stands_in_for_a_source_that_fails_within_its_bound_a
 }
 
 #[tokio::test]
-async fn nobody_stands_in_once_the_source_has_answered() {
-    let scene = forgiving(30);
+async fn no_key_is_served_stale_once_the_source_said_that_it_is_gone_or_invalid() {
+    let scene = stale_allowed_for(30);
     assert_eq!(scene.find("a").await, "a");
     scene.clock.forward(60);
     for answer in [
@@ -52,7 +51,7 @@ async fn nobody_stands_in_once_the_source_has_answered() {
 }
 
 #[tokio::test]
-async fn the_sources_own_bound_shortens_the_time_and_never_lengthens_it() {
+async fn max_age_shortens_the_ttl_and_never_lengthens_it() {
     for (max_age, fresh) in [(None, 60), (Some(10), 10), (Some(3600), 60), (Some(0), 0)] {
         let scene = Scene::new();
         scene.source.bound(max_age.map(Duration::from_secs));
@@ -69,7 +68,7 @@ async fn the_sources_own_bound_shortens_the_time_and_never_lengthens_it() {
 }
 
 #[tokio::test]
-async fn a_flood_of_strangers_is_turned_away_and_makes_room_for_a_key_in_use() {
+async fn a_flood_of_unknown_digests_is_refused_and_preempted_by_a_key_in_use() {
     let scene = Scene::new();
     assert_eq!(scene.find("a").await, "a");
     scene.clock.forward(60);
@@ -96,7 +95,7 @@ async fn a_flood_of_strangers_is_turned_away_and_makes_room_for_a_key_in_use() {
 }
 
 #[tokio::test]
-async fn a_lookup_that_nobody_waits_for_lands_where_the_cache_is_running() {
+async fn a_lookup_ends_without_callers_while_the_cache_is_running() {
     let scene = Scene::new();
     let mut tending = Box::pin(scene.cache.run());
     assert!((&mut tending).now_or_never().is_none());
@@ -113,7 +112,7 @@ async fn a_lookup_that_nobody_waits_for_lands_where_the_cache_is_running() {
 }
 
 #[tokio::test]
-async fn a_record_is_held_to_the_policy_that_it_is_used_with() {
+async fn a_record_is_checked_against_the_policy_that_it_is_used_with() {
     let mut planned = record("p");
     planned.plan = Some("gold".parse().unwrap());
     let planned = [Arc::new(planned)];
@@ -147,7 +146,7 @@ async fn a_record_is_held_to_the_policy_that_it_is_used_with() {
 }
 
 #[tokio::test]
-async fn a_key_that_does_not_fit_is_looked_up_again_as_soon_as_one_that_is_not_valid() {
+async fn a_rejected_key_is_looked_up_again_after_negative_ttl() {
     let mut planned = record("p");
     planned.plan = Some("gold".parse().unwrap());
     let scene = Scene::of(ScriptedSource::of(&[Arc::new(planned)]), Duration::ZERO);
@@ -161,7 +160,7 @@ async fn a_key_that_does_not_fit_is_looked_up_again_as_soon_as_one_that_is_not_v
 }
 
 #[tokio::test]
-async fn a_key_that_was_found_stopped_by_one_secret_stands_in_by_none() {
+async fn a_key_found_revoked_or_disabled_by_one_secret_is_served_stale_by_no_other() {
     let stops: [fn(&mut KeyRecord); 2] = [
         |key| key.revoked_at = Some(Timestamp::UNIX_EPOCH.into()),
         |key| key.enabled = false,

@@ -24,7 +24,7 @@ fn a_key_is_prepared_once_for_each_generation() {
         ("a", &two, "a", 3),
         ("a", &one, "a", 4),
     ] {
-        assert_eq!(told(Ok(cache.find(&digest_of(secret), snapshot))), want);
+        assert_eq!(shown(Ok(cache.find(&digest_of(secret), snapshot))), want);
         assert_eq!(prepared.load(Ordering::SeqCst), times);
     }
     cache.measure();

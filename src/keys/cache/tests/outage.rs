@@ -1,4 +1,4 @@
-//! Which failures are told as an outage, for which an operator may have Envoy let requests through,
+//! Which failures count as an outage, for which an operator may have Envoy let requests through,
 //! and which as too much load, for which it never does.
 
 use super::remote::{Scene, down};
@@ -9,7 +9,7 @@ fn unreachable_source() -> SourceError {
 }
 
 #[tokio::test]
-async fn a_failed_lookup_is_an_outage_for_keys_known_lately_or_without_a_connection_alone() {
+async fn a_failed_lookup_is_an_outage_for_recently_known_keys_or_without_a_connection_alone() {
     for (error, of_known, of_unknown) in [
         (SourceError::Timeout, "unavailable", "overloaded"),
         (
@@ -31,7 +31,7 @@ async fn a_failed_lookup_is_an_outage_for_keys_known_lately_or_without_a_connect
 }
 
 #[tokio::test]
-async fn a_key_is_known_lately_for_an_hour_after_a_lookup_found_it() {
+async fn a_key_is_recently_known_for_an_hour_after_a_lookup_found_it() {
     let scene = Scene::new();
     assert_eq!(scene.find("a").await, "a");
     scene.clock.forward(60);
@@ -48,7 +48,7 @@ async fn a_key_is_known_lately_for_an_hour_after_a_lookup_found_it() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_gone_or_stopped_brings_about_no_outage() {
+async fn a_key_that_is_gone_or_stopped_causes_no_outage() {
     let disabled = KeyRecord {
         enabled: false,
         ..record("a")
@@ -75,7 +75,7 @@ async fn a_key_that_is_gone_or_stopped_brings_about_no_outage() {
 }
 
 #[tokio::test]
-async fn a_key_whose_slot_is_taken_by_another_brings_about_no_outage() {
+async fn a_preempted_lookup_causes_no_outage() {
     let scene = Scene::new();
     assert_eq!(scene.find("a").await, "a");
     scene.clock.forward(60);
@@ -96,7 +96,7 @@ async fn a_key_whose_slot_is_taken_by_another_brings_about_no_outage() {
 }
 
 #[tokio::test]
-async fn made_up_keys_push_no_key_out_of_what_is_known_lately() {
+async fn made_up_keys_evict_no_recently_known_key() {
     let scene = Scene::new();
     assert_eq!(scene.find("a").await, "a");
     for number in 0..1000 {

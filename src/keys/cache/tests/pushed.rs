@@ -1,16 +1,15 @@
-//! What a remote source pushes: nothing that was heard to change is used again, whatever was under
-//! way.
+//! What a remote source pushes: nothing that changed is used again, whatever was in flight.
 
 use super::remote::{Scene, down};
 use super::*;
 use crate::keys::invalidation::InvalidationLog;
 
 fn pushing() -> Scene {
-    forgiving(600)
+    stale_allowed_for(600)
 }
 
-/// Keys may stand in for so many seconds.
-fn forgiving(seconds: u64) -> Scene {
+/// Keys may be served stale for so many seconds.
+fn stale_allowed_for(seconds: u64) -> Scene {
     let source = ScriptedSource::of(&records()).pushing();
     let scene = Scene::of(source, Duration::from_secs(seconds));
     scene.log().subscribed();
@@ -63,7 +62,7 @@ async fn a_lookup_in_flight_neither_answers_nor_brings_back_what_changed_meanwhi
         scene.source.hold();
         let mut waiting = Box::pin(scene.is_enabled("b"));
         assert_eq!((&mut waiting).now_or_never(), None);
-        // The source has read the old record and is slow to send it: the change is heard first.
+        // The source has read the old record and is slow to send it: the change comes first.
         scene.source.answer(digest_of("b"), Ok(disabled("b")));
         change(&scene.log());
         scene.source.let_pass();
@@ -84,7 +83,7 @@ async fn a_key_that_changes_at_every_lookup_is_refused_rather_than_looked_up_for
 }
 
 #[tokio::test]
-async fn a_change_makes_every_unknown_digest_worth_a_lookup() {
+async fn a_change_invalidates_every_negative_entry() {
     let scene = pushing();
     assert_eq!(scene.find("c").await, "unknown");
     let new = Ok(SourceAnswer::Found(Arc::new(record("c"))));
@@ -95,7 +94,7 @@ async fn a_change_makes_every_unknown_digest_worth_a_lookup() {
 }
 
 #[tokio::test]
-async fn nothing_is_believed_without_a_lookup_while_pushes_are_lost() {
+async fn while_unsubscribed_every_use_is_looked_up() {
     let scene = pushing();
     assert_eq!(scene.find("a").await, "a");
     assert_eq!(scene.find("c").await, "unknown");
@@ -105,7 +104,7 @@ async fn nothing_is_believed_without_a_lookup_while_pushes_are_lost() {
         assert_eq!(scene.find("c").await, "unknown");
         assert_eq!(scene.source.asked(), lookups);
     }
-    // What changed in between was not heard: nothing learnt before is believed.
+    // What changed in between was not received: no entry from before is valid.
     scene
         .source
         .answer(digest_of("a"), Ok(SourceAnswer::NotFound));
@@ -118,7 +117,7 @@ async fn nothing_is_believed_without_a_lookup_while_pushes_are_lost() {
 }
 
 #[tokio::test]
-async fn a_lookup_that_began_before_pushes_were_lost_is_not_waited_for_after() {
+async fn a_caller_after_the_loss_of_pushes_gets_no_lookup_from_before() {
     let scene = pushing();
     scene.source.hold();
     let mut early = Box::pin(scene.is_enabled("b"));
@@ -133,7 +132,7 @@ async fn a_lookup_that_began_before_pushes_were_lost_is_not_waited_for_after() {
 }
 
 #[tokio::test]
-async fn a_key_that_was_heard_to_change_never_stands_in_for_a_source_that_fails() {
+async fn a_key_that_is_known_to_have_changed_is_never_served_stale() {
     let scene = pushing();
     for secret in ["a", "b"] {
         scene.find(secret).await;
@@ -146,9 +145,9 @@ async fn a_key_that_was_heard_to_change_never_stands_in_for_a_source_that_fails(
 }
 
 #[tokio::test]
-async fn once_pushes_are_lost_a_key_stands_in_for_its_bound_and_no_longer_for_its_time() {
+async fn after_the_loss_of_pushes_a_key_is_served_stale_for_stale_if_error_and_not_for_its_ttl() {
     for (stale_if_error, served_for) in [(0, 0), (30, 30)] {
-        let scene = forgiving(stale_if_error);
+        let scene = stale_allowed_for(stale_if_error);
         assert_eq!(scene.find("a").await, "a");
         scene.clock.forward(5);
         scene.log().unsubscribed("cut");
@@ -164,7 +163,7 @@ async fn once_pushes_are_lost_a_key_stands_in_for_its_bound_and_no_longer_for_it
 }
 
 #[tokio::test]
-async fn a_key_not_looked_up_since_pushes_were_armed_again_never_stands_in() {
+async fn a_key_not_looked_up_since_the_last_subscription_is_never_served_stale() {
     let want = "the source failed: down";
     let scene = pushing();
     assert_eq!(scene.find("a").await, "a");
@@ -175,7 +174,7 @@ async fn a_key_not_looked_up_since_pushes_were_armed_again_never_stands_in() {
     scene.log().subscribed();
     assert_eq!(scene.find("a").await, want);
     scene.cache.revalidate_all();
-    assert_eq!(scene.find("a").await, want, "after an order to doubt");
+    assert_eq!(scene.find("a").await, want, "after an order to revalidate");
     for _ in 0..100 {
         scene.log().unsubscribed("cut again");
         assert_eq!(scene.find("a").await, want);
@@ -190,7 +189,7 @@ async fn a_key_not_looked_up_since_pushes_were_armed_again_never_stands_in() {
 }
 
 #[tokio::test]
-async fn a_lookup_under_way_while_pushes_are_armed_makes_no_key_that_stands_in() {
+async fn a_lookup_from_before_the_last_subscription_is_never_served_stale() {
     let scene = pushing();
     scene.log().unsubscribed("cut");
     scene.source.hold();
@@ -204,8 +203,8 @@ async fn a_lookup_under_way_while_pushes_are_armed_makes_no_key_that_stands_in()
 }
 
 #[tokio::test]
-async fn a_key_that_is_learnt_while_pushes_are_lost_stands_in_from_its_lookup_on() {
-    let scene = forgiving(30);
+async fn a_key_looked_up_while_unsubscribed_is_served_stale_from_its_lookup_on() {
+    let scene = stale_allowed_for(30);
     scene.log().unsubscribed("cut");
     scene.clock.forward(20);
     assert_eq!(scene.find("b").await, "b");
@@ -217,7 +216,7 @@ async fn a_key_that_is_learnt_while_pushes_are_lost_stands_in_from_its_lookup_on
 }
 
 #[tokio::test]
-async fn where_the_server_refuses_to_push_a_key_stands_in_from_the_end_of_its_time_on() {
+async fn where_the_server_refuses_to_push_a_key_is_served_stale_from_the_end_of_its_ttl_on() {
     let scene = pushing();
     assert_eq!(scene.find("b").await, "b");
     scene.source.answer(digest_of("b"), down());
@@ -243,7 +242,7 @@ async fn where_the_server_refuses_to_push_a_key_stands_in_from_the_end_of_its_ti
 }
 
 #[tokio::test]
-async fn who_comes_after_a_change_does_not_hear_that_a_digest_was_unknown_before() {
+async fn a_caller_after_a_change_gets_no_older_answer_that_a_digest_is_unknown() {
     let scene = pushing();
     scene.source.hold();
     let mut early = Box::pin(scene.find("c"));
@@ -259,7 +258,7 @@ async fn who_comes_after_a_change_does_not_hear_that_a_digest_was_unknown_before
 }
 
 #[tokio::test]
-async fn an_order_to_doubt_has_each_key_looked_up_once() {
+async fn an_order_to_revalidate_has_each_key_looked_up_once() {
     let scene = Scene::new();
     assert_eq!(scene.find("a").await, "a");
     scene.cache.revalidate_all();
@@ -270,7 +269,7 @@ async fn an_order_to_doubt_has_each_key_looked_up_once() {
 }
 
 #[tokio::test]
-async fn an_order_to_doubt_takes_nothing_from_a_key_whose_source_fails() {
+async fn an_order_to_revalidate_takes_nothing_from_a_key_whose_source_fails() {
     let scene = Scene::new();
     assert_eq!(scene.find("a").await, "a");
     scene.source.answer(digest_of("a"), down());
@@ -280,8 +279,8 @@ async fn an_order_to_doubt_takes_nothing_from_a_key_whose_source_fails() {
     scene.clock.forward(1);
     assert_eq!(scene.find("a").await, "the source failed: down");
 
-    // Nor where every change is heard: the bound begins at the end of its time.
-    let scene = forgiving(30);
+    // Nor where every change is pushed: the bound begins at the end of its time.
+    let scene = stale_allowed_for(30);
     assert_eq!(scene.find("a").await, "a");
     scene.source.answer(digest_of("a"), down());
     scene.cache.revalidate_all();

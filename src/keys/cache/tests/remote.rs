@@ -1,12 +1,12 @@
-//! A remote source's keys: one lookup for all who wait, fresh for a time, nothing kept of a
-//! failure.
+//! A remote source's keys: single-flight lookups, entries fresh for a time, no cached
+//! failures.
 
 use super::*;
 use crate::keys::invalidation::InvalidationLog;
 
 /// A cache in front of a source that holds `records()`, with a clock and room for 100 known and 10
 /// unknown digests. Known ones are fresh for 60 seconds, unknown ones for 5, and 4 lookups may be
-/// under way at once.
+/// in flight at once.
 pub(super) struct Scene {
     pub(super) source: Arc<ScriptedSource>,
     pub(super) clock: Arc<StillClock>,
@@ -53,7 +53,7 @@ impl Scene {
     }
 
     pub(super) async fn find(&self, secret: &str) -> String {
-        told(self.cache.find(&digest_of(secret), &self.snapshot).await)
+        shown(self.cache.find(&digest_of(secret), &self.snapshot).await)
     }
 
     /// Whom the lookup of a digest is answered as: `known`, `unknown`, `invalid`, `unavailable` or
@@ -84,7 +84,7 @@ pub(super) fn down() -> Result<SourceAnswer, SourceError> {
 }
 
 #[tokio::test]
-async fn what_was_learnt_is_fresh_for_its_time_by_our_clock() {
+async fn entries_are_fresh_for_their_ttl_by_our_clock() {
     let scene = Scene::new();
     let not_valid = SourceAnswer::Invalid(InvalidRecord::new("no id"));
     scene.source.answer(digest_of("bad"), Ok(not_valid));
@@ -118,7 +118,7 @@ async fn what_was_learnt_is_fresh_for_its_time_by_our_clock() {
 }
 
 #[tokio::test]
-async fn what_changed_at_the_source_is_seen_when_the_time_is_over() {
+async fn what_changed_at_the_source_is_seen_when_the_ttl_is_over() {
     let scene = Scene::new();
     assert_eq!(scene.find("a").await, "a");
     scene
@@ -136,7 +136,7 @@ async fn what_changed_at_the_source_is_seen_when_the_time_is_over() {
 }
 
 #[tokio::test]
-async fn a_failure_is_told_and_never_kept() {
+async fn a_failure_is_returned_and_never_cached() {
     let scene = Scene::new();
     for answer in [
         down(),
@@ -194,7 +194,7 @@ async fn a_failure_answers_all_who_wait_for_it() {
 }
 
 #[tokio::test]
-async fn one_who_leaves_takes_nobody_along() {
+async fn a_caller_that_leaves_cancels_the_lookup_for_no_other() {
     let scene = Scene::new();
     scene.source.hold();
     let mut first = Box::pin(scene.find("a"));
@@ -209,7 +209,7 @@ async fn one_who_leaves_takes_nobody_along() {
 }
 
 #[tokio::test]
-async fn when_all_have_left_the_lookup_ends_and_the_next_begins_anew() {
+async fn when_all_callers_have_left_the_lookup_ends_and_the_next_begins_anew() {
     let scene = Scene::new();
     scene.source.hold();
     assert_eq!(scene.find("a").now_or_never(), None);
@@ -237,7 +237,7 @@ async fn a_panic_in_a_source_is_a_failure_and_wedges_nothing() {
 }
 
 #[tokio::test]
-async fn a_flood_of_unknown_digests_pushes_out_no_known_key() {
+async fn a_flood_of_unknown_digests_evicts_no_known_key() {
     let scene = Scene::new();
     assert_eq!(scene.find("a").await, "a");
     for number in 0..1000 {
@@ -297,7 +297,7 @@ async fn lookups_are_counted() {
     assert!(text.contains("keyward_source_up{source=\"http\"} 1"));
 }
 
-/// The cache is a source to whoever asks it: what it gives is what the source behind it would give.
+/// The cache is a source to its callers: it gives what the source behind it would give.
 struct ThroughCache(RemoteKeys<String>, Snapshot);
 
 impl KeySource for ThroughCache {

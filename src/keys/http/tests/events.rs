@@ -1,4 +1,4 @@
-//! Events: what is heard in a stream that the test writes, seen where the cache looks.
+//! Events: what comes of a stream that the test writes, seen where the cache looks.
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -9,7 +9,7 @@ use crate::keys::invalidation::{EntryValidity, InvalidationLog, Version};
 
 const OPENED: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n\r\n";
 
-/// A service whose streams the test writes, a source that listens, and what it has heard.
+/// A service whose streams the test writes, a source that listens, and its invalidation log.
 struct Scene {
     service: Raw,
     source: HttpSource,
@@ -66,7 +66,7 @@ async fn without_a_url_nothing_is_pushed() {
 }
 
 #[tokio::test]
-async fn an_open_stream_is_trusted_and_tells_what_changed() {
+async fn an_open_stream_is_a_subscription_and_brings_changes() {
     let directory = tempfile::tempdir().unwrap();
     let token_file = directory.path().join("token");
     std::fs::write(&token_file, CANARY).unwrap();
@@ -157,7 +157,7 @@ async fn a_stream_that_ends_is_lost_and_opened_again() {
 }
 
 #[tokio::test]
-async fn what_is_no_stream_is_not_trusted_and_asked_again() {
+async fn what_is_no_stream_is_no_subscription_and_is_asked_for_again() {
     let html = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\n\r\n<html>";
     let prefixed = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-streams\r\n\r\n";
     let scene = Scene::new().await;
@@ -218,7 +218,7 @@ async fn heartbeats_that_stop_mean_a_lost_stream() {
 }
 
 #[tokio::test]
-async fn silence_is_not_held_against_a_server_that_sends_no_heartbeats() {
+async fn a_stream_without_heartbeats_may_be_silent() {
     let mut scene = Scene::new().await;
     scene.source.timing.least_silence = Duration::from_millis(1);
     scene

@@ -23,7 +23,7 @@ async fn serve_raw(raw: &Raw, answer: &[u8], then: Then, asked: &AtomicUsize) {
     loop {
         let (mut tcp, _) = raw.accept().await;
         asked.fetch_add(1, Ordering::SeqCst);
-        // The client may have heard enough before all is written.
+        // The client may have received enough before all is written.
         let _ = tcp.write_all(answer).await;
         match then {
             Then::Close => drop(tcp),
@@ -240,7 +240,7 @@ async fn what_takes_too_long_is_a_timeout() {
 }
 
 #[tokio::test]
-async fn nobody_there_and_no_such_name_are_told_apart() {
+async fn a_refused_connection_and_an_unknown_name_are_distinguished() {
     let gone = Raw::bind().await.url();
     for (base, want) in [
         (gone.as_str(), "no connection: connection refused"),
@@ -256,7 +256,7 @@ async fn nobody_there_and_no_such_name_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_moment_that_passes_is_not_noticed() {
+async fn a_transient_failure_is_retried() {
     let record = record();
     for (name, first) in [("503", answer("503 x", "")), ("closing", vec![])] {
         for (second, is_found) in [
@@ -302,7 +302,7 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
-async fn what_stands_behind_not_found_is_read_but_not_waited_for() {
+async fn the_body_of_a_404_is_read_but_not_waited_for() {
     let raw = Raw::bind().await;
     let mut source = source(settings(&raw.url()));
     let digest = digest_of("a");

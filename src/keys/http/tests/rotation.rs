@@ -1,5 +1,5 @@
 //! Rotation: changed files are used without a restart, and ones that cannot be used change nothing
-//! and are told once.
+//! and are logged once.
 
 use std::sync::Mutex;
 use std::{fs, io};
@@ -89,13 +89,13 @@ async fn a_new_token_is_sent_on_the_same_connection() {
     })
     .await;
     assert_eq!(server.connections(), 1);
-    assert_eq!(log.lines_with("not reloaded"), 1, "told once");
+    assert_eq!(log.lines_with("not reloaded"), 1, "logged once");
     assert_eq!(log.lines_with("INFO"), 2);
     assert_eq!(log.lines_with(CANARY), 0);
 }
 
 #[tokio::test]
-async fn what_cannot_be_used_is_told_again_when_it_changes() {
+async fn what_cannot_be_used_is_logged_again_when_it_changes() {
     let log = Log::default();
     let _logging = log.start();
     let directory = tempfile::tempdir().unwrap();

@@ -34,7 +34,7 @@ async fn http_2_is_spoken_within_tls_where_the_server_can() {
 }
 
 #[tokio::test]
-async fn a_client_certificate_is_shown_where_there_is_one() {
+async fn a_client_certificate_is_presented_where_there_is_one() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     let authority = Authority::new();
@@ -66,7 +66,7 @@ async fn a_client_certificate_is_shown_where_there_is_one() {
 }
 
 #[tokio::test]
-async fn a_server_that_nobody_vouches_for_is_not_asked() {
+async fn a_server_without_a_trusted_certificate_is_not_asked() {
     let directory = tempfile::tempdir().unwrap();
     let ca = directory.path().join("ca");
     let authority = Authority::new();

@@ -172,7 +172,7 @@ impl Raw {
             (tcp, head)
         };
         let accepted = tokio::time::timeout(super::PATIENCE, accepted).await;
-        accepted.expect("nobody asks")
+        accepted.expect("no connection comes")
     }
 }
 

@@ -67,7 +67,7 @@ async fn entries_of_a_server_that_refuses_to_push_serve_for_ttl_unless_pushes_ar
         let source = with(&server, PushMode::Require);
         let told = source.probe().await.unwrap_err().to_string();
         assert!(
-            told.contains(why) && told.contains("would not be heard"),
+            told.contains(why) && told.contains("would not be pushed"),
             "{told}"
         );
         followed(&source, async |log| {
