@@ -1,7 +1,8 @@
-//! The command line: what operators type, and what they read back.
+//! The command line: what operators type, and what is printed for them.
 //!
-//! Each subcommand is a function from its arguments to an `Outcome`, which is an exit code, or an `Error`, which says on
-//! stderr what went wrong, one line a problem. Data goes to stdout and nothing else does, so that it can be piped.
+//! Each subcommand is a function from its arguments to an `Outcome`, which is an exit code, or to
+//! an `Error`, which is printed on stderr, one line per problem. Only data goes to stdout, so that
+//! it can be piped.
 
 mod check_config;
 mod command;
@@ -33,13 +34,14 @@ use crate::observe::log::LogFormat;
 use crate::redis::RedisCredentialsError;
 use crate::server::{self, ServeError};
 
-/// The environment variable that names the configuration where no argument does; empty is as good as unset.
+/// Names the configuration if no argument does; empty is the same as unset.
 const CONFIG_VARIABLE: &str = "KEYWARD_CONFIG";
 
-/// Where a configuration is looked for when none is named, in order.
+/// The configurations that are looked for if none is named, in order.
 const CONFIG_PATHS: [&str; 2] = ["./keyward.yaml", "/etc/keyward/keyward.yaml"];
 
-/// Longest value shown in a complaint about arguments: room for an address, a command or a shell, and for no good secret.
+/// The longest value that an error about arguments repeats: enough for an address, a command or a
+/// shell, too short for a good secret.
 const MAX_SHOWN_BYTES: usize = 20;
 
 /// How a command ended.
@@ -49,7 +51,7 @@ enum Outcome {
     Success,
     /// Denied: 4.
     Denied,
-    /// Something is wrong that is told already: that exit code.
+    /// A failure that is already reported: that exit code.
     Reported(u8),
 }
 
@@ -72,10 +74,10 @@ enum Error {
     Append(#[from] AppendError),
     #[error(transparent)]
     Serve(#[from] ServeError),
-    /// Told as lines of a JSON log.
+    /// Printed as lines of a JSON log.
     #[error("{0}")]
     AsLog(Box<Error>),
-    /// Each printed as if it were alone.
+    /// Printed one after the other.
     #[error("{} things are wrong", .0.len())]
     Several(Vec<Error>),
     #[error(transparent)]
@@ -105,11 +107,11 @@ enum Error {
 }
 
 impl Error {
-    /// What the shell sees: 1 for a failure, 2 for arguments, 3 for files that cannot be used.
+    /// 1 for a failure, 2 for arguments, 3 for files that cannot be used.
     fn exit_code(&self) -> u8 {
         let bad_file = |is_bad| if is_bad { 3 } else { 1 };
         match self {
-            // The record is what the arguments say.
+            // The record was made of the arguments.
             Self::Usage(_)
             | Self::Append(AppendError::Record(_))
             | Self::RedisKeyStore(RedisKeyStoreError::Record(_)) => 2,
@@ -128,12 +130,12 @@ impl Error {
     }
 }
 
-/// Does what the arguments say, and gives the exit code.
+/// Runs the command that the arguments name, and gives the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     core_dumps::switch_off();
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
-        // Help and version go to stdout and are no failure; clap knows which is which.
+        // Help and version are errors too for clap, which prints them to stdout with exit code 0.
         Err(mut error) => {
             set_colour(if error.use_stderr() {
                 io::stderr().is_terminal()
@@ -156,14 +158,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Colour is for terminals, whatever else the environment says of it; `NO_COLOR` is heard further down.
+/// Switches colour off unless the output is a terminal; anstream handles `NO_COLOR`.
 fn set_colour(is_terminal: bool) {
     if !is_terminal {
         anstream::ColorChoice::Never.write_global();
     }
 }
 
-/// Takes out of a complaint about arguments what may be a secret that somebody gave as one.
+/// Removes from an error about arguments what may be a secret that was given as an argument.
 fn redact_secrets(error: &mut clap::Error) -> &clap::Error {
     for kind in [
         ContextKind::InvalidArg,
@@ -193,7 +195,7 @@ fn dispatch(command: Command, out: &mut impl Write) -> Result<Outcome, Error> {
         Command::Health(arguments) => health::run(&arguments),
         Command::Schema { file } => schema::run(file, out),
         Command::Completions { shell } => {
-            // Into memory first: clap_complete panics where a pipe is closed early.
+            // Into memory first: clap_complete panics if a pipe is closed early.
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "keyward", &mut script);
             print(out, &script)?;
@@ -202,7 +204,7 @@ fn dispatch(command: Command, out: &mut impl Write) -> Result<Outcome, Error> {
     }
 }
 
-/// Serves until told to stop. Why it cannot, or no longer, is told as the log tells things: by lines of text or of JSON.
+/// Serves until a signal stops the server. An error is printed in the format of the log.
 fn serve(config: &ConfigArgs) -> Result<Outcome, Error> {
     let mut format = LogFormat::default();
     let ended =
@@ -238,7 +240,7 @@ fn named_config(arguments: &ConfigArgs) -> Option<PathBuf> {
 fn find_config(arguments: &ConfigArgs) -> Result<PathBuf, Error> {
     let usual = || {
         let mut paths = CONFIG_PATHS.into_iter().map(PathBuf::from);
-        // One that may not even be looked for is there for all that we know, and reading it says why not.
+        // A path that may not be looked up counts as existing: reading it then says why it fails.
         paths.find(|path| path.try_exists().unwrap_or(true))
     };
     named_config(arguments)
@@ -250,7 +252,7 @@ fn load_config(arguments: &ConfigArgs) -> Result<Config, Error> {
     Ok(Config::load(&find_config(arguments)?, &environment)?)
 }
 
-/// The keys of the configuration's file source; `None` where they are looked up at a remote source.
+/// The keys of the configuration's file source; `None` if they are looked up at a remote source.
 fn load_keys(config: &Config) -> Result<Option<KeyMap>, Error> {
     let path = config.source.path();
     Ok(path
@@ -258,7 +260,7 @@ fn load_keys(config: &Config) -> Result<Option<KeyMap>, Error> {
         .transpose()?)
 }
 
-/// What runs a command that asks a remote source.
+/// The runtime of a command that asks a remote source.
 fn runtime() -> Result<tokio::runtime::Runtime, Error> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -269,7 +271,8 @@ fn runtime() -> Result<tokio::runtime::Runtime, Error> {
         })
 }
 
-/// Prints data. Whoever reads it may have heard enough, as in `keyward schema config | head`: that is no failure.
+/// Prints data. A reader that closes the pipe early, as in `keyward schema config | head`, is no
+/// failure.
 fn print(out: &mut impl Write, data: &[u8]) -> Result<(), Error> {
     match out.write_all(data).and_then(|()| out.flush()) {
         Err(source) if source.kind() != io::ErrorKind::BrokenPipe => Err(Error::Io {

@@ -31,7 +31,8 @@ pub use settle::SettleTracker;
 /// writers pause, shorter than people wait.
 pub const SETTLE_TIME: Duration = Duration::from_secs(1);
 
-/// When a failed read is tried again: well within the five seconds that the contract gives a change.
+/// When a failed read is tried again: well within the five seconds that the contract gives a
+/// change.
 pub const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What to do about a file.

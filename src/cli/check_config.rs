@@ -1,8 +1,9 @@
-//! `keyward check-config`: loads configuration, keys and certificates as `serve` would, asks a remote source once, and reports
-//! every problem, and what `serve` would warn of.
+//! `keyward check-config`: loads everything as `serve` would, asks a remote source once, and
+//! reports.
 //!
-//! Problems of the configuration come first and alone, for it says where the others are, and keys are judged by its
-//! plans and identity headers. As JSON everything is one object on stdout, valid or not.
+//! Problems of the configuration come first and alone: it says where the other files are, and keys
+//! are checked against its plans and identity headers. Warnings are those of `serve`. As JSON,
+//! everything is one object on stdout, valid or not.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -11,24 +12,24 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::command::{CheckConfig, Format};
-use super::report::{problem, problems, warn, without_place};
+use super::report::{problem, problems, warn, without_location};
 use super::{Error, Outcome, find_config, load_keys, print, runtime};
 use crate::authz::key_map::KeyMap;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::server;
 
-/// A configuration that can be used, and what was found with it.
+/// A configuration that can be used, and the results of the other checks.
 struct Checked {
     file: PathBuf,
     config: Config,
     keys: Option<KeyMap>,
     errors: Vec<Error>,
-    /// What an operator should know of a remote source that can be used.
+    /// Warnings about a remote source that can be used.
     source_warnings: Vec<String>,
 }
 
-/// Checks them, and tells what they hold and what is wrong.
+/// Checks everything, and prints a summary or the problems.
 pub(super) fn run(arguments: &CheckConfig, out: &mut impl Write) -> Result<Outcome, Error> {
     let checked = check(arguments);
     match arguments.output.output {
@@ -76,7 +77,7 @@ fn check(arguments: &CheckConfig) -> Result<Checked, Error> {
     })
 }
 
-/// Reads what a remote source needs and, unless `offline`, asks it. Gives what an operator should know of it.
+/// Reads the files of a remote source and, unless `offline`, asks it. Gives its warnings.
 fn check_source(config: &Config, offline: bool) -> Result<Vec<String>, Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let Some(remote) = server::remote_source(config, &clock, None)?.filter(|_| !offline) else {
@@ -114,7 +115,7 @@ fn tell(checked: Checked, offline: bool, out: &mut impl Write) -> Result<Outcome
 }
 
 impl Checked {
-    /// How many rules and plans there are.
+    /// The numbers of rules and plans.
     fn counts(&self) -> (usize, usize) {
         let policy = &self.config.policy;
         (policy.rules.list.len(), policy.plans.0.len())
@@ -122,7 +123,10 @@ impl Checked {
 
     fn to_json(&self) -> Value {
         let (rules, plans) = self.counts();
-        let of_source = self.source_warnings.iter().map(|text| without_place(text));
+        let of_source = self
+            .source_warnings
+            .iter()
+            .map(|text| without_location(text));
         let warnings = self.config.warnings.iter().map(problem).chain(of_source);
         let warnings: Vec<Value> = warnings.collect();
         json!({

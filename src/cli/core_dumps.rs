@@ -1,14 +1,14 @@
-//! No core dumps: one would hold the pepper, callers' secrets, and what `keys new` has just made.
+//! No core dumps: one would hold the pepper, callers' secrets, and the secret of `keys new`.
 //!
-//! The limit alone does not do: a `core_pattern` that pipes to a program is asked all the same, but not of a process that
-//! is not dumpable. Such a process can't be traced by others of its user either. What it reads of itself under `/proc` it
-//! may still read.
+//! The resource limit is not enough: the kernel ignores it for a `core_pattern` that pipes to a
+//! program. It makes no dump of a process that is not dumpable, which other processes of its user
+//! cannot trace either. The process can still read its own files under `/proc`.
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
-/// Switches core dumps of this process off, for good.
+/// Switches core dumps of this process off.
 pub(super) fn switch_off() {
-    // Either can fail only where a sandbox forbids the call; there is no reason not to serve then.
+    // Either fails only if a sandbox forbids the call, which is no reason not to serve.
     _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let none = Rlimit {
         current: Some(0),

@@ -1,6 +1,7 @@
 //! `keyward health`: asks a running keyward's admin address for /readyz, for exec probes.
 //!
-//! One HTTP/1.1 request by hand over a blocking socket: a probe runs every few seconds and should cost next to nothing.
+//! One HTTP/1.1 request, written by hand to a blocking socket: a probe runs every few seconds and
+//! must cost next to nothing.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -10,17 +11,17 @@ use super::command::Health;
 use super::{Error, Outcome, load_config};
 use crate::clock::{Clock, SystemClock};
 
-/// All the time that asking may take: longer than any healthy answer, shorter than Kubernetes' default probe timeout of one
-/// second.
+/// The timeout in all: longer than a healthy response, shorter than Kubernetes' default probe
+/// timeout of one second.
 const TIMEOUT: Duration = Duration::from_millis(900);
 
-/// The status line and a body of /readyz fit many times over.
+/// Many times the length of a response of /readyz.
 const ANSWER_MAX_BYTES: usize = 16 * 1024;
 
 /// Characters of the body that are shown: the reason and the state of the source.
 const SHOWN_CHARS: usize = 500;
 
-/// Asks, and says on stderr why not where it is not ready.
+/// Asks, and fails if it is not ready.
 pub(super) fn run(arguments: &Health) -> Result<Outcome, Error> {
     let address = match arguments.address {
         Some(address) => address,
@@ -52,7 +53,7 @@ pub(super) fn run(arguments: &Health) -> Result<Outcome, Error> {
     }
 }
 
-/// The status of an HTTP/1 answer (RFC 9112 section 4).
+/// The status of an HTTP/1 response (RFC 9112 section 4).
 fn status(answer: &str) -> Option<&str> {
     let mut parts = answer.lines().next()?.split(' ');
     parts
@@ -61,7 +62,7 @@ fn status(answer: &str) -> Option<&str> {
     parts.next()
 }
 
-/// The body, fit for one line of a terminal.
+/// The body on one line, without control characters.
 fn shown(answer: &str) -> String {
     let body = answer
         .split_once("\r\n\r\n")
@@ -71,7 +72,7 @@ fn shown(answer: &str) -> String {
     visible.take(SHOWN_CHARS).collect()
 }
 
-/// A wildcard address is listened on, never asked: the loopback address stands in.
+/// The address to connect to for an address to listen on: loopback in place of a wildcard.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -86,7 +87,7 @@ fn ask(address: SocketAddr) -> io::Result<String> {
     let end = clock.monotonic().saturating_add(TIMEOUT);
     let left = || {
         let left = end.saturating_sub(clock.monotonic());
-        // Zero would mean no timeout at all.
+        // Zero would mean no timeout.
         left.max(Duration::from_millis(1))
     };
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
@@ -104,7 +105,7 @@ fn ask(address: SocketAddr) -> io::Result<String> {
             Ok(length) => answer.extend_from_slice(chunk.get(..length).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if is_timeout(&error) => break,
-            // A peer that resets the connection once it has answered has answered.
+            // A reset after the response does no harm.
             Err(_) if !answer.is_empty() => break,
             Err(error) => return Err(error),
         }
@@ -118,7 +119,7 @@ fn ask(address: SocketAddr) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// What a read timeout ends with, which differs among systems.
+/// Whether it is a read timeout, whose error differs among systems.
 fn is_timeout(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,7 +1,7 @@
 //! `keyward keys`: managing keys in a file or in Redis.
 //!
-//! The secret of a new key is printed once, to standard output and nowhere else, so that `secret=$(keyward keys new …)`
-//! works. The record is written first: a secret that was printed is one that works.
+//! The secret of a new key is printed once, to stdout and nowhere else, so that `secret=$(keyward
+//! keys new …)` works. The record is written first, so that a printed secret works.
 
 mod key_store;
 mod new;
@@ -22,7 +22,7 @@ use crate::manage::secret::NewSecret;
 use crate::secret_format::looks_like_one;
 use crate::units::{DurationSpec, TimeSpec};
 
-/// Does what the subcommand says.
+/// Runs the subcommand.
 pub(super) fn run(command: &KeysCommand, out: &mut impl Write) -> Result<Outcome, Error> {
     match command {
         KeysCommand::New(arguments) => new::run(arguments, out),
@@ -35,13 +35,13 @@ pub(super) fn run(command: &KeysCommand, out: &mut impl Write) -> Result<Outcome
     }
 }
 
-/// A secret that was issued, and what is told of it.
+/// A new secret, and what is printed about it.
 struct IssuedSecret<'s> {
     id: &'s str,
     secret: &'s NewSecret,
     json: serde_json::Value,
     place: String,
-    /// What to do if nobody sees it.
+    /// What to do if it cannot be printed.
     help: &'static str,
 }
 
@@ -56,7 +56,7 @@ fn print_secret(
         Format::Json => format!("{}\n", issued.json),
     };
     let text = Zeroizing::new(text);
-    // A closed pipe is a failure here: nobody will ever see the secret.
+    // Here a closed pipe is a failure: the secret is lost.
     let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     printed.map_err(|source| Error::SecretLost {
         id: issued.id.to_owned(),
@@ -67,7 +67,7 @@ fn print_secret(
     Ok(Outcome::Success)
 }
 
-/// The digest of a new secret, as the configuration makes digests; a plain one without.
+/// The digest of a new secret, of the configuration's kind; a plain one without a configuration.
 fn digest(secret: &NewSecret, config: Option<&Config>) -> Result<KeyDigest, Error> {
     match config {
         Some(config) => Ok(secret.digest(&config.policy.digester)),
@@ -77,7 +77,7 @@ fn digest(secret: &NewSecret, config: Option<&Config>) -> Result<KeyDigest, Erro
     }
 }
 
-/// A secret in the place of an id is refused and not repeated.
+/// Refuses a secret that is given as an id, without repeating it.
 fn refuse_secret(id: &str) -> Result<(), Error> {
     if !looks_like_one(id) {
         return Ok(());
@@ -96,7 +96,7 @@ fn time(argument: &str, text: Option<&str>) -> Result<Option<TimeSpec>, Error> {
     text.map(parse).transpose()
 }
 
-/// A span of time that an argument gives. clap hands negative ones through, to be refused in our words.
+/// The duration that an argument gives. clap passes negative ones on, so that our error explains.
 fn duration(argument: &str, text: &str) -> Result<Duration, Error> {
     if text.starts_with('-') {
         return Err(Error::Usage(format!(
@@ -108,7 +108,7 @@ fn duration(argument: &str, text: &str) -> Result<Duration, Error> {
         .map_err(|error| Error::Usage(format!("{argument}: {error}")))
 }
 
-/// The end of something that begins now and lasts for a while. Ends are whole seconds, so that less than one is nothing.
+/// The end of a lifetime that begins now. Ends are whole seconds, so less than one is nothing.
 fn end_of_lifetime(argument: &str, text: &str) -> Result<TimeSpec, Error> {
     let lifetime = duration(argument, text)?;
     if lifetime < Duration::from_secs(1) {
@@ -120,7 +120,7 @@ fn end_of_lifetime(argument: &str, text: &str) -> Result<TimeSpec, Error> {
     after_now(argument, lifetime)
 }
 
-/// The moment that is so far from now, in whole seconds: they read better, and no key needs less.
+/// The moment that is so far from now, in whole seconds: no key needs more precision.
 fn after_now(argument: &str, duration: Duration) -> Result<TimeSpec, Error> {
     let now = SystemClock::new().now();
     let end = now.checked_add(duration).map_err(|_| {

@@ -1,6 +1,6 @@
-//! What is told on stderr, and what is wrong as JSON for programs.
+//! Errors and notes on stderr, and problems as JSON for programs.
 //!
-//! A problem is a line: in red on a terminal, or an event as the JSON log has them. Nothing here is told twice.
+//! A problem is one line: text, in colour on a terminal, or an event in the form of the JSON log.
 
 use std::io::Write as _;
 
@@ -25,21 +25,21 @@ pub(super) fn report(error: &Error) {
         return log(error);
     }
     for line in chain(error).lines() {
-        tell("error", AnsiColor::Red.on_default().bold(), line);
+        print_line("error", AnsiColor::Red.on_default().bold(), line);
     }
 }
 
-/// Tells on stderr what a person should know of a command that goes on.
+/// Prints a note on stderr; the command goes on.
 pub(super) fn note(text: &str) {
-    tell("note", Style::new().bold(), text);
+    print_line("note", Style::new().bold(), text);
 }
 
-/// Tells on stderr what is likely not wanted.
+/// Prints a warning on stderr.
 pub(super) fn warn(text: &str) {
-    tell("warning", AnsiColor::Yellow.on_default().bold(), text);
+    print_line("warning", AnsiColor::Yellow.on_default().bold(), text);
 }
 
-fn tell(kind: &str, style: Style, text: &str) {
+fn print_line(kind: &str, style: Style, text: &str) {
     _ = writeln!(anstream::stderr().lock(), "{style}{kind}:{style:#} {text}");
 }
 
@@ -51,7 +51,7 @@ fn log(error: &Error) {
     }
 }
 
-/// All that is wrong, a JSON object each.
+/// All problems, a JSON object each.
 pub(super) fn problems(errors: &[Error]) -> Vec<Value> {
     errors.iter().flat_map(problems_of).collect()
 }
@@ -65,16 +65,16 @@ fn problems_of(error: &Error) -> Vec<Value> {
     {
         return listed(found);
     }
-    chain(error).lines().map(without_place).collect()
+    chain(error).lines().map(without_location).collect()
 }
 
 fn listed(found: &Problems) -> Vec<Value> {
     let more = found.omitted();
-    let more = (more > 0).then(|| without_place(&format!("and {more} more")));
+    let more = (more > 0).then(|| without_location(&format!("and {more} more")));
     found.iter().map(problem).chain(more).collect()
 }
 
-/// A problem or a warning as JSON; what is not known of its place is null.
+/// A problem or a warning as JSON; unknown parts of its location are null.
 pub(super) fn problem(problem: &Problem) -> Value {
     let path = problem.path.to_string();
     json!({
@@ -87,7 +87,7 @@ pub(super) fn problem(problem: &Problem) -> Value {
     })
 }
 
-/// The same of what has no place in a file.
-pub(super) fn without_place(message: &str) -> Value {
+/// The same for a problem without a location in a file.
+pub(super) fn without_location(message: &str) -> Value {
     json!({"file": null, "line": null, "column": null, "path": null, "message": message, "help": null})
 }

@@ -1,6 +1,7 @@
 //! `keyward schema`: JSON Schemas of the configuration and the keys file, for editors.
 //!
-//! They come from the very types that the files are read into, so that they cannot say anything else.
+//! They come from the very types that the files are read into, so that they cannot say anything
+//! else.
 
 use std::io::Write;
 

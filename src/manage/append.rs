@@ -91,7 +91,7 @@ impl AppendError {
     #[must_use]
     pub fn of(mut self, named: &NamedFile) -> Self {
         if let Self::Io { file, .. } = &mut self {
-            named.as_told().clone_into(file);
+            named.as_shown().clone_into(file);
         }
         self
     }

@@ -14,7 +14,8 @@ use crate::watch::named_file::NamedFile;
 /// The files of a TLS client; paths are ready to be opened.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClientTlsFiles {
-    /// The authorities that the server's certificate is checked against, PEM; the system's if absent.
+    /// The authorities that the server's certificate is checked against, PEM; the system's if
+    /// absent.
     pub ca: Option<NamedFile>,
     /// Our certificate chain and its private key, PEM; no certificate is presented if absent.
     pub identity: Option<ClientIdentityFiles>,

@@ -8,8 +8,8 @@ use rustls::server::VerifierBuilderError;
 
 use crate::watch::named_file::NamedFile;
 
-/// A file of TLS cannot be used, or one is lacking. `at` is where the configuration names the files,
-/// such as `source.http.tls`.
+/// A file of TLS cannot be used, or one is lacking. `at` is where the configuration names the
+/// files, such as `source.http.tls`.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
@@ -83,7 +83,8 @@ pub enum TlsError {
         /// What was wrong with them, in parentheses; empty where nothing was.
         why: String,
     },
-    /// The system has certificate authorities with which the client of clusters makes no connection.
+    /// The system has certificate authorities with which the client of clusters makes no
+    /// connection.
     #[error(
         "{at}: the system's certificate authorities, which connections to a cluster need even beside `ca_file`, cannot all be used: {problem}"
     )]

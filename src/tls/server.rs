@@ -1,7 +1,7 @@
 //! Certificates of a server, which may be rotated while it runs.
 //!
-//! A handshake uses the configuration that is current when it begins. Files that cannot be read as a
-//! whole, because they are broken or a rotation is half-way, change nothing.
+//! A handshake uses the configuration that is current when it begins. Files that cannot be read as
+//! a whole, because they are broken or a rotation is half-way, change nothing.
 
 use std::path::Path;
 use std::sync::Arc;

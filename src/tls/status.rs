@@ -1,4 +1,5 @@
-//! The state of certificates for metrics and `/readyz`: when they expire, and why they are outdated.
+//! The state of certificates for metrics and `/readyz`: when they expire, and why they are
+//! outdated.
 //!
 //! The owner of the certificates says what is used and what was refused; reading the state takes no
 //! lock. A failure stays until files can be used again, even if they are the same as before it.

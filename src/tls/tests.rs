@@ -1,4 +1,5 @@
-//! Files that cannot be used: what is wrong is said with the member and the path, and nothing of the content.
+//! Files that cannot be used: what is wrong is said with the member and the path, and nothing of
+//! the content.
 
 use std::error::Error;
 use std::path::Path;

@@ -1,7 +1,7 @@
-//! When certificates expire: the one fact of X.509 (RFC 5280) that the TLS library judges and does not tell.
+//! When certificates expire: the one fact of X.509 (RFC 5280) that the TLS library does not expose.
 //!
-//! Walks the DER of a certificate to its `validity` and reads nothing else. What cannot be read has no end that could be told; whether
-//! it can be used is the TLS library's to say.
+//! Walks the DER of a certificate to its `validity` and reads nothing else. If that cannot be
+//! parsed the end is unknown; whether the certificate can be used is decided by the TLS library.
 
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
@@ -13,7 +13,7 @@ const SEQUENCE: u8 = 0x30;
 /// `version`, explicitly tagged, and absent from certificates of version 1.
 const VERSION: u8 = 0xa0;
 
-/// When the first of them expires; `None` where no end can be read.
+/// When the first of them expires; `None` if no end can be parsed.
 pub fn earliest_end(chain: &[CertificateDer<'_>]) -> Option<Timestamp> {
     chain.iter().filter_map(|der| not_after(der)).min()
 }

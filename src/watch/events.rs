@@ -1,10 +1,10 @@
 //! Events of the directories in which watched files are.
 //!
 //! Directories and not files: a watch on a file is dead after one swap of Kubernetes' `..data`
-//! symlink, or one rename onto the file. An event only says that it is worth looking, and which path
-//! was the target of a rename; what changed is decided by looking. The caller polls as well, because
-//! some file systems send no events, so a watch that cannot be had or an event that is lost costs
-//! time and nothing else.
+//! symlink, or one rename onto the file. An event only says that it is worth looking, and which
+//! path was the target of a rename; what changed is decided by looking. The caller polls as well,
+//! because some file systems send no events, so a watch that cannot be had or an event that is lost
+//! costs time and nothing else.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -109,9 +109,9 @@ impl WatchedFile {
         self.integrity() == Integrity::Whole
     }
 
-    /// Whether a read since the last look gave one whole content. A file that was meanwhile replaced
-    /// by one that came whole counts as read whole, whichever of the two was read: otherwise
-    /// replacing it often enough would keep it from ever being read.
+    /// Whether a read since the last look gave one whole content. A file that was meanwhile
+    /// replaced by one that came whole counts as read whole, whichever of the two was read:
+    /// otherwise replacing it often enough would keep it from ever being read.
     pub(super) fn integrity(&self) -> Integrity {
         let now = Fingerprint::of(&self.path);
         if now.came_whole_since(&self.seen, false) {

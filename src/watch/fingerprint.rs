@@ -1,7 +1,7 @@
 //! The fingerprint of a file: what the file system shows of it without opening it.
 //!
-//! It tells whether the file changed, and whether it came whole or is being written in place. Taking
-//! one opens nothing, so it succeeds even when the process has no file descriptor left.
+//! It tells whether the file changed, and whether it came whole or is being written in place.
+//! Taking one opens nothing, so it succeeds even when the process has no file descriptor left.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -57,8 +57,8 @@ impl Fingerprint {
     }
 
     /// Whether it is as before, or came whole since: by a rename, which an event (`moved`) or its
-    /// times show, or by a swapped symlink. A missing file did not come whole: some writers remove a
-    /// file before they write the new one.
+    /// times show, or by a swapped symlink. A missing file did not come whole: some writers remove
+    /// a file before they write the new one.
     pub(super) fn came_whole_since(&self, before: &Self, moved: bool) -> bool {
         if self == before {
             return true;
@@ -75,8 +75,8 @@ impl Fingerprint {
             (None, Some(_)) => self.is_link,
             (_, None) => false,
         };
-        // A file that is created and written in place has equal times until something other than its
-        // content changes; a rename changes only `ctime`.
+        // A file that is created and written in place has equal times until something other than
+        // its content changes; a rename changes only `ctime`.
         moved || swapped || state.changed != state.modified
     }
 }

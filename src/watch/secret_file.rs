@@ -1,7 +1,7 @@
-//! A file that holds a secret of one line: a password or a bearer token. And what is odd about any file that holds a secret.
+//! A file with a secret of one line, such as a password or a bearer token.
 //!
-//! One final newline is not part of the secret, since editors and `echo` write one. What else a secret must be is its source's to
-//! say. Nothing here repeats any of the content.
+//! One final newline is not part of the secret, since editors and `echo` write one. The caller may
+//! require more of a secret. No error repeats any of the content.
 
 use std::io;
 
@@ -76,8 +76,8 @@ impl SecretFile<'_> {
     }
 }
 
-/// What of the content is likely not meant, though it is a part of the secret: what an editor or a shell adds unseen. One final
-/// line break is left out of every secret.
+/// A part of the secret that is likely a mistake: what an editor or a shell adds unseen. The final
+/// line break is never a part of it.
 pub fn oddity(content: &[u8]) -> Option<&'static str> {
     if content.starts_with(BYTE_ORDER_MARK) {
         return Some("begins with a byte order mark");

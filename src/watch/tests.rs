@@ -49,7 +49,8 @@ fn old() -> Fingerprint {
     file(1, 10, 100, 100)
 }
 
-/// What was read, what is seen then, whether an event told of a rename, and whether it is read at once.
+/// What was read, what is seen then, whether an event told of a rename, and whether it is read at
+/// once.
 type Case = (&'static str, Fingerprint, Fingerprint, bool, bool);
 
 fn cases() -> Vec<Case> {

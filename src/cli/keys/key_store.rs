@@ -1,8 +1,8 @@
-//! Where keys are that a command manages, and the configuration that they are managed by.
+//! The keys that a command manages: a file, a directory or Redis, and the configuration for them.
 //!
-//! A file, a directory, or Redis; named by an argument, or the source of the configuration. Whoever serves from there has a
-//! configuration with a pepper and plans: one that names the very place is used even where it was not asked for, for a
-//! key made without its pepper would be refused.
+//! They are named by an argument, or are the source of the configuration. A configuration whose
+//! source they are is used even if no argument names it: a key that is made without its pepper
+//! would be refused by the servers that use it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,19 +17,20 @@ use crate::redis::{RedisServers, RedisSettings, RedisUrl};
 use crate::tls::ClientTlsFiles;
 use crate::watch::named_file::NamedFile;
 
-/// Where keys are.
+/// The keys that a command manages.
 pub(super) enum KeyStore {
     /// A file or directory.
     File(NamedFile),
-    /// Redis, and what it is called in messages.
+    /// Redis, and its name in messages.
     Redis(Box<RedisKeyStore>, String),
 }
 
 impl KeyStore {
-    /// The place that the arguments name, else the source of the configuration; and the configuration, where one holds.
+    /// The keys that the arguments name, else the source of the configuration; and the
+    /// configuration, if one applies.
     pub(super) fn of(arguments: &KeyStoreArgs) -> Result<(Self, Option<Config>), Error> {
         if let Some(url) = &arguments.redis {
-            // Nothing of it is repeated: a password may stand in it.
+            // The URL is not repeated: it may contain a password.
             let url: RedisUrl = url.parse().map_err(|error| {
                 Error::Usage(format!(
                     "--redis: {error}; user and password stand in the configuration"
@@ -104,8 +105,8 @@ impl KeyStore {
     }
 }
 
-/// The configuration that is named, or a usual one if its source is the place. One with a problem is an error, for nobody can
-/// tell whether it is the place's.
+/// The configuration that is named, or one at a usual path if the keys are its source. One with a
+/// problem is an error, since it may be the one that applies.
 fn config_of(
     arguments: &KeyStoreArgs,
     is_source: impl FnOnce(&Config) -> bool,
@@ -121,11 +122,12 @@ fn config_of(
     }
 }
 
-/// Whether a record added to `file` is one of `source`'s; each may be a directory, and neither need be there yet.
+/// Whether a record that is added to `file` belongs to `source`. Each may be a directory, and need
+/// not exist yet.
 fn is_among(file: &Path, source: &Path) -> bool {
     let written = written_to(file);
     let target = resolved(&written);
-    // Where the name is, and where a link leads.
+    // Both the directory of the name and that of a link's target.
     let named = std::path::absolute(&written).unwrap_or(written);
     let named_in = named.parent().and_then(resolved);
     let lies_in = target

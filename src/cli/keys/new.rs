@@ -1,7 +1,7 @@
 //! `keyward keys new`: a record made of the arguments, written to a file or to Redis.
 //!
-//! Its values are checked where it is written, as those of any record, and what is wrong with them is wrong usage. The secret is
-//! made here and leaves by standard output alone.
+//! Its values are checked when it is written, like those of any record, and a problem with them is
+//! wrong usage. The secret is made here and goes to stdout alone.
 
 use std::io::Write;
 

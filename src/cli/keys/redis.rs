@@ -1,7 +1,7 @@
-//! `keyward keys list|show|rotate|revoke|enable|disable`: keys in Redis, read and changed in one stroke each.
+//! `keyward keys list|show|rotate|revoke|enable|disable`: keys in Redis.
 //!
-//! A change is applied to the record as it is at that moment, so that nothing that runs beside it is lost, least of all a
-//! revocation. What it did is told in a line.
+//! A change is a transaction on the record as it is at that moment, so that it undoes no concurrent
+//! change, least of all a revocation. It prints one line about its result.
 
 use std::io::Write;
 
@@ -51,7 +51,7 @@ impl RedisStore {
     }
 }
 
-/// Lists all keys: id, client, plan, state, and the last moment at which one of its secrets is valid.
+/// Lists all keys: id, client, plan, state, and when the last of their secrets expires.
 pub(super) fn list(arguments: &AllKeys, out: &mut impl Write) -> Result<Outcome, Error> {
     let store = RedisStore::of(&arguments.store)?;
     let keys = runtime()?.block_on(store.keys.list())?;
@@ -90,7 +90,7 @@ pub(super) fn show(arguments: &NamedKey, out: &mut impl Write) -> Result<Outcome
     let text = match arguments.output.output {
         Format::Text => format!("# {state}\n{}", to_item(&spec, 0)),
         Format::Json => {
-            // A record holds nothing that JSON lacks.
+            // Cannot fail: a record has only values that JSON has.
             let mut record = serde_json::to_value(&spec).unwrap_or_default();
             if let Some(members) = record.as_object_mut() {
                 members.insert("state".to_owned(), state.into());
@@ -102,7 +102,7 @@ pub(super) fn show(arguments: &NamedKey, out: &mut impl Write) -> Result<Outcome
     Ok(Outcome::Success)
 }
 
-/// Gives a key another secret; those that it has expire when the overlap is over.
+/// Adds a secret to a key; the others expire when the overlap is over.
 pub(super) fn rotate(arguments: &RotateKey, out: &mut impl Write) -> Result<Outcome, Error> {
     let RotateKey { key, overlap } = arguments;
     let end = after_now("--overlap", duration("--overlap", overlap)?)?;
@@ -113,7 +113,7 @@ pub(super) fn rotate(arguments: &RotateKey, out: &mut impl Write) -> Result<Outc
     let now = SystemClock::new().now();
     let rotating = store.keys.update(&id, store.policy(), |spec| {
         refuse_revoked(&id, spec)?;
-        // What is over, or would begin when all is over, is of no use to anybody.
+        // Drops secrets that have expired, or would not be valid before the overlap is over.
         let begins_in_time =
             |secret: &SecretSpec| secret.not_before.max(spec.not_before) < Some(end);
         let kept: Vec<_> = std::mem::take(&mut spec.secrets)
@@ -153,21 +153,21 @@ pub(super) fn rotate(arguments: &RotateKey, out: &mut impl Write) -> Result<Outc
     print_secret(issued, &key.output, out)
 }
 
-/// Refuses a key from now on.
+/// Revokes a key.
 pub(super) fn revoke(arguments: &NamedKey, out: &mut impl Write) -> Result<Outcome, Error> {
     let now = whole_seconds(SystemClock::new().now()).0;
     let store = RedisStore::of(&arguments.store)?;
     let since = runtime()?.block_on(store.keys.revoke(&id(&arguments.id)?, now))?;
-    let told = json!({"id": arguments.id, "state": "revoked", "revoked_at": since.to_string()});
+    let body = json!({"id": arguments.id, "state": "revoked", "revoked_at": since.to_string()});
     tell(
         &format!("{} is revoked since {since}", arguments.id),
-        &told,
+        &body,
         &arguments.output,
         out,
     )
 }
 
-/// Switches a key on or off.
+/// Enables or disables a key.
 pub(super) fn switch(
     arguments: &NamedKey,
     on: bool,
@@ -179,13 +179,13 @@ pub(super) fn switch(
         store.keys.switch(&id, on).await?;
         store.keys.read(&id).await
     })?;
-    // A key that is switched on may have expired all the same. One that is gone meanwhile was removed by somebody else.
+    // An enabled key may have expired nevertheless. If it is gone, another client removed it.
     let key = found.ok_or(RedisKeyStoreError::NotFound(id))?;
     let state = Line::of(&key, store.policy(), SystemClock::new().now()).state_text();
-    let told = json!({"id": arguments.id, "state": state});
+    let body = json!({"id": arguments.id, "state": state});
     tell(
         &format!("{} is {state}", arguments.id),
-        &told,
+        &body,
         &arguments.output,
         out,
     )
@@ -199,7 +199,8 @@ fn refuse_revoked(id: &KeyId, spec: &KeySpec) -> Result<(), RedisKeyStoreError> 
     revoked.map_or(Ok(()), Err)
 }
 
-/// Without a configuration nobody knows of a pepper: a plain digest beside keyed ones would have the whole key refused.
+/// Without a configuration there is no pepper, and a plain digest beside keyed ones would make the
+/// whole record invalid.
 fn refuse_other_kinds(id: &KeyId, secrets: &[SecretSpec]) -> Result<(), Error> {
     let digests = secrets
         .iter()
@@ -219,19 +220,19 @@ fn id(text: &str) -> Result<KeyId, Error> {
         .map_err(|error| Error::Usage(format!("that is not a key's id: {error}")))
 }
 
-fn tell(text: &str, told: &Value, output: &Output, out: &mut impl Write) -> Result<Outcome, Error> {
+fn tell(text: &str, body: &Value, output: &Output, out: &mut impl Write) -> Result<Outcome, Error> {
     let text = match output.output {
         Format::Text => format!("{text}\n"),
-        Format::Json => format!("{told}\n"),
+        Format::Json => format!("{body}\n"),
     };
     print(out, text.as_bytes())?;
     Ok(Outcome::Success)
 }
 
-/// What is said in place of a state of a record that is not valid.
+/// In place of the state of a record that is not valid.
 const INVALID: &str = "invalid";
 
-/// What the list says of a key.
+/// A key's line of the list.
 struct Line {
     id: String,
     client: String,
@@ -285,7 +286,7 @@ impl Line {
     }
 }
 
-/// `active` if one of its secrets is valid, else what the first is.
+/// `active` if one of its secrets is valid, else the state of the first.
 fn state(record: &KeyRecord, now: Timestamp) -> KeyState {
     let mut states = record.secrets.iter().map(|secret| {
         let judged = record.check(Some(secret), now);
@@ -301,7 +302,7 @@ fn state(record: &KeyRecord, now: Timestamp) -> KeyState {
     first
 }
 
-/// The list for people, a line each, in columns.
+/// The list as a table for people.
 fn table(lines: &[Line]) -> String {
     let rows: Vec<[String; 5]> = lines
         .iter()

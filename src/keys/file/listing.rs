@@ -16,7 +16,7 @@ const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 /// # Errors
 /// When the path or its list cannot be read, or the directory has no such file: a directory that is not filled yet looks like that.
 pub fn files_in(path: &NamedFile) -> Result<Vec<PathBuf>, Problems> {
-    let told = path.as_told();
+    let told = path.as_shown();
     let failed = |error| Problems::one(told, None, format!("cannot be read: {error}"), None);
     let files = list(path).map_err(failed)?;
     if files.is_empty() {

@@ -56,7 +56,7 @@ pub(super) async fn bind(
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     if !directory.is_dir() {
-        let told = path.as_told();
+        let told = path.as_shown();
         let directory = told.parent().filter(|told| !told.as_os_str().is_empty());
         return Err(BindError::NoDirectory {
             directory: directory.unwrap_or(told).to_owned(),
@@ -88,7 +88,7 @@ async fn ensure_unused(endpoint: &ListenAddress, path: &NamedFile) -> Result<(),
     };
     if !there.file_type().is_socket() {
         return Err(BindError::NotASocket {
-            path: path.as_told().to_owned(),
+            path: path.as_shown().to_owned(),
         });
     }
     match UnixStream::connect(path).await {
