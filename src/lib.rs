@@ -54,11 +54,11 @@
 //! - *key*, *secret*, *client*, *plan*, *rule*: a key is a record with a public id (`KeyRecord`); a
 //!   secret is what a caller presents (`Credential`), and a key may have several; a client owns
 //!   keys; a plan (`Plan`) gives them scopes; a rule (`Rule`) says what a request needs.
-//! - *credential location* (`CredentialLocation`): where a request may carry a secret: a header, a
-//!   query parameter, a cookie.
+//! - *credential place* (`CredentialPlace`): where a request may carry a secret: a header, a query
+//!   parameter or a cookie, with the prefix that keyward's secrets have there, if any.
 //! - *digest* (`KeyDigest`): the hash of a secret, the only form that is stored, sent or logged.
 //!   The *digester* (`Digester`) computes it, keyed with the *pepper* (`Pepper`) if there is one.
-//! - *snapshot* (`Snapshot`): rules, plans, locations and, for a file source, the keys of one load,
+//! - *snapshot* (`Snapshot`): rules, plans, credential places and, for a file source, its keys,
 //!   with its *generation* (`Generation`). A check uses one snapshot from start to end.
 //! - *grant*, *refusal*, *reason* (`Grant`, `Refusal`, `Reason`): a decision is an allow with a
 //!   grant, or a deny with a refusal, whose reason also says whether keyward could not decide.

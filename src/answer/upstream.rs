@@ -8,6 +8,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::string::FromUtf8Error;
 
 use crate::authz::credential::{CredentialLocation, QueryStrip, has_scheme};
 use crate::authz::key::KeyRecord;
@@ -195,7 +196,7 @@ fn header_text(value: Vec<u8>) -> Cow<'static, str> {
     match String::from_utf8(value) {
         Ok(text) if text.chars().all(fits) => text.into(),
         other => {
-            let value = other.map_or_else(|error| error.into_bytes(), String::into_bytes);
+            let value = other.map_or_else(FromUtf8Error::into_bytes, String::into_bytes);
             let mut text = String::with_capacity(value.len());
             for chunk in value.utf8_chunks() {
                 text.extend(chunk.valid().chars().map(|c| if fits(c) { c } else { '!' }));

@@ -10,15 +10,14 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::credential::{CredentialPlace, CredentialPlaces};
+use super::credential::CredentialPlaces;
 use super::digest::Digester;
-use super::identity::{IdentityHeaders, IdentityName};
+use super::identity::IdentityHeaders;
 use super::key::{KeyRecord, PlanName};
 use super::key_map::KeyMap;
 use super::request::RequestAttributes;
 use super::rule::Rules;
 use super::scope::Scope;
-use super::token::is_alias;
 
 /// Counts the snapshots of a process, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -151,21 +150,6 @@ pub struct Policy {
     pub mode: Mode,
 }
 
-impl Policy {
-    /// An identity header that an upstream could take for a credential header, or the reverse; a
-    /// configuration with such a pair is refused.
-    pub fn identity_among_credentials(&self) -> Option<&IdentityName> {
-        let mut names = self.identity.names();
-        names.find(|name| {
-            let clashes = |header: &str| is_alias(header.as_bytes(), name.as_str().as_bytes());
-            self.credentials
-                .iter()
-                .filter_map(CredentialPlace::header_name)
-                .any(clashes)
-        })
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -222,22 +206,6 @@ pub(crate) mod tests {
         assert!(Realm::new("my realm").is_some());
         for text in ["a\"b", "a\\b", "a\r\n", "é"] {
             assert!(Realm::new(text).is_none(), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn an_identity_header_must_not_be_a_credential_header() {
-        let with = |name: &str| Policy {
-            identity: IdentityHeaders::new(vec![(
-                name.parse().unwrap(),
-                "key.id".parse().unwrap(),
-            )])
-            .unwrap(),
-            ..policy()
-        };
-        assert!(with("x-id").identity_among_credentials().is_none());
-        for name in ["x-api-key", "X_Api_Key", "Authorization"] {
-            assert!(with(name).identity_among_credentials().is_some(), "{name}");
         }
     }
 

@@ -100,17 +100,6 @@ impl fmt::Display for CredentialPlace {
 }
 
 impl CredentialPlace {
-    /// The header that this place is in, in lower case; `None` for a query parameter.
-    pub fn header_name(&self) -> Option<&str> {
-        match &self.location {
-            CredentialLocation::Header { name } | CredentialLocation::Scheme { name, .. } => {
-                Some(name)
-            }
-            CredentialLocation::Cookie { .. } => Some("cookie"),
-            CredentialLocation::Query { .. } => None,
-        }
-    }
-
     /// The query parameter that this place is, and how it is removed; `None` for another place.
     pub fn query_parameter(&self) -> Option<(&str, QueryStrip)> {
         match &self.location {
