@@ -1,11 +1,9 @@
-//! The configuration: `keyward.yaml` goes in, a checked [`Config`] or every problem of the file comes out.
+//! The configuration: `keyward.yaml` becomes a checked [`Config`], or all problems of the file.
 //!
-//! What the operator wrote is a [`spec::ConfigSpec`], which knows names and types and every default; what the
-//! program uses is a [`Config`], which cannot be wrong: its parts are `authz` types and checked ones of this
-//! room. Nothing here listens, watches or logs. Besides the configuration the pepper is read, for a digest cannot be
-//! made without it, and for warnings alone the files of passwords and tokens; certificates are read by who serves with them.
-//!
-//! An empty file is an error, since it is what a file being written looks like; `{}` is a configuration of defaults.
+//! A [`spec::ConfigSpec`] is what the operator wrote, with every default; a [`Config`] is what the
+//! program uses, and cannot be wrong. Nothing here listens, watches or logs. The pepper is read here,
+//! since no digest is made without it, and the files of passwords and tokens for warnings only. An
+//! empty file is an error: a file that is being written looks like that. `{}` means the defaults.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -48,7 +46,7 @@ pub use source::SourceConfig;
 
 use spec::ConfigSpec;
 
-/// What is said of members that the configuration has and this version does nothing with.
+/// The problem of members that this version knows and does not support.
 const NOT_SUPPORTED_YET: &str = "not supported yet";
 
 /// A configuration, checked.
@@ -65,7 +63,7 @@ pub struct Config {
     pub log: LogSettings,
     /// How requests are decided.
     pub policy: Arc<Policy>,
-    /// What its operator should be told of it, in the order of the file.
+    /// What the operator should know about it, in the order of the file.
     pub warnings: Vec<Problem>,
     spec: ConfigSpec,
     pepper: digest::Pepper,
@@ -144,8 +142,8 @@ impl std::fmt::Display for FixedPart {
 }
 
 impl Config {
-    /// Reads and checks the configuration in `file`; the paths in it are relative to its directory. `env` gives the values of
-    /// `${NAME}`.
+    /// Reads and checks the configuration in `file`; the paths in it are relative to its directory.
+    /// `env` gives the values of `${NAME}`.
     ///
     /// # Errors
     /// When the file is missing or unreadable, or with all that is wrong in it.
@@ -202,14 +200,15 @@ impl Config {
         .collect()
     }
 
-    /// The configuration in force as JSON, with the defaults that it leaves out. It holds no secret: secrets stand in files, of
-    /// which it has the names, and a value that came from the environment is shown as the file has it, `${NAME}`.
+    /// The configuration in force as JSON, with the defaults that it leaves out. It holds no
+    /// secret: secrets stand in files, of which it has the names, and a value that came from the
+    /// environment is shown as the file has it, `${NAME}`.
     pub fn effective(&self) -> &serde_json::Value {
         &self.effective
     }
 
-    /// The error that a file cannot be used which `member` names, such as `source.http.tls.cert_file`: told where it is named. Its
-    /// message may begin with the member.
+    /// The error that a file cannot be used which `member` names, such as
+    /// `source.http.tls.cert_file`: told where it is named. Its message may begin with the member.
     pub fn unusable_file(&self, member: &str, error: &dyn std::error::Error) -> ConfigError {
         let told = chain(error);
         let message = told.strip_prefix(member).unwrap_or(&told);
@@ -226,7 +225,8 @@ impl Config {
         ConfigError::Invalid(problem.into())
     }
 
-    /// Where keys come from, as it may be told: what came from the environment as the file has it, and URLs without their query.
+    /// Where keys come from, as it may be told: what came from the environment as the file has it,
+    /// and URLs without their query.
     pub fn source_place(&self) -> &str {
         &self.source_place
     }
@@ -243,7 +243,7 @@ struct Parts {
 }
 
 impl Parts {
-    /// Each is checked whether or not another failed, so that all problems are told at once.
+    /// Each is checked whether or not another failed, so that all problems are reported at once.
     fn check(spec: ConfigSpec, top: &FieldPath<'_>, base: &Path) -> Option<Self> {
         let server = server::check(&spec.server, &top.field("server"), base);
         let source = source::check(&spec.source, &top.field("source"), base);

@@ -1,7 +1,8 @@
 //! Durations, sizes and moments as people write them, in files and in flags.
 //!
-//! Each is a number with its unit in the text (`250ms`, `64KiB`) or an RFC 3339 time, and becomes a type that
-//! carries the unit. Anything else is refused with what would be right; what was written is not repeated.
+//! Each is a number with its unit in the text (`250ms`, `64KiB`) or an RFC 3339 time, and becomes a
+//! type that carries the unit. Anything else is refused with what would be right; what was written
+//! is not repeated.
 
 use std::borrow::Cow;
 use std::fmt;

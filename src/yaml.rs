@@ -1,16 +1,17 @@
 //! The room that knows YAML: text goes in, a typed `*Spec` or all its [`Problems`] come out.
 //!
-//! A syntax error is reported alone; else all that the JSON Schema of the document can say, at once;
-//! else all that the loader's own checks say, at once. [`convert`] lets `serde_yaml` read the text
-//! straight into the type, which is what 100 000 keys need. Only where that fails, and for every
-//! configuration ([`convert_with_env`]), a tree with positions is held against the schema. The
-//! loader's checks note problems at [`FieldPath`]s, whose lines are found in the same tree. Nothing
-//! is checked but what the document says: of one that lacks its shape the schema's word is the last.
+//! A syntax error is reported alone; else all that the JSON Schema of the document can say, at
+//! once; else all that the loader's own checks say, at once. [`convert`] lets `serde_yaml` read the
+//! text straight into the type, which is what 100 000 keys need. Only where that fails, and for
+//! every configuration ([`convert_with_env`]), a tree with positions is held against the schema.
+//! The loader's checks note problems at [`FieldPath`]s, whose lines are found in the same tree.
+//! Nothing is checked but what the document says: of one that lacks its shape the schema's word is
+//! the last.
 //!
-//! Rules for Specs: derive `Deserialize` with `deny_unknown_fields` and `JsonSchema`, no `flatten`, no
-//! tagged or untagged enums. Mappings whose names are the operator's are [`Members`], free-form
-//! values [`Free`]: serde's own maps take the last of repeated members silently. A Spec that is read
-//! straight from text uses [`text`] and [`list`] and the like.
+//! Rules for Specs: derive `Deserialize` with `deny_unknown_fields` and `JsonSchema`, no `flatten`,
+//! no tagged or untagged enums. Mappings whose names are the operator's are [`Members`], free-form
+//! values [`Free`]: serde's own maps take the last of repeated members silently. A Spec that is
+//! read straight from text uses [`text`] and [`list`] and the like.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -45,8 +46,8 @@ use tree::{Node, Tree};
 
 use crate::units::SizeSpec;
 
-/// Size in bytes of the largest file that is read: some two million keys, and no more than a machine
-/// can hold by mistake.
+/// Size in bytes of the largest file that is read: some two million keys, and no more than a
+/// machine can hold by mistake.
 pub const MAX_FILE_BYTES: u64 = 512 << 20;
 
 /// A document that was read and checked.
@@ -169,8 +170,8 @@ pub fn convert_source<T: Document, U>(
     Ok(convert_tree(source, tree, conversion)?.value)
 }
 
-/// As [`convert`], with `${NAME}` and `${NAME:-default}` in strings replaced from `env`. The value may
-/// become a number or a boolean, where one is asked for; an empty value is an empty string.
+/// As [`convert`], with `${NAME}` and `${NAME:-default}` in strings replaced from `env`. The value
+/// may become a number or a boolean, where one is asked for; an empty value is an empty string.
 ///
 /// # Errors
 /// As [`convert`]; a name that is not set is a problem of the document's shape.
@@ -197,7 +198,6 @@ pub fn convert_json<T: Document, U>(
     let straight: Result<Mapping<T>, _> = serde_json::from_str(text);
     if let Ok(Mapping(spec)) = straight {
         let source = Source::of_json(None);
-        // Only its conversion can tell now who it is, and its problems name the member.
         let converted = check(&source, spec, Vec::new(), conversion);
         return converted
             .map(|converted| converted.value)
@@ -232,13 +232,13 @@ pub fn is_empty(text: &str) -> bool {
     text.lines().all(is_nothing)
 }
 
-/// The type that the text says, unless something is wrong with it or only the tree can tell.
+/// The text read straight into its type; `None` if that fails, or only the tree is reliable.
 fn read_straight<T: Document>(text: &str) -> Option<T> {
     // `serde_yaml` takes a merge key for a member's name, and forgets how a number was written.
-    let only_tree_tells = text.contains(tree::MERGE_KEY)
+    let needs_tree = text.contains(tree::MERGE_KEY)
         || source::may_nest_deep(text)
         || scalar::may_hold_other_integers(text);
-    if only_tree_tells {
+    if needs_tree {
         return None;
     }
     if T::shape().is_mapping() {
@@ -290,7 +290,7 @@ fn check<T, U>(
     })
 }
 
-/// What is said when nobody noted what is wrong.
+/// The problem where a conversion gave nothing and noted nothing.
 fn unusable(source: &Source<'_>) -> Problems {
     source.problem_alone("the file cannot be used", None)
 }

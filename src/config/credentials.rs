@@ -1,7 +1,7 @@
-//! Where a request may carry its secret, checked.
+//! Checks where a request may carry its secret.
 //!
-//! Two places that lie over each other are refused: what is found in one would be found in the other too, and
-//! every request would be ambiguous.
+//! Two locations that overlap are refused: a secret found in one would be found in the other too,
+//! and every request would be ambiguous.
 
 use super::spec::CredentialSpec;
 use crate::authz::credential::{CredentialLocation, CredentialPlace, CredentialPlaces, QueryStrip};
@@ -81,7 +81,8 @@ fn check_location(spec: &CredentialSpec, at: &FieldPath<'_>) -> Option<Credentia
     }
 }
 
-/// A prefix has to leave room for the rest of a secret, and to be what can stand in every place without being decoded.
+/// A prefix has to leave room for the rest of a secret, and to be what can stand in every place
+/// without being decoded.
 pub(super) fn check_prefix(prefix: &str, at: &FieldPath<'_>) -> bool {
     let fits = |byte: u8| byte.is_ascii_graphic() && !b",;%\"`".contains(&byte);
     let is_prefix = (1..=PREFIX_MAX_BYTES).contains(&prefix.len()) && prefix.bytes().all(fits);
@@ -144,8 +145,8 @@ pub(super) fn check_header_name(header: &str, at: &FieldPath<'_>) -> Option<Box<
     None
 }
 
-/// Whether the header carries no secret, is logged, or is one that a request cannot do without: credentials are removed from what
-/// goes upstream.
+/// Whether the header carries no secret, is logged, or is one that a request cannot do without:
+/// credentials are removed from what goes upstream.
 fn is_not_for_secrets(name: &str) -> bool {
     is_reserved(name) || is_alias(name.as_bytes(), b"content-type")
 }
@@ -187,7 +188,8 @@ fn is_same(one: &CredentialLocation, other: &CredentialLocation) -> bool {
             CredentialLocation::Scheme { name: a, scheme: x },
             CredentialLocation::Scheme { name: b, scheme: y },
         ) => {
-            // Names that only an upstream takes for one are two headers to us, and one may smuggle past the other.
+            // Names that only an upstream takes for one are two headers to us, and one may smuggle
+            // past the other.
             is_alias(a.as_bytes(), b.as_bytes()) && (a != b || x.eq_ignore_ascii_case(y))
         }
         (

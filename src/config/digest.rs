@@ -1,7 +1,7 @@
-//! How digests are made, checked.
+//! Checks how digests are computed.
 //!
-//! The pepper is read here, once: it does not follow its file, for every digest would change with it. Nothing of it
-//! shows in messages or in `Debug`.
+//! The pepper is read here, once. keyward does not watch its file, since every digest would change
+//! with it. No message and no `Debug` output shows any of it.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -19,7 +19,8 @@ use crate::yaml::FieldPath;
 /// Largest pepper file in bytes: what is longer is not the file that was meant.
 const PEPPER_MAX_BYTES: u64 = 64 * 1024;
 
-/// What is remembered of a pepper file to tell whether another configuration has the same: a digest of its content.
+/// What is remembered of a pepper file to tell whether another configuration has the same: a digest
+/// of its content.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Pepper(Option<blake3::Hash>);
 
@@ -73,7 +74,8 @@ pub(super) fn check(
             }
         })
         .collect();
-    // What is not supported is told above; a list of nothing else is not empty, as its writer sees it.
+    // What is not supported is reported above; a list of nothing else is not empty, as its writer sees
+    // it.
     let is_told = kinds.is_empty() && asked > 0;
     if is_told {
         return None;

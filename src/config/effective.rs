@@ -1,7 +1,7 @@
-//! The configuration as others see it: written out whole for `/config`, and where its keys are.
+//! The configuration as it may be shown: whole, for `/config`, and the source of its keys.
 //!
-//! Secrets stand in files, of which the configuration has the names, or come from the environment; what came from there
-//! is shown as the file has it.
+//! Secrets are in files, of which the configuration has the names, or come from the environment. A
+//! value from the environment is shown as the file has it, `${NAME}`.
 
 use std::path::Path;
 
@@ -11,8 +11,8 @@ use super::digest::accepted;
 use super::spec::{ConfigSpec, DigestSpec};
 use crate::yaml::{Segment, YamlPath};
 
-/// The document with its defaults, and `${NAME}` where a value came from the environment, as `substituted` has them: any of
-/// them may be a secret.
+/// The document with its defaults, and `${NAME}` where a value came from the environment, as
+/// `substituted` has them: any of them may be a secret.
 pub(super) fn write(spec: &ConfigSpec, substituted: Vec<(YamlPath, String)>) -> Value {
     let digest = DigestSpec {
         accept: Some(accepted(&spec.digest)),
@@ -32,7 +32,8 @@ pub(super) fn write(spec: &ConfigSpec, substituted: Vec<(YamlPath, String)>) -> 
     value
 }
 
-/// Where an effective configuration, whose paths are relative to `base`, has its keys. A query is left out: it may hold a secret.
+/// Where an effective configuration, whose paths are relative to `base`, has its keys. A query is
+/// left out: it may hold a secret.
 pub(super) fn source_place(effective: &Value, base: &Path) -> String {
     let text = |pointer: &str| effective.pointer(pointer).and_then(Value::as_str);
     let list = |pointer: &str| effective.pointer(pointer).and_then(Value::as_array);

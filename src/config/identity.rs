@@ -1,7 +1,7 @@
-//! Identity headers, checked.
+//! Checks identity headers.
 //!
-//! Upstreams believe them, so nothing else may pass for one: not another identity header, not a credential header,
-//! under any spelling that a program could take for the same name.
+//! Upstreams trust them, so no other header may be taken for one: no second identity header and no
+//! credential header, in any spelling that a program could read as the same name.
 
 use super::spec::{CredentialSpec, IdentitySpec};
 use crate::authz::identity::{IdentityField, IdentityHeaders, IdentityName};
@@ -47,7 +47,7 @@ pub(super) fn check(
         }
         headers.extend(field.map(|field| (checked, field)));
     }
-    // Repeated names are told above, each where it stands; what is left has none.
+    // Repeated names are reported above; what is left has none.
     let headers = IdentityHeaders::new(headers).ok();
     headers.filter(|_| at.problems_so_far() == before)
 }

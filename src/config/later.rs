@@ -1,4 +1,4 @@
-//! Members that this version knows and does not support yet.
+//! Refuses members that this version knows and does not support yet.
 //!
 //! An operator who sets one must not believe that it works, so each is refused by name. Their
 //! defaults are accepted.

@@ -1,6 +1,6 @@
-//! The policy, checked: everything in the configuration that a decision is made by.
+//! Checks the policy: everything in the configuration that decides requests.
 //!
-//! Each part is converted whether or not another failed, so that all problems are told at once.
+//! Each part is checked even if another failed, so that all problems are reported at once.
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
-//! Remote sources of keys, checked: what they are asked by, and the files that they are reached with.
+//! Checks remote sources of keys: their URLs, and the files that connections need.
 //!
-//! URLs are judged by the types of their sources. Nothing of a URL is repeated in a message, for a password may stand
-//! in it. Files are named here and read by whoever connects.
+//! The types of the sources parse the URLs. No message repeats any of a URL, since it may contain a
+//! password. Files are named here and read when a connection is made.
 
 use std::path::Path;
 use std::str::FromStr;

@@ -1,7 +1,7 @@
-//! Rules and plans, checked: into the closed types by which requests are judged.
+//! Checks rules and plans, and turns them into the types that decide requests.
 //!
-//! A rule must say what it wants: one that names neither `allow` nor `require` is refused rather than guessed at, for a
-//! file cut short may have lost it.
+//! A rule must say what it requires: one that names neither `allow` nor `require` is refused, since
+//! a file that was cut short may have lost it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;
@@ -14,7 +14,7 @@ use crate::authz::scope::Scope;
 use crate::authz::snapshot::Plan;
 use crate::yaml::{FieldPath, Members};
 
-/// Longest name of a rule in bytes: it stands in every decision's log line.
+/// Longest name of a rule in bytes: every log line of a decision has it.
 const MAX_NAME_BYTES: usize = 128;
 
 /// The plans by name.
@@ -135,7 +135,7 @@ fn check_match(spec: &MatchSpec, at: &FieldPath<'_>) -> Result<RequestMatch, Not
     })
 }
 
-/// What was wrong is noted where it stands.
+/// The problem is noted at its field.
 struct Noted;
 
 /// A list whose absence means any and that is never empty.

@@ -1,9 +1,9 @@
-//! The JSON Schema of `keyward.yaml`: its shape, and what its checks refuse as far as a schema can say
-//! it. The loader holds the file against it, and editors do.
+//! The JSON Schema of `keyward.yaml`: its shape, and what its checks refuse as far as a schema can
+//! say it. The loader holds the file against it, and editors do.
 //!
-//! What is added to the shape is a table, each line with the part of the schema that it narrows. In an
-//! editor a reference to the environment may stand wherever a scalar stands; the loader has replaced
-//! them before. A test holds schema and loader to each other.
+//! What is added to the shape is a table, each line with the part of the schema that it narrows. In
+//! an editor a reference to the environment may stand wherever a scalar stands; the loader has
+//! replaced them before. A test holds schema and loader to each other.
 
 use std::sync::OnceLock;
 
@@ -243,7 +243,7 @@ fn of_rules() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// A combination of members, and what is said where it is another.
+/// A condition on a combination of members, and the message where it does not hold.
 fn rule(message: &str, mut condition: Value) -> Value {
     condition["errorMessage"] = message.into();
     json!({"allOf": [condition]})
@@ -273,7 +273,8 @@ fn together(one: &str, other: &str) -> Value {
     ]})
 }
 
-/// A rule says `allow`, or `require` or `mcp` or both; what a request costs is said with a key alone.
+/// A rule says `allow`, or `require` or `mcp` or both; what a request costs is said with a key
+/// alone.
 fn what_a_rule_says() -> Value {
     let key = json!({"anyOf": [{"required": ["require"]}, {"required": ["mcp"]}]});
     let one = json!({"oneOf": [
@@ -309,8 +310,8 @@ fn forbid_null(member: &mut Value) {
     }
 }
 
-/// Adds a reference to the environment to what each member, element or value of a mapping may be, unless it is a mapping, a list
-/// or any string already.
+/// Adds a reference to the environment to what each member, element or value of a mapping may be,
+/// unless it is a mapping, a list or any string already.
 fn allow_references(value: &mut Value, definitions: &Value) {
     match value {
         Value::Array(list) => list

@@ -1,7 +1,7 @@
-//! Listeners, checked: where Envoy and the kubelet reach us, and how we go.
+//! Checks the listeners, and how long the server drains.
 //!
-//! Paths become relative to the configuration's directory here. Certificates are named and not read: who serves with
-//! them follows their rotation.
+//! Paths become relative to the configuration's directory here. Certificates are named and not
+//! read: the listener reads them, and follows their rotation.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,7 +16,8 @@ use crate::yaml::FieldPath;
 /// Longest path of a Unix socket in bytes: `sun_path` has 108 on Linux, one of them a final zero.
 const MAX_SOCKET_PATH_BYTES: usize = 107;
 
-/// The most bytes that a check may be let have: half of what the memory for all that arrive has room for.
+/// The most bytes that a check may be let have: half of what the memory for all that arrive has
+/// room for.
 const MAX_MESSAGE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// What a listener's address may be, for messages.

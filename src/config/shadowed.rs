@@ -1,8 +1,9 @@
 //! Rules that no request can reach, for an earlier one matches whatever they match.
 //!
-//! A warning must never be a false alarm, so a rule counts as covered only where one earlier rule covers its hosts, its methods and
-//! its paths for certain. What several earlier rules cover together is not looked for. `allow: anyone` compares strictly, and so
-//! covers only what is compared strictly too; what restricts covers either.
+//! A warning must never be a false alarm, so a rule counts as covered only where one earlier rule
+//! covers its hosts, its methods and its paths for certain. What several earlier rules cover
+//! together is not looked for. `allow: anyone` compares strictly, and so covers only what is
+//! compared strictly too; what restricts covers either.
 
 use std::iter;
 
@@ -105,9 +106,11 @@ fn path_covers(one: &str, other: &str) -> bool {
     pattern_covers(&segments(one), &segments(other), is_any, segment_covers)
 }
 
-/// Whether whatever matches `other` matches `one`: sequences in which `is_any` stands for any number of parts.
+/// Whether whatever matches `other` matches `one`: sequences in which `is_any` stands for any
+/// number of parts.
 ///
-/// Of each beginning of `one`, `row` tells which beginnings of `other` it covers, the empty one first.
+/// Of each beginning of `one`, `row` tells which beginnings of `other` it covers, the empty one
+/// first.
 fn pattern_covers<T>(
     one: &[T],
     other: &[T],

@@ -1,7 +1,7 @@
-//! Where keys come from and what is kept of them, checked.
+//! Checks where keys come from and how they are cached.
 //!
-//! Exactly one source is named. What asks for a shared backend of limits is refused, so that nobody believes in what is not
-//! done.
+//! Exactly one source is named. A shared backend of limits is refused, so that no operator relies on
+//! what this version does not do.
 
 use std::path::Path;
 

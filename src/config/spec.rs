@@ -1,7 +1,7 @@
 //! The YAML shape of a configuration, member by member.
 //!
-//! Nothing is judged here but names and types. A default stands where a member is absent, so that what is
-//! written out again is the configuration in force.
+//! It knows names, types and defaults only. An absent member gets its default, so that the shape
+//! written out again is the active configuration.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -32,9 +32,9 @@ pub use server::{AdminSpec, GrpcSpec, ServerSpec, TlsServerSpec};
 pub struct ConfigSpec {
     /// Listeners, and how they end.
     pub server: ServerSpec,
-    /// Where the client's address is taken from, for `allow_ips` and the log. The header can be forged
-    /// unless Envoy sets it itself: `use_remote_address: true`, and no `internal_address_config` that
-    /// covers callers.
+    /// Where the client's address is taken from, for `allow_ips` and the log. The header can be
+    /// forged unless Envoy sets it itself: `use_remote_address: true`, and no
+    /// `internal_address_config` that covers callers.
     pub client_address: ClientAddress,
     /// Where a request may carry its secret; all are looked at.
     pub credentials: Vec<CredentialSpec>,
@@ -43,8 +43,9 @@ pub struct ConfigSpec {
     pub key_format: KeyFormatSpec,
     /// The realm in `WWW-Authenticate`.
     pub realm: String,
-    /// Whether a valid key that came over plain HTTP is refused. It goes by `x-forwarded-proto`, which Envoy sets or trusts, and
-    /// by the request's scheme only where that header does not come.
+    /// Whether a valid key that came over plain HTTP is refused. It goes by `x-forwarded-proto`,
+    /// which Envoy sets or trusts, and by the request's scheme only where that header does not
+    /// come.
     pub require_https: bool,
     /// How digests of secrets are made.
     pub digest: DigestSpec,
@@ -60,9 +61,9 @@ pub struct ConfigSpec {
     pub rules: Vec<RuleSpec>,
     /// What holds for a request that no rule matches.
     pub default: DefaultAccess,
-    /// What the upstream is told of the caller.
+    /// What the upstream learns about the caller.
     pub identity: IdentitySpec,
-    /// What the caller is told.
+    /// What the caller learns about limits.
     pub responses: ResponsesSpec,
     /// Where limits are counted.
     pub limits: LimitsSpec,
@@ -72,7 +73,7 @@ pub struct ConfigSpec {
     pub metrics: MetricsSpec,
     /// What is logged.
     pub log: LogSpec,
-    /// Whether refusals are enforced, or only told.
+    /// Whether denials are enforced, or only reported.
     pub mode: Mode,
 }
 
@@ -200,12 +201,13 @@ impl Default for CacheSpec {
     }
 }
 
-/// What the upstream is told of the caller.
+/// What the upstream learns about the caller.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("examples" = [{"headers": {"x-org-id": "key.metadata.org"}}]))]
 pub struct IdentitySpec {
-    /// Headers that are set, each to `key.id`, `key.client`, `key.scopes`, `key.plan` or `key.metadata.NAME`.
+    /// Headers that are set, each to `key.id`, `key.client`, `key.scopes`, `key.plan` or
+    /// `key.metadata.NAME`.
     pub headers: Members<String>,
     /// Whether credentials are removed from what goes upstream.
     pub strip_credentials: bool,
@@ -222,7 +224,7 @@ impl Default for IdentitySpec {
     }
 }
 
-/// What the caller is told.
+/// What the caller learns about limits.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("examples" = [{"rate_limit_headers": "draft"}]))]

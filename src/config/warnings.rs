@@ -1,7 +1,9 @@
-//! What a configuration may say and seldom should: told at start, at each reload and by `check-config`, and refused by nobody.
+//! Warns of what a configuration may say and rarely should: at start, at each reload and by
+//! `check-config`.
 //!
-//! Each warning names its member and what to do. None is about taste: each is a way in which keys are read on the way, requests
-//! pass unjudged, or a member does nothing. Only a configuration without problems is looked at.
+//! Each warning names its member and what to do. None is about taste: each is about keys that can be
+//! read on the network, requests that pass without a decision, or a member without effect. Only a
+//! configuration without problems gets warnings.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -20,7 +22,8 @@ use crate::redis::{RedisServers, RedisSettings, RedisUrl};
 use crate::watch::secret_file::oddity;
 use crate::yaml::FieldPath;
 
-/// Notes all that a configuration should be told of. Reads the files of passwords and tokens. Blocks.
+/// Notes all that a configuration should be told of. Reads the files of passwords and tokens.
+/// Blocks.
 pub(super) fn note(parts: &Parts, top: &FieldPath<'_>) {
     let spec = &parts.spec;
     note_listener(&parts.server.grpc, &top.field("server").field("grpc"));

@@ -1,8 +1,9 @@
 //! The file source: reads a keys file, or every one in a directory, into a `KeyMap`.
 //!
-//! At start all files are read and checked before anything is said, so that everything wrong with them comes at once, and either all
-//! of it is taken or nothing. After that each file stands for itself ([`LoadedKeys`]). Reading ([`read`]) and checking are two steps,
-//! so that a follower can tell a changed file from a touched one. Both block: call them off the threads that serve.
+//! At start all files are read and checked, so that all their problems are reported at once; either
+//! all of them are loaded or none. Later each file is loaded or rejected by itself ([`LoadedKeys`]).
+//! Reading ([`read`]) and checking are two steps, so that a changed file can be told from a touched
+//! one. Both block: do not call them on threads that serve.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,7 +27,7 @@ mod repeated;
 mod tests;
 
 pub use listing::{files_in, list};
-pub use loaded::{Change, Judged, LoadedKeys};
+pub use loaded::{Change, CheckedFiles, LoadedKeys};
 
 /// Keys could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +84,8 @@ pub fn read(path: &NamedFile) -> Result<Texts, LoadError> {
     if let Some(problems) = problems {
         return Err(problems.into());
     }
-    // A change that this misses, of equal size within one tick of the clock, is seen by the follower's second look.
+    // A change that this misses, of equal size within one tick of the clock, is seen by the
+    // follower's second look.
     if !files.iter().all(|file| file.watched.was_read_whole()) {
         return Err(LoadError::Changing {
             file: path.display().to_string(),
@@ -140,8 +142,8 @@ impl Texts {
         Ok(LoadedKeys::new(map, paths.zip(starts)))
     }
 
-    /// The keys in the files, and the number of each file's first; without a policy what only it can
-    /// tell is not checked.
+    /// The keys in the files, and the number of each file's first; without a policy what only it
+    /// can tell is not checked.
     fn checked(&self, policy: Option<&Policy>) -> Result<(KeyMap, Vec<usize>), Problems> {
         let mut records = parse::Records::default();
         let mut problems = None;

@@ -1,8 +1,8 @@
 //! A key's record as it is written: in a keys file, in an answer of a remote source, in Redis.
 //!
-//! One shape for all three, read strictly: unknown and repeated members are errors. What it
-//! says is checked in `check`, which turns it into a `KeyRecord`. Nothing here prints a value that was read, for a secret
-//! may have been pasted where its digest, or anything else, belongs.
+//! All three have one shape, and unknown and repeated members are errors. `check` turns it into a
+//! `KeyRecord`. Nothing here prints a value that was read: a secret may have been pasted where its
+//! digest, or anything else, belongs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -119,8 +119,8 @@ pub struct KeySpec {
     /// What the key may do in MCP; not supported yet.
     #[serde(skip_serializing_if = "absent")]
     pub mcp: Option<Free>,
-    /// What its operator wants to know of the key; scalars can go into identity headers. Numbers other than plain decimal integers
-    /// are quoted, so that they arrive as written.
+    /// What its operator wants to know of the key; scalars can go into identity headers. Numbers
+    /// other than plain decimal integers are quoted, so that they arrive as written.
     #[serde(default, skip_serializing_if = "Members::is_empty")]
     pub metadata: Members<Free>,
 }
@@ -159,7 +159,8 @@ fn is_enabled(enabled: &bool) -> bool {
 // === impl KeySpec ===
 
 impl KeySpec {
-    /// A key with that id and nothing else, to be filled in: it is not valid before it has a secret.
+    /// A key with that id and nothing else, to be filled in: it is not valid before it has a
+    /// secret.
     pub fn new(id: impl Into<String>) -> Self {
         Self {
             id: id.into(),
@@ -257,7 +258,7 @@ pub(crate) fn validate(
     });
     read.map_err(|error| match error {
         JsonError::Syntax(position) => NotJson { position }.into(),
-        JsonError::Problems { problems, .. } => InvalidRecord::new(told(&problems)),
+        JsonError::Problems { problems, .. } => InvalidRecord::new(without_positions(&problems)),
     })
 }
 
@@ -272,13 +273,16 @@ fn read_json<T>(
             // The record's id, where it has one, tells the operator which record to correct.
             let id: Option<KeyId> = id.and_then(|id| id.parse().ok());
             let key = id.map(|id| format!("key `{id}`: ")).unwrap_or_default();
-            Ok(Err(InvalidRecord::new(format!("{key}{}", told(&problems)))))
+            Ok(Err(InvalidRecord::new(format!(
+                "{key}{}",
+                without_positions(&problems)
+            ))))
         }
     }
 }
 
 /// The problems of a record without file and line, which a remote record does not have.
-fn told(problems: &yaml::Problems) -> String {
+fn without_positions(problems: &yaml::Problems) -> String {
     let tell = |problem: &yaml::Problem| {
         let mut told = problem.message.clone();
         if !problem.path.0.is_empty() {

@@ -1,6 +1,7 @@
-//! A record written as YAML in block style, as an operator would write it: one line for each member.
+//! A record as YAML in block style, one line for each member, as an operator would write it.
 //!
-//! Strings that YAML could take for something else are quoted as JSON quotes them, which YAML reads alike.
+//! Strings that YAML could take for something else are quoted as JSON quotes them, which YAML reads
+//! the same way.
 
 use std::fmt::Write;
 
@@ -101,8 +102,8 @@ fn write_string(text: &mut String, string: &str) {
     }
 }
 
-/// Whether every reader of YAML takes the unquoted text for a string, in a list in brackets too. A time is one: it begins with
-/// a digit and holds what no number does.
+/// Whether every reader of YAML takes the unquoted text for a string, in a list in brackets too. A
+/// time is one: it begins with a digit and holds what no number does.
 fn is_plain(string: &str) -> bool {
     const WORDS: [&str; 10] = [
         "null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan",

@@ -15,7 +15,7 @@ use std::time::Duration;
 use self::file::{Fault, KeyFile, KeyFileRead};
 use crate::authz::key_map::KeyMap;
 use crate::authz::snapshot::Policy;
-use crate::keys::file::{Change, Judged, LoadError, LoadedKeys, files_in, read};
+use crate::keys::file::{Change, CheckedFiles, LoadError, LoadedKeys, files_in, read};
 use crate::watch::named_file::NamedFile;
 use crate::watch::{RETRY_INTERVAL, ReloadAdvice, SETTLE_TIME};
 
@@ -206,7 +206,7 @@ impl KeyFiles {
             }
         }
         let read = changes.iter().map(|change| change.path.clone()).collect();
-        let checked = self.loaded.judge(changes, &self.missing(), policy);
+        let checked = self.loaded.check(changes, &self.missing(), policy);
         self.apply(checked, &read)
     }
 
@@ -234,7 +234,7 @@ impl KeyFiles {
             }
         }
         let read: BTreeSet<PathBuf> = changes.iter().map(|change| change.path.clone()).collect();
-        let checked = self.loaded.judge(changes, &self.missing(), policy);
+        let checked = self.loaded.check(changes, &self.missing(), policy);
         let keeps = |path: &PathBuf| !read.contains(path) || checked.faults.contains_key(path);
         for path in self.files.keys().filter(|path| keeps(path)) {
             if let Some(misfit) = self.loaded.misfit(path, policy) {
@@ -279,8 +279,8 @@ impl KeyFiles {
     }
 
     /// Takes over what was checked of the files that were read.
-    fn apply(&mut self, checked: Judged, read: &BTreeSet<PathBuf>) -> KeyReload {
-        let Judged {
+    fn apply(&mut self, checked: CheckedFiles, read: &BTreeSet<PathBuf>) -> KeyReload {
+        let CheckedFiles {
             keys,
             mut faults,
             waiting,

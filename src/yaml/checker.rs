@@ -1,8 +1,8 @@
 //! Collects what is wrong with a document, and says where.
 //!
-//! A [`Checker`] is the list of problems of one document, a [`FieldPath`] says which field one is at.
-//! A path costs no allocation, so that 100 000 keys can be checked with one each; only a problem
-//! pays for its path and for finding its line.
+//! A [`Checker`] is the list of problems of one document, a [`FieldPath`] says which field one is
+//! at. A path costs no allocation, so that 100 000 keys can be checked with one each; only a
+//! problem pays for its path and for finding its line.
 
 use std::cell::{Cell, RefCell};
 

@@ -1,7 +1,7 @@
-//! Mappings whose members the operator names, and free-form values.
+//! Mappings whose names the operator chooses, and free-form values.
 //!
-//! serde's maps take the last of repeated members without a word, and so do `serde_json::Value` and
-//! `serde_yaml::Value`. Specs use [`Members`] and [`Free`] instead: a repeated member is an error at any depth.
+//! serde's maps silently take the last of repeated members, and so do `serde_json::Value` and
+//! `serde_yaml::Value`. With [`Members`] and [`Free`] a repeated member is an error at any depth.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -16,8 +16,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Members<V>(Vec<(String, V)>);
 
-/// Any value but a floating-point number, whose text would be lost; with each member of its mappings
-/// once.
+/// Any value but a floating-point number, whose text would be lost; with each member of its
+/// mappings once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Free(pub serde_json::Value);
 
@@ -27,7 +27,8 @@ const COMPARED_IN_PLACE: usize = 16;
 // === impl Members ===
 
 impl<V> FromIterator<(String, V)> for Members<V> {
-    /// Of names that are there once: what is read from text is checked for that, what a program makes is its own affair.
+    /// Of names that are there once: what is read from text is checked for that, what a program
+    /// makes is its own affair.
     fn from_iter<I: IntoIterator<Item = (String, V)>>(members: I) -> Self {
         Self(members.into_iter().collect())
     }

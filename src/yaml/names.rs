@@ -1,7 +1,7 @@
 //! Names that are known, and which of them a mistyped one was meant to be.
 //!
-//! Messages about unknown members and unknown values end with what would be right: the nearest name,
-//! or all of them where none is near.
+//! Messages about unknown members and unknown values end with what would be right: the nearest
+//! name, or all of them where none is near.
 
 /// The longest name that may be a mistyped one of ours.
 const MAX_TYPO_BYTES: usize = 64;

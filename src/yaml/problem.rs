@@ -1,9 +1,9 @@
-//! What is wrong with a file, and where.
+//! A problem of a file, and where it is.
 //!
-//! A [`Problem`] is one line for an operator: file, line, column, the path inside the document, what is
-//! wrong, what would be right. Problems travel together in a [`Problems`], so that a file is mended in one
-//! go. No message repeats a value of the file, for that value may be a pasted secret, and so may be a name that the
-//! operator gave to a member: names are shown where they are short and plain.
+//! A [`Problem`] is one line for an operator: file, line, column, the path inside the document, what
+//! is wrong, what would be right. [`Problems`] are all of a file, so that it can be corrected at once.
+//! No message repeats a value of the file, since it may be a pasted secret. So may the name of a
+//! member: names are shown if they are short and plain.
 
 use std::fmt;
 use std::path::Path;
@@ -11,13 +11,16 @@ use std::sync::Arc;
 
 use crate::secret_format::may_hold_secret;
 
-/// How many problems of one file are kept; the others are counted. A file with more has one cause, and it shows in the first few.
+/// How many problems of one file are kept; the others are counted. A file with more has one cause,
+/// and it shows in the first few.
 pub const MAX_PROBLEMS: usize = 100;
 
-/// Longest member name that is shown whatever its letters, in bytes: all of ours, and no good secret.
+/// Longest member name that is shown whatever its letters, in bytes: all of ours, and no good
+/// secret.
 const MAX_NAME_BYTES: usize = 20;
 
-/// Longest member name that is shown if it is made of lower-case words, as names are and random secrets are not.
+/// Longest member name that is shown if it is made of lower-case words, as names are and random
+/// secrets are not.
 const MAX_WORDS_BYTES: usize = 64;
 
 /// A step from a mapping or list to what it holds.
@@ -84,7 +87,8 @@ impl fmt::Display for YamlPath {
     }
 }
 
-/// Whether a member's name may be told: it is plain, and neither like a secret nor long, unless it is made of words.
+/// Whether a member's name may be told: it is plain, and neither like a secret nor long, unless it
+/// is made of words.
 pub(super) fn is_showable(name: &str) -> bool {
     let is_word = |byte: u8| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'-');
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
@@ -143,7 +147,8 @@ impl Problems {
         })
     }
 
-    /// Sorts the problems of several files by file and, in each, by position; what is about a file as a whole comes last.
+    /// Sorts the problems of several files by file and, in each, by position; what is about a file
+    /// as a whole comes last.
     pub fn sort(&mut self) {
         let in_file = |problem: &Problem| (problem.position.is_none(), problem.position);
         self.list.sort_by(|one, other| {

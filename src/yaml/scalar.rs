@@ -80,10 +80,11 @@ fn read_number<'s>(text: &str) -> Option<Scalar<'s>> {
     float.is_finite().then_some(Scalar::Float(float))
 }
 
-/// Whether an integer may be in the text that is written otherwise than in decimal: `+5`, `-0`, `0x1F`, `0o17`, `0b11`. It may
-/// be a false alarm; a digest is none, though it may hold `0b`.
+/// Whether an integer may be in the text that is written otherwise than in decimal: `+5`, `-0`,
+/// `0x1F`, `0o17`, `0b11`. It may be a false alarm; a digest is none, though it may hold `0b`.
 pub(super) fn may_hold_other_integers(text: &str) -> bool {
-    // A colon belongs to a word, such as `blake3:0b1e`, unless a quote is in front of it, as in `{"a":0x1F}`.
+    // A colon belongs to a word, such as `blake3:0b1e`, unless a quote is in front of it, as in
+    // `{"a":0x1F}`.
     let is_inside = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-:".contains(byte);
     let mut words = text.as_bytes().split(|byte| !is_inside(byte));
     words.any(|word| {

@@ -1,9 +1,9 @@
-//! What a kind of document looks like: its JSON Schema, and what its formats mean.
+//! The shape of a kind of document: its JSON Schema, and the checks of its formats.
 //!
-//! The schema is the one that `keyward schema` prints (but for references to the environment), so
-//! that an editor and the loader cannot disagree. A string's `format` names its check here, which
-//! says in words what the `pattern` beside it says to editors. A part that only some combination of
-//! members breaks has an `errorMessage`, which editors show too.
+//! The schema is the one that `keyward schema` prints (except for references to the environment), so
+//! that editors and the loader agree. A string's `format` names its check, which says in words what
+//! the `pattern` beside it says to editors. A condition on a combination of members has an
+//! `errorMessage`, which editors show too.
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -77,7 +77,7 @@ impl Shape {
         }
     }
 
-    /// The formats that the schema names and nobody checks, for a test.
+    /// The formats that the schema names and that have no check, for a test.
     pub fn unknown_formats(&self) -> Vec<String> {
         let mut unknown = Vec::new();
         let mut waiting = vec![&self.schema];

@@ -1,7 +1,7 @@
-//! The text of a document, or of a part of a list in one, and where in it a field stands.
+//! The text of a document, or of some items of its list, and the positions of its fields.
 //!
-//! The tree with positions is made when the first line is asked for: a document without problems
-//! needs none.
+//! The tree with positions is built when the first position is asked for: a document without
+//! problems needs none.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -21,7 +21,7 @@ pub struct Source<'t> {
     tree: OnceLock<Option<Tree>>,
 }
 
-/// Where in the whole document a part stands that is read on its own.
+/// The place of a part in the whole document.
 struct Part {
     /// The member whose list the part's items belong to.
     list: &'static str,
@@ -146,23 +146,28 @@ impl<'t> Source<'t> {
             return Ok(());
         };
         if error.location().is_none() && error.to_string().contains("more than one document") {
-            // The tree tells where the second one begins.
+            // The tree reports where the second one begins.
             return Ok(());
         }
-        let told = syntax::explain(&error, self.text);
-        let line = told.position.and_then(|position| {
+        let explained = syntax::explain(&error, self.text);
+        let line = explained.position.and_then(|position| {
             let mut lines = self.text.lines();
             lines.nth(position.line.checked_sub(1)?)
         });
-        let mut help = told.help;
+        let mut help = explained.help;
         if has_references && line.is_some_and(|line| line.contains("${")) {
             // The brace of a reference without quotes is taken for one that opens a mapping.
-            if help.is_none() || told.message.contains("bracket") {
+            if help.is_none() || explained.message.contains("bracket") {
                 help = Some("within brackets put ${NAME} in quotes");
             }
         }
         let help = help.map(str::to_owned);
-        let problem = self.problem(YamlPath::default(), told.position, told.message, help);
+        let problem = self.problem(
+            YamlPath::default(),
+            explained.position,
+            explained.message,
+            help,
+        );
         Err(problem.into())
     }
 

@@ -1,9 +1,9 @@
 //! Straight from text into types, without serde's and `serde_yaml`'s leniency.
 //!
 //! A blank is neither an empty list nor an empty mapping: it may have been lost, as in a file cut
-//! short, and an empty list of restrictions opens what a full one closes. And what serde derives for
-//! a struct takes a list of its members' values too. A refusal here says nothing: the document is
-//! read by way of the tree then, and held against its schema.
+//! short, and an empty list of restrictions opens what a full one closes. And what serde derives
+//! for a struct takes a list of its members' values too. A refusal here says nothing: the document
+//! is read by way of the tree then, and held against its schema.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -81,8 +81,8 @@ pub fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, 
     Ok(texts.into_iter().map(|Text(text)| text).collect())
 }
 
-/// As [`texts`], for a list that may be absent and not null: what is absent may allow everything, so
-/// that a value that got lost must not pass for absent.
+/// As [`texts`], for a list that may be absent and not null: what is absent may allow everything,
+/// so that a value that got lost must not pass for absent.
 pub fn given_texts<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Vec<String>>, D::Error> {

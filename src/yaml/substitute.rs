@@ -1,7 +1,7 @@
 //! `${NAME}` and `${NAME:-default}` in the strings of a configuration.
 //!
-//! Values come from a function, not from the process, so that tests give their own. What is put in is not
-//! read again, and it cannot add structure: it stays within its string. A `$` without `{` is itself.
+//! Values come from a function, so that tests give their own. A value is not substituted again and
+//! adds no structure: it stays within its string. A `$` without `{` is itself.
 
 use super::problem::is_showable;
 use crate::secret_format::may_hold_secret;

@@ -1,8 +1,8 @@
 //! Syntax errors, in words for the person who wrote the document.
 //!
-//! `serde_yaml` says what its parser expected; an operator wants to know which slip that comes of.
-//! The usual slips are recognised here by the parser's message; any other message stands as it is.
-//! Nothing of the text is repeated but single marks, since it may be a secret.
+//! `serde_yaml` says what its parser expected; an operator wants to know the mistake. The usual ones
+//! are recognised here by the parser's message; any other message is reported as it is. Messages
+//! repeat nothing of the text but single marks, since it may be a secret.
 
 use super::problem::Position;
 
@@ -69,14 +69,14 @@ const SLIPS: &[(&str, &str, &str)] = &[
 
 /// What the parser's error means. `text` is what it read.
 pub(super) fn explain(error: &serde_yaml::Error, text: &str) -> Explained {
-    let told = error.to_string();
-    let (message, _) = told.split_once(" at line ").unwrap_or((&told, ""));
+    let full = error.to_string();
+    let (message, _) = full.split_once(" at line ").unwrap_or((&full, ""));
     let stopped = error.location().map(|location| Position {
         line: location.line(),
         column: location.column(),
     });
     // Where what the parser was reading begins.
-    let begun = told.rsplit_once(" at line ").and_then(|(_, place)| {
+    let begun = full.rsplit_once(" at line ").and_then(|(_, place)| {
         let (line, column) = place.split_once(" column ")?;
         let (line, column) = (line.parse().ok()?, column.parse().ok()?);
         Some(Position { line, column })
@@ -135,9 +135,9 @@ pub(super) fn explain(error: &serde_yaml::Error, text: &str) -> Explained {
 /// What the text has where the parser stopped.
 struct Spot {
     mark: Option<char>,
-    /// Whether a quote stands before the mark.
+    /// Whether a quote is before the mark.
     follows_quote: bool,
-    /// Whether nothing but spaces stands before it in its line.
+    /// Whether only spaces are before it in its line.
     begins_line: bool,
 }
 
@@ -207,7 +207,7 @@ const NOT_CLOSED_BEFORE: (&str, &str) = (
     "close the bracket, or put a comma before the line and indent it",
 );
 
-/// What is said of a line that should be a member and has no `: `.
+/// The problem of a line that should be a member and has no `: `.
 fn without_name(start: Option<Position>, text: &str) -> (&'static str, &'static str) {
     let help = if Spot::of(start, text).mark == Some('-') {
         "write an entry of a list as `- entry`, with a space after the `-`"

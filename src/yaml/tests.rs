@@ -1,4 +1,5 @@
-//! What a file with something wrong makes an operator read, and that what is right comes out as it stands.
+//! What a file with something wrong makes an operator read, and that what is right comes out as it
+//! stands.
 
 use std::fmt::Write;
 use std::path::Path;

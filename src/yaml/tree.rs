@@ -1,10 +1,9 @@
-//! A document as a tree in which every name and value knows its line and column.
+//! A document as a tree in which every name and value has its line and column.
 //!
-//! `serde_yaml` gives no position for most of what can be wrong, so a document that it refused, one
-//! that takes values from the environment, and one whose values turn out wrong later are read again,
-//! with `libyaml-safer`: a port of the very parser that is under `serde_yaml`, which tells positions.
-//! It reads only what `serde_yaml` found well-formed. Aliases share their node, so that a bomb of
-//! aliases costs no memory. Records in JSON become the same tree, without positions.
+//! `serde_yaml` gives no positions for most problems, so a document with problems, and every
+//! configuration, is read by `libyaml-safer` too: a port of the parser under `serde_yaml` that gives
+//! positions. It reads only what `serde_yaml` found well-formed. Aliases share their node, so that a
+//! bomb of aliases needs no memory. Records in JSON become the same tree, without positions.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +17,8 @@ mod builder;
 
 pub(super) use builder::read;
 
-/// What YAML 1.1 takes for a mapping's other members; it is refused, for YAML 1.2 has no such thing.
+/// What YAML 1.1 takes for a mapping's other members; it is refused, for YAML 1.2 has no such
+/// thing.
 pub(super) const MERGE_KEY: &str = "<<";
 
 /// A value, with where it begins.

@@ -1,8 +1,8 @@
-//! Holds a tree against the schema of its document: all that the schema can say, at once.
+//! Holds a tree against the schema of its document: everything that the schema can say, at once.
 //!
-//! The walk notes what is wrong where it stands and gives the document as a JSON value, in which each
-//! scalar has the type that the schema asks for. What it gives is the file's own and nothing else:
-//! where something is broken, the value is of no use, and nobody looks at it.
+//! The walk notes each problem at its field, and returns the document as a JSON value in which each
+//! scalar has the type that the schema asks for. No value is made up: if something is broken, the
+//! returned value is not used.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -20,7 +20,7 @@ use crate::secret_format::may_hold_secret;
 
 mod condition;
 
-/// What is said of a number whose text is not kept, and what would be right.
+/// The problem of a number whose text is not kept, and what would be right.
 const CHANGED: (&str, &str) = (
     "a number that would not arrive as written",
     "quote it, as in \"1.10\"",
@@ -29,8 +29,8 @@ const CHANGED: (&str, &str) = (
 /// A walk over one tree.
 pub(super) struct Walk<'w> {
     shape: &'w Shape,
-    /// How many more values may be visited: aliases repeat what they name, and a few of them, nested,
-    /// would repeat it a billion times.
+    /// How many more values may be visited: aliases repeat what they name, and a few of them,
+    /// nested, would repeat it a billion times.
     budget: Cell<usize>,
     is_broken: Cell<bool>,
     substituted: RefCell<Vec<(YamlPath, String)>>,
@@ -127,7 +127,7 @@ impl Walk<'_> {
         if is_text {
             return self.text(&scalar.text, expected, at);
         }
-        // Within brackets a reference to the environment stands in quotes, and may be a number.
+        // Within brackets a reference to the environment is in quotes, and may be a number.
         let read = Scalar::read(&scalar.text, scalar.plain || scalar.written.is_some());
         match read {
             Scalar::Bool(value) if expected.is("boolean") => value.into(),

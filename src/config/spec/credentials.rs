@@ -1,7 +1,7 @@
-//! The YAML shape of the places where a request may carry its secret.
+//! The YAML shape of the locations where a request may carry its secret.
 //!
-//! A place is one flat mapping, as an operator would write it; that it names exactly one of header, query and cookie is
-//! checked where it is converted.
+//! A location is one flat mapping, as an operator would write it. Its check sees to it that it names
+//! exactly one of header, query and cookie.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,8 @@ pub struct CredentialSpec {
     /// A header's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub header: Option<String>,
-    /// The authentication scheme before the secret, compared without regard to case. Only with `header`.
+    /// The authentication scheme before the secret, compared without regard to case. Only with
+    /// `header`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scheme: Option<String>,
     /// A query parameter's name.
@@ -25,10 +26,12 @@ pub struct CredentialSpec {
     /// A cookie's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cookie: Option<String>,
-    /// What secrets begin with, to the letter. A value that does not begin so is not keyward's and goes upstream untouched.
+    /// What secrets begin with, to the letter. A value that does not begin so is not keyward's and
+    /// goes upstream untouched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
-    /// How the parameter is removed from what goes upstream; `parameter` by default. Only with `query`.
+    /// How the parameter is removed from what goes upstream; `parameter` by default. Only with
+    /// `query`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strip: Option<QueryStrip>,
 }

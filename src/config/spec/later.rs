@@ -1,7 +1,7 @@
 //! The YAML shape of members that this version knows and does not support yet.
 //!
-//! A configuration that uses one of them is told "not supported yet" and not "unknown field". Their
-//! defaults are accepted: they ask for what keyward does anyway.
+//! A configuration that uses one gets "not supported yet" and not "unknown field". Their defaults
+//! are accepted: they ask for what keyward does anyway.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
-//! The YAML shape of what is left behind: metrics and the log.
+//! The YAML shape of metrics and the log.
 //!
-//! How lines look and which are written are types of the log itself.
+//! The log itself has the types of its formats and levels.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -37,7 +37,8 @@ pub struct LogSpec {
     pub level: LogLevel,
     /// Which decisions are logged.
     pub decisions: Decisions,
-    /// With `denied`: how many decisions a second are logged for each reason. Then one line says how many were left out.
+    /// With `denied`: how many decisions a second are logged for each reason. Then one line says
+    /// how many were left out.
     pub max_denied: u32,
 }
 

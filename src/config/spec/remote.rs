@@ -1,6 +1,6 @@
 //! The YAML shape of remote sources.
 //!
-//! Names and types alone are judged here; whether a URL is one is seen when it is checked.
+//! URLs are texts here; the checks parse them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

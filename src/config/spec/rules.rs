@@ -1,14 +1,15 @@
 //! The YAML shape of rules and plans.
 //!
-//! Where absence means "any", null and a blank are refused: a value that got lost, as in a file cut short, must not
-//! open a rule to everyone.
+//! Where an absent member means "any", null and a blank are refused: a value that was lost, as in a
+//! file cut short, must not open a rule to everyone.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{LimitSpec, McpRuleSpec, McpSpec};
 
-/// One rule: what the requests that it matches must present. It has `allow`, or `require` and `mcp` or one of them.
+/// One rule: what the requests that it matches must present. It has `allow`, or `require` and `mcp`
+/// or one of them.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("examples" = [{"name": "health", "match": {"paths": ["/healthz"]}, "allow": "anyone"}]))]
@@ -43,7 +44,8 @@ pub struct MatchSpec {
     /// Paths, such as `/healthz` or `/public/**`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paths: Option<Vec<String>>,
-    /// Methods, such as `GET`. A rule that lets anyone in compares them to the letter, others without regard to case.
+    /// Methods, such as `GET`. A rule that lets anyone in compares them to the letter, others
+    /// without regard to case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub methods: Option<Vec<String>>,
 }

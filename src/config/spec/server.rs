@@ -1,6 +1,7 @@
 //! The YAML shape of the listeners.
 //!
-//! Addresses and modes are text here, as an operator writes them; `config::server` has the checked form.
+//! Addresses and modes are text here, as an operator writes them; `config::server` has the checked
+//! form.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,8 @@ pub struct ServerSpec {
     pub grpc: GrpcSpec,
     /// The listener for metrics and probes.
     pub admin: AdminSpec,
-    /// `NOT_SERVING` for this long after the signal, less when no connection is open; then listeners close.
+    /// `NOT_SERVING` for this long after the signal, less when no connection is open; then
+    /// listeners close.
     pub drain: DurationSpec,
     /// From the signal on; what still runs then is cut off. Longer than `drain`.
     pub deadline: DurationSpec,
@@ -45,7 +47,8 @@ pub struct GrpcSpec {
     pub address: String,
     /// Permissions of the Unix socket, in octal.
     pub socket_mode: String,
-    /// The most that one check may have, with the body that Envoy sends along; 32MiB at most. A larger one is denied.
+    /// The most that one check may have, with the body that Envoy sends along; 32MiB at most. A
+    /// larger one is denied.
     pub max_message: SizeSpec,
     /// TLS; null for none.
     pub tls: Option<TlsServerSpec>,

@@ -1,9 +1,10 @@
-//! Cuts the text of a keys file into pieces of some keys each, where its layout is the plain one.
+//! Cuts the text of a keys file into chunks of some keys each, where its layout allows.
 //!
-//! `serde_yaml` holds all events of a document before it reads the first: some 300 MiB for 100 000 keys, in a sidecar that is to
-//! need 60. The plain layout is `keys:` and below it a list whose dashes stand in one column, with nothing beside it. There a piece
-//! that begins at a dash and parses as a list on its own means in the whole file what it means alone: whatever could
-//! carry over the cut (an open quote or bracket) is a syntax error in the piece, and the caller then reads the whole.
+//! `serde_yaml` holds all events of a document before it reads the first: some 300 MiB for 100 000
+//! keys, in a sidecar that is to need 60. The plain layout is `keys:` and below it a list whose
+//! dashes are in one column. There a chunk that begins at a dash and parses as a list means the same
+//! alone as in the whole file: an open quote or bracket is a syntax error in the chunk, and the
+//! caller then reads the whole file.
 
 /// A piece of the text: items of the list, whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! Which files hold the keys.
 //!
-//! A file is itself; a directory is every `*.yaml`, `*.yml` and `*.json` in it, in the order of their names. Hidden entries are left
-//! out: editors and atomic writers use them, and Kubernetes keeps the real files in hidden directories behind `..data`.
+//! A file is itself; a directory is every `*.yaml`, `*.yml` and `*.json` in it, in the order of
+//! their names. Hidden entries are left out: editors and atomic writers use them, and Kubernetes
+//! keeps the real files in hidden directories behind `..data`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,8 @@ const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 /// The files of that path, in the order in which they are read.
 ///
 /// # Errors
-/// When the path or its list cannot be read, or the directory has no such file: a directory that is not filled yet looks like that.
+/// When the path or its list cannot be read, or the directory has no such file: a directory that is
+/// not filled yet looks like that.
 pub fn files_in(path: &NamedFile) -> Result<Vec<PathBuf>, Problems> {
     let told = path.as_shown();
     let failed = |error| Problems::one(told, None, format!("cannot be read: {error}"), None);

@@ -1,8 +1,9 @@
-//! The keys that are in force, by file, and what becomes of them when some of the files change.
+//! The active keys, by file, and which of them stay active when some of the files change.
 //!
-//! Each file stands for itself: one that is wrong keeps its last whole state while the others change. Ids and digests are unique
-//! among all of them, so that one file can clash with another: then the one that is at fault is the one that takes what is in force
-//! from another. Pure but for the texts that it is given; who reads the files, and when, is decided elsewhere.
+//! A file that has problems keeps its last valid keys while the others change. Ids and digests are
+//! unique among all files, so that one file can conflict with another: the file that takes an active
+//! id or digest from another is then at fault. Pure but for the texts that it is given; others decide
+//! when to read the files.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -34,16 +35,17 @@ pub struct Change {
 
 /// What is in force after some files changed.
 #[derive(Debug)]
-pub struct Judged {
+pub struct CheckedFiles {
     /// The keys.
     pub keys: LoadedKeys,
     /// What is wrong with the files that are at fault.
     pub faults: BTreeMap<PathBuf, Problems>,
-    /// Those of the files at fault that clash with nothing but files that are missing, and will be right once those are gone.
+    /// Those of the files at fault that clash with nothing but files that are missing, and will be
+    /// right once those are gone.
     pub waiting: BTreeSet<PathBuf>,
 }
 
-/// A file while it is judged.
+/// A file while it is checked.
 struct File<'k> {
     path: PathBuf,
     before: &'k [Arc<KeyRecord>],
@@ -93,13 +95,14 @@ impl LoadedKeys {
         records.find_map(|record| record::check_policy(record, policy).err())
     }
 
-    /// What is in force when these files changed together. `missing` are files that are not there just now but keep their keys.
-    pub fn judge(
+    /// What is in force when these files changed together. `missing` are files that are not there
+    /// just now but keep their keys.
+    pub fn check(
         &self,
         changes: Vec<Change>,
         missing: &BTreeSet<PathBuf>,
         policy: &Policy,
-    ) -> Judged {
+    ) -> CheckedFiles {
         let mut faults = BTreeMap::new();
         let mut waiting = BTreeSet::new();
         let mut files: BTreeMap<PathBuf, File<'_>> =
@@ -151,7 +154,7 @@ impl LoadedKeys {
             .map(|file| (file.path.clone(), file.records().len()));
         let files = counts.filter(|(path, count)| *count > 0 || !faults.contains_key(path));
         let files = files.collect();
-        Judged {
+        CheckedFiles {
             keys: Self {
                 map: Arc::new(map),
                 files,
@@ -177,7 +180,8 @@ impl LoadedKeys {
 
 /// What is there twice, by the file that is at fault for it.
 struct Clashes {
-    /// Of each file's number: each repetition with its own record as the second, and the number of the other file.
+    /// Of each file's number: each repetition with its own record as the second, and the number of
+    /// the other file.
     at_fault: BTreeMap<usize, Vec<(Repeated, usize)>>,
     starts: Vec<usize>,
 }
@@ -252,8 +256,8 @@ fn record_of<'f>(files: &'f [File<'_>], starts: &[usize], record: usize) -> Opti
         .map(|record| &**record)
 }
 
-/// Whether of two files that clash the first is at fault: the one that changed; of two that changed, the one that takes what the
-/// other had before; else the second.
+/// Whether of two files that clash the first is at fault: the one that changed; of two that
+/// changed, the one that takes what the other had before; else the second.
 fn is_first_at_fault(
     files: &[File<'_>],
     starts: &[usize],

@@ -9,8 +9,8 @@ use super::chunks::{Chunk, plain_list};
 use crate::authz::key_map::Repeated;
 use crate::yaml::{MAX_PROBLEMS, Position, Problem, Problems, Segment, Source, YamlPath};
 
-/// A file's path and text, and the number of items in the files before it. Without its text no lines
-/// of it are reported.
+/// A file's path and text, and the number of items in the files before it. Without its text no
+/// lines of it are reported.
 pub(super) type NumberedFile<'f> = (&'f Path, Option<&'f str>, usize);
 
 /// A file in which items can be found again.
@@ -54,7 +54,7 @@ pub(super) fn problems(repeated: &[Repeated], files: &[NumberedFile<'_>]) -> Pro
             position: file.locate(&path),
             path,
             message: message.to_owned(),
-            help: Some(format!("the first is {}; keep one", other.told(first))),
+            help: Some(format!("the first is {}; keep one", other.in_words(first))),
         };
         super::add(&mut problems, problem.into());
     }
@@ -105,7 +105,7 @@ impl<'f> LocatedFile<'f> {
     }
 
     /// The place of an item, in words.
-    fn told(&self, item: usize) -> String {
+    fn in_words(&self, item: usize) -> String {
         let path = self.path_of(item, Vec::new());
         let line = self.locate(&path).map(|at| format!(":{}", at.line));
         format!(

@@ -1,4 +1,5 @@
-//! Files and directories of keys: what is read, what is refused and how, and files cut at every byte.
+//! Files and directories of keys: what is read, what is refused and how, and files cut at every
+//! byte.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -305,7 +306,8 @@ fn a_file_cut_at_any_byte_is_an_error_or_whole_records_but_for_the_last() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever a text looks like, chunks give the records that the whole gives, or an error where it gives one.
+    /// Whatever a text looks like, chunks give the records that the whole gives, or an error where
+    /// it gives one.
     #[test]
     fn chunks_agree_with_the_whole_on_texts_of_any_kind(
         pieces in proptest::collection::vec((0..40_usize, "[-a: \\[\\]{}\"'|>#&*\n\r\t]{1,4}"), 0..4),

@@ -1,8 +1,9 @@
-//! From a record as it is written to a `KeyRecord`, with all that is wrong in it noted at its place.
+//! Checks a record as it is written and turns it into a `KeyRecord`; notes each problem at its field.
 //!
-//! Messages say what is wrong and what would be right and repeat nothing that was read, but for an address once it
-//! has proved to be one. Without a policy (the `keys` commands on a bare file) only what needs one is left out: whether the
-//! plan exists, whether the kind of digest is looked up, whether identity headers can carry the values.
+//! Messages say what is wrong and what would be right. They repeat nothing that was read, except an
+//! address that proved to be one. Without a policy (the `keys` commands on a bare file) three things
+//! are not checked: whether the plan exists, whether the kind of digest is looked up, and whether
+//! identity headers can carry the values.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -22,13 +23,13 @@ use crate::authz::snapshot::Policy;
 use crate::units::TimeSpec;
 use crate::yaml::FieldPath;
 
-/// What is said of a key without secrets.
+/// The problem of a key without secrets.
 pub(super) const NO_SECRET: &str =
     "a key has at least one secret; make one with `keyward keys new`";
 
 impl KeySpec {
-    /// The record that this says, with everything that is wrong noted at its place: it is of use only
-    /// if nothing is. `None` where its id or a digest is wrong.
+    /// The record that this says, with everything that is wrong noted at its place: it is of use
+    /// only if nothing is. `None` where its id or a digest is wrong.
     pub fn check(&self, at: &FieldPath<'_>, policy: Option<&Policy>) -> Option<KeyRecord> {
         let id = at.field("id").note(self.id.parse());
         let client = self
@@ -76,7 +77,8 @@ impl KeySpec {
         (record.secrets.len() == self.secrets.len()).then_some(record)
     }
 
-    /// As [`Self::check`], for a record that stands alone. In a file digests are unique among all keys, and told with both places.
+    /// As [`Self::check`], for a record that stands alone. In a file digests are unique among all
+    /// keys, and told with both places.
     pub(super) fn check_alone(
         &self,
         at: &FieldPath<'_>,
@@ -238,7 +240,8 @@ fn check_scopes(texts: &[String], at: &FieldPath<'_>) -> Box<[Scope]> {
     scopes.into()
 }
 
-/// The items of a list that narrows what a key may do. Absent is any; an empty one would read like any and mean none.
+/// The items of a list that narrows what a key may do. Absent is any; an empty one would read like
+/// any and mean none.
 fn check_list<T>(
     list: Option<&[String]>,
     at: &FieldPath<'_>,
@@ -280,7 +283,8 @@ pub(super) fn check_network(text: &str, at: &FieldPath<'_>) -> Option<IpNet> {
         );
         return None;
     }
-    // Addresses of clients are compared in their short form, so that a mapped network would match nobody.
+    // Addresses of clients are compared in their short form, so that a mapped network would match
+    // nobody.
     if let (IpAddr::V6(address), Some(length)) = (net.addr(), net.prefix_len().checked_sub(96))
         && let Some(short) = address.to_ipv4_mapped()
     {

@@ -1,8 +1,8 @@
-//! What of a record depends on the policy: whether its plan exists, whether its digests are looked up, and whether identity
-//! headers can carry its values.
+//! What of a record depends on the policy: whether its plan exists, whether its digests are looked
+//! up, and whether identity headers can carry its values.
 //!
-//! A file's record is checked for it when it is read. A remote one is checked under each policy that it is used with, for
-//! it outlives a reload.
+//! A file's record is checked for it when the file is loaded. A remote record is checked under each
+//! policy that uses it, since it outlives reloads.
 
 use super::super::source::InvalidRecord;
 use crate::authz::digest::DigestKind;

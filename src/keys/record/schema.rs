@@ -160,7 +160,8 @@ pub fn method() -> Value {
     members
 }
 
-/// Adds members to the part of a schema that a JSON pointer names; to a list that is there, its items.
+/// Adds members to the part of a schema that a JSON pointer names; to a list that is there, its
+/// items.
 pub fn refine(schema: &mut Schema, pointer: &str, more: Value) {
     let place = schema.pointer_mut(pointer).and_then(Value::as_object_mut);
     let (Some(place), Value::Object(more)) = (place, more) else {

@@ -1,4 +1,5 @@
-//! Records as files and sources write them: what each member becomes, and what is refused in which words.
+//! Records as files and sources write them: what each member becomes, and what is refused in which
+//! words.
 
 use std::path::Path;
 
@@ -24,7 +25,8 @@ pub(crate) fn digest(text: &str) -> String {
         .to_string()
 }
 
-/// The configuration's defaults with the plans `gold` and `silver`, and `key.metadata.org` among the identity headers.
+/// The configuration's defaults with the plans `gold` and `silver`, and `key.metadata.org` among
+/// the identity headers.
 pub(crate) fn policy_with_plans() -> Policy {
     let mut policy = policy();
     for name in ["gold", "silver"] {

@@ -1,4 +1,7 @@
-//! The two ways of reading against each other: what one accepts the other accepts, as the same value.
+//! The two ways of reading against each other: what one accepts the other accepts, as the same
+//! value.
+
+use proptest::prelude::*;
 
 use super::*;
 
@@ -75,4 +78,46 @@ fn lines_within_brackets_may_begin_anywhere_and_problems_tell_their_columns_as_t
         lines(text),
         ["f.yaml:5:16: server.tls.cert_file: expected a string, found a mapping"]
     );
+}
+
+/// A document of any members.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(transparent)]
+struct AnySpec(Members<Free>);
+
+impl Document for AnySpec {
+    fn shape() -> &'static Shape {
+        static SHAPE: OnceLock<Shape> = OnceLock::new();
+        SHAPE.get_or_init(|| Shape::new(&schemars::schema_for!(Members<Free>), &[]))
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// What `serde_yaml` finds well-formed the tree's parser reads, without a panic and as the same.
+    #[test]
+    fn a_document_of_any_kind_is_read_the_same_both_ways(
+        pieces in proptest::collection::vec(
+            (0..40_usize, "[-a: \\[\\]{}\"'|>#&*!?%@`é\n\r\t]{1,4}|\\|\n 0|---\n|>-\n"),
+            0..4,
+        ),
+    ) {
+        let mut text = TEXT.to_owned();
+        for (place, piece) in pieces {
+            let mut at = text.len() * place / 40;
+            while !text.is_char_boundary(at) {
+                at -= 1;
+            }
+            text.insert_str(at, &piece);
+        }
+        let source = Source::new(Path::new("f.yaml"), &text);
+        let straight = read_straight::<AnySpec>(&text);
+        let tree = source.read_tree(None);
+        if let (Some(AnySpec(straight)), Ok(tree)) = (straight, tree) {
+            let whole = |AnySpec(spec), _: &FieldPath<'_>| Some(spec);
+            let slow = convert_tree(&source, tree, whole);
+            prop_assert_eq!(slow.map(|converted| converted.value), Ok(straight), "{}", text);
+        }
+    }
 }

@@ -1,11 +1,12 @@
 //! Documents with one thing wrong, for the tests of loaders.
 //!
-//! What a loader says of them must be about the one thing, and neither about another nor about what was made up in
-//! its place.
+//! What a loader says of them must be about the one thing, and neither about another nor about what
+//! was made up in its place.
 
 use serde_json::Value;
 
-/// Each way to spoil one value: everything in the document is replaced in turn, and each member renamed.
+/// Each way to spoil one value: everything in the document is replaced in turn, and each member
+/// renamed.
 pub(crate) fn spoiled(value: &Value) -> Vec<Value> {
     let mut all = vec![serde_json::json!([[]])];
     match value {

@@ -1,7 +1,8 @@
 //! Conditions of a schema that say nothing by themselves: whether they hold, and no more.
 //!
-//! Of JSON Schema this knows what the schemas of this crate use for combinations of members, and for
-//! bounds. Whatever else a condition says counts as held: the types of the members were seen before.
+//! Of JSON Schema this knows what the schemas of this crate use for combinations of members, and
+//! for bounds. Whatever else a condition says counts as held: the types of the members were seen
+//! before.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,5 @@
-//! Files of a directory that change one by one: each stands for itself, and of two that clash one is at fault.
+//! Files of a directory that change one by one: each stands for itself, and of two that clash one
+//! is at fault.
 
 use super::*;
 
@@ -31,7 +32,7 @@ impl Scene {
         });
         let judged = self
             .loaded
-            .judge(changes.collect(), &self.missing, &policy_with_plans());
+            .check(changes.collect(), &self.missing, &policy_with_plans());
         self.loaded = judged.keys;
         let faults = judged.faults.iter().map(|(path, problems)| {
             let problems = problems.to_string();

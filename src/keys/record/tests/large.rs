@@ -1,5 +1,6 @@
-//! Records with very many of anything, as a source may answer within its 256 KiB: each member is read in time by its size, for
-//! a lookup is read on a thread that serves. What would be compared one with each other one takes many seconds here.
+//! Records with very many of anything, as a source may answer within its 256 KiB: each member is
+//! read in time by its size, for a lookup is read on a thread that serves. What would be compared
+//! one with each other one takes many seconds here.
 
 use super::*;
 use crate::authz::key::tests::digest_of;
