@@ -7,8 +7,8 @@
 
 mod client;
 mod error;
+mod file;
 pub(crate) mod loopback;
-mod pem;
 mod server;
 mod status;
 pub(crate) mod system;
@@ -19,7 +19,8 @@ pub(crate) mod tests;
 
 pub use client::{ClientIdentityFiles, ClientTlsFiles};
 pub use error::TlsError;
-pub(crate) use pem::content_hash;
+pub use file::TlsFile;
+pub(crate) use file::content_hash;
 pub use server::ServerTlsFiles;
 pub(crate) use server::{ServerCertificates, ServerTls};
 pub(crate) use status::CertificateFacts;

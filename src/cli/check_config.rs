@@ -115,7 +115,6 @@ fn tell(checked: Checked, offline: bool, out: &mut impl Write) -> Result<Outcome
 }
 
 impl Checked {
-    /// The numbers of rules and plans.
     fn counts(&self) -> (usize, usize) {
         let policy = &self.config.policy;
         (policy.rules.list.len(), policy.plans.0.len())

@@ -21,8 +21,6 @@ use crate::config::Config;
 use crate::manage::secret::NewSecret;
 use crate::secret_format::looks_like_one;
 use crate::units::{DurationSpec, TimeSpec};
-
-/// Runs the subcommand.
 pub(super) fn run(command: &KeysCommand, out: &mut impl Write) -> Result<Outcome, Error> {
     match command {
         KeysCommand::New(arguments) => new::run(arguments, out),
@@ -44,8 +42,6 @@ struct IssuedSecret<'s> {
     /// What to do if it cannot be printed.
     help: &'static str,
 }
-
-/// Prints a secret, once.
 fn print_secret(
     issued: IssuedSecret<'_>,
     output: &Output,

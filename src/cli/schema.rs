@@ -7,8 +7,6 @@ use std::io::Write;
 
 use super::command::SchemaOf;
 use super::{Error, Outcome, print};
-
-/// Prints a schema.
 pub(super) fn run(file: SchemaOf, out: &mut impl Write) -> Result<Outcome, Error> {
     let schema = match file {
         SchemaOf::Config => crate::config::schema(),

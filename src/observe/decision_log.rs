@@ -12,8 +12,6 @@ use tracing::Level;
 use super::CheckRecord;
 use crate::authz::key::{KeyRecord, PlanName};
 use crate::authz::reason::{DecisionKind, Reason};
-
-/// The target of decisions.
 pub(super) const TARGET: &str = module_path!();
 
 /// The one field that is a list: its items, separated by spaces.
@@ -54,8 +52,6 @@ impl Decisions {
         }
     }
 }
-
-/// Logs a decision.
 pub(super) fn log(record: &CheckRecord<'_>) {
     // The record's path has no query, which may hold a credential; this makes sure of it.
     let path = record.path.split(|byte| *byte == b'?').next();

@@ -52,9 +52,7 @@ const METRICS: HeaderValue = HeaderValue::from_static(metrics::CONTENT_TYPE);
 
 /// What the admin listener answers from.
 pub(crate) struct Admin {
-    /// The phase of the server.
     pub(crate) phase: PhaseWatch,
-    /// The metrics.
     pub(crate) metrics: Scrapes,
     /// The effective configuration as JSON, without secrets.
     pub(crate) config: ArcSwap<String>,
@@ -71,7 +69,6 @@ pub(crate) struct Admin {
 /// The state of the keys' files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct KeyFilesState {
-    /// How many keys are loaded.
     pub(crate) keys: usize,
     /// Why the last reload failed; `None` if it did not.
     pub(crate) failure: Option<String>,
@@ -191,8 +188,6 @@ fn is_local(peer: SocketAddr) -> bool {
     let ip = peer.ip().to_canonical();
     ip == Ipv4Addr::LOCALHOST || ip == Ipv6Addr::LOCALHOST
 }
-
-/// `/readyz`'s state of the keys' files.
 fn file_source(file: &KeyFilesState) -> serde_json::Value {
     json!({
         "kind": "file",
@@ -200,8 +195,6 @@ fn file_source(file: &KeyFilesState) -> serde_json::Value {
         "failure": file.failure.as_deref().map(without_digests),
     })
 }
-
-/// `/readyz`'s state of a remote source.
 fn remote_source(health: &SourceHealth) -> serde_json::Value {
     let state = if health.breaker_open {
         "down"

@@ -24,7 +24,6 @@ const PREFIX_BYTES: usize = 5;
 /// A message was not received as a whole.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RequestBodyError {
-    /// It took too long.
     #[error("the message took longer than {} s to arrive", RECEIVE_TIMEOUT.as_secs())]
     Late,
     /// Other calls hold all the memory that calls may hold.
@@ -34,8 +33,6 @@ pub(crate) enum RequestBodyError {
     #[error(transparent)]
     Http(#[from] hyper::Error),
 }
-
-/// A request's body.
 pub(crate) struct RequestBody {
     body: Incoming,
     peer: Arc<Peer>,
@@ -50,8 +47,6 @@ pub(crate) struct RequestBody {
     has_room: bool,
     deadline: Option<Pin<Box<Sleep>>>,
 }
-
-/// A response's body.
 pub(crate) struct ResponseBody {
     body: tonic::body::Body,
     _call: ResponseGuard,

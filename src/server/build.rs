@@ -31,17 +31,12 @@ use crate::observe::metrics::Metrics;
 
 /// What a server is started with.
 pub(crate) struct Launch {
-    /// The configuration.
     pub(crate) config: Config,
-    /// Its file.
     pub(crate) config_file: WatchedConfig,
-    /// The log.
     pub(crate) log: Log,
     /// The time; its monotonic side begins with the process.
     pub(crate) clock: Arc<dyn Clock>,
 }
-
-/// The generation of the first snapshot.
 const FIRST: Generation = Generation(1);
 
 /// A server whose listeners are bound, and that does not answer yet.

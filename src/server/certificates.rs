@@ -62,13 +62,9 @@ impl CertificateReloader {
             status: Arc::new(status),
         }))
     }
-
-    /// TLS with the current certificates.
     pub(crate) fn tls(&self) -> Arc<ServerTls> {
         Arc::clone(&self.tls)
     }
-
-    /// The state of the certificates.
     pub(crate) fn status(&self) -> Arc<CertificateStatus> {
         Arc::clone(&self.status)
     }

@@ -12,8 +12,6 @@ use crate::yaml;
 
 /// Gives the value of an environment variable.
 pub type EnvironmentFn = fn(&str) -> Option<String>;
-
-/// The configuration's file, watched.
 #[derive(Debug)]
 pub(crate) struct WatchedConfig {
     path: PathBuf,
@@ -30,8 +28,6 @@ impl WatchedConfig {
             watched: WatchedFiles::new([path].into_iter()),
         }
     }
-
-    /// The file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

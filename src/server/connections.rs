@@ -58,8 +58,6 @@ pub(crate) struct ConnectionLimit {
     /// oldest of them is closed rather than a connection that has sent messages.
     pub(crate) newcomers: usize,
 }
-
-/// The connections of one listener.
 pub(crate) struct Connections {
     shared: Arc<Shared>,
 }
@@ -69,7 +67,6 @@ pub(crate) struct Permit(Arc<Peer>);
 
 /// A connection that was accepted.
 pub(crate) struct Accepted {
-    /// The connection.
     pub(crate) socket: Socket,
     /// The peer's address, if it has one.
     pub(crate) address: Option<SocketAddr>,
@@ -116,8 +113,6 @@ impl Connections {
             }),
         }
     }
-
-    /// The number of open connections.
     pub(crate) fn open(&self) -> watch::Receiver<usize> {
         self.shared.open.subscribe()
     }
@@ -259,7 +254,6 @@ impl Shared {
 }
 
 impl Permit {
-    /// The state of the connection.
     pub(crate) fn peer(&self) -> &Arc<Peer> {
         &self.0
     }

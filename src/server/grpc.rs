@@ -80,22 +80,16 @@ struct Connection<C> {
     http: http2::Builder<TokioExecutor>,
     services: Services<C>,
 }
-
-/// The services: checks, and all others.
 struct Services<C> {
     check_prefix: Arc<str>,
     checks: C,
     others: Routes,
 }
-
-/// The service of one connection's calls.
 struct Calls<C> {
     connection: Arc<Connection<C>>,
     peer: Arc<Peer>,
     others: Arc<()>,
 }
-
-/// The future of a call's response.
 pub(crate) struct CallFuture {
     answer: BoxFuture<Response<Body>, Infallible>,
     /// `None` for a check.

@@ -46,7 +46,6 @@ struct Absence {
 /// What came of reading the files.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum KeyReload {
-    /// Nothing has changed.
     Unchanged,
     /// All files are in use.
     Complete,
@@ -87,8 +86,6 @@ impl KeyFiles {
             needs_check: false,
         })
     }
-
-    /// The current keys.
     pub(crate) fn keys(&self) -> &Arc<KeyMap> {
         self.loaded.map()
     }

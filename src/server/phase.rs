@@ -17,7 +17,6 @@ const HEALTH_NAMES: [&str; 2] = ["", AUTHORIZATION];
 pub(crate) enum Phase {
     /// Bound; the keys are being loaded.
     Loading,
-    /// Serving.
     Ready,
     /// Still serving, but reporting that it is not ready.
     Draining,
@@ -37,13 +36,10 @@ impl Phase {
         }
     }
 }
-
-/// Watches the phase.
 #[derive(Debug, Clone)]
 pub(crate) struct PhaseWatch(watch::Receiver<Phase>);
 
 impl PhaseWatch {
-    /// The phase now.
     pub(crate) fn now(&self) -> Phase {
         *self.0.borrow()
     }

@@ -28,7 +28,6 @@ pub(crate) struct PreparedKey {
 }
 
 impl PreparedKey {
-    /// Prepares a key under a snapshot.
     pub(crate) fn new(record: &Arc<KeyRecord>, snapshot: &Snapshot, metrics: &Metrics) -> Self {
         Self {
             wire: EncodedKey::of(record, &snapshot.policy),
@@ -42,8 +41,6 @@ impl HasEncodedKey for PreparedKey {
         &self.wire
     }
 }
-
-/// Records every check with this observer.
 pub(crate) fn observe_with(observer: Observer) -> CheckObserver<PreparedKey> {
     Box::new(move |checked: &CompletedCheck<'_, PreparedKey>| {
         let CompletedCheck {

@@ -53,15 +53,11 @@ pub(crate) struct Reloader {
 
 /// What was read at start, to be followed.
 pub(crate) struct Start {
-    /// The configuration.
     pub(crate) config: Config,
-    /// Its file.
     pub(crate) config_file: WatchedConfig,
     /// The keys' files; `None` if keys are looked up at a remote source.
     pub(crate) key_files: Option<KeyFiles>,
-    /// The certificates; `None` without TLS.
     pub(crate) certificates: Option<CertificateReloader>,
-    /// The generation of the first snapshot.
     pub(crate) generation: Generation,
 }
 
@@ -263,11 +259,9 @@ impl Reloader {
 enum ConfigReload {
     /// It is in use, with the keys as they are now.
     Adopted,
-    /// It cannot be used.
     Rejected,
     /// It is what it was.
     Unchanged,
-    /// It was being written.
     Changing,
 }
 

@@ -21,8 +21,6 @@ const SHARED_FROM_BYTES: usize = 64 * 1024;
 
 /// Writes the metrics in Prometheus' text form.
 pub(crate) type Render = Box<dyn Fn() -> String + Send + Sync>;
-
-/// The metrics for scrapers.
 pub(crate) struct Scrapes {
     render: Render,
     clock: Arc<dyn Clock>,

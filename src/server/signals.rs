@@ -23,13 +23,9 @@ pub(crate) enum Signal {
 /// Where signals come from.
 #[derive(Debug)]
 pub(crate) enum Signals {
-    /// The process's.
     Process {
-        /// SIGTERM.
         terminate: unix::Signal,
-        /// SIGINT.
         interrupt: unix::Signal,
-        /// SIGHUP.
         hangup: unix::Signal,
     },
     /// A channel; once it is closed no signal comes any more.

@@ -26,46 +26,25 @@ const SEND_BUFFER_BYTES: usize = 64 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Another process listens there.
-    #[error("{address} is in use by another process: stop it, or give another address")]
-    InUse {
-        /// The address.
-        address: String,
-    },
+    #[error("{0} is in use by another process: stop it, or give another address")]
+    InUse(String),
     /// The process has no permission for it.
     #[error(
-        "{address} may not be listened on: ports below 1024 and guarded directories need a right to them"
+        "{0} may not be listened on: ports below 1024 and guarded directories need a right to them"
     )]
-    Denied {
-        /// The address.
-        address: String,
-    },
+    Denied(String),
     /// It is not an address of this machine.
-    #[error("{address} is not an address of this machine: give one of its own, or 0.0.0.0 for all")]
-    NotLocal {
-        /// The address.
-        address: String,
-    },
+    #[error("{0} is not an address of this machine: give one of its own, or 0.0.0.0 for all")]
+    NotLocal(String),
     /// There is a file that is not a socket.
-    #[error("{} is there and is not a socket: remove it, or give another path", path.display())]
-    NotASocket {
-        /// The socket's path.
-        path: PathBuf,
-    },
+    #[error("{} is there and is not a socket: remove it, or give another path", .0.display())]
+    NotASocket(PathBuf),
     /// The directory of the socket does not exist.
-    #[error("{} does not exist: the directory of a Unix socket is not made by keyward", directory.display())]
-    NoDirectory {
-        /// The directory.
-        directory: PathBuf,
-    },
+    #[error("{} does not exist: the directory of a Unix socket is not made by keyward", .0.display())]
+    NoDirectory(PathBuf),
     /// Another error of the system.
-    #[error("{address} cannot be listened on")]
-    Failed {
-        /// The address.
-        address: String,
-        /// What the system says.
-        #[source]
-        cause: io::Error,
-    },
+    #[error("{0} cannot be listened on")]
+    Failed(String, #[source] io::Error),
 }
 
 impl BindError {
@@ -73,13 +52,13 @@ impl BindError {
         let address = address.to_string();
         let kind = cause.kind();
         if kind == io::ErrorKind::AddrInUse {
-            Self::InUse { address }
+            Self::InUse(address)
         } else if kind == io::ErrorKind::PermissionDenied {
-            Self::Denied { address }
+            Self::Denied(address)
         } else if kind == io::ErrorKind::AddrNotAvailable {
-            Self::NotLocal { address }
+            Self::NotLocal(address)
         } else {
-            Self::Failed { address, cause }
+            Self::Failed(address, cause)
         }
     }
 }
@@ -87,14 +66,11 @@ impl BindError {
 /// A bound listener. Dropping it closes it, and removes its Unix socket.
 #[derive(Debug)]
 pub(crate) enum Listener {
-    /// On TCP.
     Tcp(TcpListener),
-    /// On a Unix socket.
     Unix(UnixListener, SocketFile),
 }
 
 impl Listener {
-    /// Binds an endpoint.
     pub(crate) async fn bind(endpoint: &ListenAddress) -> Result<Self, BindError> {
         match endpoint {
             ListenAddress::Tcp(address) => {

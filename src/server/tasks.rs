@@ -26,18 +26,13 @@ pub(crate) struct Tasks {
     set: JoinSet<()>,
     names: HashMap<Id, &'static str>,
 }
-
-/// How a task ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ended {
-    /// Which task.
     pub(crate) name: &'static str,
-    /// Whether it panicked.
     pub(crate) panicked: bool,
 }
 
 impl Tasks {
-    /// Starts a task.
     pub(crate) fn spawn(
         &mut self,
         name: &'static str,

@@ -7,8 +7,10 @@ use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
-use super::pem::{Identity, PemFile};
-use super::{CA, CertificateFacts, CertificateStatus, TlsError, content_hash, system};
+use super::file::Identity;
+use super::{
+    CA, CertificateFacts, CertificateStatus, KEY, TlsError, TlsFile, content_hash, system,
+};
 use crate::watch::named_file::NamedFile;
 
 /// The files of a TLS client; paths are ready to be opened.
@@ -82,8 +84,7 @@ impl ClientTlsFiles {
     ) -> Result<ClientTls, TlsError> {
         let (ca, roots) = match &self.ca {
             Some(path) => {
-                let member = CA;
-                let file = PemFile { at, member, path };
+                let file = TlsFile::new(at, CA, path);
                 let pem = file.read()?;
                 let roots = file.authorities(&pem)?;
                 (Some(pem), Arc::new(roots))
@@ -92,7 +93,7 @@ impl ClientTlsFiles {
         };
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
-            .map_err(|cause| TlsError::library(at, cause))?
+            .map_err(|cause| TlsError::Library(at, Box::new(cause)))?
             .with_root_certificates(roots);
         let Some(ClientIdentityFiles { cert, key }) = &self.identity else {
             return Ok(ClientTls {
@@ -116,7 +117,10 @@ impl ClientTlsFiles {
         };
         let config = builder.with_client_auth_cert(identity.chain, identity.key);
         Ok(ClientTls {
-            config: config.map_err(|cause| TlsError::pair(at, cert, key, cause))?,
+            config: config.map_err(|cause| {
+                let key = TlsFile::new(at, KEY, key);
+                TlsError::Pair(key, cert.clone(), Box::new(cause))
+            })?,
             ca,
             identity: Some((identity.cert_pem, identity.key_pem)),
             facts,

@@ -12,8 +12,8 @@ use rustls::crypto::ring;
 use rustls::server::WebPkiClientVerifier;
 use tokio_rustls::TlsAcceptor;
 
-use super::pem::{Identity, PemFile};
-use super::{CLIENT_CA, CertificateFacts, TlsError, content_hash};
+use super::file::Identity;
+use super::{CLIENT_CA, CertificateFacts, KEY, TlsError, TlsFile, content_hash};
 use crate::watch::named_file::NamedFile;
 
 /// The protocol inside TLS: gRPC is HTTP/2.
@@ -43,7 +43,6 @@ pub(crate) struct ServerCertificates {
 }
 
 impl ServerTls {
-    /// Uses these certificates.
     pub(crate) fn new(certificates: ServerCertificates) -> Self {
         Self(ArcSwap::new(certificates.config))
     }
@@ -79,20 +78,16 @@ impl ServerTlsFiles {
         let provider = Arc::new(ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .map_err(|cause| TlsError::library(at, cause))?;
+            .map_err(|cause| TlsError::Library(at, Box::new(cause)))?;
         let (builder, ca_pem) = match client_ca {
             None => (builder.with_no_client_auth(), None),
             Some(path) => {
-                let member = CLIENT_CA;
-                let file = PemFile { at, member, path };
+                let file = TlsFile::new(at, CLIENT_CA, path);
                 let pem = file.read()?;
                 let roots = Arc::new(file.authorities(&pem)?);
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
-                let verifier = verifier.build().map_err(|cause| TlsError::ClientCa {
-                    at,
-                    path: path.clone(),
-                    cause,
-                })?;
+                let verifier = verifier.build();
+                let verifier = verifier.map_err(|cause| TlsError::ClientCa(file, cause))?;
                 (builder.with_client_cert_verifier(verifier), Some(pem))
             }
         };
@@ -105,7 +100,10 @@ impl ServerTlsFiles {
             expires_at,
         };
         let config = builder.with_single_cert(identity.chain, identity.key);
-        let mut config = config.map_err(|cause| TlsError::pair(at, cert, key, cause))?;
+        let mut config = config.map_err(|cause| {
+            let key = TlsFile::new(at, KEY, key);
+            TlsError::Pair(key, cert.clone(), Box::new(cause))
+        })?;
         config.alpn_protocols = vec![ALPN.to_vec()];
         let config = Arc::new(config);
         Ok(ServerCertificates { config, facts })

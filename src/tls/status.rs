@@ -93,8 +93,6 @@ impl CertificateStatus {
             metrics.refused();
         }
     }
-
-    /// The state.
     pub(crate) fn state(&self) -> Arc<CertificateState> {
         self.state.load_full()
     }

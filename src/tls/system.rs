@@ -29,13 +29,13 @@ fn usable(found: CertificateResult, at: &'static str) -> Result<Arc<RootCertStor
     if roots.is_empty() {
         let why = found.errors.first();
         let why = why.map_or_else(String::new, |error| format!(" ({error})"));
-        return Err(TlsError::NoAuthorities { at, why });
+        return Err(TlsError::NoAuthorities(at, why));
     }
     Ok(Arc::new(roots))
 }
 
 fn all_usable(found: CertificateResult, at: &'static str) -> Result<(), TlsError> {
-    let unusable = |problem| TlsError::System { at, problem };
+    let unusable = |problem| TlsError::System(at, problem);
     if let Some(error) = found.errors.first() {
         return Err(unusable(error.to_string()));
     }

@@ -26,8 +26,6 @@ struct FileEvent {
     /// The target of a rename, if it was one.
     moved: Option<PathBuf>,
 }
-
-/// Watches directories.
 #[derive(Debug)]
 pub(crate) struct DirectoryWatch {
     /// `None` if the system has no watches left.
@@ -39,7 +37,6 @@ pub(crate) struct DirectoryWatch {
 }
 
 impl DirectoryWatch {
-    /// Watches these directories.
     pub(crate) fn new(directories: impl IntoIterator<Item = PathBuf>) -> Self {
         let (sender, events) = mpsc::channel(MAX_WAITING);
         let send = move |event: notify::Result<Event>| {

@@ -19,7 +19,6 @@ use crate::watch::named_file::NamedFile;
 
 /// The keys that a command manages.
 pub(super) enum KeyStore {
-    /// A file or directory.
     File(NamedFile),
     /// Redis, and its name in messages.
     Redis(Box<RedisKeyStore>, String),

@@ -17,8 +17,6 @@ use crate::manage::append::append_record;
 use crate::manage::secret::NewSecret;
 use crate::units::TimeSpec;
 use crate::yaml::Free;
-
-/// Makes a key.
 pub(super) fn run(arguments: &NewKey, out: &mut impl Write) -> Result<Outcome, Error> {
     refuse_secret(&arguments.id)?;
     let (store, config) = KeyStore::of(&arguments.store)?;

@@ -75,8 +75,6 @@ pub(super) fn list(arguments: &AllKeys, out: &mut impl Write) -> Result<Outcome,
     print(out, text.as_bytes())?;
     Ok(Outcome::Success)
 }
-
-/// Prints a key's record.
 pub(super) fn show(arguments: &NamedKey, out: &mut impl Write) -> Result<Outcome, Error> {
     let store = RedisStore::of(&arguments.store)?;
     let id = id(&arguments.id)?;
@@ -152,8 +150,6 @@ pub(super) fn rotate(arguments: &RotateKey, out: &mut impl Write) -> Result<Outc
     };
     print_secret(issued, &key.output, out)
 }
-
-/// Revokes a key.
 pub(super) fn revoke(arguments: &NamedKey, out: &mut impl Write) -> Result<Outcome, Error> {
     let now = whole_seconds(SystemClock::new().now()).0;
     let store = RedisStore::of(&arguments.store)?;
@@ -166,8 +162,6 @@ pub(super) fn revoke(arguments: &NamedKey, out: &mut impl Write) -> Result<Outco
         out,
     )
 }
-
-/// Enables or disables a key.
 pub(super) fn switch(
     arguments: &NamedKey,
     on: bool,

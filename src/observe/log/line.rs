@@ -30,8 +30,6 @@ use crate::observe::decision_log;
 
 /// The field in which `tracing` keeps an event's message.
 const MESSAGE: &str = "message";
-
-/// Writes events as the settings say.
 pub(super) struct LineFormat {
     pub(super) settings: Arc<ArcSwap<LogSettings>>,
     pub(super) to_terminal: bool,
@@ -121,8 +119,6 @@ fn head(now: Timestamp, level: Level, message: String) -> Map<String, Value> {
 fn shown(now: Timestamp) -> String {
     format!("{now:.6}")
 }
-
-/// Whether the event is keyward's own.
 fn is_ours(metadata: &Metadata<'_>) -> bool {
     let path = metadata.target().split_once("::");
     path.map_or(metadata.target(), |(name, _)| name) == super::OURS

@@ -9,8 +9,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::authz::reason::Reason;
-
-/// The windows of all reasons.
 pub(super) struct LineLimits(Box<[LineLimit]>);
 
 /// The window of one reason. All accesses are relaxed: no other memory depends on them.
@@ -25,7 +23,6 @@ struct LineLimit {
 /// What to do with a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Admission {
-    /// Whether to write its line.
     pub(super) is_written: bool,
     /// How many earlier ones were left out and are to be reported first.
     pub(super) left_out: u64,

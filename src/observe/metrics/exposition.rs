@@ -4,15 +4,11 @@
 //! the format wants.
 
 use std::fmt::{Display, Write};
-
-/// The type of a family.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum MetricType {
     Counter,
     Gauge,
 }
-
-/// Text being written.
 #[derive(Debug)]
 pub(super) struct Exposition {
     text: String,
@@ -40,8 +36,6 @@ impl Exposition {
             "# HELP {name} {help}\n# TYPE {name} {metric_type}"
         );
     }
-
-    /// A sample of the family.
     pub(super) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         self.text.push_str(name);
         for (number, (label, text)) in labels.iter().enumerate() {

@@ -30,8 +30,6 @@ pub(crate) enum Closing {
     /// Its memory is needed.
     Immediately,
 }
-
-/// One connection.
 pub(crate) struct Peer {
     shared: Arc<Shared>,
     since: Duration,
@@ -63,8 +61,6 @@ pub(crate) struct StageGuard {
     peer: Arc<Peer>,
     stage: Stage,
 }
-
-/// The memory that a call holds.
 pub(crate) struct MemoryUse {
     peer: Arc<Peer>,
     bytes: usize,

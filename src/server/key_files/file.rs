@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use crate::keys::file::{self, Change};
 use crate::watch::{Observation, ReloadAdvice, SETTLE_TIME, WatchedFile};
-
-/// A watched file of keys.
 #[derive(Debug)]
 pub(super) struct KeyFile {
     watched: WatchedFile,
@@ -18,16 +16,12 @@ pub(super) struct KeyFile {
     is_due: bool,
     pub(super) fault: Option<Fault>,
 }
-
-/// What is wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) problems: String,
     /// It ends once another file is gone that is missing already.
     pub(super) is_waiting: bool,
 }
-
-/// The result of reading a file.
 pub(super) struct KeyFileRead {
     hash: Option<blake3::Hash>,
     pub(super) text: Result<String, String>,

@@ -43,8 +43,6 @@ impl Drop for SocketFile {
         }
     }
 }
-
-/// Binds a Unix socket.
 pub(super) async fn bind(
     endpoint: &ListenAddress,
     path: &NamedFile,
@@ -56,11 +54,11 @@ pub(super) async fn bind(
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     if !directory.is_dir() {
-        let told = path.as_shown();
-        let directory = told.parent().filter(|told| !told.as_os_str().is_empty());
-        return Err(BindError::NoDirectory {
-            directory: directory.unwrap_or(told).to_owned(),
-        });
+        let shown = path.as_shown();
+        let directory = shown.parent().filter(|path| !path.as_os_str().is_empty());
+        return Err(BindError::NoDirectory(
+            directory.unwrap_or(shown).to_owned(),
+        ));
     }
     ensure_unused(endpoint, path).await?;
 
@@ -87,9 +85,7 @@ async fn ensure_unused(endpoint: &ListenAddress, path: &NamedFile) -> Result<(),
         Err(error) => return Err(BindError::of(endpoint, error)),
     };
     if !there.file_type().is_socket() {
-        return Err(BindError::NotASocket {
-            path: path.as_shown().to_owned(),
-        });
+        return Err(BindError::NotASocket(path.as_shown().to_owned()));
     }
     match UnixStream::connect(path).await {
         Err(error)
@@ -100,13 +96,11 @@ async fn ensure_unused(endpoint: &ListenAddress, path: &NamedFile) -> Result<(),
         {
             Ok(())
         }
+        Ok(_) => Err(BindError::InUse(endpoint.to_string())),
         // A full backlog: another process has the socket.
-        Ok(_) => Err(BindError::InUse {
-            address: endpoint.to_string(),
-        }),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(BindError::InUse {
-            address: endpoint.to_string(),
-        }),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(BindError::InUse(endpoint.to_string()))
+        }
         Err(error) => Err(BindError::of(endpoint, error)),
     }
 }

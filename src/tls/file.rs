@@ -1,6 +1,6 @@
-//! PEM files as the configuration names them: the one reader for clients and servers.
-//!
-//! Errors name the member and the file and repeat nothing of the content.
+//! Files of TLS as the configuration names them, and the one reader of PEM for clients and servers.
+
+use std::fmt;
 
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
@@ -10,13 +10,13 @@ use zeroize::Zeroizing;
 use super::{CERT, KEY, TlsError, validity};
 use crate::watch::named_file::NamedFile;
 
-/// A file, and the member that names it.
-#[derive(Clone, Copy)]
-pub(super) struct PemFile<'a> {
+/// A file of TLS, and the member that names it. Displayed as messages begin.
+#[derive(Debug, Clone)]
+pub struct TlsFile {
     /// Where the configuration names the files, such as `source.http.tls`.
     pub(super) at: &'static str,
     pub(super) member: &'static str,
-    pub(super) path: &'a NamedFile,
+    pub(super) path: NamedFile,
 }
 
 /// A certificate chain and its private key, which may not belong together.
@@ -34,15 +34,14 @@ impl Identity {
         cert: &NamedFile,
         key: &NamedFile,
     ) -> Result<Self, TlsError> {
-        let file = |member, path| PemFile { at, member, path };
-        let (cert, key) = (file(CERT, cert), file(KEY, key));
+        let (cert, key) = (TlsFile::new(at, CERT, cert), TlsFile::new(at, KEY, key));
         let cert_pem = cert.read()?;
         let key_pem = Zeroizing::new(key.read()?);
         let chain = cert.certificates(&cert_pem)?;
         let private = PrivateKeyDer::from_pem_slice(&key_pem);
         Ok(Self {
             chain,
-            key: private.map_err(|_| key.lacks("private key"))?,
+            key: private.map_err(|_| TlsError::Pem(key, "private key"))?,
             cert_pem,
             key_pem,
         })
@@ -54,54 +53,49 @@ impl Identity {
     }
 }
 
-impl PemFile<'_> {
-    /// The content. Blocks.
-    pub(super) fn read(self) -> Result<Vec<u8>, TlsError> {
-        std::fs::read(self.path).map_err(|cause| TlsError::Read {
-            at: self.at,
-            member: self.member,
-            path: self.path.clone(),
-            cause,
-        })
+impl TlsFile {
+    pub(super) fn new(at: &'static str, member: &'static str, path: &NamedFile) -> Self {
+        let path = path.clone();
+        Self { at, member, path }
+    }
+
+    /// The whole name of the member.
+    pub(super) fn name(&self) -> String {
+        format!("{}.{}", self.at, self.member)
+    }
+
+    /// Reads the file. Blocks.
+    pub(super) fn read(&self) -> Result<Vec<u8>, TlsError> {
+        std::fs::read(&self.path).map_err(|cause| TlsError::Read(self.clone(), cause))
     }
 
     /// Its certificate authorities: all of them can be used, or it is an error, since the one that
     /// is broken may be the one that is needed.
-    pub(super) fn authorities(self, pem: &[u8]) -> Result<RootCertStore, TlsError> {
+    pub(super) fn authorities(&self, pem: &[u8]) -> Result<RootCertStore, TlsError> {
         let mut roots = RootCertStore::empty();
         for (index, authority) in self.certificates(pem)?.into_iter().enumerate() {
-            roots.add(authority).map_err(|_| self.broken(index))?;
+            let added = roots.add(authority);
+            added.map_err(|_| TlsError::Certificate(self.clone(), index + 1))?;
         }
         Ok(roots)
     }
 
-    fn certificates(self, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    fn certificates(&self, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         let mut found = Vec::new();
         for certificate in CertificateDer::pem_slice_iter(pem) {
-            found.push(certificate.map_err(|_| self.broken(found.len()))?);
+            let number = found.len() + 1;
+            found.push(certificate.map_err(|_| TlsError::Certificate(self.clone(), number))?);
         }
         if found.is_empty() {
-            return Err(self.lacks("certificate"));
+            return Err(TlsError::Pem(self.clone(), "certificate"));
         }
         Ok(found)
     }
+}
 
-    fn broken(self, index: usize) -> TlsError {
-        TlsError::Certificate {
-            at: self.at,
-            member: self.member,
-            path: self.path.clone(),
-            number: index + 1,
-        }
-    }
-
-    fn lacks(self, wanted: &'static str) -> TlsError {
-        TlsError::Pem {
-            at: self.at,
-            member: self.member,
-            path: self.path.clone(),
-            wanted,
-        }
+impl fmt::Display for TlsFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name(), self.path.display())
     }
 }
 
