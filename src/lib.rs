@@ -20,9 +20,9 @@
 //!   front.
 //! - [`manage`]: changes keys: new secrets and writes, for the command line only.
 //! - [`observe`]: metrics, the decision log, the log.
-//! - [`redis`], [`tls`], [`watch`], [`yaml`]: mechanisms, each implemented once: connections that
-//!   reconnect; certificates that rotate; files that are watched; text to typed values, or all
-//!   problems of the text with their positions.
+//! - [`http`], [`redis`], [`tls`], [`watch`], [`yaml`]: mechanisms, each implemented once: answers
+//!   over HTTP; connections that reconnect; certificates that rotate; files that are watched; text
+//!   to typed values, or all problems of the text with their positions.
 //! - [`backoff`], [`clock`], [`error_chain`], [`mutex`], [`secret_format`], [`units`]: leaves, which
 //!   import nothing.
 //! - [`config`]: `keyward.yaml`, as written and as checked.
@@ -37,9 +37,9 @@
 //! envoy      -> answer, authorizer, authz, observe
 //! authorizer -> authz, keys                answer     -> authz
 //! observe    -> authz                      manage     -> authz, keys, redis, watch, yaml
-//! keys       -> authz, observe, redis, tls, watch, yaml
+//! keys       -> authz, http, observe, redis, tls, watch, yaml
 //! redis      -> tls, watch                 tls        -> observe, watch
-//! authz, watch, yaml and the leaves -> leaves at most
+//! authz, http, watch, yaml and the leaves -> leaves at most
 //! ```
 //!
 //! How it fails: a denial is a value, not an error. An error means that keyward could not do its
@@ -104,6 +104,7 @@ pub mod clock;
 pub mod config;
 pub mod envoy;
 pub mod error_chain;
+pub mod http;
 pub mod keys;
 pub mod manage;
 mod mutex;

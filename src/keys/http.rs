@@ -21,21 +21,18 @@ use super::source::{
 use crate::authz::digest::KeyDigest;
 use crate::backoff::jitter;
 use crate::clock::Clock;
+use crate::http::failure::{Failure, FailureKind};
+use crate::http::{encoding, freshness};
 use crate::tls::CertificateStatus;
 use crate::watch::WatchedFiles;
 use crate::watch::named_file::NamedFile;
 use client::Clients;
-use failure::Failure;
 use timing::{RETRY_WITHIN, Timing};
 
 mod body;
 mod client;
 mod credentials;
-mod encoding;
-mod event_stream;
 mod events;
-mod failure;
-mod freshness;
 pub mod settings;
 mod timing;
 
@@ -218,6 +215,16 @@ impl KeySource for HttpSource {
                 self.connect_after_timeouts()
             );
         })
+    }
+}
+
+impl From<Failure> for SourceError {
+    fn from(failure: Failure) -> Self {
+        match failure.kind {
+            FailureKind::Timeout => Self::Timeout,
+            FailureKind::Unreachable => Self::Unreachable(failure.to_string().into()),
+            FailureKind::Failed => Self::Failed(failure.to_string().into()),
+        }
     }
 }
 

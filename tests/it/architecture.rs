@@ -46,8 +46,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("envoy", &["answer", "authorizer", "authz", "observe"]),
     (
         "keys",
-        &["authz", "observe", "redis", "tls", "watch", "yaml"],
+        &["authz", "http", "observe", "redis", "tls", "watch", "yaml"],
     ),
+    ("http", &[]),
     ("manage", &["authz", "keys", "redis", "watch", "yaml"]),
     ("observe", &["authz"]),
     ("redis", &["tls", "watch"]),

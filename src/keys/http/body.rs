@@ -11,9 +11,9 @@ use serde::de::IgnoredAny;
 
 use super::super::record;
 use super::super::source::{InvalidRecord, SourceAnswer};
-use super::encoding;
-use super::failure::Failure;
 use crate::authz::digest::KeyDigest;
+use crate::http::encoding;
+use crate::http::failure::Failure;
 
 /// The longest body that is read: many times a record with long lists, and bounded memory with
 /// `max_in_flight` lookups.

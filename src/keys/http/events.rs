@@ -12,12 +12,12 @@ use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 
 use super::HttpSource;
-use super::encoding;
-use super::event_stream::{EventStream, Item};
-use super::failure::Failure;
 use super::settings::EventsUrl;
 use crate::authz::key::KeyId;
 use crate::backoff::Backoff;
+use crate::http::encoding;
+use crate::http::event_stream::{EventStream, Item};
+use crate::http::failure::Failure;
 use crate::keys::invalidation::InvalidationLog;
 
 /// Comments closer to one another than this are one heartbeat: a server may begin with several.
@@ -58,7 +58,7 @@ pub(super) async fn open(source: &HttpSource, url: &EventsUrl) -> Result<Respons
         .header(ACCEPT_ENCODING, encoding::IDENTITY)
         .header(CACHE_CONTROL, "no-store");
     let opened = tokio::time::timeout(source.timing.open_within, source.authorized(request).send());
-    let response = opened.await.map_err(|_| Failure::TIMEOUT)??;
+    let response = opened.await.map_err(|_| Failure::timeout())??;
     if response.status() != StatusCode::OK {
         return Err(Failure::of_status(response.status()));
     }

@@ -12,7 +12,7 @@ use reqwest::header::{AGE, CACHE_CONTROL, HeaderMap};
 const LONGEST_SECS: u64 = 1 << 31;
 
 /// How long the answer may be cached; `None` where it does not say, zero where it must not be.
-pub(super) fn max_age(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn max_age(headers: &HeaderMap) -> Option<Duration> {
     let lines = headers.get_all(CACHE_CONTROL).iter();
     let bounds = lines.flat_map(|line| directives(line.as_bytes()));
     let least = bounds.filter_map(bound).min()?;

@@ -1,47 +1,56 @@
 //! Why the service did not answer, in words for its operator.
 //!
-//! Takes a status or an error of the HTTP library, and gives the source's error and whether asking
-//! once more may help. No text holds a URL, a secret, or anything that the peer chose: HTTP/2 lets
+//! Takes a status or an error of the HTTP library, and gives what kind of failure it is and whether
+//! asking once more may help. No text holds a URL, a secret, or anything that the peer chose: HTTP/2 lets
 //! it send a text with its goodbye.
 
 use std::{fmt, io};
 
 use reqwest::StatusCode;
 
-use crate::keys::source::SourceError;
-
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Failure {
-    pub(super) error: SourceError,
+pub(crate) struct Failure {
+    pub(crate) kind: FailureKind,
+    text: String,
     /// It may be over a moment later, and nothing was answered yet.
-    pub(super) is_transient: bool,
+    pub(crate) is_transient: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FailureKind {
+    /// It did not answer in time.
+    Timeout,
+    /// No connection can be made.
+    Unreachable,
+    /// It answers with an error, or not with what an answer is.
+    Failed,
 }
 
 impl Failure {
-    pub(super) const TIMEOUT: Self = Self {
-        error: SourceError::Timeout,
-        is_transient: false,
-    };
-
-    fn new(
-        error: fn(std::sync::Arc<str>) -> SourceError,
-        text: String,
-        is_transient: bool,
-    ) -> Self {
+    fn new(kind: FailureKind, text: String, is_transient: bool) -> Self {
         Self {
-            error: error(text.into()),
+            kind,
+            text,
             is_transient,
         }
     }
 
+    pub(crate) fn timeout() -> Self {
+        Self::new(
+            FailureKind::Timeout,
+            "it did not answer in time".to_owned(),
+            false,
+        )
+    }
+
     /// A failure that asking again would not mend.
-    pub(super) fn permanent(text: impl Into<String>) -> Self {
-        Self::new(SourceError::Failed, text.into(), false)
+    pub(crate) fn permanent(text: impl Into<String>) -> Self {
+        Self::new(FailureKind::Failed, text.into(), false)
     }
 
     /// A status that is no answer.
-    pub(super) fn of_status(status: StatusCode) -> Self {
+    pub(crate) fn of_status(status: StatusCode) -> Self {
         let name = status.canonical_reason().unwrap_or_default();
         let text = format!("it answered {} {name}", status.as_str());
         let is_transient = matches!(
@@ -49,20 +58,20 @@ impl Failure {
             StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
         );
         Self::new(
-            SourceError::Failed,
+            FailureKind::Failed,
             text.trim_end().to_owned(),
             is_transient,
         )
     }
 
     /// An error after the answer had begun.
-    pub(super) fn of_answer(error: reqwest::Error) -> Self {
-        match Self::from(error) {
-            Self {
-                error: SourceError::Timeout,
-                ..
-            } => Self::TIMEOUT,
-            failure => Self::permanent(format!("its answer broke off: {failure}")),
+    pub(crate) fn of_answer(error: reqwest::Error) -> Self {
+        let failure = Self::from(error);
+        match failure.kind {
+            FailureKind::Timeout => failure,
+            FailureKind::Unreachable | FailureKind::Failed => {
+                Self::permanent(format!("its answer broke off: {failure}"))
+            }
         }
     }
 }
@@ -73,7 +82,7 @@ impl From<reqwest::Error> for Failure {
         // So is a connection that took too long: made-up keys can keep a service busy, and its
         // queue of connections full.
         if error.is_timeout() {
-            return Self::TIMEOUT;
+            return Self::timeout();
         }
         let error = error.without_url();
         let io = causes(&error).find_map(|cause| cause.downcast_ref::<io::Error>());
@@ -94,18 +103,18 @@ impl From<reqwest::Error> for Failure {
         if error.is_connect() {
             let is_outage = is_permanent || io.is_none_or(is_outage);
             let kind = if is_outage {
-                SourceError::Unreachable
+                FailureKind::Unreachable
             } else {
-                SourceError::Failed
+                FailureKind::Failed
             };
             return Self::new(kind, format!("no connection: {cause}"), !is_permanent);
         }
         // A TLS 1.3 server refuses a client's certificate only after the client's handshake is
         // done.
         let kind = if is_tls {
-            SourceError::Unreachable
+            FailureKind::Unreachable
         } else {
-            SourceError::Failed
+            FailureKind::Failed
         };
         Self::new(kind, cause, !is_permanent)
     }
@@ -132,17 +141,7 @@ fn is_outage(error: &io::Error) -> bool {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.error {
-            SourceError::Timeout => f.write_str("it did not answer in time"),
-            SourceError::Unreachable(text) | SourceError::Failed(text) => f.write_str(text),
-            SourceError::Overloaded => self.error.fmt(f),
-        }
-    }
-}
-
-impl From<Failure> for SourceError {
-    fn from(failure: Failure) -> Self {
-        failure.error
+        f.write_str(&self.text)
     }
 }
 

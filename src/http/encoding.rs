@@ -10,11 +10,11 @@ use super::failure::Failure;
 
 /// What `Accept-Encoding` says (RFC 9110 section 12.5.3): without that header a service may choose
 /// any encoding.
-pub(super) const IDENTITY: &str = "identity";
+pub(crate) const IDENTITY: &str = "identity";
 
 /// Fails for any content encoding but `identity`, and any transfer encoding but `chunked` (RFC 9112
 /// section 7), which the HTTP library decodes.
-pub(super) fn require_identity(headers: &HeaderMap) -> Result<(), Failure> {
+pub(crate) fn require_identity(headers: &HeaderMap) -> Result<(), Failure> {
     for (name, harmless) in [
         (&CONTENT_ENCODING, IDENTITY),
         (&TRANSFER_ENCODING, "chunked"),

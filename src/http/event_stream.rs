@@ -7,12 +7,12 @@
 use std::mem;
 
 /// The longest line, and the most data of one message: a change takes some hundred bytes.
-pub(super) const MAX_BYTES: usize = 64 * 1024;
+pub(crate) const MAX_BYTES: usize = 64 * 1024;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Item {
+pub(crate) enum Item {
     /// The data of a message, its lines joined by line feeds.
     Message(Vec<u8>),
     /// A line that says nothing but that the server is there.
@@ -22,7 +22,7 @@ pub(super) enum Item {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unreadable {
+pub(crate) enum Unreadable {
     /// A line or a message has more than `MAX_BYTES`.
     #[error("a message or line of the stream is longer than {MAX_BYTES} bytes")]
     TooLong,
@@ -33,7 +33,7 @@ pub(super) enum Unreadable {
 
 /// A stream that is read from its beginning.
 #[derive(Debug, Default)]
-pub(super) struct EventStream {
+pub(crate) struct EventStream {
     /// The line that has not ended yet.
     line: Vec<u8>,
     /// The data of the message that has not ended yet, a line feed behind each line.
@@ -51,7 +51,7 @@ impl EventStream {
     ///
     /// # Errors
     /// When something is too long or not text; the stream cannot be read on then.
-    pub(super) fn read(&mut self, bytes: &[u8], items: &mut Vec<Item>) -> Result<(), Unreadable> {
+    pub(crate) fn read(&mut self, bytes: &[u8], items: &mut Vec<Item>) -> Result<(), Unreadable> {
         for byte in bytes {
             let after_cr = mem::replace(&mut self.after_cr, *byte == b'\r');
             match byte {
@@ -71,7 +71,7 @@ impl EventStream {
     }
 
     /// Whether an event, or a line, has begun and not ended.
-    pub(super) fn is_within_event(&self) -> bool {
+    pub(crate) fn is_within_event(&self) -> bool {
         self.is_typed || !self.line.is_empty() || !self.data.is_empty()
     }
 
