@@ -1,4 +1,7 @@
 //! Files of TLS as the configuration names them, and the one reader of PEM for clients and servers.
+//!
+//! An error carries the file with the member that names it, and repeats nothing of its content: a
+//! private key may be in a file where a certificate belongs.
 
 use std::fmt;
 

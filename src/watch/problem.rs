@@ -1,4 +1,7 @@
 //! A problem with files, reported once and not at every attempt to read them.
+//!
+//! Files that cannot be used are tried again every few seconds, which would fill the log. And a
+//! problem with files that are replaced one after the other may be over before it is worth a line.
 
 use std::time::Duration;
 

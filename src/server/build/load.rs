@@ -1,4 +1,7 @@
 //! The second step of a server: the admin listener answers, and the keys are loaded.
+//!
+//! Takes the bound listeners and gives what the other parts are made of. Probes are answered during
+//! the load, which takes seconds with many keys, and a signal to stop ends it at once.
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,4 +1,7 @@
 //! The third step of a server: its parts are made, connected, and started as tasks.
+//!
+//! Takes the loaded keys and gives a server that runs. Each part is given what it needs here and
+//! reads no global; the tasks are in one set, so that none outlives the server.
 
 use std::sync::Arc;
 use std::time::Duration;

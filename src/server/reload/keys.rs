@@ -1,4 +1,7 @@
 //! The keys' part of a reload: installing what was read, and reporting it.
+//!
+//! Keys are installed under the current configuration, and faulty files are reported once in the
+//! log, and for as long as they last in `/readyz` and the metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
