@@ -36,8 +36,8 @@ pub struct Format {
 
 /// The schema of a kind of document, and the checks of its formats.
 pub struct Shape {
-    schema: Value,
-    formats: HashMap<&'static str, Check>,
+    pub(super) schema: Value,
+    pub(super) formats: HashMap<&'static str, Check>,
 }
 
 /// A part of a schema, with what it refers to in its place.
@@ -75,30 +75,6 @@ impl Shape {
             schema: schema.as_value().clone(),
             formats: units.into_iter().chain(formats).collect(),
         }
-    }
-
-    /// The formats that the schema names and that have no check, for a test.
-    pub fn unknown_formats(&self) -> Vec<String> {
-        let mut unknown = Vec::new();
-        let mut waiting = vec![&self.schema];
-        while let Some(value) = waiting.pop() {
-            match value {
-                Value::Object(members) => {
-                    let format = members.get("format").and_then(Value::as_str);
-                    let is_text = members.contains_key("pattern");
-                    if let Some(format) = format
-                        && is_text
-                        && !self.formats.contains_key(format)
-                    {
-                        unknown.push(format.to_owned());
-                    }
-                    waiting.extend(members.values());
-                }
-                Value::Array(list) => waiting.extend(list),
-                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-            }
-        }
-        unknown
     }
 
     /// The whole document's.

@@ -125,12 +125,19 @@ impl<'t> Source<'t> {
                 position,
                 message,
                 help,
+                ..
             } = unreadable;
             Problems::from(self.problem(path, position, message, help.map(str::to_owned)))
         };
         if may_nest_deep(self.text) {
-            // `serde_yaml` takes time by the square of the depth; the tree counts as it goes.
-            tree::read(self.text, None).map_err(unreadable)?;
+            // `serde_yaml` takes time by the square of the depth; the tree counts as it goes. Its
+            // parser may panic on what is malformed, which `serde_yaml` reports then.
+            let read = std::panic::catch_unwind(|| tree::read(self.text, None).map(drop));
+            if let Ok(Err(problem)) = read
+                && problem.is_depth
+            {
+                return Err(unreadable(problem));
+            }
         }
         self.check_syntax(env.is_some())?;
         let tree = tree::read(self.text, env).map_err(unreadable)?;

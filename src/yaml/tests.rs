@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::*;
 use crate::units::{DurationSpec, TimeSpec};
@@ -128,6 +129,30 @@ pub(crate) fn read_as<T: Document>(text: &str) -> Result<T, Problems> {
     convert(Path::new("f.yaml"), text, |spec, _: &FieldPath<'_>| {
         Some(spec)
     })
+}
+
+/// The formats that the schema names and that have no check.
+pub(crate) fn unknown_formats(shape: &Shape) -> Vec<String> {
+    let mut unknown = Vec::new();
+    let mut waiting = vec![&shape.schema];
+    while let Some(value) = waiting.pop() {
+        match value {
+            Value::Object(members) => {
+                let format = members.get("format").and_then(Value::as_str);
+                let is_text = members.contains_key("pattern");
+                if let Some(format) = format
+                    && is_text
+                    && !shape.formats.contains_key(format)
+                {
+                    unknown.push(format.to_owned());
+                }
+                waiting.extend(members.values());
+            }
+            Value::Array(list) => waiting.extend(list),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    unknown
 }
 
 fn parse(text: &str) -> Result<FileSpec, Problems> {

@@ -69,6 +69,8 @@ pub(super) struct Unreadable {
     pub(super) position: Option<Position>,
     pub(super) message: String,
     pub(super) help: Option<&'static str>,
+    /// Whether it nests too deep.
+    pub(super) is_depth: bool,
 }
 
 impl Tree {

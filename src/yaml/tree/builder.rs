@@ -72,6 +72,7 @@ pub(in crate::yaml) fn read(text: &str, env: Option<&Environment<'_>>) -> Result
         position: None,
         message: "the file is empty".to_owned(),
         help: None,
+        is_depth: false,
     })
 }
 
@@ -90,6 +91,7 @@ impl<R: BufRead> Builder<'_, R> {
             position: error.problem_mark().map(position_of),
             message: error.problem().to_owned(),
             help: None,
+            is_depth: false,
         })
     }
 
@@ -98,7 +100,10 @@ impl<R: BufRead> Builder<'_, R> {
         if self.path.len() > MAX_DEPTH {
             let message = format!("mappings and lists nest deeper than {MAX_DEPTH}");
             self.path.clear();
-            return Err(self.unreadable(&event, &message));
+            return Err(Unreadable {
+                is_depth: true,
+                ..self.unreadable(&event, &message)
+            });
         }
         let position = Some(position_of(event.start_mark));
         let (content, anchor) = match event.data {
@@ -205,6 +210,7 @@ impl<R: BufRead> Builder<'_, R> {
             position: Some(position_of(event.start_mark)),
             message: message.to_owned(),
             help: None,
+            is_depth: false,
         }
     }
 }
