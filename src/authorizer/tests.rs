@@ -23,10 +23,10 @@ mod properties;
 mod secrecy;
 mod time;
 
-/// A clock that stands until it is moved.
-struct Standing(Mutex<Timestamp>);
+/// A clock that shows one time until it is moved.
+struct ManualClock(Mutex<Timestamp>);
 
-impl Standing {
+impl ManualClock {
     fn at(offset: i64) -> Arc<Self> {
         Arc::new(Self(Mutex::new(naive::moment(offset))))
     }
@@ -36,7 +36,7 @@ impl Standing {
     }
 }
 
-impl Clock for Standing {
+impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         *self.0.lock().unwrap()
     }
@@ -65,7 +65,7 @@ pub(crate) fn of_file<P: Send + Sync + 'static>(
 }
 
 /// An authorizer that prepares nothing but the generation under which it was asked to.
-fn authorizer(snapshot: Arc<Snapshot>, clock: Arc<Standing>) -> Authorizer<u64> {
+fn authorizer(snapshot: Arc<Snapshot>, clock: Arc<ManualClock>) -> Authorizer<u64> {
     of_file(snapshot, clock, |_, snapshot| snapshot.generation.0)
 }
 
@@ -74,7 +74,7 @@ fn authorizer(snapshot: Arc<Snapshot>, clock: Arc<Standing>) -> Authorizer<u64> 
 struct Outcome {
     allowed: bool,
     reason: &'static str,
-    verdict: &'static str,
+    kind: &'static str,
     key: Option<String>,
     rule: Option<String>,
     moment: Option<Timestamp>,
@@ -84,13 +84,13 @@ struct Outcome {
 
 fn outcome(world: &naive::World, request: &naive::NaiveRequest) -> Outcome {
     let snapshot = world.snapshot(1);
-    let authorizer = authorizer(Arc::clone(&snapshot), Standing::at(0));
+    let authorizer = authorizer(Arc::clone(&snapshot), ManualClock::at(0));
     let attributes = request.attributes();
     let decision = ready(authorizer.decide(&attributes, &snapshot, &mut NoTrace));
-    told(&decision, &snapshot)
+    outcome_of(&decision, &snapshot)
 }
 
-fn told(decision: &Decision<'_, PresentedKey<u64>>, snapshot: &Snapshot) -> Outcome {
+fn outcome_of(decision: &Decision<'_, PresentedKey<u64>>, snapshot: &Snapshot) -> Outcome {
     let policy = &snapshot.policy;
     let mut identity = Vec::new();
     if let Decision::Allow(grant) = decision {
@@ -103,7 +103,7 @@ fn told(decision: &Decision<'_, PresentedKey<u64>>, snapshot: &Snapshot) -> Outc
     Outcome {
         allowed: matches!(decision, Decision::Allow(_)),
         reason: decision.reason().as_str(),
-        verdict: decision.kind().as_str(),
+        kind: decision.kind().as_str(),
         key: decision.key().map(|key| key.record.id.to_string()),
         rule: decision.rule().map(|rule| rule.name.to_string()),
         moment: decision.refusal().and_then(|refusal| refusal.moment),

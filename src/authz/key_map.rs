@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn of_very_many_secrets_of_one_key_the_one_that_comes_again_is_told() {
+    fn a_repeated_secret_among_very_many_of_one_key_is_reported() {
         let mut key = record("0");
         let secret = |number: usize| record(&number.to_string()).secrets[0].clone();
         key.secrets = (0..40_000).map(secret).collect();

@@ -240,11 +240,11 @@ fn a_request_without_http_attributes_is_denied_as_bad_and_goes_on_under_observe_
         world.observe = observe;
         let snapshot = world.snapshot(1);
         let decision = Authorizer::<u64>::decide_without_request(&snapshot);
-        let told = told(&decision, &snapshot);
+        let decided = outcome_of(&decision, &snapshot);
         assert_eq!(
-            (told.reason, told.verdict, told.allowed),
+            (decided.reason, decided.kind, decided.allowed),
             ("bad_request", "deny", observe)
         );
-        assert!(told.identity.is_empty());
+        assert!(decided.identity.is_empty());
     }
 }

@@ -21,15 +21,15 @@ fn config(cases: u32) -> Config {
 /// The pipeline and the oracle say the same of a request.
 fn agree(world: &World, request: &NaiveRequest) -> Result<&'static str, TestCaseError> {
     let expected = oracle::decide(world, request, 0);
-    let told = outcome(world, request);
+    let decided = outcome(world, request);
     let allowed = matches!(expected.reason, "allowed" | "public");
 
-    prop_assert_eq!(told.reason, expected.reason);
-    prop_assert_eq!(told.verdict, if allowed { "allow" } else { "deny" });
-    prop_assert_eq!(told.allowed, allowed || world.observe);
-    prop_assert_eq!(&told.key, &expected.key);
+    prop_assert_eq!(decided.reason, expected.reason);
+    prop_assert_eq!(decided.kind, if allowed { "allow" } else { "deny" });
+    prop_assert_eq!(decided.allowed, allowed || world.observe);
+    prop_assert_eq!(&decided.key, &expected.key);
     if expected.rule.is_some() {
-        prop_assert_eq!(&told.rule, &expected.rule);
+        prop_assert_eq!(&decided.rule, &expected.rule);
     }
 
     let key = world
@@ -40,7 +40,7 @@ fn agree(world: &World, request: &NaiveRequest) -> Result<&'static str, TestCase
         Some(key) if expected.reason == "allowed" => oracle::identity(world, key),
         _ => vec![],
     };
-    prop_assert_eq!(&told.identity, &identity);
+    prop_assert_eq!(&decided.identity, &identity);
     Ok(expected.reason)
 }
 
@@ -110,7 +110,7 @@ proptest! {
     }
 
     #[test]
-    fn observe_mode_lets_everything_go_on_and_names_nobody_who_would_not_have_passed(
+    fn observe_mode_allows_everything_and_sets_no_identity_of_a_key_that_did_not_pass(
         (world, requests) in inputs(),
     ) {
         let request = requests[0].clone();
@@ -136,7 +136,7 @@ proptest! {
     ) {
         let target = if slash { [b"/".to_vec(), target].concat() } else { target };
         let snapshot = world.snapshot(1);
-        let authorizer = authorizer(Arc::clone(&snapshot), Standing::at(0));
+        let authorizer = authorizer(Arc::clone(&snapshot), ManualClock::at(0));
         let request = RequestAttributes {
             method: &method,
             host: &host,

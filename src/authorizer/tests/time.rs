@@ -5,11 +5,11 @@ use super::naive::{NaiveSecret, key, request, world};
 use super::*;
 
 #[test]
-fn a_cached_key_is_judged_by_the_clock_at_each_request() {
+fn a_cached_key_is_checked_against_the_clock_at_each_request() {
     let mut one = key("k1", "KA");
     (one.from, one.until, one.revoked) = (Some(10), Some(20), Some(30));
     let snapshot = world(vec![one]).snapshot(1);
-    let clock = Standing::at(0);
+    let clock = ManualClock::at(0);
     let authorizer = authorizer(Arc::clone(&snapshot), Arc::clone(&clock));
     let request = request(&[("x-api-key", "KA")]);
     let request = request.attributes();
@@ -60,7 +60,7 @@ fn a_reload_holds_from_the_next_check_on_and_a_check_under_way_keeps_its_own() {
     let first = world(vec![key("k1", "KA")]).snapshot(1);
     let mut second = world(vec![key("k2", "KA")]);
     second.default = "deny";
-    let authorizer = authorizer(first, Standing::at(0));
+    let authorizer = authorizer(first, ManualClock::at(0));
     let request = request(&[("x-api-key", "KA")]);
     let attributes = request.attributes();
 
@@ -68,14 +68,14 @@ fn a_reload_holds_from_the_next_check_on_and_a_check_under_way_keeps_its_own() {
     let mut trace = NoTrace;
     let under_way = authorizer.decide(&attributes, &taken, &mut trace);
     authorizer.install(second.snapshot(2));
-    let decision = told(&ready(under_way), &taken);
+    let decision = outcome_of(&ready(under_way), &taken);
     assert_eq!(
         (decision.reason, decision.key.as_deref()),
         ("allowed", Some("k1"))
     );
 
     let next = authorizer.snapshot();
-    let decision = told(
+    let decision = outcome_of(
         &ready(authorizer.decide(&attributes, &next, &mut NoTrace)),
         &next,
     );
@@ -86,12 +86,12 @@ fn a_reload_holds_from_the_next_check_on_and_a_check_under_way_keeps_its_own() {
 
     // A straggler that still holds the first one is decided by it, and does not spoil what the
     // second prepared.
-    let late = told(
+    let late = outcome_of(
         &ready(authorizer.decide(&attributes, &taken, &mut NoTrace)),
         &taken,
     );
     assert_eq!((late.reason, late.key.as_deref()), ("allowed", Some("k1")));
-    let again = told(
+    let again = outcome_of(
         &ready(authorizer.decide(&attributes, &next, &mut NoTrace)),
         &next,
     );
@@ -104,7 +104,7 @@ fn a_reload_holds_from_the_next_check_on_and_a_check_under_way_keeps_its_own() {
 #[test]
 fn what_was_prepared_under_another_generation_is_not_used() {
     let world = world(vec![key("k1", "KA")]);
-    let authorizer = authorizer(world.snapshot(1), Standing::at(0));
+    let authorizer = authorizer(world.snapshot(1), ManualClock::at(0));
     let request = request(&[("x-api-key", "KA")]);
     let attributes = request.attributes();
     for generation in [1, 2, 2, 3, 1] {
@@ -117,7 +117,7 @@ fn what_was_prepared_under_another_generation_is_not_used() {
 
 #[test]
 fn a_removed_key_and_a_removed_secret_are_unknown_after_a_reload() {
-    let authorizer = authorizer(world(vec![key("k1", "KA")]).snapshot(1), Standing::at(0));
+    let authorizer = authorizer(world(vec![key("k1", "KA")]).snapshot(1), ManualClock::at(0));
     let request = request(&[("x-api-key", "KA")]);
     let attributes = request.attributes();
     let reason = || {

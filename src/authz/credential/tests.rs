@@ -63,7 +63,7 @@ fn found_at(
 }
 
 #[test]
-fn one_credential_is_found_wherever_it_stands() {
+fn one_credential_is_found_in_whichever_place_it_is() {
     let cases: &[(&str, &str, &[(&str, &str)], Option<&str>)] = &[
         ("nothing at all", "/", &[], None),
         ("a header", "/", &[("x-api-key", "KA")], Some("KA")),

@@ -168,7 +168,7 @@ fn many_stars_do_not_make_matching_slow() {
 }
 
 #[test]
-fn a_path_is_judged_and_decoded_once_for_a_request() {
+fn a_path_is_checked_and_decoded_once_for_a_request() {
     let request = RequestAttributes {
         method: b"GET",
         host: b"h",

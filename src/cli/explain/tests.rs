@@ -9,7 +9,7 @@ use crate::authz::credential::tests::{places, request};
 use crate::authz::tests::canary::{LEAK, requests, worlds};
 
 #[test]
-fn the_places_of_an_ambiguous_request_are_named_without_what_stands_there() {
+fn the_places_of_an_ambiguous_request_are_named_without_their_values() {
     let places = places();
     let all = [
         ("x-api-key", "KA"),
@@ -38,15 +38,15 @@ fn the_places_of_an_ambiguous_request_are_named_without_what_stands_there() {
             "query:api_key is filled twice",
         ),
     ];
-    for (target, lines, told) in cases {
+    for (target, lines, expected) in cases {
         let request = request(target, lines);
         assert_eq!(places.find(&request).err(), Some(Reason::AmbiguousKey));
-        assert_eq!(ambiguity(&places, &request), *told);
+        assert_eq!(ambiguity(&places, &request), *expected);
     }
 }
 
 #[tokio::test]
-async fn no_step_tells_a_secret() {
+async fn no_step_shows_a_secret() {
     for world in worlds() {
         let snapshot = world.snapshot(1);
         let clock = Arc::new(SystemClock::new());

@@ -291,7 +291,7 @@ proptest! {
 }
 
 #[test]
-fn a_request_without_http_attributes_is_told_from_a_malformed_one() {
+fn a_request_without_http_attributes_differs_from_a_malformed_one() {
     let named = our_auth::CheckRequest {
         attributes: Some(our_auth::AttributeContext::default()),
     }

@@ -160,7 +160,7 @@ fn members<const N: usize>(members: [(&str, &str); N]) -> BTreeMap<String, Strin
 }
 
 #[test]
-fn metadata_tells_the_would_be_decision_and_what_is_known() {
+fn metadata_holds_the_would_be_decision_and_what_is_known() {
     let (policy, rule) = (policy(), rule());
     let record = KeyRecord {
         plan: Some("gold".parse().unwrap()),
@@ -202,7 +202,7 @@ fn metadata_tells_the_would_be_decision_and_what_is_known() {
 }
 
 #[test]
-fn a_long_rule_name_is_told_whole() {
+fn a_long_rule_name_is_in_the_metadata_whole() {
     let (policy, mut rule) = (policy(), rule());
     for len in [1, 100, 127, 128, 16_383, 16_384, 70_000] {
         rule.name = "r".repeat(len).into();

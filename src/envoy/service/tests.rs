@@ -231,16 +231,16 @@ async fn a_panic_refuses_its_own_check_and_is_no_error_to_envoy() {
 }
 
 #[tokio::test]
-async fn a_check_whose_panic_cannot_be_told_of_is_refused_all_the_same() {
-    let (told, _) = service(Mode::Enforce);
-    let checks = Arc::into_inner(told.checks).unwrap();
-    let untold = AuthorizationService::new(
+async fn a_check_is_refused_also_if_the_observer_panics_on_its_panic() {
+    let (service, _) = service(Mode::Enforce);
+    let checks = Arc::into_inner(service.checks).unwrap();
+    let panicking = AuthorizationService::new(
         checks.authorizer,
         Box::new(|_: &CompletedCheck<'_, EncodedKey>| panic!("the panic that this test asks for")),
         checks.clock,
         MAX_MESSAGE,
     );
-    let response = ask(&untold, request("/", Some("k1"))).await.unwrap();
+    let response = ask(&panicking, request("/", Some("k1"))).await.unwrap();
     assert_eq!(response.status.unwrap().code, 13);
 }
 
@@ -340,9 +340,9 @@ async fn a_check_that_is_late_or_finds_no_room_is_refused_in_observe_mode_too() 
 }
 
 #[test]
-fn the_log_tells_of_checks_that_cannot_be_read_once_in_a_while() {
-    let told = LogThrottle::default();
-    let due = |seconds| told.is_due(Duration::from_secs(seconds));
+fn unreadable_checks_are_logged_once_in_a_while() {
+    let throttle = LogThrottle::default();
+    let due = |seconds| throttle.is_due(Duration::from_secs(seconds));
     let seconds = [0, 0, 1, 59, 60, 61, 119, 120];
     let expected = [true, false, false, false, true, false, false, true];
     assert_eq!(seconds.map(due), expected);

@@ -1,9 +1,9 @@
-//! What callers and operators are told of the places.
+//! Texts about credential places, for callers and operators.
 
 use super::*;
 
 #[test]
-fn callers_are_told_where_a_key_belongs() {
+fn directions_say_where_a_key_belongs() {
     assert_eq!(
         places().directions(),
         "Send the API key as `x-api-key: KEY`, `Authorization: Bearer KEY`, `?api_key=KEY` or `Cookie: api_key=KEY`."
@@ -23,7 +23,7 @@ fn callers_are_told_where_a_key_belongs() {
 }
 
 #[test]
-fn the_places_of_an_ambiguous_request_are_named_without_what_stands_there() {
+fn the_places_of_an_ambiguous_request_are_named_without_their_values() {
     let lines = [
         ("x-api-key", "KA"),
         ("authorization", "Bearer KB"),

@@ -154,8 +154,8 @@ fn a_value_with_another_beginning_is_hinted_at() {
     ] {
         let lines = [(header, value)];
         let request = request("/", &lines);
-        let told = prefixed().hint(&request, Reason::MissingKey);
-        assert_eq!(told.as_deref(), Some(hint));
+        let hinted = prefixed().hint(&request, Reason::MissingKey);
+        assert_eq!(hinted.as_deref(), Some(hint));
     }
     let directions = prefixed().directions().to_owned();
     assert!(

@@ -34,7 +34,7 @@ fn an_allow_of_a_key_sets_its_identity_and_removes_what_it_lacks() {
 }
 
 #[test]
-fn an_allow_of_nobody_removes_every_identity_header() {
+fn an_allow_without_a_key_removes_every_identity_header() {
     let policy = policy();
     let all = [
         "x-keyward-key-id",
