@@ -34,7 +34,7 @@ pub struct Grant<'r, K> {
 /// The grounds on which a request goes on.
 #[derive(Debug)]
 pub enum Grounds<'r, K> {
-    /// No key is asked for.
+    /// No key is needed.
     Public,
     /// This key passed every step.
     Key(K),

@@ -17,9 +17,9 @@ use super::scope::Scope;
 /// What a rule requires of the requests that it matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
-    /// No key is asked for.
+    /// No key is needed.
     Anyone,
-    /// Nobody passes.
+    /// Every request is refused.
     Nobody,
     /// A key that satisfies the requirement.
     Key(Requirement),
@@ -56,16 +56,16 @@ pub struct Rule {
     pub access: Access,
 }
 
-/// What holds for a request that no rule matches.
+/// Decides requests that no rule matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DefaultAccess {
     /// Any valid key passes.
     #[default]
     RequireKey,
-    /// No key is asked for.
+    /// No key is needed.
     AllowAnyone,
-    /// Nobody passes.
+    /// Every request is refused.
     Deny,
 }
 

@@ -34,18 +34,18 @@ pub struct Snapshot {
     pub keys: Option<Arc<KeyMap>>,
 }
 
-/// Whether refusals are enforced, or only told.
+/// Whether refusals are enforced or only recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// Enforced.
     #[default]
     Enforce,
-    /// Told in metrics, log and metadata, while every request goes on.
+    /// Recorded in metrics, log and metadata, while every request is allowed.
     Observe,
 }
 
-/// Where the client's address is taken from.
+/// Which address is used as the client's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClientAddress {
@@ -53,8 +53,8 @@ pub enum ClientAddress {
     #[default]
     Peer,
     /// The header `x-envoy-external-address`, which Envoy sets to the trusted client. Only with
-    /// `use_remote_address: true` and callers that are outside `internal_address_config`: otherwise
-    /// Envoy passes on what a caller wrote there, and `allow_ips` can be forged.
+    /// `use_remote_address: true` and callers outside `internal_address_config`: otherwise Envoy
+    /// passes on what the caller wrote there, and `allow_ips` can be forged.
     XEnvoyExternalAddress,
 }
 
@@ -138,13 +138,13 @@ pub struct Policy {
     pub plans: Plans,
     /// The headers by which the upstream learns who the caller is.
     pub identity: IdentityHeaders,
-    /// Whether credentials are removed from what goes upstream.
+    /// Whether credentials are removed before the request goes upstream.
     pub strip_credentials: bool,
     /// Whether a valid key that came over plain HTTP is refused.
     pub require_https: bool,
     /// The realm of challenges.
     pub realm: Realm,
-    /// Where the client's address is taken from.
+    /// Which address is used as the client's.
     pub client_address: ClientAddress,
     /// Whether refusals are enforced.
     pub mode: Mode,

@@ -30,36 +30,35 @@ pub use server::{AdminSpec, GrpcSpec, ServerSpec, TlsServerSpec};
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConfigSpec {
-    /// Listeners, and how they end.
+    /// The listeners, and the drain.
     pub server: ServerSpec,
-    /// Where the client's address is taken from, for `allow_ips` and the log. The header can be
-    /// forged unless Envoy sets it itself: `use_remote_address: true`, and no
-    /// `internal_address_config` that covers callers.
+    /// Which address `allow_ips` and the log use as the client's. Callers can forge the header
+    /// unless Envoy sets it: `use_remote_address: true`, and no `internal_address_config` that
+    /// includes callers.
     pub client_address: ClientAddress,
-    /// Where a request may carry its secret; all are looked at.
+    /// Where a request may carry its secret; keyward reads all of these locations.
     pub credentials: Vec<CredentialSpec>,
-    /// The form of the secrets that `keyward keys` makes; another than the default is not supported
-    /// yet.
+    /// The form of the secrets that `keyward keys` creates; only the default is supported yet.
     pub key_format: KeyFormatSpec,
     /// The realm in `WWW-Authenticate`.
     pub realm: String,
-    /// Whether a valid key that came over plain HTTP is refused. It goes by `x-forwarded-proto`,
-    /// which Envoy sets or trusts, and by the request's scheme only where that header does not
-    /// come.
+    /// Whether to refuse a valid key that was sent over plain HTTP. keyward reads
+    /// `x-forwarded-proto`, which Envoy sets or trusts, and the request's scheme only if that
+    /// header is absent.
     pub require_https: bool,
-    /// How digests of secrets are made.
+    /// How digests of secrets are computed.
     pub digest: DigestSpec,
     /// Where keys come from: exactly one of `file`, `http`, `redis`.
     pub source: SourceSpec,
-    /// What is kept prepared for the keys in use.
+    /// The cache of keys in use.
     pub cache: CacheSpec,
     /// Named scopes and limits that keys refer to.
     pub plans: Members<PlanSpec>,
-    /// The plan of keys that name none; not supported yet.
+    /// The plan of keys without one; not supported yet.
     pub default_plan: Option<String>,
-    /// What a request must present; the first that matches wins.
+    /// What a request must present; the first rule that matches decides.
     pub rules: Vec<RuleSpec>,
-    /// What holds for a request that no rule matches.
+    /// Decides requests that no rule matches.
     pub default: DefaultAccess,
     /// What the upstream learns about the caller.
     pub identity: IdentitySpec,
@@ -116,14 +115,15 @@ impl Default for ConfigSpec {
     }
 }
 
-/// How digests of secrets are made.
+/// How digests of secrets are computed.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("examples" = [{"pepper_file": "pepper.txt"}]))]
 pub struct DigestSpec {
     /// A file of at least 32 bytes that switches digests to keyed mode.
     pub pepper_file: Option<String>,
-    /// Kinds that are looked up, in order. By default `blake3`, or with a pepper `blake3-keyed`.
+    /// The kinds of digests to look up, in order. The default is `blake3`, or with a pepper
+    /// `blake3-keyed`.
     pub accept: Option<Vec<DigestKindSpec>>,
 }
 
@@ -172,20 +172,20 @@ impl Default for FileSpec {
     }
 }
 
-/// What is kept prepared for the keys in use.
+/// The cache of keys in use.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("examples" = [{"ttl": "60s"}]))]
 pub struct CacheSpec {
-    /// Known keys.
+    /// The number of known keys.
     pub capacity: usize,
-    /// The longest a change can go unseen when no push arrives.
+    /// How long a change can go unnoticed without a push.
     pub ttl: DurationSpec,
-    /// Unknown digests, in a cache of their own.
+    /// The number of unknown digests, which have a separate cache.
     pub negative_capacity: usize,
-    /// How long an unknown digest is remembered.
+    /// How long an unknown digest or an invalid record is cached.
     pub negative_ttl: DurationSpec,
-    /// How long past `ttl` a known key may serve while its source is failing.
+    /// How long past `ttl` a cached key stays usable while its source fails.
     pub stale_if_error: DurationSpec,
 }
 
@@ -206,10 +206,10 @@ impl Default for CacheSpec {
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("examples" = [{"headers": {"x-org-id": "key.metadata.org"}}]))]
 pub struct IdentitySpec {
-    /// Headers that are set, each to `key.id`, `key.client`, `key.scopes`, `key.plan` or
+    /// Headers to set, each to `key.id`, `key.client`, `key.scopes`, `key.plan` or
     /// `key.metadata.NAME`.
     pub headers: Members<String>,
-    /// Whether credentials are removed from what goes upstream.
+    /// Whether credentials are removed before the request goes upstream.
     pub strip_credentials: bool,
 }
 
@@ -237,7 +237,7 @@ pub struct ResponsesSpec {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RateLimitHeadersSpec {
-    /// `RateLimit` and `RateLimit-Policy`, as the IETF's draft has them.
+    /// `RateLimit` and `RateLimit-Policy`, as in the IETF draft.
     #[default]
     Draft,
     /// `X-RateLimit-*`.
@@ -253,7 +253,7 @@ pub enum RateLimitHeadersSpec {
 pub struct LimitsSpec {
     /// In this process, or shared.
     pub backend: BackendSpec,
-    /// The shared backend; by default `source.redis`.
+    /// The shared backend; the default is `source.redis`.
     pub redis: Option<RedisSpec>,
     /// What happens when the shared backend fails.
     pub on_error: OnErrorSpec,

@@ -49,25 +49,25 @@ pub struct KeySpec {
     /// The key's public name, unique among all keys; it survives rotation.
     #[serde(deserialize_with = "yaml::text")]
     pub id: String,
-    /// Whom the key stands for; the id where absent.
+    /// The client that uses the key; the id if absent.
     #[serde(skip_serializing_if = "absent")]
     pub client: Option<String>,
     /// The digests of its secrets, at least one.
     #[serde(deserialize_with = "yaml::mappings")]
     pub secrets: Vec<SecretSpec>,
-    /// `false` switches the key off.
+    /// `false` disables the key.
     #[serde(default = "enabled", skip_serializing_if = "is_enabled")]
     pub enabled: bool,
-    /// Since when the key is revoked, for ever.
+    /// When the key was revoked; it is refused permanently.
     #[serde(skip_serializing_if = "absent")]
     pub revoked_at: Option<TimeSpec>,
-    /// The first moment at which the key is valid.
+    /// The time from which the key is valid.
     #[serde(skip_serializing_if = "absent")]
     pub not_before: Option<TimeSpec>,
-    /// The first moment at which the key is no longer valid.
+    /// The time at which the key expires.
     #[serde(skip_serializing_if = "absent")]
     pub expires_at: Option<TimeSpec>,
-    /// The plan that the key follows, one of the configuration's.
+    /// The key's plan, one of the configuration's.
     #[serde(skip_serializing_if = "absent")]
     pub plan: Option<String>,
     /// Scopes, added to the plan's.
@@ -77,7 +77,7 @@ pub struct KeySpec {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub scopes: Vec<String>,
-    /// Networks or addresses from which the key may be used; any where absent.
+    /// Networks or addresses from which the key may be used; absent: any.
     #[serde(
         default,
         deserialize_with = "given_texts",
@@ -85,7 +85,7 @@ pub struct KeySpec {
     )]
     #[schemars(with = "Vec<String>", length(min = 1))]
     pub allow_ips: Option<Vec<String>>,
-    /// Hosts for which the key may be used; any where absent.
+    /// Hosts for which the key may be used; absent: any.
     #[serde(
         default,
         deserialize_with = "given_texts",
@@ -93,7 +93,7 @@ pub struct KeySpec {
     )]
     #[schemars(with = "Vec<String>", length(min = 1))]
     pub allow_hosts: Option<Vec<String>>,
-    /// Paths for which the key may be used; any where absent.
+    /// Paths for which the key may be used; absent: any.
     #[serde(
         default,
         deserialize_with = "given_texts",
@@ -101,7 +101,7 @@ pub struct KeySpec {
     )]
     #[schemars(with = "Vec<String>", length(min = 1))]
     pub allow_paths: Option<Vec<String>>,
-    /// Methods for which the key may be used, compared to the letter; any where absent.
+    /// Methods for which the key may be used, case-sensitive; absent: any.
     #[serde(
         default,
         deserialize_with = "given_texts",
@@ -109,7 +109,7 @@ pub struct KeySpec {
     )]
     #[schemars(with = "Vec<String>", length(min = 1))]
     pub allow_methods: Option<Vec<String>>,
-    /// Limits; not supported yet, but for an empty list.
+    /// Limits; only an empty list is supported yet.
     #[serde(
         default,
         deserialize_with = "yaml::list",
@@ -119,8 +119,8 @@ pub struct KeySpec {
     /// What the key may do in MCP; not supported yet.
     #[serde(skip_serializing_if = "absent")]
     pub mcp: Option<Free>,
-    /// What its operator wants to know of the key; scalars can go into identity headers. Numbers
-    /// other than plain decimal integers are quoted, so that they arrive as written.
+    /// Information about the key; scalars can go into identity headers. Quote numbers other than
+    /// plain decimal integers, so that they arrive as written.
     #[serde(default, skip_serializing_if = "Members::is_empty")]
     pub metadata: Members<Free>,
 }
@@ -136,10 +136,10 @@ pub struct SecretSpec {
     /// Its name in log and metrics, unique among the key's secrets.
     #[serde(skip_serializing_if = "absent")]
     pub id: Option<String>,
-    /// The first moment at which this secret is valid.
+    /// The time from which this secret is valid.
     #[serde(skip_serializing_if = "absent")]
     pub not_before: Option<TimeSpec>,
-    /// The first moment at which this secret is no longer valid.
+    /// The time at which this secret expires.
     #[serde(skip_serializing_if = "absent")]
     pub expires_at: Option<TimeSpec>,
 }

@@ -40,16 +40,16 @@ const OURS: &str = env!("CARGO_CRATE_NAME");
 /// KiB.
 const MAX_WAITING_LINES: usize = 4096;
 
-/// How a line looks.
+/// The format of lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// Text on a terminal, else JSON.
     #[default]
     Auto,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// Words for people.
+    /// Text for people.
     Text,
 }
 
@@ -64,13 +64,13 @@ impl LogFormat {
     }
 }
 
-/// The lowest level that is written. Decisions are written as `decisions` says, whatever the level.
+/// The lowest level that is logged. `decisions` selects decisions, whatever the level.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, Serialize, JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// keyward could not do its work.
+    /// keyward could not do its job.
     Error,
     /// Something needs attention.
     Warn,
@@ -107,7 +107,7 @@ impl LogLevel {
 /// The settings that a reload may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogSettings {
-    /// How a line looks.
+    /// The format of lines.
     pub format: LogFormat,
     /// The lowest level that is written.
     pub level: LogLevel,

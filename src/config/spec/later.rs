@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use super::defaults;
 use crate::yaml::Members;
 
-/// The form of the secrets that `keyward keys` makes.
+/// The form of the secrets that `keyward keys` creates.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct KeyFormatSpec {
-    /// What secrets begin with, or a list of it: the first is for new secrets, all are known.
+    /// The prefix of secrets, or a list of prefixes: the first is for new secrets, all are
+    /// accepted.
     pub prefix: serde_json::Value,
     /// Whether a secret of another form is refused without a lookup.
     pub require: bool,
@@ -34,7 +35,7 @@ impl Default for KeyFormatSpec {
 pub struct McpRuleSpec {
     /// The HTTP status of a refused JSON-RPC request: 200 or 403.
     pub denial_status: u16,
-    /// Whether answers that may hold a list go through the list filter.
+    /// Whether responses that may contain a list go through the list filter.
     pub filter_lists: bool,
 }
 
@@ -47,16 +48,16 @@ impl Default for McpRuleSpec {
     }
 }
 
-/// A limit: `rate` with perhaps `burst`, or `quota`.
+/// A limit: `rate`, optionally with `burst`, or `quota`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LimitSpec {
-    /// Its name in answers.
+    /// Its name in responses.
     pub name: String,
     /// A number per `s`, `m`, `h` or `d`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<String>,
-    /// How many at once; by default the rate's number.
+    /// How many at once; the default is the rate's number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub burst: Option<u64>,
     /// A number per `minute`, `hour`, `day`, `week` or `month`.
@@ -65,7 +66,7 @@ pub struct LimitSpec {
     /// Who shares it.
     #[serde(default)]
     pub per: PerSpec,
-    /// Only calls of tools that one of these patterns matches.
+    /// Only calls of tools that match one of these patterns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tools: Option<Vec<String>>,
     /// What is counted.
@@ -123,6 +124,6 @@ pub struct McpSpec {
     /// JSON-RPC methods that may not be called, though allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deny_methods: Option<Vec<String>>,
-    /// What a call of a tool takes from the limits, by pattern.
+    /// The cost of a tool's call, by pattern.
     pub costs: Members<u64>,
 }

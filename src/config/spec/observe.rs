@@ -14,7 +14,7 @@ use crate::observe::log::{LogFormat, LogLevel, LogSettings};
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("examples" = [{"max_keys": 10000}]))]
 pub struct MetricsSpec {
-    /// Keys with series of their own; the rest share `key_id="_other"`.
+    /// The number of keys with series of their own; all others share `key_id="_other"`.
     pub max_keys: usize,
 }
 
@@ -31,14 +31,14 @@ impl Default for MetricsSpec {
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("examples" = [{"level": "info"}]))]
 pub struct LogSpec {
-    /// How a line looks.
+    /// The format of lines.
     pub format: LogFormat,
-    /// The least important that is logged.
+    /// The lowest level that is logged.
     pub level: LogLevel,
     /// Which decisions are logged.
     pub decisions: Decisions,
-    /// With `denied`: how many decisions a second are logged for each reason. Then one line says
-    /// how many were left out.
+    /// With `denied`: the maximum number of decisions logged a second for each reason. One more
+    /// line has the number of the others.
     pub max_denied: u32,
 }
 

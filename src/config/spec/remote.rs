@@ -14,19 +14,19 @@ use crate::units::DurationSpec;
 #[serde(deny_unknown_fields)]
 #[schemars(extend("examples" = [{"url": "https://keys.internal/v1/keys/{digest}"}]))]
 pub struct HttpSpec {
-    /// Where a key is asked for, with `{digest}` and `{kind}`.
+    /// The URL of a key, with `{digest}` and `{kind}`.
     pub url: String,
-    /// How long one lookup may take.
+    /// The timeout of a lookup.
     #[serde(default = "http_timeout")]
     pub timeout: DurationSpec,
-    /// A file that holds a bearer token.
+    /// A file with a bearer token.
     pub bearer_token_file: Option<String>,
     /// Certificates.
     pub tls: Option<TlsClientSpec>,
-    /// Lookups at once.
+    /// The maximum number of concurrent lookups.
     #[serde(default = "http_max_in_flight")]
     pub max_in_flight: usize,
-    /// Where invalidations come from, as server-sent events.
+    /// The URL of invalidations, sent as server-sent events.
     pub events_url: Option<String>,
 }
 
@@ -51,15 +51,15 @@ pub struct RedisSpec {
     pub sentinel: Option<SentinelSpec>,
     /// The user.
     pub username: Option<String>,
-    /// A file that holds the user's password.
+    /// A file with the user's password.
     pub password_file: Option<String>,
     /// Certificates.
     pub tls: Option<TlsClientSpec>,
-    /// What every Redis key begins with.
+    /// The prefix of every Redis key.
     pub prefix: String,
-    /// How long one lookup may take.
+    /// The timeout of a lookup.
     pub timeout: DurationSpec,
-    /// Whether the server is to push changes.
+    /// Whether pushes of changes are used or required.
     pub push: PushMode,
 }
 
@@ -90,14 +90,14 @@ pub struct SentinelSpec {
     pub nodes: Vec<String>,
 }
 
-/// Certificates for a connection of ours.
+/// Certificates for a connection to a source.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("examples" = [{"ca_file": "ca.pem"}]))]
 pub struct TlsClientSpec {
-    /// Who may have signed the server's certificate.
+    /// The CA that must have signed the server's certificate.
     pub ca_file: Option<String>,
-    /// Our certificate.
+    /// keyward's client certificate.
     pub cert_file: Option<String>,
     /// Its private key.
     pub key_file: Option<String>,

@@ -8,18 +8,18 @@ use serde::{Deserialize, Serialize};
 
 use super::{LimitSpec, McpRuleSpec, McpSpec};
 
-/// One rule: what the requests that it matches must present. It has `allow`, or `require` and `mcp`
-/// or one of them.
+/// A rule: what the requests that it matches must present. It has `allow`, or `require` or `mcp` or
+/// both.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("examples" = [{"name": "health", "match": {"paths": ["/healthz"]}, "allow": "anyone"}]))]
 pub struct RuleSpec {
-    /// In logs and dynamic metadata; unique.
+    /// The name in logs and dynamic metadata; unique.
     pub name: String,
-    /// Which requests it is for; absent: all.
+    /// Which requests the rule matches; absent: all.
     #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
     pub matches: Option<MatchSpec>,
-    /// No key is asked for, or none is enough.
+    /// Whether requests pass without a key, or not at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow: Option<AllowSpec>,
     /// What the key must have; `{}`: any valid key.
@@ -28,12 +28,12 @@ pub struct RuleSpec {
     /// Decide per MCP call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mcp: Option<McpRuleSpec>,
-    /// What a request takes from each limit; another number than 1 is not supported yet.
+    /// What a request takes from each limit; only 1 is supported yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<u64>,
 }
 
-/// Which requests a rule is for; an absent list is any, an empty one an error.
+/// Which requests a rule matches; an absent list is any, an empty one an error.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("examples" = [{"paths": ["/healthz"]}]))]
@@ -44,8 +44,8 @@ pub struct MatchSpec {
     /// Paths, such as `/healthz` or `/public/**`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paths: Option<Vec<String>>,
-    /// Methods, such as `GET`. A rule that lets anyone in compares them to the letter, others
-    /// without regard to case.
+    /// Methods, such as `GET`. A rule with `allow: anyone` compares them case-sensitively, others
+    /// case-insensitively.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub methods: Option<Vec<String>>,
 }
@@ -54,9 +54,9 @@ pub struct MatchSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AllowSpec {
-    /// Everyone; a key that is presented is still stripped.
+    /// Everyone; a key that is presented is still removed.
     Anyone,
-    /// No one, with or without a key.
+    /// Nobody, with or without a key.
     Nobody,
 }
 

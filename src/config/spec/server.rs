@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::defaults;
 use crate::units::{DurationSpec, SizeSpec};
 
-/// Listeners, and how they end.
+/// The listeners, and the drain.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServerSpec {
@@ -17,12 +17,12 @@ pub struct ServerSpec {
     pub grpc: GrpcSpec,
     /// The listener for metrics and probes.
     pub admin: AdminSpec,
-    /// `NOT_SERVING` for this long after the signal, less when no connection is open; then
+    /// How long keyward answers as `NOT_SERVING` after SIGTERM, less if no connection is open; then
     /// listeners close.
     pub drain: DurationSpec,
-    /// From the signal on; what still runs then is cut off. Longer than `drain`.
+    /// The time from SIGTERM after which everything is cut off. Longer than `drain`.
     pub deadline: DurationSpec,
-    /// Serving threads; null lets keyward choose, and a number is not supported yet.
+    /// The number of serving threads; null lets keyward choose, and a number is not supported yet.
     pub workers: Option<usize>,
 }
 
@@ -47,8 +47,8 @@ pub struct GrpcSpec {
     pub address: String,
     /// Permissions of the Unix socket, in octal.
     pub socket_mode: String,
-    /// The most that one check may have, with the body that Envoy sends along; 32MiB at most. A
-    /// larger one is denied.
+    /// The maximum size of a check, including the body that Envoy sends; 32MiB at most. A larger
+    /// one is denied.
     pub max_message: SizeSpec,
     /// TLS; null for none.
     pub tls: Option<TlsServerSpec>,
@@ -65,7 +65,7 @@ impl Default for GrpcSpec {
     }
 }
 
-/// The certificate of a listener, and whether clients must have one too.
+/// The certificate of a listener, and whether clients need one too.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("examples" = [{"cert_file": "tls.crt", "key_file": "tls.key"}]))]
@@ -74,7 +74,7 @@ pub struct TlsServerSpec {
     pub cert_file: String,
     /// Its private key, PEM.
     pub key_file: String,
-    /// Demands a client certificate that one of these authorities signed.
+    /// Requires a client certificate signed by one of these CAs.
     pub client_ca_file: Option<String>,
 }
 

@@ -15,7 +15,7 @@ use crate::redis::RedisSettings;
 pub struct RedisSourceSettings {
     /// How connections are made.
     pub redis: RedisSettings,
-    /// What every Redis key begins with.
+    /// The prefix of every Redis key.
     pub prefix: String,
     /// All the time that one lookup may take.
     pub timeout: Duration,
@@ -23,15 +23,15 @@ pub struct RedisSourceSettings {
     pub push: PushMode,
 }
 
-/// Whether the server is to push changes, by client tracking.
+/// Whether pushes of changes, by client tracking, are used or required.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PushMode {
-    /// Where it refuses to, keys are served for `cache.ttl`.
+    /// If the server refuses, cached keys are used for `cache.ttl`.
     #[default]
     Auto,
-    /// Where it refuses to, each key is looked up at each use.
+    /// If the server refuses, each key is looked up at each use.
     Require,
-    /// It is not asked to; keys are served for `cache.ttl`.
+    /// keyward does not ask for pushes; cached keys are used for `cache.ttl`.
     Off,
 }
