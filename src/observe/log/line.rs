@@ -26,6 +26,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::{LogSettings, authority};
 use crate::clock::Clock;
+use crate::error_chain::chain;
 use crate::observe::decision_log;
 
 /// The field in which `tracing` keeps an event's message.
@@ -208,14 +209,7 @@ impl Visit for EventFields {
 
     /// An error and its causes, as one text.
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        let mut chain = value.to_string();
-        let mut cause = value.source();
-        while let Some(error) = cause {
-            chain.push_str(": ");
-            chain.push_str(&error.to_string());
-            cause = error.source();
-        }
-        self.put(field.name(), chain);
+        self.put(field.name(), chain(value));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
