@@ -1,8 +1,8 @@
-//! Compiles `proto/` to Rust types and to the descriptor set that reflection serves, and records the
-//! revision of the sources.
+//! Compiles `proto/` to Rust types and to the descriptor set that reflection serves, and records
+//! the revision of the sources.
 //!
-//! protox is a protobuf compiler written in Rust, so that a build does not need `protoc`. No service
-//! code is generated, because `envoy::service` needs the undecoded bytes of a request.
+//! protox is a protobuf compiler written in Rust, so that a build does not need `protoc`. No
+//! service code is generated, because `envoy::service` needs the undecoded bytes of a request.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -22,8 +22,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     compile_protos()
 }
 
-/// Sets `KEYWARD_REVISION` for the crate, from the environment, for builds without git, or else from
-/// the checkout; and `KEYWARD_VERSION`, the crate's version with the revision.
+/// Sets `KEYWARD_REVISION` for the crate, from the environment, for builds without git, or else
+/// from the checkout; and `KEYWARD_VERSION`, the crate's version with the revision.
 fn record_revision() {
     println!("cargo:rerun-if-env-changed=KEYWARD_REVISION");
     let revision = env::var_os("KEYWARD_REVISION").and_then(|name| name.into_string().ok());

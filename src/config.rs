@@ -1,9 +1,10 @@
 //! The configuration: `keyward.yaml` becomes a checked [`Config`], or all problems of the file.
 //!
 //! A [`spec::ConfigSpec`] is what the operator wrote, with every default; a [`Config`] is what the
-//! program uses, and cannot be wrong. Nothing here listens, watches or logs. The pepper is read here,
-//! since no digest is made without it, and the files of passwords and tokens for warnings only. An
-//! empty file is an error: a file that is being written looks like that. `{}` means the defaults.
+//! program uses, and cannot be wrong. Nothing here listens, watches or logs. The pepper is read
+//! here, since no digest is made without it, and the files of passwords and tokens for warnings
+//! only. An empty file is an error: a file that is being written looks like that. `{}` means the
+//! defaults.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -2,10 +2,11 @@
 //! it needs on one side and the records it leaves on the other.
 //!
 //! ```text
-//! CheckRequest ─ envoy/decode ─> RequestAttributes ─ authorizer ─> Decision ─ answer ─ envoy/encode ─> CheckResponse
-//!                                                    │     │         └─> observe (metrics, decision log)
-//!                      authz/credential, digest ─────┘     └── authz/rule, key, path, host (pure)
-//!                           keys (cache ─> source)
+//! CheckRequest ── envoy/decode ──> RequestAttributes
+//!                                       │
+//! authz/credential, authz/digest ──> authorizer ──> Decision ──> observe (metrics, log)
+//! keys (cache ──> source) ─────────>    │               │
+//! authz/rule, key, path, host ─────>    │             answer ── envoy/encode ──> CheckResponse
 //! ```
 //!
 //! A request passes through the rooms (the top-level modules) in a straight line, each once:
@@ -23,8 +24,8 @@
 //! - [`http`], [`redis`], [`tls`], [`watch`], [`yaml`]: mechanisms, each implemented once: answers
 //!   over HTTP; connections that reconnect; certificates that rotate; files that are watched; text
 //!   to typed values, or all problems of the text with their positions.
-//! - [`backoff`], [`clock`], [`error_chain`], [`mutex`], [`secret_format`], [`units`]: leaves, which
-//!   import nothing.
+//! - [`backoff`], [`clock`], [`error_chain`], [`mutex`], [`secret_format`], [`units`]: leaves,
+//!   which import nothing.
 //! - [`config`]: `keyward.yaml`, as written and as checked.
 //! - [`server`]: builds everything from a configuration, binds, reloads, drains.
 //! - [`cli`]: the command line.

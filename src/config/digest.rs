@@ -74,8 +74,8 @@ pub(super) fn check(
             }
         })
         .collect();
-    // What is not supported is reported above; a list of nothing else is not empty, as its writer sees
-    // it.
+    // What is not supported is reported above; a list of nothing else is not empty, as its writer
+    // sees it.
     let is_told = kinds.is_empty() && asked > 0;
     if is_told {
         return None;

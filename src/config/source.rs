@@ -1,7 +1,7 @@
 //! Checks where keys come from and how they are cached.
 //!
-//! Exactly one source is named. A shared backend of limits is refused, so that no operator relies on
-//! what this version does not do.
+//! Exactly one source is named. A shared backend of limits is refused, so that no operator relies
+//! on what this version does not do.
 
 use std::path::Path;
 

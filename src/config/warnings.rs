@@ -1,9 +1,9 @@
 //! Warns of what a configuration may say and rarely should: at start, at each reload and by
 //! `check-config`.
 //!
-//! Each warning names its member and what to do. None is about taste: each is about keys that can be
-//! read on the network, requests that pass without a decision, or a member without effect. Only a
-//! configuration without problems gets warnings.
+//! Each warning names its member and what to do. None is about taste: each is about keys that can
+//! be read on the network, requests that pass without a decision, or a member without effect. Only
+//! a configuration without problems gets warnings.
 
 use std::fs;
 use std::net::SocketAddr;

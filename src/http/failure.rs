@@ -1,8 +1,8 @@
 //! Why the service did not answer, in words for its operator.
 //!
 //! Takes a status or an error of the HTTP library, and gives what kind of failure it is and whether
-//! asking once more may help. No text holds a URL, a secret, or anything that the peer chose: HTTP/2 lets
-//! it send a text with its goodbye.
+//! asking once more may help. No text holds a URL, a secret, or anything that the peer chose:
+//! HTTP/2 lets it send a text with its goodbye.
 
 use std::{fmt, io};
 

@@ -1,9 +1,9 @@
 //! The file source: reads a keys file, or every one in a directory, into a `KeyMap`.
 //!
 //! At start all files are read and checked, so that all their problems are reported at once; either
-//! all of them are loaded or none. Later each file is loaded or rejected by itself ([`LoadedKeys`]).
-//! Reading ([`read`]) and checking are two steps, so that a changed file can be told from a touched
-//! one. Both block: do not call them on threads that serve.
+//! all of them are loaded or none. Later each file is loaded or rejected by itself
+//! ([`LoadedKeys`]). Reading ([`read`]) and checking are two steps, so that a changed file can be
+//! told from a touched one. Both block: do not call them on threads that serve.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

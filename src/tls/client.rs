@@ -1,7 +1,7 @@
 //! Certificates of a client, which a remote source is reached with.
 //!
-//! Gives a rustls configuration for handshakes, and the same as PEM for the client of Redis clusters,
-//! which makes its connections by itself.
+//! Gives a rustls configuration for handshakes, and the same as PEM for the client of Redis
+//! clusters, which makes its connections by itself.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! A problem of a file, and where it is.
 //!
-//! A [`Problem`] is one line for an operator: file, line, column, the path inside the document, what
-//! is wrong, what would be right. [`Problems`] are all of a file, so that it can be corrected at once.
-//! No message repeats a value of the file, since it may be a pasted secret. So may the name of a
-//! member: names are shown if they are short and plain.
+//! A [`Problem`] is one line for an operator: file, line, column, the path inside the document,
+//! what is wrong, what would be right. [`Problems`] are all of a file, so that it can be corrected
+//! at once. No message repeats a value of the file, since it may be a pasted secret. So may the
+//! name of a member: names are shown if they are short and plain.
 
 use std::fmt;
 use std::path::Path;

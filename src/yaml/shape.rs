@@ -1,8 +1,8 @@
 //! The shape of a kind of document: its JSON Schema, and the checks of its formats.
 //!
-//! The schema is the one that `keyward schema` prints (except for references to the environment), so
-//! that editors and the loader agree. A string's `format` names its check, which says in words what
-//! the `pattern` beside it says to editors. A condition on a combination of members has an
+//! The schema is the one that `keyward schema` prints (except for references to the environment),
+//! so that editors and the loader agree. A string's `format` names its check, which says in words
+//! what the `pattern` beside it says to editors. A condition on a combination of members has an
 //! `errorMessage`, which editors show too.
 
 use std::collections::HashMap;

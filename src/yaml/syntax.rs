@@ -1,8 +1,8 @@
 //! Syntax errors, in words for the person who wrote the document.
 //!
-//! `serde_yaml` says what its parser expected; an operator wants to know the mistake. The usual ones
-//! are recognised here by the parser's message; any other message is reported as it is. Messages
-//! repeat nothing of the text but single marks, since it may be a secret.
+//! `serde_yaml` says what its parser expected; an operator wants to know the mistake. The usual
+//! ones are recognised here by the parser's message; any other message is reported as it is.
+//! Messages repeat nothing of the text but single marks, since it may be a secret.
 
 use super::problem::Position;
 

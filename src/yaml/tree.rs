@@ -1,9 +1,9 @@
 //! A document as a tree in which every name and value has its line and column.
 //!
 //! `serde_yaml` gives no positions for most problems, so a document with problems, and every
-//! configuration, is read by `libyaml-safer` too: a port of the parser under `serde_yaml` that gives
-//! positions. It reads only what `serde_yaml` found well-formed. Aliases share their node, so that a
-//! bomb of aliases needs no memory. Records in JSON become the same tree, without positions.
+//! configuration, is read by `libyaml-safer` too: a port of the parser under `serde_yaml` that
+//! gives positions. It reads only what `serde_yaml` found well-formed. Aliases share their node, so
+//! that a bomb of aliases needs no memory. Records in JSON become the same tree, without positions.
 
 use std::fmt;
 use std::sync::Arc;

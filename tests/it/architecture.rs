@@ -75,6 +75,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 /// The longest that a file may be, with its tests.
 const FILE_MAX_LINES: usize = 400;
 
+/// The width of comments, which rustfmt does not wrap.
+const COMMENT_MAX_COLUMNS: usize = 100;
+
 fn sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut pending = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
@@ -210,6 +213,19 @@ fn no_file_exceeds_its_limit_and_main_stays_small() {
         }
     }
     assert!(long.is_empty(), "{long:#?}");
+}
+
+#[test]
+fn comments_have_at_most_a_hundred_columns() {
+    let mut wide = Vec::new();
+    for (path, text) in sources() {
+        for (index, line) in text.lines().enumerate() {
+            if line.trim_start().starts_with("//") && line.chars().count() > COMMENT_MAX_COLUMNS {
+                wide.push(format!("{}:{}", path.display(), index + 1));
+            }
+        }
+    }
+    assert!(wide.is_empty(), "{wide:#?}");
 }
 
 #[test]

@@ -2,9 +2,9 @@
 //!
 //! `serde_yaml` holds all events of a document before it reads the first: some 300 MiB for 100 000
 //! keys, in a sidecar that is to need 60. The plain layout is `keys:` and below it a list whose
-//! dashes are in one column. There a chunk that begins at a dash and parses as a list means the same
-//! alone as in the whole file: an open quote or bracket is a syntax error in the chunk, and the
-//! caller then reads the whole file.
+//! dashes are in one column. There a chunk that begins at a dash and parses as a list means the
+//! same alone as in the whole file: an open quote or bracket is a syntax error in the chunk, and
+//! the caller then reads the whole file.
 
 /// A piece of the text: items of the list, whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

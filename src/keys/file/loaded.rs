@@ -1,9 +1,9 @@
 //! The active keys, by file, and which of them stay active when some of the files change.
 //!
 //! A file that has problems keeps its last valid keys while the others change. Ids and digests are
-//! unique among all files, so that one file can conflict with another: the file that takes an active
-//! id or digest from another is then at fault. Pure but for the texts that it is given; others decide
-//! when to read the files.
+//! unique among all files, so that one file can conflict with another: the file that takes an
+//! active id or digest from another is then at fault. Pure but for the texts that it is given;
+//! others decide when to read the files.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};

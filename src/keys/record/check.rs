@@ -1,9 +1,10 @@
-//! Checks a record as it is written and turns it into a `KeyRecord`; notes each problem at its field.
+//! Checks a record as it is written and turns it into a `KeyRecord`; notes each problem at its
+//! field.
 //!
 //! Messages say what is wrong and what would be right. They repeat nothing that was read, except an
-//! address that proved to be one. Without a policy (the `keys` commands on a bare file) three things
-//! are not checked: whether the plan exists, whether the kind of digest is looked up, and whether
-//! identity headers can carry the values.
+//! address that proved to be one. Without a policy (the `keys` commands on a bare file) three
+//! things are not checked: whether the plan exists, whether the kind of digest is looked up, and
+//! whether identity headers can carry the values.
 
 use std::collections::HashSet;
 use std::net::IpAddr;

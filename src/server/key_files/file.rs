@@ -1,7 +1,8 @@
 //! One file of keys: whether it is there, what was read of it last, and what is wrong with it.
 //!
-//! Wraps the watched file with what only keys need: files that appear and disappear, and faults that
-//! depend on other files. Which files there are, and what the keys are then, is decided outside.
+//! Wraps the watched file with what only keys need: files that appear and disappear, and faults
+//! that depend on other files. Which files there are, and what the keys are then, is decided
+//! outside.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -95,7 +95,8 @@ impl Document for AnySpec {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// What `serde_yaml` finds well-formed the tree's parser reads, without a panic and as the same.
+    /// What `serde_yaml` finds well-formed the tree's parser reads, without a panic and as the
+    /// same.
     #[test]
     fn a_document_of_any_kind_is_read_the_same_both_ways(
         pieces in proptest::collection::vec(

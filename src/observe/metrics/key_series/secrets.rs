@@ -18,13 +18,13 @@ use crate::mutex::lock;
 /// Unix time in seconds at which a secret was last used.
 type LastUsed = Arc<AtomicI64>;
 
-/// The series of a key's secrets that have an id. Ordered, so that updating a record of many secrets
-/// takes n log n steps.
+/// The series of a key's secrets that have an id. Ordered, so that updating a record of many
+/// secrets takes n log n steps.
 #[derive(Debug, Default)]
 pub(super) struct SecretList(Mutex<BTreeMap<SecretId, LastUsed>>);
 
-/// The series that a prepared key holds, by the secret's position in the record; empty where no secret
-/// has an id.
+/// The series that a prepared key holds, by the secret's position in the record; empty where no
+/// secret has an id.
 #[derive(Debug, Clone, Default)]
 pub(super) struct SecretSeries(Box<[Option<LastUsed>]>);
 
