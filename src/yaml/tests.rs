@@ -1,5 +1,4 @@
-//! What a file with something wrong makes an operator read, and that what is right comes out as it
-//! stands.
+//! What an operator reads about an invalid file, and that a valid one comes out unchanged.
 
 use std::fmt::Write;
 use std::path::Path;
