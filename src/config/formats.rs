@@ -71,7 +71,7 @@ pub(super) const FILE: Format = format("file-path", r"[^\x00]", |text, at| {
     server::file(text, at, Path::new(""));
 });
 pub(super) const REALM: Format = format("realm", r"^[\x20\x21\x23-\x5b\x5d-\x7e]*$", |text, at| {
-    _ = policy::check_realm(text, at)
+    _ = policy::check_realm(text, at);
 });
 pub(super) const HEADER: Format = format("credential-header", TOKEN, |text, at| {
     credentials::check_header_name(text, at);

@@ -245,7 +245,9 @@ fn of_rules() -> Vec<(&'static str, Value)> {
 
 /// A condition on a combination of members, and the message where it does not hold.
 fn rule(message: &str, mut condition: Value) -> Value {
-    condition["errorMessage"] = message.into();
+    if let Some(members) = condition.as_object_mut() {
+        members.insert("errorMessage".to_owned(), message.into());
+    }
     json!({"allOf": [condition]})
 }
 

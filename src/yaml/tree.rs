@@ -119,12 +119,12 @@ impl<'de> Deserialize<'de> for Node {
 struct NodeVisitor;
 
 impl NodeVisitor {
-    fn scalar<E>(text: impl Into<String>, plain: bool) -> Result<Node, E> {
-        Ok(Node::without_position(Content::Scalar(ScalarText {
+    fn scalar(text: impl Into<String>, plain: bool) -> Node {
+        Node::without_position(Content::Scalar(ScalarText {
             text: text.into(),
             plain,
             written: None,
-        })))
+        }))
     }
 }
 
@@ -133,7 +133,7 @@ impl Node {
     pub(super) fn text(&self) -> Option<String> {
         match &self.content {
             Content::Scalar(scalar) => Some(scalar.text.clone()),
-            _ => None,
+            Content::Inexact | Content::Unset(_) | Content::List(_) | Content::Mapping(_) => None,
         }
     }
 
@@ -164,7 +164,7 @@ impl Node {
 macro_rules! plain {
     ($($method:ident: $value:ty),*) => {
         $(fn $method<E>(self, value: $value) -> Result<Node, E> {
-            Self::scalar(value.to_string(), true)
+            Ok(Self::scalar(value.to_string(), true))
         })*
     };
 }
@@ -179,7 +179,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
     plain!(visit_bool: bool, visit_i64: i64, visit_u64: u64);
 
     fn visit_unit<E>(self) -> Result<Node, E> {
-        Self::scalar("null", true)
+        Ok(Self::scalar("null", true))
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Node, E> {
@@ -187,7 +187,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Node, E> {
-        Self::scalar(value, false)
+        Ok(Self::scalar(value, false))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {

@@ -133,13 +133,17 @@ impl Walk<'_> {
             Scalar::Bool(value) if expected.is("boolean") => value.into(),
             Scalar::Integer(number) if expected.is("integer") => {
                 let value = Value::Number(number);
-                if !self.is_in_range(&value, expected) {
+                if !Self::is_in_range(&value, expected) {
                     let help = format!("expected {}", expected.noun());
                     at.problem_with_help("out of range", help);
                 }
                 value
             }
-            _ => self.mismatch(node, expected, at),
+            Scalar::Null
+            | Scalar::Bool(_)
+            | Scalar::Integer(_)
+            | Scalar::Float(_)
+            | Scalar::Text(_) => self.mismatch(node, expected, at),
         }
     }
 
@@ -233,7 +237,7 @@ impl Walk<'_> {
         }
         self.refuse_missing(&seen, members, expected, at);
         if at.problems_so_far() == before {
-            self.check_combinations(&values, expected, at);
+            Self::check_combinations(&values, expected, at);
         }
         Value::Object(values)
     }
@@ -289,12 +293,7 @@ impl Walk<'_> {
     }
 
     /// Notes which combinations of members are wrong, where each of them is right.
-    fn check_combinations(
-        &self,
-        values: &Map<String, Value>,
-        expected: Expected<'_>,
-        at: &FieldPath<'_>,
-    ) {
+    fn check_combinations(values: &Map<String, Value>, expected: Expected<'_>, at: &FieldPath<'_>) {
         let rules = expected.get("allOf").and_then(Value::as_array);
         for rule in rules.into_iter().flatten() {
             let Some(message) = rule.get("errorMessage").and_then(Value::as_str) else {
@@ -310,7 +309,7 @@ impl Walk<'_> {
         }
     }
 
-    fn is_in_range(&self, value: &Value, expected: Expected<'_>) -> bool {
+    fn is_in_range(value: &Value, expected: Expected<'_>) -> bool {
         condition::is_at_least(value, expected.get("minimum"))
             && expected
                 .get("maximum")

@@ -141,7 +141,9 @@ fn refine_keys(schema: &mut Schema) {
 
 fn not_yet(member: &str, mut more: Value) -> Value {
     let message = format!("not supported yet; leave `{member}` out");
-    more["errorMessage"] = message.into();
+    if let Some(members) = more.as_object_mut() {
+        members.insert("errorMessage".to_owned(), message.into());
+    }
     more
 }
 
@@ -156,7 +158,9 @@ pub fn method() -> Value {
     let spellings: Vec<String> = METHODS.iter().map(|name| any_case(name)).collect();
     let other = json!({"not": {"pattern": format!("^({})$", spellings.join("|"))}});
     let mut members = METHOD.members();
-    members["anyOf"] = json!([{"enum": METHODS}, other]);
+    if let Some(members) = members.as_object_mut() {
+        members.insert("anyOf".to_owned(), json!([{"enum": METHODS}, other]));
+    }
     members
 }
 

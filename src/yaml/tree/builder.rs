@@ -2,6 +2,11 @@
 //!
 //! It goes as deep as the document nests, which is bounded here.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "each place names the events that it takes and refuses all others"
+)]
+
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read as _};
 use std::sync::Arc;
