@@ -108,7 +108,7 @@ impl ConfigError {
     }
 }
 
-/// A part of the configuration that is in force until a restart.
+/// A part of the configuration that cannot change without a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FixedPart {
     /// Listeners, and how they end.
@@ -201,7 +201,7 @@ impl Config {
         .collect()
     }
 
-    /// The configuration in force as JSON, with the defaults that it leaves out. It holds no
+    /// The active configuration as JSON, with the defaults that it leaves out. It holds no
     /// secret: secrets stand in files, of which it has the names, and a value that came from the
     /// environment is shown as the file has it, `${NAME}`.
     pub fn effective(&self) -> &serde_json::Value {

@@ -208,7 +208,7 @@ impl RedisClient {
         let attempt: Attempt = Box::pin(async move {
             let outcome = open(&connector).await;
             let Some(state) = state.upgrade() else {
-                return Err("the source is gone".into());
+                return Err("the client was dropped".into());
             };
             let mut state = lock(&state);
             let is_current = state.epoch == epoch;

@@ -57,7 +57,7 @@ pub(crate) async fn serve<F>(
 
 fn log_panic(ended: Result<(), JoinError>) {
     if ended.is_err_and(|error| error.is_panic()) {
-        tracing::error!("a connection's task panicked; its peer will connect anew");
+        tracing::error!("a connection's task panicked; its peer will reconnect");
     }
 }
 

@@ -99,7 +99,7 @@ impl CertificateReloader {
                     self.status.is_refused(&problem);
                     tracing::error!(
                         problems = problem,
-                        "certificates not reloaded; those in force stay"
+                        "certificates not reloaded; the active ones are kept"
                     );
                 }
             }

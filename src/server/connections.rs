@@ -159,7 +159,7 @@ impl Connections {
         let now = self.shared.clock.monotonic().as_secs();
         for peer in &self.shared.list().peers {
             if peer.longest_unread(now) > Some(MAX_UNREAD_SECONDS) {
-                tracing::debug!("a connection is closed: its peer does not take its answers");
+                tracing::debug!("a connection is closed: its peer does not read its responses");
                 peer.close(Closing::Immediately);
             }
         }
@@ -218,7 +218,7 @@ impl Shared {
                 listener,
                 max,
                 count,
-                "all connections are taken: the idlest are closed to make room for new ones"
+                "all connections are taken: the longest idle are closed for new ones"
             );
         }
     }

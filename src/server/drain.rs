@@ -56,7 +56,7 @@ pub(crate) async fn drain(
         () = deadline => {
             tracing::warn!(
                 connections = *open.borrow(),
-                "the deadline has come; what is left is cut off"
+                "the drain deadline has passed; open calls are cut off"
             );
             Ok(())
         }

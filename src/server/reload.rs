@@ -221,7 +221,7 @@ impl Reloader {
         if report {
             tracing::error!(
                 problems = rejection.to_string(),
-                "configuration not reloaded; the one in force stays"
+                "configuration not reloaded; the active one is kept"
             );
         }
     }

@@ -82,7 +82,7 @@ impl CertificateStatus {
         }
     }
 
-    /// The files cannot be used for that reason; what was in use stays in use.
+    /// The files cannot be used for that reason; the active ones are kept.
     pub(crate) fn is_refused(&self, why: &str) {
         let before = self.state.load();
         self.state.store(Arc::new(CertificateState {

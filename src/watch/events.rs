@@ -49,7 +49,7 @@ impl DirectoryWatch {
         if let Err(error) = &watcher {
             tracing::warn!(
                 %error,
-                "files cannot be watched; changes are found by looking every few seconds"
+                "files cannot be watched; changes are found by polling"
             );
         }
         let mut directories: Vec<_> = directories.into_iter().map(|path| (path, None)).collect();

@@ -156,5 +156,5 @@ async fn a_peer_that_never_disconnects_is_cut_off_at_the_deadline() {
     let status = keyward.process.end().await;
     let output = keyward.process.output();
     assert_eq!(status.code(), Some(0), "{output}");
-    assert!(output.contains("the deadline has come"), "{output}");
+    assert!(output.contains("the drain deadline has passed"), "{output}");
 }

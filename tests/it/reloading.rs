@@ -287,7 +287,7 @@ async fn a_directory_of_key_files_is_one_source() {
     wait::until("the first file is gone", async || !allows("a").await).await;
     assert!(allows("b").await);
     keyfile::replace_by_rename(&dir.join("c.yaml"), "keys: [");
-    let expected = "keys not reloaded of the files at fault, which keep their last ones";
+    let expected = "keys not reloaded of faulty files; their last valid ones are kept";
     wait::until("the invalid file is logged", async || {
         keyward.log().iter().any(|line| line["msg"] == expected)
     })

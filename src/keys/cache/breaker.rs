@@ -131,7 +131,7 @@ pub(super) async fn ask(
     lookup
         .catch_unwind()
         .await
-        .unwrap_or_else(|_| Err(SourceError::Failed("a bug stopped it".into())))
+        .unwrap_or_else(|_| Err(SourceError::Failed("the lookup panicked".into())))
 }
 
 impl Breaker {

@@ -116,7 +116,7 @@ impl<P: Send + Sync + 'static> RemoteKeys<P> {
             }
         }
         self.preparer.count(|metrics| &metrics.miss);
-        let error = SourceError::Failed("the key changes faster than it is read".into());
+        let error = SourceError::Failed("the key changed during each of its lookups".into());
         Err(self.lookup_error(digest, error))
     }
 

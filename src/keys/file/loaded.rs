@@ -17,7 +17,7 @@ use crate::authz::key_map::{KeyMap, Repeated};
 use crate::authz::snapshot::Policy;
 use crate::yaml::Problems;
 
-/// The keys that are in force, by file.
+/// The active keys, by file.
 #[derive(Debug, Clone, Default)]
 pub struct LoadedKeys {
     map: Arc<KeyMap>,
@@ -33,7 +33,7 @@ pub struct Change {
     pub text: Option<String>,
 }
 
-/// What is in force after some files changed.
+/// What is active after some files changed.
 #[derive(Debug)]
 pub struct CheckedFiles {
     /// The keys.
@@ -49,7 +49,7 @@ pub struct CheckedFiles {
 struct File<'k> {
     path: PathBuf,
     before: &'k [Arc<KeyRecord>],
-    /// What it would have in force, and its text.
+    /// What would be active of it, and its text.
     after: Option<(Vec<Arc<KeyRecord>>, String)>,
 }
 
@@ -88,14 +88,14 @@ impl LoadedKeys {
         ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| Arc::ptr_eq(a, b))
     }
 
-    /// The first key that file has in force which cannot be used under that policy.
+    /// The first active key of that file which cannot be used under that policy.
     pub fn misfit(&self, path: &Path, policy: &Policy) -> Option<InvalidRecord> {
         let file = self.files().find(|file| file.path == path)?;
         let mut records = file.before.iter();
         records.find_map(|record| record::check_policy(record, policy).err())
     }
 
-    /// What is in force when these files changed together. `missing` are files that are not there
+    /// What is active when these files changed together. `missing` are files that are not there
     /// just now but keep their keys.
     pub fn check(
         &self,

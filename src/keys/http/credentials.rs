@@ -107,11 +107,7 @@ async fn reload<T: Send + 'static>(
         match outcome.await {
             ReadOutcome::Usable { value, is_new } if is_new => {
                 hand_over(Ok(value));
-                tracing::info!(
-                    source = "http",
-                    what,
-                    "reloaded what the source is asked with"
-                );
+                tracing::info!(source = "http", what, "credentials of the source reloaded");
             }
             ReadOutcome::Unusable {
                 problem, report, ..
@@ -121,7 +117,7 @@ async fn reload<T: Send + 'static>(
                     source = "http",
                     what,
                     problems = problem,
-                    "not reloaded; what was in use stays in use"
+                    "credentials of the source not reloaded; the active ones are kept"
                 );
             }
             ReadOutcome::Changing | ReadOutcome::Usable { .. } | ReadOutcome::Unusable { .. } => {}

@@ -18,7 +18,7 @@ pub(super) const TARGET: &str = "h2::server";
 const BEGINNING: &str = "malformed headers: malformed authority";
 /// The text that is logged instead.
 pub(super) const MESSAGE: &str = "a gRPC call was refused, for its :authority is not a host and a port; a client that sends the path of a \
-     Unix socket needs the channel argument `grpc.default_authority`, such as `localhost`; this is told once";
+     Unix socket needs the channel argument `grpc.default_authority`, such as `localhost`; this is logged once";
 
 /// Whether an event is the stack's report of a malformed request.
 pub(super) fn is_refusal(metadata: &Metadata<'_>) -> bool {

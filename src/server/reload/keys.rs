@@ -58,7 +58,7 @@ impl Reloader {
                 tracing::info!(
                     keys,
                     generation,
-                    "keys reloaded, but for those of files that are at fault"
+                    "keys reloaded, except those of faulty files"
                 );
             }
             let now = self.clock.monotonic();
@@ -87,7 +87,7 @@ impl Reloader {
         }
         let reloads = &self.live.observer.metrics.reloads;
         reloads.succeeded(ReloadTarget::Keys, self.clock.now());
-        tracing::info!("each key is looked up anew at its next use");
+        tracing::info!("each key is looked up again at its next use");
     }
 }
 
@@ -95,9 +95,9 @@ fn log_problems(problems: &str, are_partly_usable: bool) {
     if are_partly_usable {
         tracing::error!(
             problems,
-            "keys not reloaded of the files at fault, which keep their last ones"
+            "keys not reloaded of faulty files; their last valid ones are kept"
         );
     } else {
-        tracing::error!(problems, "keys not reloaded; those in force stay");
+        tracing::error!(problems, "keys not reloaded; the active ones are kept");
     }
 }

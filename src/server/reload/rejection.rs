@@ -14,7 +14,7 @@ pub(super) enum ReloadRejection {
     Invalid(#[from] ConfigError),
     /// It differs in parts that cannot change without a restart.
     #[error(
-        "{} changed, which needs a restart; nothing of the new configuration is in force",
+        "{} changed, which needs a restart; the new configuration is not used",
         names(.0)
     )]
     NeedsRestart(Vec<FixedPart>),

@@ -96,7 +96,7 @@ impl Http2Stream {
         ready!(stalled.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::TimedOut,
-            "the peer does not read its answers",
+            "the peer does not read its responses",
         )))
     }
 }

@@ -77,7 +77,7 @@ async fn a_key_that_changes_at_every_lookup_is_refused_rather_than_looked_up_for
     let scene = pushing();
     let log = scene.log();
     scene.source.at_each_lookup(move || log.key_changed("a"));
-    let want = "the source failed: the key changes faster than it is read";
+    let want = "the source failed: the key changed during each of its lookups";
     assert_eq!(scene.find("a").await, want);
     assert_eq!(scene.source.asked(), MAX_LOOKUPS);
 }

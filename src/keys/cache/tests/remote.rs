@@ -227,7 +227,7 @@ async fn a_panic_in_a_source_is_a_failure_and_wedges_nothing() {
     assert!(
         found
             .iter()
-            .all(|text| text == "the source failed: a bug stopped it"),
+            .all(|text| text == "the source failed: the lookup panicked"),
         "{found:?}"
     );
     assert_eq!(scene.find("b").await, "b");
