@@ -76,7 +76,7 @@ enum Error {
     #[error("{0}")]
     AsLog(Box<Error>),
     /// Printed one after the other.
-    #[error("{} things are wrong", .0.len())]
+    #[error("{} problems", .0.len())]
     Several(Vec<Error>),
     #[error(transparent)]
     SourceFiles(#[from] RedisCredentialsError),

@@ -109,7 +109,7 @@ fn end_of_lifetime(argument: &str, text: &str) -> Result<TimeSpec, Error> {
     let lifetime = duration(argument, text)?;
     if lifetime < Duration::from_secs(1) {
         return Err(Error::Usage(format!(
-            "{argument}: a lifetime of nothing makes a key that never works; write one such as 90d, or leave it out for a \
+            "{argument}: a lifetime below one second makes a key that never works; write one such as 90d, or leave it out for a \
              key without an end"
         )));
     }

@@ -160,7 +160,7 @@ pub(super) fn check_node_url(text: &str, at: &FieldPath<'_>) -> Option<RedisUrl>
     let node = check_redis_url(text, at)?;
     if node.is_unix() {
         at.problem_with_help(
-            "a socket is no node that others could know",
+            "a node cannot be a Unix socket",
             "write redis:// or rediss:// with host and port",
         );
         return None;

@@ -84,7 +84,7 @@ pub(super) fn check_cache(spec: &CacheSpec, at: &FieldPath<'_>) -> Option<CacheS
     ] {
         if capacity == 0 {
             at.field(name)
-                .problem_with_help("a cache of nothing", "write 1 or more");
+                .problem_with_help("the cache would be empty", "write 1 or more");
         }
     }
     (at.problems_so_far() == before).then_some(CacheSettings {

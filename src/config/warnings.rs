@@ -95,7 +95,9 @@ fn note_http(settings: &HttpSettings, at: &FieldPath<'_>) {
     ] {
         if is_in_clear {
             at.field(name).warning(
-                format!("{what}: whoever is on the way reads them, and can make keys valid"),
+                format!(
+                    "{what}: an attacker on the network path can read them and make keys valid"
+                ),
                 "write the URL with https",
             );
         }
@@ -115,7 +117,7 @@ fn note_redis(settings: &RedisSettings, at: &FieldPath<'_>) {
             RedisServers::Sentinel { .. } => "sentinel",
         };
         at.field(name).warning(
-            "the password crosses the network in the clear: whoever is on the way reads it, and can make keys valid",
+            "the password crosses the network in the clear: an attacker on the network path can read it and make keys valid",
             "write it with rediss://",
         );
     }

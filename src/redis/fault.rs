@@ -112,7 +112,7 @@ const IO_KINDS: [(io::ErrorKind, &str); 3] = [
 pub(crate) fn describe(error: &RedisError) -> String {
     if let Some(code) = error.code() {
         if error.detail() == Some(TOO_MANY_CLIENTS) {
-            return "the server has as many clients as it takes".to_owned();
+            return "the server has reached maxclients".to_owned();
         }
         return describe_code(code);
     }
@@ -196,7 +196,7 @@ mod tests {
             ),
             (
                 "ERR max number of clients reached",
-                "the server has as many clients as it takes",
+                "the server has reached maxclients",
             ),
             ("NOAUTH canary", "the server wants a password (NOAUTH)"),
             (

@@ -29,9 +29,7 @@ pub enum BindError {
     #[error("{0} is in use by another process: stop it, or give another address")]
     InUse(String),
     /// The process has no permission for it.
-    #[error(
-        "{0} may not be listened on: ports below 1024 and guarded directories need a right to them"
-    )]
+    #[error("{0}: listening on a port below 1024 or in that directory needs a permission")]
     Denied(String),
     /// It is not an address of this machine.
     #[error("{0} is not an address of this machine: give one of its own, or 0.0.0.0 for all")]

@@ -8,11 +8,11 @@ use crate::authz::method::Method;
 use crate::authz::path::{PathPattern, PlainPath};
 use crate::authz::request::RequestAttributes;
 
-/// A hint where the method differs from one of these in case alone; else nothing.
+/// A hint where the method differs from one of these only in case; else nothing.
 pub(super) fn method_case(methods: Option<&[Method]>, sent: &[u8]) -> &'static str {
     let mut methods = methods.unwrap_or_default().iter();
     if methods.any(|method| method.as_bytes().eq_ignore_ascii_case(sent)) {
-        ": it differs in case alone, and what lets in compares methods to the letter"
+        ": it differs only in case, and `allow: anyone` and keys compare methods case-sensitively"
     } else {
         ""
     }
@@ -27,7 +27,7 @@ pub(super) fn path_case(patterns: Option<&[PathPattern]>, sent: &[u8]) -> &'stat
     let lower = |pattern: &PathPattern| pattern.to_string().to_ascii_lowercase().parse().ok();
     let mut patterns = patterns.unwrap_or_default().iter().filter_map(lower);
     if patterns.any(|pattern: PathPattern| pattern.matches(&path)) {
-        ": it differs in case alone, and paths are compared to the letter"
+        ": it differs only in case, and paths are case-sensitive"
     } else {
         ""
     }

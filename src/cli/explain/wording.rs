@@ -81,7 +81,7 @@ impl Wording<'_> {
             Mismatch::Host => {
                 let hint = match rule.access {
                     Access::Anyone => {
-                        "; a rule that lets anyone in compares the host as sent, port included"
+                        "; a rule with `allow: anyone` compares the host as sent, port included"
                     }
                     Access::Nobody | Access::Key(_) => "",
                 };
@@ -146,7 +146,7 @@ impl Wording<'_> {
                 shown(self.request.path())
             ),
             RuleSelection::UnknownName => format!(
-                "the Envoy route names rule {}, and there is none; the request is refused once its key has proved valid",
+                "the Envoy route names rule {}, which does not exist; the request is refused once its key has proved valid",
                 shown(self.request.rule.unwrap_or_default())
             ),
         }
@@ -211,7 +211,7 @@ impl Wording<'_> {
             (false, Some(rule), _) => format!("rule {} has allow: nobody", rule.name),
             (false, None, Some(name)) => {
                 format!(
-                    "the Envoy route names rule {}, and there is none",
+                    "the Envoy route names rule {}, which does not exist",
                     shown(name)
                 )
             }
@@ -335,9 +335,9 @@ fn not_valid(why: KeyNotValid, secret: Validity, now: Timestamp) -> String {
     };
     match (reason, moment) {
         (Reason::KeyRevoked, Some(at)) => {
-            format!("the key was revoked at {at} (revoked_at), for ever")
+            format!("the key was revoked at {at} (revoked_at), permanently")
         }
-        (Reason::KeyDisabled, _) => "the key is switched off (enabled: false)".to_owned(),
+        (Reason::KeyDisabled, _) => "the key is disabled (enabled: false)".to_owned(),
         (Reason::KeyNotYetValid, Some(at)) => {
             let whose = whose(secret.not_before.map(Into::into));
             format!("{whose} is not valid before {at} (not_before); it is {now:.0}")
@@ -353,7 +353,7 @@ fn not_valid(why: KeyNotValid, secret: Validity, now: Timestamp) -> String {
 fn client(is_wanted: bool, record: &KeyRecord, clients: &[ClientName]) -> String {
     let verb = if is_wanted { "is" } else { "is not" };
     let (client, clients) = (record.client(), list(Some(clients)));
-    format!("the key stands for client {client}, which {verb} one of the rule's clients {clients}")
+    format!("the key's client is {client}, which {verb} one of the rule's clients {clients}")
 }
 
 fn list<T: ToString>(items: Option<&[T]>) -> String {

@@ -32,7 +32,7 @@ impl KeyStore {
             // The URL is not repeated: it may contain a password.
             let url: RedisUrl = url.parse().map_err(|error| {
                 Error::Usage(format!(
-                    "--redis: {error}; user and password stand in the configuration"
+                    "--redis: {error}; user and password belong in the configuration"
                 ))
             })?;
             return Self::of_redis(url, arguments);

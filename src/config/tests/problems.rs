@@ -262,8 +262,8 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         "caches of nothing",
         "cache: {capacity: 0, negative_capacity: 0}",
         &[
-            "etc/keyward.yaml:1:19: cache.capacity: a cache of nothing; write 1 or more",
-            "etc/keyward.yaml:1:41: cache.negative_capacity: a cache of nothing; write 1 or more",
+            "etc/keyward.yaml:1:19: cache.capacity: the cache would be empty; write 1 or more",
+            "etc/keyward.yaml:1:41: cache.negative_capacity: the cache would be empty; write 1 or more",
         ],
     ),
     (

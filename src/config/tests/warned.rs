@@ -44,14 +44,14 @@ const CASES: &[(&str, &[&str])] = &[
     (
         "source: {http: {url: \"http://a/{digest}\", events_url: \"http://a/events\"}}",
         &[
-            "source.http.url: records cross the network in the clear: whoever is on the way reads them, and can make keys valid; write the URL with https",
-            "source.http.events_url: records cross the network in the clear: whoever is on the way reads them, and can make keys valid; write the URL with https",
+            "source.http.url: records cross the network in the clear: an attacker on the network path can read them and make keys valid; write the URL with https",
+            "source.http.events_url: records cross the network in the clear: an attacker on the network path can read them and make keys valid; write the URL with https",
         ],
     ),
     (
         "source: {http: {url: \"http://a/{digest}\", bearer_token_file: token}}",
         &[
-            "source.http.url: records and the bearer token cross the network in the clear: whoever is on the way reads them, and can make keys valid; write the URL with https",
+            "source.http.url: records and the bearer token cross the network in the clear: an attacker on the network path can read them and make keys valid; write the URL with https",
         ],
     ),
     (
@@ -61,13 +61,13 @@ const CASES: &[(&str, &[&str])] = &[
     (
         "source: {redis: {url: \"redis://a\", password_file: password}}",
         &[
-            "source.redis.url: the password crosses the network in the clear: whoever is on the way reads it, and can make keys valid; write it with rediss://",
+            "source.redis.url: the password crosses the network in the clear: an attacker on the network path can read it and make keys valid; write it with rediss://",
         ],
     ),
     (
         "source: {redis: {sentinel: {master: m, nodes: [\"redis://[::1]\", \"redis://a\"]}, password_file: password}}",
         &[
-            "source.redis.sentinel: the password crosses the network in the clear: whoever is on the way reads it, and can make keys valid; write it with rediss://",
+            "source.redis.sentinel: the password crosses the network in the clear: an attacker on the network path can read it and make keys valid; write it with rediss://",
         ],
     ),
     (

@@ -149,7 +149,7 @@ fn in_chunks(
         super::add(&mut problems, found);
         if count >= MAX_PROBLEMS {
             let message = "there may be more problems further down";
-            let more = Problems::one(path, None, message, Some("mend these first"));
+            let more = Problems::one(path, None, message, Some("fix these first"));
             super::add(&mut problems, more);
             break;
         }

@@ -263,7 +263,7 @@ fn more_problems_than_anyone_reads_are_cut_short() {
     assert!((100..120).contains(&lines.len()), "{}", lines.len());
     assert_eq!(
         *lines.last().unwrap(),
-        "k: there may be more problems further down; mend these first"
+        "k: there may be more problems further down; fix these first"
     );
     let dir = in_dir(&[("a.yaml", &keys(&["a"; 300]))]);
     let told = loaded(dir.path(), "a.yaml").unwrap_err();

@@ -35,7 +35,7 @@ pub enum RedisKeyStoreError {
     #[error("there is no key `{0}`")]
     NotFound(KeyId),
     /// The key was revoked.
-    #[error("the key `{id}` is revoked since {since}, for ever; make another one")]
+    #[error("the key `{id}` was revoked at {since}, permanently; create another one")]
     Revoked {
         /// The key.
         id: KeyId,

@@ -267,7 +267,7 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
     (
         "an alias to what it stands in is an error",
         "plans: &a\n  x: *a\n",
-        &["f.yaml:2:6: plans.x: an alias stands inside what it names"],
+        &["f.yaml:2:6: plans.x: an alias is inside the value that it names"],
     ),
     (
         "a second document is an error",
@@ -287,7 +287,7 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
     (
         "a mapping as a name is an error",
         "? {a: b}\n: c\n",
-        &["f.yaml:1:3: a list or mapping stands where a name should"],
+        &["f.yaml:1:3: a list or mapping in place of a name"],
     ),
     (
         "a name with odd letters is not told and cannot draw on a terminal",

@@ -117,7 +117,7 @@ impl<R: BufRead> Builder<'_, R> {
             EventData::MappingStart { anchor, .. } => (Content::Mapping(self.members()?), anchor),
             EventData::Alias { ref anchor } => {
                 let known = self.anchors.get(anchor).cloned();
-                let message = "an alias stands inside what it names";
+                let message = "an alias is inside the value that it names";
                 return known.ok_or_else(|| self.unreadable(&event, message));
             }
             _ => return Err(self.unreadable(&event, "a value is missing")),
@@ -155,7 +155,7 @@ impl<R: BufRead> Builder<'_, R> {
                 }
                 _ => None,
             };
-            let message = "a list or mapping stands where a name should";
+            let message = "a list or mapping in place of a name";
             let name = name.ok_or_else(|| self.unreadable(&event, message))?;
             self.path.push(Segment::Field(name.clone()));
             let event = self.next()?;

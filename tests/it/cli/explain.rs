@@ -154,7 +154,7 @@ fn each_outcome_of_a_valid_key_is_explained_with_its_reason() {
             &["--method", "GET", "--path", "/", "--rule", "nope"],
             4,
             "deny route_denied (HTTP 403)",
-            "the Envoy route names rule nope, and there is none",
+            "the Envoy route names rule nope, which does not exist",
         ),
         (
             "elsewhere",
@@ -239,7 +239,7 @@ fn without_a_key_the_locations_are_named_and_skipped_rules_say_what_differed() {
     for expected in [
         "noted  rule         rule internal does not match: the path is /v1, and its paths are [/internal/**]",
         "noted  rule         rule post does not match: the host is api.example.com:1, and its hosts are \
-         [api.example.com]; a rule that lets anyone in compares the host as sent, port included",
+         [api.example.com]; a rule with `allow: anyone` compares the host as sent, port included",
         "passed rule         no rule matches; the default decides, require-key: any valid key may pass",
         "failed credential   no secret is presented; looked at header x-api-key, header authorization with scheme \
          Bearer, query parameter api_key, cookie api_key",

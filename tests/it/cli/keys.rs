@@ -231,12 +231,12 @@ fn a_failed_addition_leaves_the_file_unchanged() {
         (
             &["--id", "b", "--expires-in", "0s"],
             2,
-            "--expires-in: a lifetime of nothing",
+            "--expires-in: a lifetime below one second",
         ),
         (
             &["--id", "b", "--expires-in", "999ms"],
             2,
-            "a lifetime of nothing",
+            "a lifetime below one second",
         ),
         (
             &["--id", "b", "--expires-in", "-5d"],

@@ -277,25 +277,25 @@ fn a_difference_in_case_alone_is_pointed_out() {
             "bare",
             "GET",
             "/Public/a",
-            "its paths are [/public/**]: it differs in case alone",
+            "its paths are [/public/**]: it differs only in case",
         ),
         (
             "this-path",
             "GET",
             "/V1/a",
-            "the key's allow_paths [/v1/**]: it differs in case alone",
+            "the key's allow_paths [/v1/**]: it differs only in case",
         ),
         (
             "this-method",
             "post",
             "/v1",
-            "the key's allow_methods [GET, POST]: it differs in case alone",
+            "the key's allow_methods [GET, POST]: it differs only in case",
         ),
         (
             "bare",
             "post",
             "/v1",
-            "its methods are [POST]: it differs in case alone",
+            "its methods are [POST]: it differs only in case",
         ),
     ] {
         workdir.write("key", scene::secret(id));
@@ -322,5 +322,5 @@ fn a_difference_in_case_alone_is_pointed_out() {
         "--key-file",
         "key",
     ]);
-    assert!(!run.stdout.contains("in case alone"), "{run:?}");
+    assert!(!run.stdout.contains("only in case"), "{run:?}");
 }
