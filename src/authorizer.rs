@@ -117,7 +117,7 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
         refuse(Refusal::new(Reason::BadRequest), snapshot)
     }
 
-    /// The grounds on which a request goes on, or the first step that fails.
+    /// Why a request is allowed, or the first step that fails.
     async fn evaluate<'r, T: Trace>(
         &self,
         request: &RequestAttributes<'r>,
@@ -190,7 +190,7 @@ impl<P: Send + Sync + 'static> Authorizer<P> {
     }
 }
 
-/// The decision for a refusal. Here and nowhere else, observe mode lets the request go on.
+/// The decision for a refusal. Here and nowhere else, observe mode allows the request.
 fn refuse<'r, K>(refusal: Refusal<'r, K>, snapshot: &Snapshot) -> Decision<'r, K> {
     match snapshot.policy.mode {
         Mode::Enforce => Decision::Deny(refusal),

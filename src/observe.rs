@@ -29,7 +29,7 @@ pub struct CheckRecord<'a> {
     pub decision: DecisionKind,
     /// Why.
     pub reason: Reason,
-    /// The HTTP status that the caller gets, 200 where the request goes on.
+    /// The HTTP status that the caller gets, 200 if the request is allowed.
     pub status: u16,
     /// The key that was presented, where it is known.
     pub key: Option<&'a KeyRecord>,

@@ -1,6 +1,6 @@
 //! What the pipeline decides, before `answer` makes it into an answer.
 //!
-//! A `Grant` is the permit and its own proof: it says on what grounds the request goes on.
+//! A `Grant` is the permit and its own proof: it says why the request is allowed.
 //! Everything else is a `Refusal`, whose reason says whether keyward refused by what it knows or
 //! could not decide. No function turns a refusal into an allow but observe mode's, in the
 //! authorizer.
@@ -16,13 +16,13 @@ use super::scope::Scope;
 /// The decision on one request. `K` is a known key with what was prepared for it.
 #[derive(Debug)]
 pub enum Decision<'r, K> {
-    /// The request goes on.
+    /// The request is allowed.
     Allow(Grant<'r, K>),
     /// The request is refused, by what keyward knows or because it could not decide.
     Deny(Refusal<'r, K>),
 }
 
-/// On what grounds a request goes on.
+/// Why a request is allowed, and by which rule.
 #[derive(Debug)]
 pub struct Grant<'r, K> {
     /// The grounds.
@@ -31,7 +31,7 @@ pub struct Grant<'r, K> {
     pub rule: Option<&'r Rule>,
 }
 
-/// The grounds on which a request goes on.
+/// Why a request is allowed.
 #[derive(Debug)]
 pub enum Grounds<'r, K> {
     /// No key is needed.
@@ -42,7 +42,7 @@ pub enum Grounds<'r, K> {
     Observed(Refusal<'r, K>),
 }
 
-/// Why a request does not go on, with what was known when it failed.
+/// Why a request is refused, with what was known when it failed.
 #[derive(Debug)]
 pub struct Refusal<'r, K> {
     /// Never `allowed` or `public`.

@@ -9,7 +9,7 @@ use std::fmt;
 /// What a decision amounts to: the `decision` of metrics, log and metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DecisionKind {
-    /// The request goes on.
+    /// The request is allowed.
     Allow,
     /// The request is refused.
     Deny,
@@ -70,7 +70,7 @@ macro_rules! reasons {
                 match self { $(Self::$name => DecisionKind::$kind,)* }
             }
 
-            /// The HTTP status that the caller gets; 200 where the request goes on.
+            /// The HTTP status that the caller gets; 200 if the request is allowed.
             pub const fn http_status(self) -> u16 {
                 match self { $(Self::$name => $status,)* }
             }

@@ -185,7 +185,7 @@ fn write_text(
         reason.http_status()
     )?;
     if policy.mode == Mode::Observe && decision.refusal().is_some() {
-        writeln!(out, "mode is observe: the request goes on all the same")?;
+        writeln!(out, "mode is observe: the request is allowed anyway")?;
     }
     for (name, value) in identity(decision, policy) {
         match value {

@@ -127,7 +127,7 @@ fn note_redis(settings: &RedisSettings, at: &FieldPath<'_>) {
 fn note_openness(spec: &ConfigSpec, source: &SourceConfig, top: &FieldPath<'_>) {
     if spec.mode == Mode::Observe {
         top.field("mode").warning(
-            "every request goes on, whatever the decision",
+            "every request is allowed, whatever the decision",
             "write `enforce` to have refusals take effect",
         );
     }

@@ -110,7 +110,7 @@ impl Metrics {
             )?,
             observe_mode: register.gauge(
                 "keyward_observe_mode",
-                "1 where the mode is `observe`, so that every request goes on, whatever the decision.",
+                "1 where the mode is `observe`, so that every request is allowed, whatever the decision.",
             )?,
             sources: handles::SourceVectors::new(&register)?,
             connections: handles::ConnectionVectors::new(&register)?,

@@ -17,7 +17,7 @@ use crate::envoy::service::{CheckObserver, CompletedCheck};
 use crate::observe::metrics::{KeySeries, Metrics};
 use crate::observe::{CheckRecord, Observer};
 
-/// The HTTP status that is recorded for a request that goes on.
+/// The HTTP status that is recorded for an allowed request.
 const GOES_ON: u16 = 200;
 
 /// What is prepared for a key: its part of the responses, and its series.

@@ -25,7 +25,7 @@ const CASES: &[(&str, &[&str])] = &[
     (
         "mode: observe",
         &[
-            "mode: every request goes on, whatever the decision; write `enforce` to have refusals take effect",
+            "mode: every request is allowed, whatever the decision; write `enforce` to have refusals take effect",
         ],
     ),
     (

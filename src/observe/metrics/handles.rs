@@ -131,7 +131,7 @@ impl SourceVectors {
             )?,
             up: register.gauges(
                 "keyward_source_up",
-                "1 while the source answers (a file: while what lies there is loaded), else 0.",
+                "1 while the source answers (a file: while its current content is loaded), else 0.",
                 &["source"],
             )?,
             push_up: register.gauges(
@@ -196,7 +196,7 @@ impl ReloadMetrics {
     pub(super) fn new(register: &Register<'_>) -> Result<Self, Error> {
         let total = register.counters(
             "keyward_reloads_total",
-            "Reloads of configuration, keys and certificates; the load at start is none.",
+            "Reloads of configuration, keys and certificates; the load at start is not counted.",
             &["what", "result"],
         )?;
         for target in ReloadTarget::ALL {
@@ -266,7 +266,7 @@ impl ConnectionVectors {
             open: register.gauges("keyward_connections", "Open connections.", &["listener"])?,
             max: register.gauges(
                 "keyward_connections_max",
-                "Connections there may be; beyond, the idlest is closed for a new one.",
+                "Connection limit; at the limit the longest idle connection is closed for a new one.",
                 &["listener"],
             )?,
         })
@@ -353,7 +353,7 @@ impl InvalidationMetrics {
     pub(super) fn new(register: &Register<'_>) -> Result<Self, Error> {
         let total = register.counters(
             "keyward_invalidations_total",
-            "Times that cached keys were set aside because of a change at the source.",
+            "Invalidations of cached keys after a change at the source.",
             &["origin"],
         )?;
         Ok(Self {
