@@ -9,7 +9,7 @@
 //! authz/rule, key, path, host ─────>    │             answer ── envoy/encode ──> CheckResponse
 //! ```
 //!
-//! A request passes through the rooms (the top-level modules) in a straight line, each once:
+//! A request passes through the top-level modules in a straight line, each once:
 //!
 //! - [`envoy`]: the wire: bytes to [`RequestAttributes`](authz::request::RequestAttributes), and
 //!   answers to bytes.
@@ -52,19 +52,25 @@
 //!
 //! The words of Envoy, HTTP and Redis mean here what they mean there. Besides:
 //!
-//! - *key*, *secret*, *client*, *plan*, *rule*: a key is a record with a public id (`KeyRecord`); a
-//!   secret is what a caller presents (`Credential`), and a key may have several; a client owns
-//!   keys; a plan (`Plan`) gives them scopes; a rule (`Rule`) says what a request needs.
+//! - *key*, *secret*, *client*, *plan*, *rule*: a key is a record with a public id; a secret is
+//!   what a caller presents (`Credential`), and a key may have several; a client owns keys; a plan
+//!   (`Plan`) gives them scopes; a rule (`Rule`) says what a request needs.
+//! - *record*: what is stored of a key: `KeySpec` as written, `KeyRecord` once checked.
 //! - *credential place* (`CredentialPlace`): where a request may carry a secret: a header, a query
 //!   parameter or a cookie, with the prefix that keyward's secrets have there, if any.
 //! - *digest* (`KeyDigest`): the hash of a secret, the only form that is stored, sent or logged.
 //!   The *digester* (`Digester`) computes it, keyed with the *pepper* (`Pepper`) if there is one.
-//! - *snapshot* (`Snapshot`): rules, plans, credential places and, for a file source, its keys,
-//!   with its *generation* (`Generation`). A check uses one snapshot from start to end.
+//! - *policy* (`Policy`): how requests are decided: the checked form of rules, plans, credential
+//!   places and the like.
+//! - *snapshot* (`Snapshot`): a policy and, for a file source, its keys, with its *generation*
+//!   (`Generation`). A check uses one snapshot from start to end.
 //! - *grant*, *refusal*, *reason* (`Grant`, `Refusal`, `Reason`): a decision is an allow with a
 //!   grant, or a deny with a refusal, whose reason also says whether keyward could not decide.
 //! - *trace* (`Trace`): receives the steps of a decision for `explain`; nothing while serving.
 //! - *source* (`KeySource`): a file, an HTTP service or Redis, which holds the keys.
+//! - *key cache* (`KeyCache`): what the authorizer asks: the keys of a file, or entries in front of
+//!   a remote source. It gives a `CachedKey`: the record, with what the server prepared for it
+//!   (`PreparedKey`).
 //! - *entry store* (`EntryStore`): what lookups returned, an *entry* (`Entry`) per digest. The
 //!   *negative cache* is its part for digests that no key has (`NegativeEntry`).
 //! - *recently known*: a digest that a lookup found within the last hour.
@@ -74,8 +80,14 @@
 //! - *circuit breaker* (`Breaker`): *closed*, lookups go to the source; *open*, they fail at once,
 //!   while *probes* test the source; *half-open*, a few recently known digests go through.
 //! - *invalidation log* (`InvalidationLog`): counts the changes that a source pushes as *versions*
-//!   (`Version`); an entry's version decides its *validity* (`EntryValidity`). The *subscription*
-//!   (`SubscriptionState`) says whether pushes arrive.
+//!   (`Version`), for all keys and for each *bucket* (`Bucket`), to which ids and digests are
+//!   hashed.
+//! - *validity* of an entry (`EntryValidity`), by its version: *valid*; *due for revalidation*,
+//!   since a change may have been missed; *outdated*, since its key has changed.
+//! - *subscription* (`SubscriptionState`): whether pushes arrive. `/readyz` calls it `armed`,
+//!   `lost`, `refused`, `off`.
+//! - *heartbeat*: what shows that a quiet connection works: `ROLE` or `PING` each second (Redis), a
+//!   comment of the server (server-sent events).
 //! - *stale-if-error*: how long an entry stays usable while its lookups fail.
 //! - *watched file* (`WatchedFile`): a file that is read again when it changes. Its *settle
 //!   tracker* (`SettleTracker`, a debounce) compares *fingerprints* (`Fingerprint`) and decides
@@ -85,7 +97,7 @@
 //! - *drain* (`DrainTimes`): the time between SIGTERM and the closing of listeners.
 //! - *connection limit*, *permit* (`ConnectionLimit`, `Permit`): a listener's connections.
 //! - *reconnecting client* (`RedisClient`): one connection for all commands, replaced when it
-//!   fails.
+//!   fails, its server stops being a master, or its credentials change.
 //! - *backoff with jitter* (`Backoff`): pauses between attempts that double, shortened at random.
 
 #![cfg_attr(
