@@ -209,7 +209,8 @@ impl Config {
     }
 
     /// The error that a file cannot be used which `member` names, such as
-    /// `source.http.tls.cert_file`: told where it is named. Its message may begin with the member.
+    /// `source.http.tls.cert_file`: reported where it is named. Its message may begin with the
+    /// member.
     pub fn unusable_file(&self, member: &str, error: &dyn std::error::Error) -> ConfigError {
         let told = chain(error);
         let message = told.strip_prefix(member).unwrap_or(&told);
@@ -226,7 +227,7 @@ impl Config {
         ConfigError::Invalid(problem.into())
     }
 
-    /// Where keys come from, as it may be told: what came from the environment as the file has it,
+    /// Where keys come from, as it may be shown: what came from the environment as the file has it,
     /// and URLs without their query.
     pub fn source_place(&self) -> &str {
         &self.source_place

@@ -1,4 +1,4 @@
-//! What answers over HTTP say, for every client of ours: strictly, and in words for operators.
+//! Interprets HTTP responses for keyward's clients: strictly, with errors in operators' terms.
 //!
 //! Why there is no answer, and whether asking again may help ([`failure`]); whether a body is
 //! encoded ([`encoding`]); how long an answer may be cached ([`freshness`]); and server-sent events

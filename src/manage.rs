@@ -1,7 +1,8 @@
-//! What changes keys: new secrets, and records written to key files.
+//! Changes keys: new secrets and records.
 //!
 //! For the command line alone: a server only reads keys. A write is atomic and durable, keeps what
-//! it does not touch, and starts anew when another writer came between, so that no write is lost.
+//! it does not touch, and starts again if another writer changed the file or record in between, so
+//! that no write is lost.
 
 pub mod append;
 pub mod record_text;

@@ -1,4 +1,4 @@
-//! Taking a lock in spite of a panic in another thread.
+//! Taking a lock after a panic in another thread.
 //!
 //! The standard library's mutexes are poisoned by a panic while they are held. Every holder in this
 //! crate leaves what the mutex guards valid at each point where it could panic, so a request that

@@ -21,7 +21,7 @@ pub mod decision_log;
 pub mod log;
 pub mod metrics;
 
-/// One check, as it is counted and told. Bytes are as the client sent them, and made safe where
+/// One check, as it is counted and logged. Bytes are as the client sent them, and made safe where
 /// they are written.
 #[derive(Clone)]
 pub struct CheckRecord<'a> {

@@ -4,7 +4,7 @@
 //! The prefix lets scanners of repositories and logs recognise one; the CRC-32 of what stands
 //! before it tells a secret from text that only looks like one, and a mistyped one from an unknown
 //! one, without a lookup. Only new secrets have this form: any visible ASCII may be presented, and
-//! imported secrets keep theirs. Every room may ask here whether a text must not be printed.
+//! imported secrets keep theirs. Every module may ask here whether a text must not be printed.
 
 /// What every new secret begins with.
 pub const PREFIX: &str = "kw_";

@@ -1,8 +1,8 @@
 //! The server: builds everything from a configuration, runs the tasks, reloads, and drains.
 //!
-//! The only room that constructs; every other one is given what it needs. `run` is `keyward serve`
-//! and owns the runtime, the log and the signals. The steps of a start are in `build`, following
-//! files is in `reload`, and the end is in `drain`.
+//! The only module that constructs; every other one is given what it needs. `run` is
+//! `keyward serve` and owns the runtime, the log and the signals. The steps of a start are in
+//! `build`, following files is in `reload`, and the end is in `drain`.
 
 mod accept;
 mod admin;

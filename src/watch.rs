@@ -1,6 +1,6 @@
 //! Following files: deciding when a changed file is read, and reporting a problem with it once.
 //!
-//! Keys, configuration, certificates, tokens and passwords are all followed by this room. A
+//! Keys, configuration, certificates, tokens and passwords are all followed by this module. A
 //! [`Fingerprint`] is what the file system shows of a path; a [`SettleTracker`] compares the
 //! fingerprints of one file and is pure; a [`WatchedFile`] joins the two; [`WatchedFiles`] are read
 //! together, such as a certificate and its key. The server combines events of

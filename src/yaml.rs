@@ -1,4 +1,4 @@
-//! The room that knows YAML: text goes in, a typed `*Spec` or all its [`Problems`] come out.
+//! The module that knows YAML: text goes in, a typed `*Spec` or all its [`Problems`] come out.
 //!
 //! A syntax error is reported alone; else all that the JSON Schema of the document can say, at
 //! once; else all that the loader's own checks say, at once. [`convert`] lets `serde_yaml` read the

@@ -114,7 +114,7 @@ impl FromStr for IdentityName {
 
 /// Whether Envoy, HTTP itself or a later hop gives meaning to a header of that name, in any case.
 pub fn is_reserved(name: &str) -> bool {
-    // CGI and its heirs would take `content_length` or `content.length` for the real one.
+    // CGI and similar interfaces would take `content_length` or `content.length` for the real one.
     let begins_like = |prefix: &&str| {
         let start = name.as_bytes().get(..prefix.len());
         start.is_some_and(|start| is_alias(start, prefix.as_bytes()))

@@ -178,7 +178,7 @@ pub struct KeyRecord {
     pub secrets: Box<[Secret]>,
     /// `false` while its operator has it switched off.
     pub enabled: bool,
-    /// Since when it is revoked, for ever.
+    /// Since when it is revoked, permanently.
     pub revoked_at: Option<Moment>,
     /// When the key as a whole is valid.
     pub validity: Validity,

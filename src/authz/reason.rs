@@ -103,7 +103,7 @@ reasons! {
     MalformedKey = "malformed_key", Deny, 401, "The API key is malformed.";
     /// No key has that secret.
     UnknownKey = "unknown_key", Deny, 401, "The API key is not known.";
-    /// Revoked by its operator, for ever.
+    /// Revoked by its operator, permanently.
     KeyRevoked = "key_revoked", Deny, 401, "The API key has been revoked.";
     /// Disabled by its operator, for now.
     KeyDisabled = "key_disabled", Deny, 401, "The API key is disabled.";

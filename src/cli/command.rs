@@ -14,7 +14,7 @@ use clap_complete::Shell;
 
 pub(super) use keys::{AllKeys, KeyState, KeyStoreArgs, KeysCommand, NamedKey, NewKey, RotateKey};
 
-/// The version and, where the build was told, the revision of the sources.
+/// The version and, if the build was given it, the revision of the sources.
 const VERSION: &str = env!("KEYWARD_VERSION");
 
 /// An authorization server for Envoy that checks API keys, usually run as a sidecar.
@@ -148,7 +148,7 @@ pub(super) enum Scheme {
 }
 
 impl Scheme {
-    /// As Envoy tells it.
+    /// As Envoy sends it.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",

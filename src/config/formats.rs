@@ -1,7 +1,7 @@
 //! The kinds of text in a configuration: what editors check, and what the loader checks.
 //!
-//! Each check is the one that the room runs on the value anyway, here with nothing around it: what
-//! it notes is what is wrong with the text alone.
+//! Each check is the one that the module runs on the value anyway, here with nothing around it:
+//! what it notes is what is wrong with the text alone.
 
 use std::path::Path;
 

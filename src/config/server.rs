@@ -16,7 +16,7 @@ use crate::yaml::FieldPath;
 /// Longest path of a Unix socket in bytes: `sun_path` has 108 on Linux, one of them a final zero.
 const MAX_SOCKET_PATH_BYTES: usize = 107;
 
-/// The most bytes that a check may be let have: half of what the memory for all that arrive has
+/// The upper limit of `max_message`: half of what the memory for all that arrive has
 /// room for.
 const MAX_MESSAGE_BYTES: u64 = 32 * 1024 * 1024;
 
@@ -108,7 +108,8 @@ pub(super) fn check(spec: &ServerSpec, at: &FieldPath<'_>, base: &Path) -> Optio
     })
 }
 
-/// The address of the gRPC listener; a socket gets the permissions `mode`, those of nobody if none.
+/// The address of the gRPC listener; a socket gets the permissions `mode`, no permissions if it is
+/// `None`.
 pub(super) fn check_address(
     text: &str,
     at: &FieldPath<'_>,

@@ -1,4 +1,4 @@
-//! Rules that no request can reach, for an earlier one matches whatever they match.
+//! Rules that no request can reach, for an earlier one matches everything that they match.
 //!
 //! A warning must never be a false alarm, so a rule counts as covered only where one earlier rule
 //! covers its hosts, its methods and its paths for certain. What several earlier rules cover
@@ -9,7 +9,7 @@ use std::iter;
 
 use super::spec::{AllowSpec, MatchSpec, RuleSpec};
 
-/// The earlier of these rules that matches whatever the last one matches.
+/// The earlier of these rules that matches everything that the last one matches.
 pub(super) fn shadowed_by<'r>(
     earlier: &'r [RuleSpec],
     rule: &RuleSpec,
@@ -106,10 +106,10 @@ fn path_covers(one: &str, other: &str) -> bool {
     pattern_covers(&segments(one), &segments(other), is_any, segment_covers)
 }
 
-/// Whether whatever matches `other` matches `one`: sequences in which `is_any` stands for any
-/// number of parts.
+/// Whether everything that matches `other` matches `one`: sequences in which `is_any` stands for
+/// any number of parts.
 ///
-/// Of each beginning of `one`, `row` tells which beginnings of `other` it covers, the empty one
+/// Of each beginning of `one`, `row` says which beginnings of `other` it covers, the empty one
 /// first.
 fn pattern_covers<T>(
     one: &[T],

@@ -22,7 +22,7 @@ use crate::redis::{RedisServers, RedisSettings, RedisUrl};
 use crate::watch::secret_file::oddity;
 use crate::yaml::FieldPath;
 
-/// Notes all that a configuration should be told of. Reads the files of passwords and tokens.
+/// Adds the warnings for a configuration. Reads the files of passwords and tokens.
 /// Blocks.
 pub(super) fn note(parts: &Parts, top: &FieldPath<'_>) {
     let spec = &parts.spec;
@@ -48,7 +48,7 @@ pub(super) fn note_oddity(content: &[u8], file: &NamedFile, at: &FieldPath<'_>) 
 }
 
 fn note_secret(file: Option<&NamedFile>, at: &FieldPath<'_>) {
-    // One that cannot be read is a problem, which whoever needs it tells.
+    // A file that cannot be read is reported where it is used.
     if let Some(file) = file
         && let Ok(content) = fs::read(file)
     {

@@ -88,7 +88,7 @@ fn answer(status: &[u8], response_field: u8, parts: [&[u8]; 2], metadata: &Metad
     }
     put_head(&mut message, check_response::DYNAMIC_METADATA, metadata_len);
     metadata.put(&mut message);
-    debug_assert_eq!(message.len(), len, "a length was foretold wrong");
+    debug_assert_eq!(message.len(), len, "the precomputed length is wrong");
     message.into()
 }
 

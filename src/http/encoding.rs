@@ -1,7 +1,7 @@
 //! Refuses bodies that are encoded.
 //!
 //! Requests accept `identity` alone, and nothing here decompresses. A stream of events that a
-//! service or a proxy compressed all the same would go unnoticed: hardly any of its lines would be
+//! service or a proxy compressed anyway would go unnoticed: hardly any of its lines would be
 //! an event.
 
 use reqwest::header::{CONTENT_ENCODING, HeaderMap, TRANSFER_ENCODING};

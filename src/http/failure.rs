@@ -2,7 +2,7 @@
 //!
 //! Takes a status or an error of the HTTP library, and gives what kind of failure it is and whether
 //! asking once more may help. No text holds a URL, a secret, or anything that the peer chose:
-//! HTTP/2 lets it send a text with its goodbye.
+//! HTTP/2 lets it send a text with its GOAWAY.
 
 use std::{fmt, io};
 
@@ -44,7 +44,7 @@ impl Failure {
         )
     }
 
-    /// A failure that asking again would not mend.
+    /// A failure that a retry would not fix.
     pub(crate) fn permanent(text: impl Into<String>) -> Self {
         Self::new(FailureKind::Failed, text.into(), false)
     }
@@ -79,7 +79,7 @@ impl Failure {
 /// An error before anything was answered.
 impl From<reqwest::Error> for Failure {
     fn from(error: reqwest::Error) -> Self {
-        // So is a connection that took too long: made-up keys can keep a service busy, and its
+        // A connection timeout too: made-up keys can keep a service busy, and its
         // queue of connections full.
         if error.is_timeout() {
             return Self::timeout();
@@ -88,8 +88,8 @@ impl From<reqwest::Error> for Failure {
         let io = causes(&error).find_map(|cause| cause.downcast_ref::<io::Error>());
         let io = io.map(innermost);
         let http = causes(&error).find_map(|cause| cause.downcast_ref::<hyper::Error>());
-        // So every objection of TLS comes, and hardly anything else; HTTP/2 hands on no more of it
-        // than kind and text.
+        // TLS errors arrive in this form, and hardly anything else does; HTTP/2 hands on no more of
+        // it than kind and text.
         let is_tls = io.is_some_and(|io| io.kind() == io::ErrorKind::InvalidData);
         let cause = match (io, http) {
             (Some(io), _) if is_tls => format!("TLS: {io}"),

@@ -1,8 +1,7 @@
 //! How long an answer says that it may be cached (RFC 9111).
 //!
-//! Takes the headers of an answer and gives the rest of its `max-age`. What cannot be read counts
-//! as stale, as RFC 9111 section 4.2.1 encourages: a service that says something meant something by
-//! it.
+//! Takes the headers of an answer and gives the rest of its `max-age`. An unreadable value counts
+//! as stale (RFC 9111 section 4.2.1).
 
 use std::time::Duration;
 

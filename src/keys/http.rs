@@ -54,7 +54,7 @@ pub struct HttpSource {
     token_file: WatchedFiles,
     tls_files: WatchedFiles,
     certificates: Option<CertificateStatus>,
-    /// A lookup was not answered in time: a connection that it began to make is gone with it.
+    /// A lookup was not answered in time: the connection that it was opening was dropped.
     lookup_timed_out: Notify,
 }
 

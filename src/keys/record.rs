@@ -243,7 +243,7 @@ pub(crate) fn spec_from_json(json: &str) -> Result<KeySpec, InvalidRecord> {
     read_json(json, |spec, _| Some(spec))?
 }
 
-/// The record that a shape made by this program says.
+/// Validates a record built by this program.
 ///
 /// # Errors
 /// When it is not valid; without a policy what only it can tell is not checked.

@@ -3,7 +3,7 @@
 //! Takes a digest, reads the id that its index entry holds and then the record of that id, and
 //! gives what the record says. Changes come as pushes on connections of their own, so that a
 //! revocation takes effect within milliseconds; `follow` keeps all connections, but lookups work
-//! without it. A record that lies under the name of another key is refused as invalid.
+//! without it. A record stored under another key's name is refused as invalid.
 
 use std::sync::Arc;
 use std::time::Duration;

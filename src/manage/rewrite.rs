@@ -3,7 +3,7 @@
 //! Writers of keyward wait for one another by a lock on the directory: a lock on the file would go
 //! with the replaced file. Editors and synchronizers take no such lock. So the new file is
 //! exchanged with the old one atomically (`RENAME_EXCHANGE`), and if the old one is not what was
-//! read, it is put back and the caller starts anew. All steps use file descriptors, since an
+//! read, it is put back and the caller starts again. All steps use file descriptors, since an
 //! attacker who may write in the directory could swap a path for a symlink. Owner, group and mode
 //! stay; a symlink stays one.
 
@@ -67,7 +67,7 @@ pub(crate) struct Ownership {
 pub(crate) enum ReplaceOutcome {
     /// It is, durably.
     Done,
-    /// Another writer changed the file meanwhile; its version stays, and must be read anew.
+    /// Another writer changed the file meanwhile; its version stays, and must be read again.
     Changed,
 }
 

@@ -33,7 +33,8 @@ use crate::authz::snapshot::Generation;
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Seconds. A check from memory takes less than the first. Envoy's default timeout of a check is
-/// 200 ms, so that longer ones were in vain. Only a slow remote source makes a check take a second.
+/// 200 ms, so longer checks are useless to it. Only a slow remote source makes a check take a
+/// second.
 const CHECK_BUCKETS: [f64; 15] = [
     25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 200e-3,
     500e-3, 1.0,

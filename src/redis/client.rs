@@ -1,4 +1,4 @@
-//! A client of Redis that reconnects: commands go over one connection, which is made anew when
+//! A client of Redis that reconnects: commands go over one connection, which is replaced when
 //! needed.
 //!
 //! A caller that finds no connection starts an attempt to make one, or joins the attempt under way

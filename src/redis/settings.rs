@@ -100,7 +100,7 @@ impl RedisUrl {
     pub fn is_in_clear(&self) -> bool {
         match self.info.addr() {
             ConnectionAddr::Tcp(host, _) => !is_this_machine(host),
-            // TLS and sockets, and whatever else there may come to be.
+            // TLS and sockets, and variants added later.
             ConnectionAddr::TcpTls { .. } | ConnectionAddr::Unix(_) | _ => false,
         }
     }

@@ -95,7 +95,7 @@ impl KeyFiles {
         self.are_changing
     }
 
-    /// Whether some files are in use as they are, whatever is wrong with others.
+    /// Whether some files are in use as they are, even if others are faulty.
     pub(super) fn are_partly_usable(&self) -> bool {
         self.absence.is_none() && self.files.values().any(|file| file.fault.is_none())
     }
@@ -245,7 +245,7 @@ impl KeyFiles {
             is_new |= self.note_read(path, read, now);
         }
         let reload = self.apply(checked, &read);
-        // Other problems with the same files, found under another policy, are no reload of theirs.
+        // Other problems with the same files, found under another policy, do not count as a reload.
         let is_same = !is_new && !forced && before == self.problems();
         Ok(if is_same {
             KeyReload::Unchanged

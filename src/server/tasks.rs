@@ -53,7 +53,7 @@ impl Tasks {
         self.names.insert(id, name);
     }
 
-    /// The next task that ends; waits for ever if there is none. Cancel-safe.
+    /// The next task that ends; never returns if there is none. Cancel-safe.
     pub(crate) async fn next_end(&mut self) -> Ended {
         let (id, panicked) = match self.set.join_next_with_id().await {
             None => return std::future::pending().await,

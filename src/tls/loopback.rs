@@ -1,6 +1,6 @@
 //! Whether a host is this machine, so that what is sent to it crosses no network.
 //!
-//! Asked for warnings alone. A name is judged by its letters: nothing is looked up.
+//! Asked for warnings alone. Names are compared as text; nothing is resolved.
 
 use std::net::IpAddr;
 

@@ -27,7 +27,7 @@ pub struct WatchedFiles {
 /// What came of reading the files.
 #[derive(Debug)]
 pub enum ReadOutcome<T, E> {
-    /// One of them changed meanwhile: the result is worth nothing, and the next look decides anew.
+    /// One of them changed meanwhile: the result is worth nothing, and the next look decides again.
     Changing,
     /// They can be used.
     Usable {

@@ -87,7 +87,7 @@ impl fmt::Display for YamlPath {
     }
 }
 
-/// Whether a member's name may be told: it is plain, and neither like a secret nor long, unless it
+/// Whether a member's name may be shown: it is plain, and neither like a secret nor long, unless it
 /// is made of words.
 pub(super) fn is_showable(name: &str) -> bool {
     let is_word = |byte: u8| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'-');

@@ -56,7 +56,7 @@ pub enum CredentialLocation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum QueryStrip {
-    /// Envoy removes it, and sorts and writes anew what is left of the query.
+    /// Envoy removes it, and sorts and writes again what is left of the query.
     #[default]
     Parameter,
     /// keyward sets `:path` without it; every other byte stays. Envoy's

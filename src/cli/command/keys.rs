@@ -1,6 +1,6 @@
 //! The shape of `keyward keys`: its subcommands and their arguments.
 //!
-//! Where keys are is told the same way to all of them. Secrets are printed and never taken.
+//! All take the same arguments for where keys are. Secrets are printed and never taken.
 
 use std::path::PathBuf;
 
@@ -66,7 +66,7 @@ pub(in crate::cli) struct AllKeys {
     pub(in crate::cli) output: Output,
 }
 
-/// What a key is at this moment. Each state has one name, wherever it is told.
+/// What a key is at this moment. Each state has one name, wherever it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub(in crate::cli) enum KeyState {

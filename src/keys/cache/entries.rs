@@ -2,7 +2,7 @@
 //! digests does not evict the keys in use. The negative cache holds the unknown ones.
 //!
 //! It stores and does not judge: entries may be expired or invalidated, and callers check before
-//! use. They stay all the same, because they tell that a digest was recently known, and may be
+//! use. They are kept, because they show that a digest was recently known, and may be
 //! served while the source fails. moka bounds the memory; what is fresh is judged by our clock.
 
 use std::sync::Arc;

@@ -23,7 +23,7 @@ use crate::observe::metrics::{CacheMetrics, SourceMetrics, SourceResult};
 pub struct RemoteSettings {
     /// The source.
     pub source: Arc<dyn KeySource>,
-    /// Tells what is fresh.
+    /// For freshness.
     pub clock: Arc<dyn Clock>,
     /// How much is cached, and for how long.
     pub cache: CacheSettings,
@@ -121,7 +121,7 @@ impl<P: Send + Sync + 'static> Fetcher<P> {
     /// Whether a key may be served although the source failed just now: for `stale_if_error` after
     /// its entry became stale, by its age or because pushes were lost. Never once it is known to
     /// have changed, nor where pushes were lost and are received again since its lookup: a change
-    /// in between was not received, and nothing tells whether it was this key's. Nor once a lookup
+    /// in between was not received, and it may have been this key's. Nor once a lookup
     /// by another of its secrets found it revoked or disabled; where the entry itself says so,
     /// serving it refuses the caller.
     pub(super) fn may_serve_stale(&self, entry: &KeyEntry<P>) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! Callers that wait for a lookup poll it, and one that leaves does not cancel it for the others.
 //! While `drive` runs, a lookup ends even after all callers have left, so that its result is there
-//! for the next one; otherwise each caller would start anew a lookup that always takes too long.
+//! for the next one; otherwise each caller would restart a lookup that always takes too long.
 //! Without `drive`, as on the command line, it ends with its last caller. No task is spawned.
 
 use std::collections::HashMap;

@@ -32,7 +32,7 @@ pub fn files_in(path: &NamedFile) -> Result<Vec<PathBuf>, Problems> {
     Ok(files)
 }
 
-/// As `files_in`, and none is none.
+/// As `files_in`, but an empty directory gives an empty list.
 ///
 /// # Errors
 /// When the path or its list cannot be read.

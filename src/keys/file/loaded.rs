@@ -197,7 +197,7 @@ impl Clashes {
             })
             .collect();
         let mut at_fault: BTreeMap<usize, Vec<_>> = BTreeMap::new();
-        // Once for two files: whoever is at fault for one clash is taken back whole.
+        // Once for two files: a file that is at fault for one clash is taken back whole.
         let mut judged: HashMap<(usize, usize), bool> = HashMap::new();
         for repetition in repeated {
             let (first, second) = match *repetition {

@@ -1,6 +1,6 @@
 //! Ids and digests that are there twice, reported with both places.
 //!
-//! Only here does anyone need to know in which file and line a record stands, so it is looked up
+//! Only these problems need a record's file and line, so they are looked up
 //! again: in the plain layout by reading the one item, else by reading the whole text.
 
 use std::path::Path;

@@ -17,7 +17,7 @@ use crate::tls::{TlsError, content_hash};
 use crate::watch::secret_file::{SecretFile, SecretFileError};
 use crate::watch::{ReadOutcome, WatchedFiles};
 
-/// An HTTP source cannot be made, or not made anew from changed files.
+/// An HTTP source cannot be made, or not made again from changed files.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpSourceError {
     /// The file of the bearer token cannot be used.

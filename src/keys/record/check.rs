@@ -29,8 +29,8 @@ pub(super) const NO_SECRET: &str =
     "a key has at least one secret; make one with `keyward keys new`";
 
 impl KeySpec {
-    /// The record that this says, with everything that is wrong noted at its place: it is of use
-    /// only if nothing is. `None` where its id or a digest is wrong.
+    /// Converts to a record and notes every problem at its field. Use the result only if none was
+    /// noted. `None` where its id or a digest is wrong.
     pub fn check(&self, at: &FieldPath<'_>, policy: Option<&Policy>) -> Option<KeyRecord> {
         let id = at.field("id").note(self.id.parse());
         let client = self
@@ -79,7 +79,7 @@ impl KeySpec {
     }
 
     /// As [`Self::check`], for a record that stands alone. In a file digests are unique among all
-    /// keys, and told with both places.
+    /// keys, and reported with both places.
     pub(super) fn check_alone(
         &self,
         at: &FieldPath<'_>,

@@ -1,7 +1,7 @@
 //! What a Redis source is made from, checked.
 //!
-//! The connection's own settings are those of the room `redis`; here is what a source of keys adds
-//! to them.
+//! The connection's own settings are those of the module `redis`; here is what a source of keys
+//! adds to them.
 
 use std::time::Duration;
 

@@ -2,10 +2,10 @@
 //! were written (client-side caching, `CLIENT TRACKING` in broadcasting mode).
 //!
 //! A subscription is all or nothing. Only when every master pushes, the connection for lookups has
-//! been made anew, so that it cannot be to a former master, and a lookup has succeeded on it, may
+//! been replaced, so that it cannot be to a former master, and a lookup has succeeded on it, may
 //! the cache trust its entries. A connection that does not answer, an untrusted server, or a change
-//! of masters ends the subscription, and all is made anew. A server that refuses to push is asked
-//! again each minute.
+//! of masters ends the subscription, and everything is set up again. A server that refuses to push
+//! is asked again each minute.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -18,7 +18,7 @@ use crate::keys::source::InvalidRecord;
 use crate::units::TimeSpec;
 
 impl RedisKeyStore {
-    /// Revokes a key for ever. It is disabled as well, so that sidecars whose clocks are behind
+    /// Revokes a key permanently. It is disabled as well, so that sidecars whose clocks are behind
     /// refuse it at once too. Gives the time of revocation: `now`, or an earlier one that is in the
     /// record.
     ///
@@ -67,7 +67,7 @@ impl RedisKeyStore {
         .await
     }
 
-    /// Changes members of a record; `change` is called anew whenever another writer changed the
+    /// Changes members of a record; `change` is called again whenever another writer changed the
     /// record meanwhile.
     async fn amend(
         &self,

@@ -1,9 +1,9 @@
 //! Changes a record, by compare and set.
 //!
 //! A change is a function from the old record to the new one: if another writer changed the record
-//! between reading and writing, it is read and changed anew, so that no change is lost. New digests
-//! enter the index before the record that has them, and old ones leave it after, so that at every
-//! moment each secret that the record accepts is found.
+//! between reading and writing, it is read and changed again, so that no change is lost. New
+//! digests enter the index before the record that has them, and old ones leave it after, so that at
+//! every moment each secret that the record accepts is found.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ const COMPARE_AND_SET: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then \
      redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL') return 1 end return 0";
 
 impl RedisKeyStore {
-    /// Changes the record of that id, and the index with it. `change` is called anew with the
+    /// Changes the record of that id, and the index with it. `change` is called again with the
     /// newest record whenever another writer changed it meanwhile, so it should have no side
     /// effects. Gives the record as lookups find it.
     ///

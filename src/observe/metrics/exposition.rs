@@ -1,7 +1,7 @@
 //! Prometheus' text format, written straight into a string.
 //!
-//! For series that are not in the registry. A family's samples stand together below its header, as
-//! the format wants.
+//! For series that are not in the registry. A family's samples follow its header, as the format
+//! wants.
 
 use std::fmt::{Display, Write};
 #[derive(Debug, Clone, Copy)]

@@ -1,4 +1,4 @@
-//! Structs of handles for the rooms that record by themselves: the cache, sources, listeners and
+//! Structs of handles for the modules that record by themselves: the cache, sources, listeners and
 //! reloads.
 //!
 //! Each is cheap to clone. Those on the path of a request hold their series already, so that

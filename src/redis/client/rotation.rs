@@ -1,4 +1,4 @@
-//! Rotation of the password and the certificates: the connection is made anew when their files
+//! Rotation of the password and the certificates: the connection is replaced when their files
 //! change.
 //!
 //! The server's refusal of a new password is no reason to read the file again, nor to offer a wrong

@@ -1,7 +1,7 @@
 //! What a client knows of its connection: the live one, the attempt under way, the last failure.
 //!
 //! Guarded by one lock that is never held across an `await`. Connections are numbered, so that
-//! whoever finds one broken discards that one and not its successor.
+//! code that finds a broken connection discards that one and not its successor.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,6 +1,6 @@
 //! A connection to one server, and how one over TLS is opened.
 //!
-//! For each connection over TLS, redis-rs reads the system's certificate authorities anew, on the
+//! For each connection over TLS, redis-rs reads the system's certificate authorities again, on the
 //! thread that serves, and fails on any flaw in them even where it is given others. So the stream
 //! is opened here, with the configuration that was checked before, and redis-rs speaks its protocol
 //! over it. It opens connections without TLS itself.

@@ -1,7 +1,7 @@
 //! Which servers there are: the masters of a cluster, or the master that sentinels name.
 //!
-//! Asks all nodes or sentinels at once. They may name a master that is none any more: whoever
-//! connects to it asks for its own role.
+//! Asks all nodes or sentinels at once. They may name a former master, so each new
+//! connection checks the server's role.
 //!
 //! Sentinels are first asked without a user. One that wants a password gets the user and password
 //! of the settings, which are the only ones there; with `rediss` sentinels, TLS and certificates

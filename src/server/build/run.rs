@@ -1,6 +1,6 @@
 //! The last step of a server: it is ready, follows signals, and drains.
 //!
-//! Only here checks begin to be answered as ready. A task that ends by itself ends the server,
+//! The server reports ready only here. A task that ends by itself ends the server,
 //! since without it the server would look healthy and would not be.
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Placing a Unix socket, and removing it again.
 //!
 //! The socket is made in a directory that only this user can enter, gets its mode there, and is
-//! then renamed to its path. So at no moment a user can connect whom the mode excludes, whatever
+//! then renamed to its path. So a user that the mode excludes can never connect, whatever
 //! the umask, and the rename replaces a stale socket in one step. Only `ConnectionRefused` means
 //! stale: a socket whose owner is slow fails in other ways.
 

@@ -151,7 +151,7 @@ fn a_number_in_a_remote_record_goes_upstream_as_written_or_the_record_is_refused
             let invalid = from_json(&json(&members)).unwrap_err();
             let want = format!("key `a`: {place}: {REFUSED}");
             assert_eq!(&*invalid.problem, want, "{members}");
-            // Nor is it written back by whoever changes the record.
+            // Nor is it written back when the record is changed.
             let read = spec_from_json(&json(&members)).map(|_| ());
             assert_eq!(read, Err(invalid), "{members}");
         }
