@@ -43,6 +43,7 @@ const CONFIG_PATHS: [&str; 2] = ["./keyward.yaml", "/etc/keyward/keyward.yaml"];
 /// The longest value that an error about arguments repeats: enough for an address, a command or a
 /// shell, too short for a good secret.
 const MAX_SHOWN_BYTES: usize = 20;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     /// Done, or allowed: 0.

@@ -29,7 +29,6 @@ mod digest;
 mod effective;
 mod formats;
 mod identity;
-mod later;
 mod policy;
 mod remote;
 mod rules;
@@ -37,6 +36,7 @@ mod schema;
 mod server;
 mod shadowed;
 mod source;
+mod unsupported;
 mod warnings;
 
 #[cfg(test)]
@@ -250,7 +250,7 @@ impl Parts {
         let server = server::check(&spec.server, &top.field("server"), base);
         let source = source::check(&spec.source, &top.field("source"), base);
         let cache = source::check_cache(&spec.cache, &top.field("cache"));
-        later::refuse(&spec, top);
+        unsupported::refuse(&spec, top);
         let (policy, pepper) = policy::check(&spec, top, base)?;
         Some(Self {
             server: server?,

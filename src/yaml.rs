@@ -3,7 +3,7 @@
 //! A syntax error is reported alone; else all that the JSON Schema of the document can say, at
 //! once; else all that the loader's own checks say, at once. [`convert`] lets `serde_yaml` read the
 //! text straight into the type, which is what 100 000 keys need. Only where that fails, and for
-//! every configuration ([`convert_with_env`]), a tree with positions is held against the schema.
+//! every configuration ([`convert_with_env`]), a tree with positions is validated against the schema.
 //! The loader's checks note problems at [`FieldPath`]s, whose lines are found in the same tree.
 //! Nothing is checked but what the document says: of one that lacks its shape the schema's word is
 //! the last.
@@ -28,7 +28,7 @@ mod strict;
 mod substitute;
 mod syntax;
 mod tree;
-mod walk;
+mod validate;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -249,25 +249,25 @@ fn read_straight<T: Document>(text: &str) -> Option<T> {
     }
 }
 
-/// Holds the tree against its schema, and converts it if it has its shape.
+/// Validates the tree against its schema, and converts it if it has its shape.
 fn convert_tree<T: Document, U>(
     source: &Source<'_>,
     tree: &Tree,
     conversion: impl FnOnce(T, &FieldPath<'_>) -> Option<U>,
 ) -> Result<Converted<U>, Problems> {
     let checker = Checker::default();
-    let walked = walk::walk(tree, T::shape(), &checker.top());
+    let validated = validate::validate(tree, T::shape(), &checker.top());
     let by_schema = checker.finish(source).err();
-    let spec = if walked.is_broken {
+    let spec = if validated.is_broken {
         None
     } else {
-        serde_json::from_value(walked.value).ok()
+        serde_json::from_value(validated.value).ok()
     };
     let Some(spec) = spec else {
         return Err(by_schema.unwrap_or_else(|| unusable(source)));
     };
     // The checks say whatever the schema says about values, and more.
-    let converted = check(source, spec, walked.substituted, conversion)?;
+    let converted = check(source, spec, validated.substituted, conversion)?;
     by_schema.map_or(Ok(converted), Err)
 }
 

@@ -93,11 +93,11 @@ fn outcome(world: &naive::World, request: &naive::NaiveRequest) -> Outcome {
 fn outcome_of(decision: &Decision<'_, PresentedKey<u64>>, snapshot: &Snapshot) -> Outcome {
     let policy = &snapshot.policy;
     let mut identity = Vec::new();
-    if let Decision::Allow(grant) = decision {
-        if let Grounds::Key(key) = &grant.grounds {
-            for (name, value) in policy.identity.values(&key.record, &policy.plans) {
-                identity.extend(value.map(|value| (name.as_str().to_owned(), value.into_owned())));
-            }
+    if let Decision::Allow(grant) = decision
+        && let Grounds::Key(key) = &grant.grounds
+    {
+        for (name, value) in policy.identity.values(&key.record, &policy.plans) {
+            identity.extend(value.map(|value| (name.as_str().to_owned(), value.into_owned())));
         }
     }
     Outcome {

@@ -18,7 +18,7 @@ mod place;
 pub use place::{CredentialLocation, CredentialPlace, QueryStrip, has_scheme};
 
 /// A secret may have at most this many bytes: far more than any real one, and cheap to hash.
-pub const SECRET_MAX_BYTES: usize = 512;
+pub const MAX_SECRET_BYTES: usize = 512;
 
 /// The places that are looked at, in the operator's order. At least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl<'a> Credential<'a> {
         if !self.percent_encoded || !self.bytes.contains(&b'%') {
             return use_bytes(self.bytes);
         }
-        let mut buffer = [0; SECRET_MAX_BYTES];
+        let mut buffer = [0; MAX_SECRET_BYTES];
         let mut length = 0;
         for (slot, byte) in buffer.iter_mut().zip(self.decoded()) {
             *slot = byte;
@@ -137,7 +137,7 @@ impl<'a> Credential<'a> {
         let mut length = 0_usize;
         self.decoded().all(|byte| {
             length += 1;
-            length <= SECRET_MAX_BYTES && byte.is_ascii_graphic()
+            length <= MAX_SECRET_BYTES && byte.is_ascii_graphic()
         })
     }
 }

@@ -13,9 +13,9 @@ use super::snapshot::Plans;
 use super::token::{is_alias, is_token, is_visible_or_space};
 
 /// One identity value may have at most this many bytes.
-pub const VALUE_MAX_BYTES: usize = 1024;
+pub const MAX_VALUE_BYTES: usize = 1024;
 /// All identity values of a key may have at most this many bytes together.
-pub const VALUES_MAX_BYTES: usize = 8 * 1024;
+pub const MAX_VALUES_BYTES: usize = 8 * 1024;
 
 /// What an identity header carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,10 +143,10 @@ pub enum InvalidIdentity {
     /// Something that is neither visible ASCII nor a space.
     #[error("`{0}` goes into an identity header and may hold only visible ASCII and spaces")]
     Characters(IdentityField),
-    /// Over `VALUE_MAX_BYTES`.
+    /// Over `MAX_VALUE_BYTES`.
     #[error("`{0}` goes into an identity header and may have at most 1024 bytes")]
     Long(IdentityField),
-    /// Over `VALUES_MAX_BYTES` together.
+    /// Over `MAX_VALUES_BYTES` together.
     #[error("the values of all identity headers may have at most 8192 bytes together")]
     LongTogether,
 }
@@ -220,12 +220,12 @@ impl IdentityHeaders {
             if !is_visible_or_space(&value) {
                 return Err(InvalidIdentity::Characters(field.clone()));
             }
-            if value.len() > VALUE_MAX_BYTES {
+            if value.len() > MAX_VALUE_BYTES {
                 return Err(InvalidIdentity::Long(field.clone()));
             }
             together += value.len();
         }
-        if together > VALUES_MAX_BYTES {
+        if together > MAX_VALUES_BYTES {
             Err(InvalidIdentity::LongTogether)
         } else {
             Ok(())

@@ -210,7 +210,7 @@ impl KeyRecord {
     }
 
     /// Whether it is revoked, from whatever moment on, or disabled.
-    pub fn is_stopped(&self) -> bool {
+    pub fn is_revoked_or_disabled(&self) -> bool {
         self.revoked_at.is_some() || !self.enabled
     }
 

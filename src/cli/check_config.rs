@@ -33,17 +33,17 @@ struct Checked {
 pub(super) fn run(arguments: &CheckConfig, out: &mut impl Write) -> Result<Outcome, Error> {
     let checked = check(arguments);
     match arguments.output.output {
-        Format::Text => tell(checked?, arguments.offline, out),
+        Format::Text => print_summary(checked?, arguments.offline, out),
         Format::Json => {
-            let (told, code) = match &checked {
+            let (result, code) = match &checked {
                 Ok(checked) => (checked.to_json(), exit_code(&checked.errors)),
                 Err(error) => {
                     let problems = problems(std::slice::from_ref(error));
-                    let told = json!({"valid": false, "problems": problems, "warnings": []});
-                    (told, error.exit_code())
+                    let result = json!({"valid": false, "problems": problems, "warnings": []});
+                    (result, error.exit_code())
                 }
             };
-            print(out, format!("{told}\n").as_bytes())?;
+            print(out, format!("{result}\n").as_bytes())?;
             Ok(if code == 0 {
                 Outcome::Success
             } else {
@@ -94,7 +94,7 @@ fn exit_code(errors: &[Error]) -> u8 {
     errors.iter().map(Error::exit_code).max().unwrap_or(0)
 }
 
-fn tell(checked: Checked, offline: bool, out: &mut impl Write) -> Result<Outcome, Error> {
+fn print_summary(checked: Checked, offline: bool, out: &mut impl Write) -> Result<Outcome, Error> {
     for warning in &checked.config.warnings {
         warn(&warning.to_string());
     }

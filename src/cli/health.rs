@@ -16,7 +16,7 @@ use crate::clock::{Clock, SystemClock};
 const TIMEOUT: Duration = Duration::from_millis(900);
 
 /// Many times the length of a response of /readyz.
-const ANSWER_MAX_BYTES: usize = 16 * 1024;
+const MAX_ANSWER_BYTES: usize = 16 * 1024;
 
 /// Characters of the body that are shown: the reason and the state of the source.
 const SHOWN_CHARS: usize = 500;
@@ -98,7 +98,7 @@ fn ask(address: SocketAddr) -> io::Result<String> {
     )?;
     let mut answer = Vec::new();
     let mut chunk = [0; 4096];
-    while answer.len() < ANSWER_MAX_BYTES && clock.monotonic() < end {
+    while answer.len() < MAX_ANSWER_BYTES && clock.monotonic() < end {
         stream.set_read_timeout(Some(left()))?;
         match stream.read(&mut chunk) {
             Ok(0) => break,

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::manage::secret::NewSecret;
 use crate::secret_format::looks_like_one;
 use crate::units::{DurationSpec, TimeSpec};
+
 pub(super) fn run(command: &KeysCommand, out: &mut impl Write) -> Result<Outcome, Error> {
     match command {
         KeysCommand::New(arguments) => new::run(arguments, out),
@@ -42,6 +43,7 @@ struct IssuedSecret<'s> {
     /// What to do if it cannot be printed.
     help: &'static str,
 }
+
 fn print_secret(
     issued: IssuedSecret<'_>,
     output: &Output,

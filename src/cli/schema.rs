@@ -7,6 +7,7 @@ use std::io::Write;
 
 use super::command::SchemaOf;
 use super::{Error, Outcome, print};
+
 pub(super) fn run(file: SchemaOf, out: &mut impl Write) -> Result<Outcome, Error> {
     let schema = match file {
         SchemaOf::Config => crate::config::schema(),

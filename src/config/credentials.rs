@@ -10,7 +10,7 @@ use crate::authz::token::{is_alias, is_token};
 use crate::yaml::FieldPath;
 
 /// A prefix may have at most this many bytes; those in the field have up to a dozen.
-const PREFIX_MAX_BYTES: usize = 64;
+const MAX_PREFIX_BYTES: usize = 64;
 
 /// The checked form.
 pub(super) fn check(specs: &[CredentialSpec], at: &FieldPath<'_>) -> Option<CredentialPlaces> {
@@ -85,7 +85,7 @@ fn check_location(spec: &CredentialSpec, at: &FieldPath<'_>) -> Option<Credentia
 /// without being decoded.
 pub(super) fn check_prefix(prefix: &str, at: &FieldPath<'_>) -> bool {
     let fits = |byte: u8| byte.is_ascii_graphic() && !b",;%\"`".contains(&byte);
-    let is_prefix = (1..=PREFIX_MAX_BYTES).contains(&prefix.len()) && prefix.bytes().all(fits);
+    let is_prefix = (1..=MAX_PREFIX_BYTES).contains(&prefix.len()) && prefix.bytes().all(fits);
     if !is_prefix {
         at.problem_with_help(
             "not a prefix of secrets",

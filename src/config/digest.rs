@@ -12,12 +12,12 @@ use zeroize::Zeroizing;
 use super::NOT_SUPPORTED_YET;
 use super::server::file;
 use super::spec::{DigestKindSpec, DigestSpec};
-use super::warnings::note_oddity;
+use super::warnings::warn_of_mistake;
 use crate::authz::digest::{self, DigestKind, Digester, InvalidDigester, PEPPER_MIN_BYTES};
 use crate::yaml::FieldPath;
 
 /// Largest pepper file in bytes: what is longer is not the file that was meant.
-const PEPPER_MAX_BYTES: u64 = 64 * 1024;
+const MAX_PEPPER_BYTES: u64 = 64 * 1024;
 
 /// What is remembered of a pepper file to tell whether another configuration has the same: a digest
 /// of its content.
@@ -119,7 +119,7 @@ fn read_pepper(
             return None;
         }
     };
-    note_oddity(&content, &path, at);
+    warn_of_mistake(&content, &path, at);
     let pepper = digest::Pepper::new(&content);
     if pepper.is_none() {
         at.problem_with_help(
@@ -138,9 +138,9 @@ fn read_pepper(
 fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut content = Zeroizing::new(Vec::new());
     File::open(path)?
-        .take(PEPPER_MAX_BYTES + 1)
+        .take(MAX_PEPPER_BYTES + 1)
         .read_to_end(&mut content)?;
-    if u64::try_from(content.len()).is_ok_and(|length| length > PEPPER_MAX_BYTES) {
+    if u64::try_from(content.len()).is_ok_and(|length| length > MAX_PEPPER_BYTES) {
         return Err(io::Error::other(
             "it is larger than 64KiB, which no pepper is",
         ));

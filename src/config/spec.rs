@@ -13,18 +13,18 @@ use crate::units::DurationSpec;
 use crate::yaml::Members;
 
 mod credentials;
-mod later;
 mod observe;
 mod remote;
 mod rules;
 mod server;
+mod unsupported;
 
 pub use credentials::CredentialSpec;
-pub use later::{KeyFormatSpec, LimitSpec, LimitUnitSpec, McpRuleSpec, McpSpec, PerSpec};
 pub use observe::{LogSpec, MetricsSpec};
 pub use remote::{HttpSpec, RedisSpec, SentinelSpec, TlsClientSpec};
 pub use rules::{AllowSpec, MatchSpec, PlanSpec, RequireSpec, RuleSpec};
 pub use server::{AdminSpec, GrpcSpec, ServerSpec, TlsServerSpec};
+pub use unsupported::{KeyFormatSpec, LimitSpec, LimitUnitSpec, McpRuleSpec, McpSpec, PerSpec};
 
 /// `keyward.yaml`: the configuration of a keyward server.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]

@@ -19,7 +19,7 @@ use crate::authz::rule::DefaultAccess;
 use crate::authz::snapshot::Mode;
 use crate::keys::http::{EventsUrl, HttpSettings};
 use crate::redis::{RedisServers, RedisSettings, RedisUrl};
-use crate::watch::secret_file::oddity;
+use crate::watch::secret_file::likely_mistake;
 use crate::yaml::FieldPath;
 
 /// Adds the warnings for a configuration. Reads the files of passwords and tokens.
@@ -38,10 +38,13 @@ pub(super) fn note(parts: &Parts, top: &FieldPath<'_>) {
 }
 
 /// Notes what is odd about the content of a file that holds a secret.
-pub(super) fn note_oddity(content: &[u8], file: &NamedFile, at: &FieldPath<'_>) {
-    if let Some(oddity) = oddity(content) {
+pub(super) fn warn_of_mistake(content: &[u8], file: &NamedFile, at: &FieldPath<'_>) {
+    if let Some(likely_mistake) = likely_mistake(content) {
         at.warning(
-            format!("{} {oddity}, which is a part of the secret", file.display()),
+            format!(
+                "{} {likely_mistake}, which is a part of the secret",
+                file.display()
+            ),
             "write the file without it if it is not meant, such as with `printf %s`",
         );
     }
@@ -52,7 +55,7 @@ fn note_secret(file: Option<&NamedFile>, at: &FieldPath<'_>) {
     if let Some(file) = file
         && let Ok(content) = fs::read(file)
     {
-        note_oddity(&Zeroizing::new(content), file, at);
+        warn_of_mistake(&Zeroizing::new(content), file, at);
     }
 }
 

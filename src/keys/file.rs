@@ -27,7 +27,7 @@ mod repeated;
 mod tests;
 
 pub use listing::{files_in, list};
-pub use loaded::{Change, CheckedFiles, LoadedKeys};
+pub use loaded::{CheckedFiles, FileChange, LoadedKeys};
 
 /// Keys could not be loaded.
 #[derive(Debug, thiserror::Error)]

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use super::invalidation::InvalidationLog;
 use super::source::{
-    KeySource, LookupFuture, Push, SourceAnswer, SourceError, SourceFuture, SourceReply,
+    KeySource, LookupFuture, PushSupport, SourceAnswer, SourceError, SourceFuture, SourceReply,
     probe_digest,
 };
 use crate::authz::digest::KeyDigest;
@@ -27,7 +27,7 @@ use crate::tls::CertificateStatus;
 use crate::watch::WatchedFiles;
 use crate::watch::named_file::NamedFile;
 use client::Clients;
-use timing::{RETRY_WITHIN, Timing};
+use timing::{MAX_RETRY_DELAY, Timing};
 
 mod body;
 mod client;
@@ -81,8 +81,8 @@ impl HttpSource {
         let (token, token_mark) = credentials::read_token(&settings)?;
         let (clients, tls_mark) = Clients::new(&settings)?;
         let certificates = settings.tls.status(client::TLS, clients.certificates);
-        token_file.was_read(Some(token_mark), clock.monotonic());
-        tls_files.was_read(Some(tls_mark), clock.monotonic());
+        token_file.note_read(Some(token_mark), clock.monotonic());
+        tls_files.note_read(Some(tls_mark), clock.monotonic());
         Ok(Self {
             settings: Arc::new(settings),
             clock,
@@ -109,7 +109,7 @@ impl HttpSource {
     async fn ask(&self, digest: &KeyDigest) -> Result<Answered, Failure> {
         match self.ask_once(digest).await {
             Err(failure) if failure.is_transient => {
-                tokio::time::sleep(jitter(RETRY_WITHIN)).await;
+                tokio::time::sleep(jitter(MAX_RETRY_DELAY)).await;
                 self.ask_once(digest).await
             }
             answered => answered,
@@ -135,7 +135,7 @@ impl HttpSource {
     /// Reads the rest of the response for a moment, so that its connection can be used again.
     async fn finish(&self, answered: Answered) -> SourceReply {
         if let Some(unread) = answered.unread {
-            body::skip(unread, self.timing.skip_within).await;
+            body::skip(unread, self.timing.skip_timeout).await;
         }
         answered.reply
     }
@@ -168,7 +168,7 @@ impl KeySource for HttpSource {
     fn connect(&self) -> SourceFuture<'_, ()> {
         Box::pin(async {
             let digest = probe_digest();
-            let asking = tokio::time::timeout(self.timing.open_within, self.ask_once(&digest));
+            let asking = tokio::time::timeout(self.timing.connect_timeout, self.ask_once(&digest));
             if let Ok(Ok(answered)) = asking.await {
                 self.finish(answered).await;
             }
@@ -190,10 +190,10 @@ impl KeySource for HttpSource {
         })
     }
 
-    fn push(&self) -> Push {
+    fn push(&self) -> PushSupport {
         match self.settings.events_url {
-            Some(_) => Push::Asked,
-            None => Push::None,
+            Some(_) => PushSupport::Enabled,
+            None => PushSupport::None,
         }
     }
 

@@ -59,6 +59,7 @@ impl SubscriptionState {
     /// The word that operators read.
     pub const fn as_str(self) -> &'static str {
         match self {
+            // The words of `/readyz`, which operators read in its documentation.
             Self::Subscribed => "armed",
             Self::Unsubscribed => "lost",
             Self::Refused => "refused",
@@ -99,7 +100,7 @@ pub struct InvalidationLog {
     /// valid.
     valid_from: AtomicU64,
     state: Mutex<State>,
-    suspicion: Notify,
+    probe_request: Notify,
     hasher: RandomState,
 }
 
@@ -139,7 +140,7 @@ impl InvalidationLog {
                 lost_at: source_pushes.then(|| clock.monotonic()),
                 reported: None,
             }),
-            suspicion: Notify::new(),
+            probe_request: Notify::new(),
             hasher: RandomState::new(),
             clock,
         }
@@ -147,7 +148,7 @@ impl InvalidationLog {
 
     /// The same, with a counter of changes and a gauge that is 1 while they are pushed.
     #[must_use]
-    pub fn counted_by(
+    pub fn with_metrics(
         self,
         received: Option<prometheus::IntCounter>,
         up: Option<prometheus::IntGauge>,
@@ -212,8 +213,8 @@ impl InvalidationLog {
     }
 
     /// Waits until the source is suspected to be down.
-    pub async fn source_suspected(&self) {
-        self.suspicion.notified().await;
+    pub async fn probe_requested(&self) {
+        self.probe_request.notified().await;
     }
 
     /// Has every entry revalidated, although no change was missed.
@@ -263,7 +264,7 @@ impl InvalidationLog {
             why,
             "the server refuses to push changes of keys; a change is seen up to `cache.ttl` later"
         );
-        self.suspect_source();
+        self.request_probe();
     }
 
     fn begin(&self, subscription: SubscriptionState) {
@@ -297,7 +298,7 @@ impl InvalidationLog {
         }
         drop(state);
         if is_first_report {
-            self.suspect_source();
+            self.request_probe();
         }
         if before == SubscriptionState::Subscribed {
             tracing::warn!(
@@ -315,8 +316,8 @@ impl InvalidationLog {
     }
 
     /// Has the circuit breaker probe the source.
-    pub fn suspect_source(&self) {
-        self.suspicion.notify_one();
+    pub fn request_probe(&self) {
+        self.probe_request.notify_one();
     }
 
     /// Reports that the key with that id changed, or that there is none any more.
@@ -339,19 +340,19 @@ impl InvalidationLog {
         self.changed(changed.unwrap_or(&self.all_changed));
     }
 
-    fn changed(&self, place: &AtomicU64) {
-        self.note(&[place, &self.any_changed]);
+    fn changed(&self, marker: &AtomicU64) {
+        self.note(&[marker, &self.any_changed]);
         if let Some(received) = &self.received {
             received.inc();
         }
     }
 
-    /// Counts an event, and notes its version in these places. A version taken before this is
+    /// Counts an event, and stores its version in these markers. A version taken before this is
     /// lower, and one taken after is not.
-    fn note(&self, places: &[&AtomicU64]) -> u64 {
+    fn note(&self, markers: &[&AtomicU64]) -> u64 {
         let version = self.version.fetch_add(1, Ordering::SeqCst) + 1;
-        for place in places {
-            place.fetch_max(version, Ordering::SeqCst);
+        for marker in markers {
+            marker.fetch_max(version, Ordering::SeqCst);
         }
         version
     }

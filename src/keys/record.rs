@@ -18,10 +18,10 @@ use crate::units::TimeSpec;
 use crate::yaml::{self, Free, JsonError, Members, absent, given_texts};
 
 mod check;
-mod fit;
+mod policy;
 pub mod schema;
 
-pub use fit::check_policy;
+pub use policy::check_policy;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use super::invalidation::InvalidationLog;
 use super::source::{
-    KeySource, LookupFuture, Push, SourceAnswer, SourceError, SourceFuture, probe_digest,
+    KeySource, LookupFuture, PushSupport, SourceAnswer, SourceError, SourceFuture, probe_digest,
 };
 use crate::authz::digest::KeyDigest;
 use crate::clock::Clock;
 use crate::redis::RedisCredentialsError;
 use crate::redis::client::RedisClient;
-use crate::redis::fault::PushError;
+use crate::redis::error_text::PushError;
 use crate::redis::role::ROLE_IS_REFUSED;
 use crate::tls::CertificateStatus;
 
@@ -32,11 +32,11 @@ pub use settings::{PushMode, RedisSourceSettings};
 
 use layout::Layout;
 use read::Reader;
-use tracking::{ASK_AGAIN_EVERY, InvalidationListener};
+use tracking::{InvalidationListener, REFUSED_RETRY_INTERVAL};
 
 /// Longest record that is read. A longer one is invalid, not a failure: a failure would be retried
 /// at each request.
-pub const RECORD_MAX_BYTES: usize = 256 * 1024;
+pub const MAX_RECORD_BYTES: usize = 256 * 1024;
 
 /// Keys from Redis or Valkey.
 pub struct RedisSource {
@@ -45,7 +45,7 @@ pub struct RedisSource {
     timeout: Duration,
     push: PushMode,
     /// How often a server that refuses to push is asked again.
-    ask_again_every: Duration,
+    refused_retry_interval: Duration,
     clock: Arc<dyn Clock>,
 }
 
@@ -63,7 +63,7 @@ impl RedisSource {
             layout: Layout::new(&settings.prefix),
             timeout: settings.timeout,
             push: settings.push,
-            ask_again_every: ASK_AGAIN_EVERY,
+            refused_retry_interval: REFUSED_RETRY_INTERVAL,
             clock,
         })
     }
@@ -73,7 +73,7 @@ impl RedisSource {
     ///
     /// # Errors
     /// When it cannot be connected to, refuses lookups, or refuses to push although it must.
-    async fn try_once(&self) -> Result<Vec<String>, SourceError> {
+    async fn probe_once(&self) -> Result<Vec<String>, SourceError> {
         self.client
             .connect()
             .await
@@ -99,7 +99,7 @@ impl RedisSource {
         if self.client.connector().is_role_refused() {
             warnings.push(format!("source.redis: {ROLE_IS_REFUSED}"));
         }
-        warnings.extend(self.client.connector().evictions().await);
+        warnings.extend(self.client.connector().eviction_warnings().await);
         Ok(warnings)
     }
 
@@ -110,7 +110,7 @@ impl RedisSource {
             clock: &*self.clock,
             log,
             mode: self.push,
-            ask_again_every: self.ask_again_every,
+            refused_retry_interval: self.refused_retry_interval,
         }
     }
 
@@ -131,7 +131,7 @@ impl RedisSource {
             // It may have waited for an attempt to connect, whose failure says more.
             Err(self
                 .client
-                .down()
+                .connection_failure()
                 .map_or(SourceError::Timeout, SourceError::Unreachable))
         })
     }
@@ -151,13 +151,13 @@ impl KeySource for RedisSource {
     }
 
     fn probe(&self) -> SourceFuture<'_, Result<Vec<String>, SourceError>> {
-        Box::pin(self.try_once())
+        Box::pin(self.probe_once())
     }
 
-    fn push(&self) -> Push {
+    fn push(&self) -> PushSupport {
         match self.push {
-            PushMode::Auto | PushMode::Require => Push::Asked,
-            PushMode::Off => Push::Off,
+            PushMode::Auto | PushMode::Require => PushSupport::Enabled,
+            PushMode::Off => PushSupport::Disabled,
         }
     }
 
@@ -169,8 +169,8 @@ impl KeySource for RedisSource {
         Box::pin(async move {
             let suspect = async {
                 loop {
-                    self.client.trouble().await;
-                    log.suspect_source();
+                    self.client.failure_noticed().await;
+                    log.request_probe();
                 }
             };
             let listen = async {
@@ -179,7 +179,7 @@ impl KeySource for RedisSource {
                         self.listener(log.clone()).listen().await;
                     }
                     PushMode::Off => {
-                        log.suspect_source();
+                        log.request_probe();
                         std::future::pending::<()>().await;
                     }
                 }

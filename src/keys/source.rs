@@ -94,13 +94,13 @@ pub type LookupFuture<'a> = SourceFuture<'a, Result<SourceReply, SourceError>>;
 
 /// Whether a source pushes changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Push {
+pub enum PushSupport {
     /// It has no way to.
     None,
     /// It could, and its operator does not want it to.
-    Off,
+    Disabled,
     /// It is asked to: entries of the cache are valid only while it does, or refuses to.
-    Asked,
+    Enabled,
 }
 
 /// Where keys come from.
@@ -133,8 +133,8 @@ pub trait KeySource: Send + Sync {
     }
 
     /// Whether changes are pushed.
-    fn push(&self) -> Push {
-        Push::None
+    fn push(&self) -> PushSupport {
+        PushSupport::None
     }
 
     /// The certificates that it is reached with; `None` where the configuration names none.

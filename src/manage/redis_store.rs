@@ -16,9 +16,9 @@ use crate::authz::key::{KeyId, KeyRecord};
 use crate::authz::snapshot::Policy;
 use crate::clock::Clock;
 use crate::keys::record::{self, KeySpec};
-use crate::keys::redis::layout::{Layout, Named};
+use crate::keys::redis::layout::{Layout, RedisName};
 use crate::redis::client::{CommandError, RedisClient};
-use crate::redis::fault::{Cause, describe, is_out_of_memory};
+use crate::redis::error_text::{Cause, describe, is_out_of_memory};
 use crate::redis::{RedisCredentialsError, RedisSettings};
 
 mod amend;
@@ -107,7 +107,7 @@ impl RedisKeyStore {
                 let mut scan = redis::cmd("SCAN");
                 scan.arg(cursor)
                     .arg("MATCH")
-                    .arg(self.layout.pattern_of_keys())
+                    .arg(self.layout.key_scan_pattern())
                     .arg("COUNT")
                     .arg(SCAN_STEP)
                     .arg("TYPE")
@@ -119,10 +119,10 @@ impl RedisKeyStore {
                     .map_err(|error| {
                         Cause::from(format!("{master}: SCAN: {}", describe(&error)))
                     })?;
-                let names = names.iter().map(|name| self.layout.read(name));
+                let names = names.iter().map(|name| self.layout.parse(name));
                 ids.extend(names.filter_map(|name| match name {
-                    Named::Key(id) => id.parse().ok(),
-                    Named::Digest(_) | Named::Unknown => None,
+                    RedisName::Key(id) => id.parse().ok(),
+                    RedisName::Digest(_) | RedisName::Unknown => None,
                 }));
                 cursor = next;
                 if cursor == 0 {
@@ -162,7 +162,7 @@ impl RedisKeyStore {
 
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, RedisKeyStoreError> {
         let get = redis::cmd("GET").arg(name).to_owned();
-        let answer = in_time("GET", name, self.client.read(&get)).await;
+        let answer = with_timeout("GET", name, self.client.read(&get)).await;
         // A lost answer to a read leaves nothing unknown.
         let answer = answer.map_err(RedisKeyStoreError::nothing_written)?;
         if answer == Value::Nil {
@@ -177,11 +177,11 @@ impl RedisKeyStore {
 
     async fn write(
         &self,
-        word: &str,
+        command_name: &str,
         name: &str,
         command: &Cmd,
     ) -> Result<Value, RedisKeyStoreError> {
-        in_time(word, name, self.client.write(command)).await
+        with_timeout(command_name, name, self.client.write(command)).await
     }
 
     /// Writes a record by a command that answers whether it did. If the answer is lost, or is of a
@@ -189,12 +189,12 @@ impl RedisKeyStore {
     /// written.
     async fn write_record(
         &self,
-        word: &str,
+        command_name: &str,
         name: &str,
         command: &Cmd,
         text: &str,
     ) -> Result<bool, RedisKeyStoreError> {
-        let answer = self.write(word, name, command).await;
+        let answer = self.write(command_name, name, command).await;
         if matches!(answer, Ok(Value::Okay | Value::Int(1))) {
             return Ok(true);
         }
@@ -211,12 +211,12 @@ impl RedisKeyStore {
     }
 }
 
-async fn in_time(
-    word: &str,
+async fn with_timeout(
+    command_name: &str,
     name: &str,
     asking: impl Future<Output = Result<Value, CommandError>>,
 ) -> Result<Value, RedisKeyStoreError> {
-    let failed = |why: &str| Arc::from(format!("{word} {name}: {why}"));
+    let failed = |why: &str| Arc::from(format!("{command_name} {name}: {why}"));
     match tokio::time::timeout(COMMAND_TIMEOUT, asking).await {
         Ok(answer) => answer.map_err(|error| match &error {
             CommandError::Down(cause) => RedisKeyStoreError::Failed(Arc::clone(cause)),

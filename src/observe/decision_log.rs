@@ -52,6 +52,7 @@ impl Decisions {
         }
     }
 }
+
 pub(super) fn log(record: &CheckRecord<'_>) {
     // The record's path has no query, which may hold a credential; this makes sure of it.
     let path = record.path.split(|byte| *byte == b'?').next();

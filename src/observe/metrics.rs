@@ -207,7 +207,7 @@ impl Metrics {
             // Fails only for a family without metrics, which the registry leaves out.
             let _ = TextEncoder::new().encode_utf8(&[family], &mut text);
         }
-        let mut exposition = exposition::Exposition::continuing(text);
+        let mut exposition = exposition::Exposition::appending_to(text);
         self.keys.write(&mut exposition);
         process::write(&mut exposition);
         exposition.into_text()

@@ -19,7 +19,7 @@ use tokio::sync::{Notify, watch};
 use super::RedisSettings;
 use super::connect::{Connector, ServerAddress};
 use super::credentials::{self, CredentialFiles, RedisCredentialsError};
-use super::fault::{Cause, describe};
+use super::error_text::{Cause, describe};
 use super::role::is_refusal;
 use crate::clock::Clock;
 use crate::mutex::lock;
@@ -30,7 +30,7 @@ mod health;
 mod rotation;
 mod state;
 
-pub(crate) use state::{BACKOFF_MAX, BACKOFF_MIN, Progress};
+pub(crate) use state::{MAX_BACKOFF, MIN_BACKOFF, Progress};
 
 use state::{LiveConnection, NewConnection, State};
 
@@ -41,10 +41,10 @@ pub(crate) struct RedisClient {
     lost: Notify,
     /// The connection is to another server than the one before.
     moved: Arc<Notify>,
-    /// An attempt failed, or the server lost its trust.
-    trouble: Arc<Notify>,
-    /// Why a server last lost its trust.
-    untrusted: watch::Sender<Option<Cause>>,
+    /// An attempt failed, or the server became unusable.
+    failure_noticed: Arc<Notify>,
+    /// Why a server last became unusable.
+    unusable: watch::Sender<Option<Cause>>,
     files: WatchedFiles,
     /// What is reported of the certificates; `None` where no files of TLS are named.
     certificates: Option<CertificateStatus>,
@@ -113,8 +113,8 @@ impl RedisClient {
             state: Arc::new(Mutex::new(State::new())),
             lost: Notify::new(),
             moved: Arc::default(),
-            trouble: Arc::default(),
-            untrusted: watch::Sender::new(None),
+            failure_noticed: Arc::default(),
+            unusable: watch::Sender::new(None),
             files: watched,
             certificates,
         })
@@ -151,7 +151,7 @@ impl RedisClient {
     }
 
     /// Why there is no connection, if there is none and the last attempt to make one failed.
-    pub(crate) fn down(&self) -> Option<Cause> {
+    pub(crate) fn connection_failure(&self) -> Option<Cause> {
         let state = lock(&self.state);
         let failure = state.failure.as_ref().filter(|_| state.live.is_none());
         failure.map(|failure| Arc::clone(&failure.cause))
@@ -202,7 +202,7 @@ impl RedisClient {
     /// into the state.
     fn attempt(&self, epoch: u64) -> Shared<Attempt> {
         let (connector, clock) = (Arc::clone(&self.connector), Arc::clone(&self.clock));
-        let (moved, trouble) = (Arc::clone(&self.moved), Arc::clone(&self.trouble));
+        let (moved, failure_noticed) = (Arc::clone(&self.moved), Arc::clone(&self.failure_noticed));
         // The state holds the attempt, so that the attempt must not hold the state.
         let state = Arc::downgrade(&self.state);
         let attempt: Attempt = Box::pin(async move {
@@ -217,7 +217,7 @@ impl RedisClient {
             }
             match outcome {
                 Ok(new) => {
-                    let live = state.number(new);
+                    let live = state.assign_number(new);
                     if is_current {
                         state.succeed();
                         state.install(live.clone(), &moved);
@@ -227,7 +227,7 @@ impl RedisClient {
                 Err(cause) => {
                     if is_current {
                         state.fail(Arc::clone(&cause), clock.monotonic());
-                        trouble.notify_one();
+                        failure_noticed.notify_one();
                     }
                     Err(cause)
                 }
@@ -242,7 +242,7 @@ impl RedisClient {
         let new = open(&self.connector).await?;
         let address = new.address().cloned();
         let mut state = lock(&self.state);
-        let live = state.number(new);
+        let live = state.assign_number(new);
         state.install(live, &self.moved);
         // An attempt under way may be connecting to the very server that this is to get away from.
         state.attempt = None;

@@ -21,7 +21,7 @@ use redis::{
 };
 
 use super::credentials::{CredentialFiles, Credentials};
-use super::fault::{Cause, PushError, describe, is_unknown_command};
+use super::error_text::{Cause, PushError, describe, is_unknown_command};
 use super::role::Heartbeat;
 use super::settings::{RedisServers, RedisSettings};
 
@@ -37,7 +37,7 @@ pub(crate) use connection::Connection;
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often an idle connection is asked by TCP whether it lives.
-const PROBE_EVERY: Duration = Duration::from_secs(1);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long bytes or probes may stay unacknowledged before the connection counts as broken. For
 /// connections that have no heartbeat.
@@ -144,13 +144,16 @@ impl Connector {
         matches!(self.settings.servers, RedisServers::Cluster(_))
     }
 
-    /// A connection for commands, to a server that may be trusted.
+    /// A connection for commands, to a server that is usable.
     pub(crate) async fn commands(&self, credentials: &Credentials) -> Result<Connected, Cause> {
         match &self.settings.servers {
-            RedisServers::One(url) => self.trusted(ServerAddress::of(url), credentials).await,
+            RedisServers::One(url) => {
+                self.usable_connection(ServerAddress::of(url), credentials)
+                    .await
+            }
             RedisServers::Sentinel { .. } => {
                 let master = self.named_master(credentials).await?;
-                self.trusted(master, credentials).await
+                self.usable_connection(master, credentials).await
             }
             RedisServers::Cluster(nodes) => {
                 // redis-rs' cluster client hides why it cannot connect, and waits long for nodes
@@ -166,7 +169,7 @@ impl Connector {
         }
     }
 
-    async fn trusted(
+    async fn usable_connection(
         &self,
         target: ServerAddress,
         credentials: &Credentials,
@@ -355,7 +358,7 @@ fn is_resp3_refused(error: &RedisError) -> bool {
 }
 
 /// The answer to a command, within [`CONNECT_TIMEOUT`].
-pub(crate) async fn in_time(command: &Cmd, connection: &mut Connection) -> RedisResult<Value> {
+pub(crate) async fn with_timeout(command: &Cmd, connection: &mut Connection) -> RedisResult<Value> {
     let asking = command.query_async(connection);
     let asked = tokio::time::timeout(CONNECT_TIMEOUT, asking).await;
     asked.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
@@ -382,8 +385,8 @@ async fn open(
 fn tcp() -> TcpSettings {
     // Otherwise a lookup would be the first to notice that a firewall has forgotten the connection.
     let keepalive = TcpKeepalive::new()
-        .with_time(PROBE_EVERY)
-        .with_interval(PROBE_EVERY);
+        .with_time(KEEPALIVE_INTERVAL)
+        .with_interval(KEEPALIVE_INTERVAL);
     TcpSettings::default()
         .set_nodelay(true)
         .set_keepalive(keepalive)

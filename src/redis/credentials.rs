@@ -12,7 +12,7 @@ use redis::{ClientTlsConfig, TlsCertificates};
 use rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
-use super::fault::Cause;
+use super::error_text::Cause;
 use super::settings::{RedisServers, RedisSettings, RedisUrl};
 use crate::error_chain::chain;
 use crate::tls::{

@@ -6,15 +6,15 @@
 use redis::Value;
 
 use super::connect::topology::{bytes, items};
-use super::connect::{Connection, Connector, ServerAddress, in_time};
+use super::connect::{Connection, Connector, ServerAddress, with_timeout};
 
 /// The prefix of the policies that remove any key. The others remove only keys with an expiry,
 /// which records do not have.
-const OF_ALL_KEYS: &str = "allkeys-";
+const ALLKEYS_PREFIX: &str = "allkeys-";
 
 impl Connector {
     /// A warning for each master that may evict records.
-    pub(crate) async fn evictions(&self) -> Vec<String> {
+    pub(crate) async fn eviction_warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         let Ok(credentials) = self.files().load().await else {
             return warnings;
@@ -22,7 +22,7 @@ impl Connector {
         for master in self.masters(&credentials).await.unwrap_or_default() {
             if let Ok(mut connection) = self.login(&master, &credentials).await
                 && let Some(policy) = policy_of(&mut connection).await
-                && policy.starts_with(OF_ALL_KEYS)
+                && policy.starts_with(ALLKEYS_PREFIX)
             {
                 warnings.push(warning(&master, &policy));
             }
@@ -40,7 +40,7 @@ fn warning(server: &ServerAddress, policy: &str) -> String {
 /// The server's `maxmemory-policy`, where it may be read. Managed servers often allow `INFO` alone.
 async fn policy_of(connection: &mut Connection) -> Option<String> {
     let info = redis::cmd("INFO").arg("memory").to_owned();
-    if let Ok(answer) = in_time(&info, connection).await
+    if let Ok(answer) = with_timeout(&info, connection).await
         && let Some(policy) = bytes(&answer).and_then(policy_in)
     {
         return Some(policy);
@@ -49,7 +49,7 @@ async fn policy_of(connection: &mut Connection) -> Option<String> {
         .arg("GET")
         .arg("maxmemory-policy")
         .to_owned();
-    let answer: Value = in_time(&config, connection).await.ok()?;
+    let answer: Value = with_timeout(&config, connection).await.ok()?;
     let policy = items(&answer).get(1).and_then(bytes)?;
     word(policy)
 }

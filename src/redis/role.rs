@@ -1,4 +1,4 @@
-//! Whether a server may be trusted, by its role.
+//! Whether a server is usable, by its role.
 //!
 //! A replica answers lookups and pushes changes as a master does, and goes on when the link to its
 //! master is down: then it misses revocations. So each server is asked for its `ROLE` when a
@@ -10,8 +10,8 @@ use std::time::Duration;
 use redis::{RedisError, Value};
 
 use super::connect::topology::{bytes, items};
-use super::connect::{Connection, Connector, ServerAddress, in_time};
-use super::fault::{Cause, describe, is_unknown_command};
+use super::connect::{Connection, Connector, ServerAddress, with_timeout};
+use super::error_text::{Cause, describe, is_unknown_command};
 
 /// How often a heartbeat is sent.
 pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
@@ -29,8 +29,8 @@ pub(crate) enum Heartbeat {
 /// A heartbeat failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum HeartbeatError {
-    /// By its answer the server must not be trusted.
-    Untrusted(Cause),
+    /// By its answer the server is not usable.
+    Unusable(Cause),
     /// The connection is broken, or the server answered with an error: its role is unknown.
     Broken(Cause),
 }
@@ -40,13 +40,13 @@ impl Connector {
     /// on.
     ///
     /// # Errors
-    /// When the server must not be trusted, or does not answer.
+    /// When the server is not usable, or does not answer.
     pub(crate) async fn check_role(
         &self,
         connection: &mut Connection,
         target: &ServerAddress,
     ) -> Result<Heartbeat, Cause> {
-        match in_time(&redis::cmd("ROLE"), connection).await {
+        match with_timeout(&redis::cmd("ROLE"), connection).await {
             Err(error) if is_refusal(&error) => {
                 if self.note_refused_role() {
                     let server = target.to_string();
@@ -64,7 +64,7 @@ impl Connector {
     /// Sends a heartbeat and waits for the answer as long as it takes.
     ///
     /// # Errors
-    /// When the server must not be trusted, or its role is unknown.
+    /// When the server is not usable, or its role is unknown.
     pub(crate) async fn heartbeat(
         &self,
         heartbeat: Heartbeat,
@@ -78,7 +78,7 @@ impl Connector {
         match command.query_async::<Value>(connection).await {
             Ok(answer) if heartbeat == Heartbeat::Role => self
                 .check_role_answer(&answer, target)
-                .map_err(HeartbeatError::Untrusted),
+                .map_err(HeartbeatError::Unusable),
             Ok(_) => Ok(()),
             // A refusal is an answer too: the server lives.
             Err(error) if is_refusal(&error) => Ok(()),
@@ -89,7 +89,7 @@ impl Connector {
         }
     }
 
-    /// Fails if the answer to `ROLE` means that the server must not be trusted.
+    /// Fails if the answer to `ROLE` means that the server is not usable.
     fn check_role_answer(&self, answer: &Value, target: &ServerAddress) -> Result<(), Cause> {
         let must_be_master = self.has_sentinels() || self.is_cluster();
         let mut words = items(answer).iter().map(bytes);

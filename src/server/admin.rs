@@ -37,7 +37,7 @@ pub(super) const CONNECTION_LIMIT: ConnectionLimit = ConnectionLimit {
     newcomers: 32,
 };
 /// For a request and its response: a slow network's time for a few megabytes of metrics.
-const EXCHANGE_TIME: Duration = Duration::from_secs(10);
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a request's head: several times any client's. hyper's minimum.
 const MAX_HEAD_BYTES: usize = 8192;
 /// Header lines of a request.
@@ -115,7 +115,7 @@ impl Admin {
             _ = exchange => {}
             _ = peer.close_requested() => {}
             () = late_head => {}
-            () = sleep(EXCHANGE_TIME) => {}
+            () = sleep(EXCHANGE_TIMEOUT) => {}
         }
     }
 
@@ -188,6 +188,7 @@ fn is_local(peer: SocketAddr) -> bool {
     let ip = peer.ip().to_canonical();
     ip == Ipv4Addr::LOCALHOST || ip == Ipv6Addr::LOCALHOST
 }
+
 fn file_source(file: &KeyFilesState) -> serde_json::Value {
     json!({
         "kind": "file",
@@ -195,6 +196,7 @@ fn file_source(file: &KeyFilesState) -> serde_json::Value {
         "failure": file.failure.as_deref().map(without_digests),
     })
 }
+
 fn remote_source(health: &SourceHealth) -> serde_json::Value {
     let state = if health.breaker_open {
         "down"

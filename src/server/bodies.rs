@@ -28,11 +28,12 @@ pub(crate) enum RequestBodyError {
     Late,
     /// Other calls hold all the memory that calls may hold.
     #[error("calls hold too much memory")]
-    NoRoom,
+    OverMemoryLimit,
     /// The connection or the stream failed.
     #[error(transparent)]
     Http(#[from] hyper::Error),
 }
+
 pub(crate) struct RequestBody {
     body: Incoming,
     peer: Arc<Peer>,
@@ -44,9 +45,10 @@ pub(crate) struct RequestBody {
     held: MemoryUse,
     /// Whether there was memory for the call. If not, it is refused as soon as it would have to
     /// wait for its message.
-    has_room: bool,
+    has_memory: bool,
     deadline: Option<Pin<Box<Sleep>>>,
 }
+
 pub(crate) struct ResponseBody {
     body: tonic::body::Body,
     _call: ResponseGuard,
@@ -130,7 +132,7 @@ impl RequestBody {
             message: Message::default(),
             receiving: Some(peer.start_receiving()),
             deciding: None,
-            has_room: held.call_fits(),
+            has_memory: held.call_fits(),
             held,
             deadline: None,
         }
@@ -141,7 +143,7 @@ impl RequestBody {
             self.held.message_released();
         }
         self.peer.bytes_received();
-        let has_room = self.held.message_grows(data.len());
+        let has_memory = self.held.message_grows(data.len());
         if self.message.advance(data) {
             self.receiving = None;
             self.deadline = None;
@@ -153,10 +155,10 @@ impl RequestBody {
         }
         self.receiving
             .get_or_insert_with(|| self.peer.start_receiving());
-        if has_room {
+        if has_memory {
             Ok(())
         } else {
-            Err(RequestBodyError::NoRoom)
+            Err(RequestBodyError::OverMemoryLimit)
         }
     }
 }
@@ -181,7 +183,9 @@ impl Body for RequestBody {
             }
             // Between two messages of a stream there is no deadline.
             Poll::Pending if self.receiving.is_none() => Poll::Pending,
-            Poll::Pending if !self.has_room => Poll::Ready(Some(Err(RequestBodyError::NoRoom))),
+            Poll::Pending if !self.has_memory => {
+                Poll::Ready(Some(Err(RequestBodyError::OverMemoryLimit)))
+            }
             Poll::Pending => {
                 let deadline = self
                     .deadline

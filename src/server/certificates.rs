@@ -52,9 +52,9 @@ impl CertificateReloader {
         // Before they are read, so that a change during the read is seen later.
         let mut watched = WatchedFiles::new(files.paths());
         let certificates = read(&files, config)?;
-        watched.was_read(Some(certificates.facts.content_hash), clock.monotonic());
+        watched.note_read(Some(certificates.facts.content_hash), clock.monotonic());
         let status = CertificateStatus::new(MEMBER, certificates.facts);
-        status.count_by(metrics.certificates.clone(), clock.now());
+        status.report_to(metrics.certificates.clone(), clock.now());
         Ok(Some(Self {
             files,
             watched,
@@ -62,9 +62,11 @@ impl CertificateReloader {
             status: Arc::new(status),
         }))
     }
+
     pub(crate) fn tls(&self) -> Arc<ServerTls> {
         Arc::clone(&self.tls)
     }
+
     pub(crate) fn status(&self) -> Arc<CertificateStatus> {
         Arc::clone(&self.status)
     }
@@ -84,10 +86,10 @@ impl CertificateReloader {
             (certificates, hash)
         });
         match self.watched.finish_read(read, clock.monotonic()) {
-            ReadOutcome::Changing => return Some(super::reload::RETRY),
+            ReadOutcome::Changing => return Some(super::reload::CHANGING_RETRY_INTERVAL),
             ReadOutcome::Usable { value, is_new } => {
                 if is_new || forced {
-                    self.status.is_reloaded(value.facts, clock.now());
+                    self.status.note_reloaded(value.facts, clock.now());
                     self.tls.replace(value);
                     tracing::info!("certificates reloaded");
                 }
@@ -96,7 +98,7 @@ impl CertificateReloader {
                 problem, report, ..
             } => {
                 if report || forced {
-                    self.status.is_refused(&problem);
+                    self.status.note_refused(&problem);
                     tracing::error!(
                         problems = problem,
                         "certificates not reloaded; the active ones are kept"

@@ -12,6 +12,7 @@ use crate::yaml;
 
 /// Gives the value of an environment variable.
 pub type EnvironmentFn = fn(&str) -> Option<String>;
+
 #[derive(Debug)]
 pub(crate) struct WatchedConfig {
     path: PathBuf,
@@ -28,6 +29,7 @@ impl WatchedConfig {
             watched: WatchedFiles::new([path].into_iter()),
         }
     }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -35,7 +37,7 @@ impl WatchedConfig {
     /// Reads it at start.
     pub(crate) fn load(&mut self, clock: &dyn Clock) -> Result<Config, ConfigError> {
         let (config, hash) = self.parse()?;
-        self.watched.was_read(Some(hash), clock.monotonic());
+        self.watched.note_read(Some(hash), clock.monotonic());
         Ok(config)
     }
 

@@ -34,13 +34,13 @@ const MAX_UNREAD_SECONDS: u64 = 12;
 /// Connections beyond the limit that may be open while they close.
 const MAX_CLOSING: usize = 32;
 /// The memory limit of all calls: a quarter of the container's limit that deploy/ ships.
-const HELD_MAX_BYTES: usize = 64 * 1024 * 1024;
+const MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
 /// Beyond it no incomplete message may grow, so that large messages leave memory for thousands of
 /// calls with small ones. More than the largest message.
-const MESSAGES_MAX_BYTES: usize = HELD_MAX_BYTES / 4 * 3;
+const MAX_MESSAGES_BYTES: usize = MAX_HELD_BYTES / 4 * 3;
 /// A connection has stalled when it has sent nothing of an incomplete message for so long. Envoy
 /// sends a message at once.
-const STALLED_TIME: Duration = Duration::from_secs(2);
+const STALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// A connection is in use for so long after each whole message.
 const IN_USE_TIME: Duration = Duration::from_secs(5);
 /// A connection has stalled, too, when it has left a response unread for so many of the clock's
@@ -58,6 +58,7 @@ pub(crate) struct ConnectionLimit {
     /// oldest of them is closed rather than a connection that has sent messages.
     pub(crate) newcomers: usize,
 }
+
 pub(crate) struct Connections {
     shared: Arc<Shared>,
 }
@@ -113,6 +114,7 @@ impl Connections {
             }),
         }
     }
+
     pub(crate) fn open(&self) -> watch::Receiver<usize> {
         self.shared.open.subscribe()
     }
@@ -126,6 +128,7 @@ impl Connections {
             // It cannot fail: the sender is in `self`.
             _ = self.open().wait_for(|open| *open < most).await;
             let (socket, address) = accept(listener).await;
+            // Without a permit the socket is dropped, which closes the connection.
             if let Some(permit) = self.admit() {
                 return Accepted {
                     socket,

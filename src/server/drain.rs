@@ -16,7 +16,7 @@ use super::signals::Signals;
 use super::tasks::{ADMIN, Ended, GRPC, RELOAD, Tasks};
 
 /// The time for the admin listener to finish its responses after everything else: a scrape's.
-const LAST_ANSWERS: Duration = Duration::from_millis(500);
+const ADMIN_CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How long the phases of a drain may take.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +39,7 @@ pub(crate) async fn drain(
     lifecycle.enter(Phase::Draining).await;
     tracing::info!(connections = *open.borrow(), "draining");
 
-    let gentle = async {
+    let graceful = async {
         // An error means that the listener's task has ended, and with it every connection.
         _ = timeout(times.drain, open.wait_for(|open| *open == 0)).await;
         lifecycle.enter(Phase::Closing).await;
@@ -52,7 +52,7 @@ pub(crate) async fn drain(
         }
     };
     let outcome = tokio::select! {
-        outcome = gentle => outcome,
+        outcome = graceful => outcome,
         () = deadline => {
             tracing::warn!(
                 connections = *open.borrow(),
@@ -72,7 +72,7 @@ pub(crate) async fn drain(
                 left.retain(|name| *name != ended.name);
             }
         };
-        _ = timeout(LAST_ANSWERS, rest).await;
+        _ = timeout(ADMIN_CLOSE_TIMEOUT, rest).await;
         tracing::info!("stopped");
     }
     outcome

@@ -40,7 +40,7 @@ const CONNECTION_LIMIT: ConnectionLimit = ConnectionLimit {
     newcomers: 128,
 };
 /// How long a connection that is closed for a new one may take to finish its calls.
-const GRACEFUL_CLOSE_TIME: Duration = Duration::from_secs(1);
+const GRACEFUL_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Concurrent calls of a connection that are not checks: health and reflection, of which a client
 /// needs one or two.
 const MAX_OTHER_CALLS: usize = 8;
@@ -80,16 +80,19 @@ struct Connection<C> {
     http: http2::Builder<TokioExecutor>,
     services: Services<C>,
 }
+
 struct Services<C> {
     check_prefix: Arc<str>,
     checks: C,
     others: Routes,
 }
+
 struct Calls<C> {
     connection: Arc<Connection<C>>,
     peer: Arc<Peer>,
     others: Arc<()>,
 }
+
 pub(crate) struct CallFuture {
     answer: BoxFuture<Response<Body>, Infallible>,
     /// `None` for a check.
@@ -202,7 +205,7 @@ where
                     return;
                 }
                 serving.as_mut().graceful_shutdown();
-                timeout(GRACEFUL_CLOSE_TIME, drive(serving.as_mut(), &budget)).await.ok()
+                timeout(GRACEFUL_CLOSE_TIMEOUT, drive(serving.as_mut(), &budget)).await.ok()
             }
             () = phase.reached(Phase::Closing) => {
                 // Sends GOAWAY; calls in flight finish.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use self::file::{Fault, KeyFile, KeyFileRead};
 use crate::authz::key_map::KeyMap;
 use crate::authz::snapshot::Policy;
-use crate::keys::file::{Change, CheckedFiles, LoadError, LoadedKeys, files_in, read};
+use crate::keys::file::{CheckedFiles, FileChange, LoadError, LoadedKeys, files_in, read};
 use crate::watch::named_file::NamedFile;
 use crate::watch::{RETRY_INTERVAL, ReloadAdvice, SETTLE_TIME};
 
@@ -86,6 +86,7 @@ impl KeyFiles {
             needs_check: false,
         })
     }
+
     pub(crate) fn keys(&self) -> &Arc<KeyMap> {
         self.loaded.map()
     }
@@ -188,7 +189,7 @@ impl KeyFiles {
         for path in self.paths(|file| file.is_gone(now)) {
             is_new = true;
             self.files.remove(&path);
-            changes.push(Change { path, text: None });
+            changes.push(FileChange { path, text: None });
         }
         if !is_new {
             return KeyReload::Unchanged;
@@ -212,7 +213,7 @@ impl KeyFiles {
     ///
     /// # Errors
     /// The problems of keys that cannot be used under that policy; nothing changes then.
-    pub(super) fn refit(
+    pub(super) fn recheck(
         &mut self,
         policy: &Policy,
         forced: bool,
@@ -225,7 +226,7 @@ impl KeyFiles {
                 // The text goes to the check; the rest is noted only if the policy is taken over.
                 if let Ok(text) = read.text.as_mut().map(std::mem::take) {
                     let (path, text) = (path.clone(), Some(text));
-                    changes.push(Change { path, text });
+                    changes.push(FileChange { path, text });
                 }
                 reads.push((path, read));
             }
@@ -234,9 +235,11 @@ impl KeyFiles {
         let checked = self.loaded.check(changes, &self.missing(), policy);
         let keeps = |path: &PathBuf| !read.contains(path) || checked.faults.contains_key(path);
         for path in self.files.keys().filter(|path| keeps(path)) {
-            if let Some(misfit) = self.loaded.misfit(path, policy) {
+            if let Some(first_unusable) = self.loaded.first_unusable(path, policy) {
                 let problems = checked.faults.get(path).map(ToString::to_string);
-                return Err(problems.unwrap_or_else(|| format!("{}: {misfit}", path.display())));
+                return Err(
+                    problems.unwrap_or_else(|| format!("{}: {first_unusable}", path.display()))
+                );
             }
         }
         let before = self.problems();

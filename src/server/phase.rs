@@ -36,6 +36,7 @@ impl Phase {
         }
     }
 }
+
 #[derive(Debug, Clone)]
 pub(crate) struct PhaseWatch(watch::Receiver<Phase>);
 

@@ -41,6 +41,7 @@ impl HasEncodedKey for PreparedKey {
         &self.wire
     }
 }
+
 pub(crate) fn observe_with(observer: Observer) -> CheckObserver<PreparedKey> {
     Box::new(move |checked: &CompletedCheck<'_, PreparedKey>| {
         let CompletedCheck {

@@ -30,9 +30,9 @@ use crate::watch::{ReadOutcome, ReloadAdvice, ReportedProblem, SETTLE_TIME};
 
 /// How often all files are looked at without an event: subPath mounts and network file systems send
 /// none.
-const POLL: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// When to look again at a file that changed while it was read.
-pub(super) const RETRY: Duration = Duration::from_millis(100);
+pub(super) const CHANGING_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Follows the files that the server was built from.
 pub(crate) struct Reloader {
@@ -52,7 +52,7 @@ pub(crate) struct Reloader {
 }
 
 /// What was read at start, to be followed.
-pub(crate) struct Start {
+pub(crate) struct ReloadInputs {
     pub(crate) config: Config,
     pub(crate) config_file: WatchedConfig,
     /// The keys' files; `None` if keys are looked up at a remote source.
@@ -63,8 +63,8 @@ pub(crate) struct Start {
 
 impl Reloader {
     /// Follows what was read at start.
-    pub(crate) fn new(live: LiveState, start: Start, clock: Arc<dyn Clock>) -> Self {
-        let Start {
+    pub(crate) fn new(live: LiveState, start: ReloadInputs, clock: Arc<dyn Clock>) -> Self {
+        let ReloadInputs {
             config,
             config_file,
             key_files,
@@ -126,7 +126,7 @@ impl Reloader {
         let certificates = self.certificates.as_mut();
         let mut wait = certificates
             .and_then(|files| files.follow(forced, &*self.clock))
-            .unwrap_or(POLL);
+            .unwrap_or(POLL_INTERVAL);
         let now = self.clock.monotonic();
         let config = self.config_file.watched.look(now);
         let keys = self.key_files.as_mut().map(|files| files.look(now));
@@ -147,14 +147,14 @@ impl Reloader {
             ConfigReload::Unchanged
         };
         if result == ConfigReload::Changing {
-            wait = wait.min(RETRY);
+            wait = wait.min(CHANGING_RETRY_INTERVAL);
         }
         if are_keys_due && result != ConfigReload::Adopted {
             wait = wait.min(SETTLE_TIME);
             self.reload_keys(forced);
         }
         if self.key_files.as_ref().is_some_and(KeyFiles::are_changing) {
-            wait = wait.min(RETRY);
+            wait = wait.min(CHANGING_RETRY_INTERVAL);
         }
         wait
     }
@@ -235,8 +235,8 @@ impl Reloader {
         let key_reload = match &mut self.key_files {
             Some(key_files) => {
                 let now = self.clock.monotonic();
-                let reload = key_files.refit(&config.policy, forced, now);
-                Some(reload.map_err(ReloadRejection::KeysDoNotFit)?)
+                let reload = key_files.recheck(&config.policy, forced, now);
+                Some(reload.map_err(ReloadRejection::KeysUnusable)?)
             }
             None => None,
         };

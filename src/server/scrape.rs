@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use crate::clock::Clock;
 
 /// How long a rendering is shared: shorter than any scrape interval.
-const LIFETIME: Duration = Duration::from_secs(1);
+const SHARE_TIME: Duration = Duration::from_secs(1);
 /// Renderings of at least so many bytes are shared: those of some dozens of keys. Smaller ones cost
 /// no more than their request.
 const SHARED_FROM_BYTES: usize = 64 * 1024;
@@ -42,7 +42,7 @@ impl Scrapes {
         let mut last = self.last.lock().await;
         let now = self.clock.monotonic();
         if let Some((rendered, text)) = &*last
-            && now.saturating_sub(*rendered) < LIFETIME
+            && now.saturating_sub(*rendered) < SHARE_TIME
         {
             return text.clone();
         }

@@ -12,7 +12,7 @@ use crate::config::{Config, ConfigError, SourceConfig, defaults};
 use crate::keys::cache::{FileKeys, KeyCache, Prepare, RemoteKeys, RemoteMetrics, RemoteSettings};
 use crate::keys::http::HttpSource;
 use crate::keys::redis::RedisSource;
-use crate::keys::source::{KeySource, Push};
+use crate::keys::source::{KeySource, PushSupport};
 use crate::observe::metrics::Metrics;
 
 /// The remote source of that configuration; `None` where its keys are in a file. Reads files and
@@ -37,7 +37,7 @@ pub fn remote_source(
         ),
     };
     if let (Some(certificates), Some(metrics)) = (source.certificates(), metrics) {
-        certificates.count_by(metrics.certificates.clone(), clock.now());
+        certificates.report_to(metrics.certificates.clone(), clock.now());
     }
     Ok(Some(source))
 }
@@ -59,7 +59,7 @@ pub fn key_cache<P: Send + Sync + 'static>(
         return Ok(KeyCache::File(keys));
     };
     let remote_metrics = |metrics: &Metrics| {
-        let pushes = source.push() != Push::None;
+        let pushes = source.push() != PushSupport::None;
         let push_up = pushes.then(|| metrics.source_push_up(source.name()));
         Ok::<_, prometheus::Error>(RemoteMetrics {
             cache: metrics.cache.clone(),

@@ -26,6 +26,7 @@ pub(crate) struct Tasks {
     set: JoinSet<()>,
     names: HashMap<Id, &'static str>,
 }
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ended {
     pub(crate) name: &'static str,

@@ -53,21 +53,21 @@ impl CertificateStatus {
     }
 
     /// Shows them in metrics from now on.
-    pub(crate) fn count_by(&self, metrics: CertificateMetrics, now: Timestamp) {
+    pub(crate) fn report_to(&self, metrics: CertificateMetrics, now: Timestamp) {
         let metrics = self.metrics.get_or_init(|| metrics);
         metrics.loaded(self.member, self.state.load().expires_at, now);
     }
 
     /// What was read is used from now on. It counts as a reload unless it was in use before.
-    pub(crate) fn is_used(&self, read: CertificateFacts, now: Timestamp) {
+    pub(crate) fn note_used(&self, read: CertificateFacts, now: Timestamp) {
         let is_same = **self.in_use.load() == read.content_hash;
         if !is_same || self.state.load().failure.is_some() {
-            self.is_reloaded(read, now);
+            self.note_reloaded(read, now);
         }
     }
 
     /// What was read is used from now on. It counts as a reload even if it was in use before.
-    pub(crate) fn is_reloaded(&self, read: CertificateFacts, now: Timestamp) {
+    pub(crate) fn note_reloaded(&self, read: CertificateFacts, now: Timestamp) {
         let CertificateFacts {
             content_hash,
             expires_at,
@@ -83,7 +83,7 @@ impl CertificateStatus {
     }
 
     /// The files cannot be used for that reason; the active ones are kept.
-    pub(crate) fn is_refused(&self, why: &str) {
+    pub(crate) fn note_refused(&self, why: &str) {
         let before = self.state.load();
         self.state.store(Arc::new(CertificateState {
             expires_at: before.expires_at,
@@ -93,6 +93,7 @@ impl CertificateStatus {
             metrics.refused();
         }
     }
+
     pub(crate) fn state(&self) -> Arc<CertificateState> {
         self.state.load_full()
     }

@@ -26,6 +26,7 @@ struct FileEvent {
     /// The target of a rename, if it was one.
     moved: Option<PathBuf>,
 }
+
 #[derive(Debug)]
 pub(crate) struct DirectoryWatch {
     /// `None` if the system has no watches left.

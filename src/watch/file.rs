@@ -125,10 +125,10 @@ impl WatchedFile {
 
     /// Notes a read since the last look; if its content is not usable it is tried again. Gives
     /// whether the file was touched since the read before.
-    pub fn was_read(&mut self, is_usable: bool, now: Duration) -> bool {
+    pub fn note_read(&mut self, is_usable: bool, now: Duration) -> bool {
         let touched = self.seen != *self.tracker.read();
         if is_usable {
-            self.tracker.was_read(self.seen.clone(), now);
+            self.tracker.note_read(self.seen.clone(), now);
         } else {
             self.tracker.read_failed(self.seen.clone(), now);
         }
@@ -136,9 +136,9 @@ impl WatchedFile {
     }
 
     /// Notes that a read since the last look did not give one whole content.
-    pub fn was_written_during_read(&mut self) {
+    pub fn note_written_during_read(&mut self) {
         if self.integrity() == Integrity::Written {
-            self.tracker.was_written_during_read(&self.seen);
+            self.tracker.note_written_during_read(&self.seen);
         }
     }
 }

@@ -111,16 +111,16 @@ impl WatchedFiles {
 
     /// They were read after the last look. `hash` is that of their contents, or `None` if these
     /// cannot be used, so that the files are due again even if they do not change.
-    pub(crate) fn was_read(&mut self, hash: Option<blake3::Hash>, now: Duration) -> ReadResult {
+    pub(crate) fn note_read(&mut self, hash: Option<blake3::Hash>, now: Duration) -> ReadResult {
         if !self.files.iter().all(WatchedFile::was_read_whole) {
             for file in &mut self.files {
-                file.was_written_during_read();
+                file.note_written_during_read();
             }
             return ReadResult::Changing;
         }
         let mut is_new = hash != self.hash;
         for file in &mut self.files {
-            is_new |= file.was_read(hash.is_some(), now);
+            is_new |= file.note_read(hash.is_some(), now);
         }
         self.hash = hash;
         if is_new {
@@ -137,7 +137,7 @@ impl WatchedFiles {
         now: Duration,
     ) -> ReadOutcome<T, E> {
         let hash = read.as_ref().ok().map(|(_, hash)| *hash);
-        match (self.was_read(hash, now), read) {
+        match (self.note_read(hash, now), read) {
             (ReadResult::Changing, _) => ReadOutcome::Changing,
             (result, Ok((value, _))) => {
                 self.problem.clear();

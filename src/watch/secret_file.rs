@@ -78,7 +78,7 @@ impl SecretFile<'_> {
 
 /// A part of the secret that is likely a mistake: what an editor or a shell adds unseen. The final
 /// line break is never a part of it.
-pub fn oddity(content: &[u8]) -> Option<&'static str> {
+pub fn likely_mistake(content: &[u8]) -> Option<&'static str> {
     if content.starts_with(BYTE_ORDER_MARK) {
         return Some("begins with a byte order mark");
     }
@@ -143,7 +143,7 @@ mod tests {
             (b"s\t", Some("ends in white space")),
             (b"s\r", Some("ends in white space")),
         ] {
-            assert_eq!(oddity(content), want, "{content:?}");
+            assert_eq!(likely_mistake(content), want, "{content:?}");
         }
     }
 }

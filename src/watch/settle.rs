@@ -83,7 +83,7 @@ impl SettleTracker {
     }
 
     /// It was read under that fingerprint, whatever came of the content.
-    pub fn was_read(&mut self, read: Fingerprint, now: Duration) {
+    pub fn note_read(&mut self, read: Fingerprint, now: Duration) {
         let has_settled = |(last, since): &(Fingerprint, Duration)| {
             *last == read && now.saturating_sub(*since) >= self.settle_time
         };
@@ -96,12 +96,12 @@ impl SettleTracker {
 
     /// It could not be read, or its content not used: it is due again even if it does not change.
     pub fn read_failed(&mut self, tried: Fingerprint, now: Duration) {
-        self.was_read(tried, now);
+        self.note_read(tried, now);
         self.failed = Some(now);
     }
 
     /// It was written in place during a read, whose result is worth nothing.
-    pub fn was_written_during_read(&mut self, written: &Fingerprint) {
+    pub fn note_written_during_read(&mut self, written: &Fingerprint) {
         self.last = None;
         self.written = written.identity();
     }

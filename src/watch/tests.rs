@@ -37,7 +37,7 @@ fn settled(read: &Fingerprint) -> SettleTracker {
         ReloadAdvice::Wait(SETTLE_TIME)
     );
     assert_eq!(tracker.advise(read, false, ms(1000)), ReloadAdvice::Read);
-    tracker.was_read(read.clone(), ms(1000));
+    tracker.note_read(read.clone(), ms(1000));
     assert_eq!(
         tracker.advise(read, false, ms(1001)),
         ReloadAdvice::Unchanged
@@ -190,7 +190,7 @@ fn what_was_read_at_once_is_read_again_when_it_was_still_and_then_no_more() {
         tracker.advise(&renamed, false, ms(5000)),
         ReloadAdvice::Read
     );
-    tracker.was_read(renamed.clone(), ms(5010));
+    tracker.note_read(renamed.clone(), ms(5010));
     assert_eq!(
         tracker.advise(&renamed, false, ms(5020)),
         ReloadAdvice::Wait(ms(980))
@@ -199,7 +199,7 @@ fn what_was_read_at_once_is_read_again_when_it_was_still_and_then_no_more() {
         tracker.advise(&renamed, false, ms(6000)),
         ReloadAdvice::Read
     );
-    tracker.was_read(renamed.clone(), ms(6010));
+    tracker.note_read(renamed.clone(), ms(6010));
     assert_eq!(
         tracker.advise(&renamed, false, ms(7000)),
         ReloadAdvice::Unchanged
@@ -218,7 +218,7 @@ fn what_changes_while_it_is_read_must_stand_still() {
         tracker.advise(&renamed, false, ms(5000)),
         ReloadAdvice::Read
     );
-    tracker.was_written_during_read(&renamed);
+    tracker.note_written_during_read(&renamed);
     assert_eq!(
         tracker.advise(&renamed, true, ms(5001)),
         ReloadAdvice::Wait(SETTLE_TIME)
@@ -272,7 +272,7 @@ fn what_could_not_be_read_is_tried_again_though_it_stays_as_it_is() {
         tracker.advise(&another, false, ms(11_100)),
         ReloadAdvice::Read
     );
-    tracker.was_read(another.clone(), ms(11_100));
+    tracker.note_read(another.clone(), ms(11_100));
     assert_eq!(
         tracker.advise(&another, false, ms(11_200)),
         ReloadAdvice::Wait(ms(900)),
@@ -292,7 +292,7 @@ fn a_missing_file_is_read_once_and_then_left_alone() {
         tracker.advise(&missing, false, ms(6000)),
         ReloadAdvice::Read
     );
-    tracker.was_read(missing.clone(), ms(6000));
+    tracker.note_read(missing.clone(), ms(6000));
     assert_eq!(
         tracker.advise(&missing, false, ms(6001)),
         ReloadAdvice::Unchanged

@@ -14,7 +14,7 @@ pub(super) struct Explained {
 }
 
 /// Beginnings of the parser's messages, each with what is wrong and what would be right.
-const SLIPS: &[(&str, &str, &str)] = &[
+const KNOWN_MISTAKES: &[(&str, &str, &str)] = &[
     (
         "did not find expected ',' or '}'",
         "a mapping in brackets neither ends here nor goes on with a comma",
@@ -81,7 +81,7 @@ pub(super) fn explain(error: &serde_yaml::Error, text: &str) -> Explained {
         let (line, column) = (line.parse().ok()?, column.parse().ok()?);
         Some(Position { line, column })
     });
-    let spot = Spot::of(stopped, text);
+    let spot = ErrorSpot::of(stopped, text);
     let is_stray = message == "found character that cannot start any token";
     if is_stray && spot.mark != Some('\t') {
         return Explained {
@@ -103,17 +103,16 @@ pub(super) fn explain(error: &serde_yaml::Error, text: &str) -> Explained {
             let nameless = nameless
                 .then(|| line_without_name_before(stopped, text))
                 .flatten();
-            let known = SLIPS.iter().find(|(start, ..)| message.starts_with(start));
+            let known = KNOWN_MISTAKES
+                .iter()
+                .find(|(start, ..)| message.starts_with(start));
             match (nameless, known) {
                 (Some(before), _) => (Some(before), without_name(Some(before), text)),
                 // Of what never ends, and of an alias without a name, the beginning is at fault.
                 (None, Some((start, known, help))) => {
-                    let is_about_start =
-                        *start == "found unexpected" || start.contains("alphabetic");
-                    (
-                        if is_about_start { begun } else { stopped },
-                        (*known, *help),
-                    )
+                    let is_of_start = *start == "found unexpected" || start.contains("alphabetic");
+                    let position = if is_of_start { begun } else { stopped };
+                    (position, (*known, *help))
                 }
                 (None, None) => {
                     return Explained {
@@ -133,7 +132,7 @@ pub(super) fn explain(error: &serde_yaml::Error, text: &str) -> Explained {
 }
 
 /// What the text has where the parser stopped.
-struct Spot {
+struct ErrorSpot {
     mark: Option<char>,
     /// Whether a quote is before the mark.
     follows_quote: bool,
@@ -141,7 +140,7 @@ struct Spot {
     begins_line: bool,
 }
 
-impl Spot {
+impl ErrorSpot {
     fn of(position: Option<Position>, text: &str) -> Self {
         let line = position.and_then(|at| text.lines().nth(at.line.checked_sub(1)?));
         let column = position.map_or(0, |at| at.column.saturating_sub(1));
@@ -209,7 +208,7 @@ const NOT_CLOSED_BEFORE: (&str, &str) = (
 
 /// The problem of a line that should be a member and has no `: `.
 fn without_name(start: Option<Position>, text: &str) -> (&'static str, &'static str) {
-    let help = if Spot::of(start, text).mark == Some('-') {
+    let help = if ErrorSpot::of(start, text).mark == Some('-') {
         "write an entry of a list as `- entry`, with a space after the `-`"
     } else {
         "write `name: value`, with a space after the colon"

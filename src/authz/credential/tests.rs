@@ -277,13 +277,13 @@ fn two_credentials_are_ambiguous() {
 
 #[test]
 fn what_cannot_be_a_secret_is_malformed() {
-    let longest = "k".repeat(SECRET_MAX_BYTES);
-    let longer = "k".repeat(SECRET_MAX_BYTES + 1);
+    let longest = "k".repeat(MAX_SECRET_BYTES);
+    let longer = "k".repeat(MAX_SECRET_BYTES + 1);
     assert_eq!(
         found("/", &[("x-api-key", &longest)]),
         Ok(Some(longest.clone()))
     );
-    let encoded: String = "%6b".repeat(SECRET_MAX_BYTES);
+    let encoded: String = "%6b".repeat(MAX_SECRET_BYTES);
     assert_eq!(
         found(&format!("/?api_key={encoded}"), &[]),
         Ok(Some(longest))

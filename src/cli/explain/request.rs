@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::super::Error;
 use super::super::command::Explain;
-use crate::authz::credential::{CredentialLocation, CredentialPlace, SECRET_MAX_BYTES};
+use crate::authz::credential::{CredentialLocation, CredentialPlace, MAX_SECRET_BYTES};
 use crate::authz::request::{Headers, RequestAttributes};
 use crate::authz::snapshot::Policy;
 use crate::authz::token::is_token;
@@ -115,7 +115,7 @@ fn header(line: &str) -> Result<(&str, &str), Error> {
 /// Reads a secret from a file or, for `-`, from standard input; line breaks at its end are not part
 /// of it. What is too long for a secret is not read to its end.
 fn read_secret(file: &Path, place: &CredentialPlace) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let room = SECRET_MAX_BYTES.saturating_mul(2);
+    let room = MAX_SECRET_BYTES.saturating_mul(2);
     let limit = u64::try_from(room).unwrap_or(u64::MAX);
     // All of it is there from the start, or growing would leave copies behind.
     let mut secret = Zeroizing::new(Vec::with_capacity(room.saturating_mul(2)));

@@ -17,6 +17,7 @@ use crate::manage::append::append_record;
 use crate::manage::secret::NewSecret;
 use crate::units::TimeSpec;
 use crate::yaml::Free;
+
 pub(super) fn run(arguments: &NewKey, out: &mut impl Write) -> Result<Outcome, Error> {
     refuse_secret(&arguments.id)?;
     let (store, config) = KeyStore::of(&arguments.store)?;

@@ -75,6 +75,7 @@ pub(super) fn list(arguments: &AllKeys, out: &mut impl Write) -> Result<Outcome,
     print(out, text.as_bytes())?;
     Ok(Outcome::Success)
 }
+
 pub(super) fn show(arguments: &NamedKey, out: &mut impl Write) -> Result<Outcome, Error> {
     let store = RedisStore::of(&arguments.store)?;
     let id = id(&arguments.id)?;
@@ -150,18 +151,20 @@ pub(super) fn rotate(arguments: &RotateKey, out: &mut impl Write) -> Result<Outc
     };
     print_secret(issued, &key.output, out)
 }
+
 pub(super) fn revoke(arguments: &NamedKey, out: &mut impl Write) -> Result<Outcome, Error> {
     let now = whole_seconds(SystemClock::new().now()).0;
     let store = RedisStore::of(&arguments.store)?;
     let since = runtime()?.block_on(store.keys.revoke(&id(&arguments.id)?, now))?;
     let body = json!({"id": arguments.id, "state": "revoked", "revoked_at": since.to_string()});
-    tell(
+    print_result(
         &format!("{} is revoked since {since}", arguments.id),
         &body,
         &arguments.output,
         out,
     )
 }
+
 pub(super) fn switch(
     arguments: &NamedKey,
     on: bool,
@@ -177,7 +180,7 @@ pub(super) fn switch(
     let key = found.ok_or(RedisKeyStoreError::NotFound(id))?;
     let state = Line::of(&key, store.policy(), SystemClock::new().now()).state_text();
     let body = json!({"id": arguments.id, "state": state});
-    tell(
+    print_result(
         &format!("{} is {state}", arguments.id),
         &body,
         &arguments.output,
@@ -214,7 +217,12 @@ fn id(text: &str) -> Result<KeyId, Error> {
         .map_err(|error| Error::Usage(format!("that is not a key's id: {error}")))
 }
 
-fn tell(text: &str, body: &Value, output: &Output, out: &mut impl Write) -> Result<Outcome, Error> {
+fn print_result(
+    text: &str,
+    body: &Value,
+    output: &Output,
+    out: &mut impl Write,
+) -> Result<Outcome, Error> {
     let text = match output.output {
         Format::Text => format!("{text}\n"),
         Format::Json => format!("{body}\n"),

@@ -130,7 +130,7 @@ fn agrees_with_prost(bytes: &[u8]) -> Result<(), TestCaseError> {
         // 10.
         (_, None) | (Err(DecodeError::WireType(3 | 10)), Some(_)) => {}
         (Err(error), Some(_)) => {
-            prop_assert!(false, "the decoder refuses what prost reads: {error}")
+            prop_assert!(false, "the decoder refuses what prost reads: {error}");
         }
     }
     Ok(())

@@ -29,16 +29,16 @@ use crate::tls::{CertificateState, CertificateStatus};
 const FAILURES_UNTIL_PROBE: u32 = 3;
 /// From a failure to a probe, and between probes of a source that does not answer: it is in use
 /// again within a second of its recovery, and bears the probes.
-const PROBE_AFTER: Duration = Duration::from_millis(500);
-/// How many trials may begin in the time of `PROBE_AFTER` while the breaker is open, at most one
+const PROBE_INTERVAL: Duration = Duration::from_millis(500);
+/// How many trials may begin in the time of `PROBE_INTERVAL` while the breaker is open, at most one
 /// for each digest: enough to find a key that the source answers for, and few requests that wait
 /// for a source that does not.
 const MAX_TRIALS: usize = 16;
 /// How many of the digests that were found last the probe asks for: one of them may be slow or
 /// broken by itself.
-const PROBED: usize = 4;
+const PROBED_DIGESTS: usize = 4;
 /// Failures of lookups are logged at most so often.
-const LOG_AFTER: Duration = Duration::from_secs(1);
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The health of a source that has to be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub(super) struct Breaker {
     /// There was a failure.
     failure: Notify,
     /// There were a few in a row.
-    suspicion: Notify,
+    probe_request: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -91,7 +91,7 @@ struct Trials {
 
 impl Trials {
     fn may_begin(&mut self, digest: &KeyDigest, now: Duration) -> bool {
-        if now.saturating_sub(self.since) >= PROBE_AFTER {
+        if now.saturating_sub(self.since) >= PROBE_INTERVAL {
             self.begun.clear();
             self.since = now;
         }
@@ -110,7 +110,7 @@ impl LastFound {
             SourceAnswer::Found(_) => self.0.push_back((*digest, now)),
             SourceAnswer::NotFound | SourceAnswer::Invalid(_) => {}
         }
-        if self.0.len() > PROBED {
+        if self.0.len() > PROBED_DIGESTS {
             self.0.pop_front();
         }
     }
@@ -123,7 +123,7 @@ impl LastFound {
 }
 
 /// Asks the source. A panic would go on to each caller that waits; it becomes a failure.
-pub(super) async fn ask(
+pub(super) async fn lookup_catching_panics(
     source: &dyn KeySource,
     digest: &KeyDigest,
 ) -> Result<SourceReply, SourceError> {
@@ -150,7 +150,7 @@ impl Breaker {
             metrics,
             state: Mutex::default(),
             failure: Notify::new(),
-            suspicion: Notify::new(),
+            probe_request: Notify::new(),
         }
     }
 
@@ -217,12 +217,12 @@ impl Breaker {
     pub(super) async fn watch(&self, log: &InvalidationLog) {
         loop {
             tokio::select! {
-                () = self.suspicion.notified() => {}
-                () = log.source_suspected() => {}
+                () = self.probe_request.notified() => {}
+                () = log.probe_requested() => {}
                 () = self.lasting_failure() => {}
             }
             while !self.probe().await {
-                tokio::time::sleep(PROBE_AFTER).await;
+                tokio::time::sleep(PROBE_INTERVAL).await;
             }
         }
     }
@@ -232,7 +232,7 @@ impl Breaker {
     async fn lasting_failure(&self) {
         loop {
             self.failure.notified().await;
-            tokio::time::sleep(PROBE_AFTER).await;
+            tokio::time::sleep(PROBE_INTERVAL).await;
             if self.lock().is_unanswered {
                 return;
             }
@@ -251,7 +251,11 @@ impl Breaker {
         let mut asking: FuturesUnordered<_> = known
             .chain([(probe_digest(), false)])
             .map(|(digest, is_known)| async move {
-                (digest, is_known, ask(&*self.source, &digest).await)
+                (
+                    digest,
+                    is_known,
+                    lookup_catching_panics(&*self.source, &digest).await,
+                )
             })
             .collect();
         let mut failures = Vec::new();
@@ -291,17 +295,17 @@ impl Breaker {
             if counts {
                 state.failures_in_a_row = state.failures_in_a_row.saturating_add(1);
                 if state.failures_in_a_row >= FAILURES_UNTIL_PROBE {
-                    self.suspicion.notify_one();
+                    self.probe_request.notify_one();
                 }
             }
-            // Where nothing is recently known, nothing speaks for the source.
+            // Without a recently known digest, no lookup shows that the source works.
             if counts || state.last_found.recently_known(now).next().is_none() {
                 state.failure = Some(error.clone());
                 self.set_up(false, &state);
             }
             state.is_unanswered = true;
             self.failure.notify_one();
-            let is_due = |at| now.saturating_sub(at) >= LOG_AFTER;
+            let is_due = |at| now.saturating_sub(at) >= LOG_INTERVAL;
             let is_due = state.logged_at.is_none_or(is_due);
             if is_due {
                 state.logged_at = Some(now);
@@ -313,11 +317,12 @@ impl Breaker {
         }
     }
 
-    /// Opens the breaker if what failed counts. Gives whether a lookup was answered since there
-    /// were so many `answers`: then the probe says nothing.
+    /// Opens the breaker if the failures count as an outage, else closes it again. Gives whether a
+    /// lookup was answered since the probe began (`answers` has changed): then the probe is
+    /// discarded.
     fn probe_failed(&self, failures: &[(bool, SourceError)], answers: u64) -> bool {
         let is_unreachable = |error: &SourceError| matches!(error, SourceError::Unreachable(_));
-        // If one of them could connect, that is not what is wrong.
+        // If one of them could connect, the connection is not the problem.
         let connected = failures.iter().find(|(_, error)| !is_unreachable(error));
         let Some((_, error)) = connected.or(failures.first()) else {
             return true;
@@ -330,6 +335,8 @@ impl Breaker {
             }
             state.failure = Some(error.clone());
             self.set_up(false, &state);
+            // Also closes an open breaker: once no digest is recently known any more, only the
+            // unknown digest fails, and a source may fail for made-up keys alone.
             std::mem::replace(&mut state.is_open, counts)
         };
         if counts && !was_open {

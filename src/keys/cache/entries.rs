@@ -88,7 +88,7 @@ pub(super) struct EntryStore<P> {
     /// entry for each secret, and those of the others say nothing of it: without this, the source's
     /// next outage would let the key in by another secret, whose entry dates from before the
     /// revocation. The least recently used is evicted, so that a new one is never turned away.
-    found_stopped: Cache<KeyId, Duration>,
+    revoked_or_disabled: Cache<KeyId, Duration>,
 }
 
 impl<P: Send + Sync + 'static> EntryStore<P> {
@@ -103,7 +103,7 @@ impl<P: Send + Sync + 'static> EntryStore<P> {
                 .time_to_idle(IDLE)
                 .build_with_hasher(DigestHasher::default()),
             negative: negative.build_with_hasher(DigestHasher::default()),
-            found_stopped: bounded(settings.capacity)
+            revoked_or_disabled: bounded(settings.capacity)
                 .eviction_policy(EvictionPolicy::lru())
                 .build(),
         }
@@ -126,16 +126,16 @@ impl<P: Send + Sync + 'static> EntryStore<P> {
 
     /// Whether the key is revoked or disabled by this entry, or by a lookup since of another of its
     /// digests.
-    pub(super) fn is_stopped(&self, entry: &KeyEntry<P>) -> bool {
+    pub(super) fn is_revoked_or_disabled(&self, entry: &KeyEntry<P>) -> bool {
         let record = &entry.value.record;
-        let found = || self.found_stopped.get(&record.id);
-        record.is_stopped() || found().is_some_and(|at| at >= entry.looked_up_at)
+        let found = || self.revoked_or_disabled.get(&record.id);
+        record.is_revoked_or_disabled() || found().is_some_and(|at| at >= entry.looked_up_at)
     }
 
     pub(super) fn insert_key(&self, digest: &KeyDigest, entry: KeyEntry<P>) {
         let record = &entry.value.record;
-        if record.is_stopped() {
-            self.found_stopped
+        if record.is_revoked_or_disabled() {
+            self.revoked_or_disabled
                 .insert(record.id.clone(), entry.looked_up_at);
         }
         self.negative.invalidate(digest);

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::CacheSettings;
-use super::breaker::{Breaker, SourceHealth, ask};
+use super::breaker::{Breaker, SourceHealth, lookup_catching_panics};
 use super::entries::{Entry, EntryState, EntryStore, KeyEntry, KnownKey, NegativeEntry};
 use super::lookup_slots::LookupSlots;
 use crate::authz::digest::KeyDigest;
 use crate::authz::key::KeyRecord;
 use crate::clock::Clock;
 use crate::keys::invalidation::{EntryValidity, InvalidationLog};
-use crate::keys::source::{KeySource, Push, SourceAnswer, SourceError, SourceReply};
+use crate::keys::source::{KeySource, PushSupport, SourceAnswer, SourceError, SourceReply};
 use crate::observe::metrics::{CacheMetrics, SourceMetrics, SourceResult};
 
 /// What the keys of a remote source are cached with.
@@ -61,8 +61,8 @@ impl<P: Send + Sync + 'static> Fetcher<P> {
     pub(super) fn new(settings: RemoteSettings) -> Self {
         let (source, clock) = (&settings.source, &settings.clock);
         let metrics = settings.metrics.as_ref();
-        let pushes = source.push() == Push::Asked;
-        let log = InvalidationLog::new(source.name(), pushes, Arc::clone(clock)).counted_by(
+        let pushes = source.push() == PushSupport::Enabled;
+        let log = InvalidationLog::new(source.name(), pushes, Arc::clone(clock)).with_metrics(
             metrics.map(|metrics| metrics.invalidations.clone()),
             metrics.and_then(|metrics| metrics.push_up.clone()),
         );
@@ -85,7 +85,7 @@ impl<P: Send + Sync + 'static> Fetcher<P> {
     }
 
     pub(super) fn health(&self) -> SourceHealth {
-        let has_pushes = self.settings.source.push() != Push::None;
+        let has_pushes = self.settings.source.push() != PushSupport::None;
         SourceHealth {
             pushes: has_pushes.then(|| self.log.subscription()),
             ..self.breaker.health()
@@ -135,7 +135,7 @@ impl<P: Send + Sync + 'static> Fetcher<P> {
             .stale_since(entry.version, entry.looked_up_at, fresh_until);
         stale_since.is_some_and(|since| {
             self.now() < since.saturating_add(self.settings.cache.stale_if_error)
-        }) && (known.record.is_stopped() || !self.entries.is_stopped(entry))
+        }) && (known.record.is_revoked_or_disabled() || !self.entries.is_revoked_or_disabled(entry))
     }
 
     /// Whether the circuit breaker lets a digest be looked up.
@@ -193,7 +193,7 @@ impl<P: Send + Sync + 'static> Fetcher<P> {
         let slot = self.slots.take(is_recently_known);
         let mut slot = slot.ok_or(SourceError::Overloaded)?;
         let reply = tokio::select! {
-            reply = ask(&*self.settings.source, digest) => reply,
+            reply = lookup_catching_panics(&*self.settings.source, digest) => reply,
             () = slot.preempted() => return Err(SourceError::Overloaded),
         };
         self.breaker.note(digest, is_recently_known, &reply);

@@ -46,7 +46,7 @@ impl<P: Send + Sync + 'static> RemoteKeys<P> {
         tokio::join!(self.fetcher.run(), self.single_flight.drive());
     }
 
-    /// Has each key looked up at its next use, as far as the source answers.
+    /// Has each key looked up at its next use, if the source answers.
     pub fn revalidate_all(&self) {
         self.fetcher.log.revalidate_all();
     }
@@ -62,14 +62,20 @@ impl<P: Send + Sync + 'static> RemoteKeys<P> {
 
     /// What is known of a digest.
     ///
-    /// A caller must not get an answer that a change overtook which keyward received before the
-    /// caller came. Two things can bring one: a lookup that it joined, which began before the
-    /// change, and a lookup of its own, during which the change came. Versions of the invalidation
-    /// log tell both: an outcome carries the version from before the source was asked. A key that
-    /// is outdated by then is looked up again, for everybody; one that a mere loss of pushes, or an
-    /// order, makes due for revalidation is looked up again only for those who came after that,
-    /// since the others asked in time. A change of any key may give an unknown digest its key, but
-    /// only a caller that came after the change can expect that.
+    /// A caller must not get an answer from before a change that keyward received before the caller
+    /// came. Such an answer can come from a lookup that the caller joined and that began before the
+    /// change, or from the caller's own lookup if the change arrives while it runs. Each outcome
+    /// carries the version of the invalidation log from before the source was asked, so comparing
+    /// versions detects both:
+    ///
+    /// - The key itself changed since (`Outdated`): looked up again, for every caller.
+    /// - Pushes were lost, or a revalidation was ordered (`Revalidate`): looked up again only for
+    ///   callers that came after that; the others asked in time.
+    /// - An unknown digest: a change of any key may have assigned it, so it is looked up again only
+    ///   for callers that came after the change.
+    ///
+    /// After `MAX_LOOKUPS` the lookup fails: a key that changes at every lookup must not loop for
+    /// ever.
     ///
     /// # Errors
     /// When the source cannot answer, and no key may be served stale.
@@ -99,7 +105,7 @@ impl<P: Send + Sync + 'static> RemoteKeys<P> {
                         EntryValidity::Valid | EntryValidity::Revalidate => {}
                     }
                     self.preparer.count(|metrics| &metrics.miss);
-                    return Ok(self.evaluate(digest, &entry, snapshot));
+                    return Ok(self.prepare_entry(digest, &entry, snapshot));
                 }
                 Ok(SourceAnswer::NotFound | SourceAnswer::Invalid(_))
                     if is_from_before
@@ -125,7 +131,7 @@ impl<P: Send + Sync + 'static> RemoteKeys<P> {
         let now = self.fetcher.now();
         if let Some(entry) = self.fetcher.valid_key(digest, now) {
             self.preparer.count(|metrics| &metrics.hit);
-            return Some(self.evaluate(digest, &entry, snapshot));
+            return Some(self.prepare_entry(digest, &entry, snapshot));
         }
         let negative = self.fetcher.valid_negative(digest, now)?;
         self.preparer.count(|metrics| &metrics.negative_hit);
@@ -163,7 +169,7 @@ impl<P: Send + Sync + 'static> RemoteKeys<P> {
             return Err(self.lookup_error(digest, error.clone()));
         };
         self.preparer.count(|metrics| &metrics.stale);
-        Ok(self.evaluate(digest, &entry, snapshot))
+        Ok(self.prepare_entry(digest, &entry, snapshot))
     }
 
     /// Whether a failure may count as an outage. A caller with a made-up key can trigger timeouts,
@@ -175,7 +181,7 @@ impl<P: Send + Sync + 'static> RemoteKeys<P> {
             SourceError::Unreachable(_) => true,
             SourceError::Timeout | SourceError::Failed(_) => entries
                 .recently_known(digest, self.fetcher.now())
-                .is_some_and(|entry| !entries.is_stopped(&entry)),
+                .is_some_and(|entry| !entries.is_revoked_or_disabled(&entry)),
             SourceError::Overloaded => false,
         };
         if is_outage {
@@ -186,7 +192,12 @@ impl<P: Send + Sync + 'static> RemoteKeys<P> {
     }
 
     /// A known key under that snapshot: prepared, or rejected by its policy.
-    fn evaluate(&self, digest: &KeyDigest, entry: &KeyEntry<P>, snapshot: &Snapshot) -> Lookup<P> {
+    fn prepare_entry(
+        &self,
+        digest: &KeyDigest,
+        entry: &KeyEntry<P>,
+        snapshot: &Snapshot,
+    ) -> Lookup<P> {
         let (known, generation) = (&*entry.value, snapshot.generation);
         match &known.state {
             EntryState::Prepared(cached) if cached.generation == generation => {

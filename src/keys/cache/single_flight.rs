@@ -17,13 +17,13 @@ use tokio::sync::mpsc;
 use crate::authz::digest::{DigestHasher, KeyDigest};
 use crate::mutex::lock;
 
-type Lookup<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type PendingLookup<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 struct Table<T: Clone> {
     /// Each with the number that tells it from a later one of the same digest.
-    in_flight: HashMap<KeyDigest, (u64, WeakShared<Lookup<T>>), DigestHasher>,
+    in_flight: HashMap<KeyDigest, (u64, WeakShared<PendingLookup<T>>), DigestHasher>,
     last_number: u64,
-    driver: Option<mpsc::UnboundedSender<Shared<Lookup<T>>>>,
+    driver: Option<mpsc::UnboundedSender<Shared<PendingLookup<T>>>>,
 }
 
 /// The lookups in flight.
@@ -44,7 +44,7 @@ impl<T: Clone + Send + Sync + 'static> SingleFlight<T> {
         &self,
         digest: &KeyDigest,
         lookup: impl FnOnce() -> F,
-    ) -> Shared<Lookup<T>>
+    ) -> Shared<PendingLookup<T>>
     where
         F: Future<Output = T> + Send + 'static,
     {
@@ -61,11 +61,12 @@ impl<T: Clone + Send + Sync + 'static> SingleFlight<T> {
             number,
         };
         let lookup = lookup();
-        let lookup: Lookup<T> = Box::pin(async move {
+        let lookup: PendingLookup<T> = Box::pin(async move {
             let _registration = registration;
             lookup.await
         });
         let lookup = lookup.shared();
+        // Weak, so that a lookup that all callers have left is dropped unless `drive` holds it.
         if let Some(weak) = lookup.downgrade() {
             table.in_flight.insert(*digest, (number, weak));
         }

@@ -26,7 +26,7 @@ pub struct LoadedKeys {
 }
 
 /// A file that changed.
-pub struct Change {
+pub struct FileChange {
     /// The file.
     pub path: PathBuf,
     /// What it holds now; `None` if it is gone, and its keys with it.
@@ -40,7 +40,7 @@ pub struct CheckedFiles {
     pub keys: LoadedKeys,
     /// What is wrong with the files that are at fault.
     pub faults: BTreeMap<PathBuf, Problems>,
-    /// Those of the files at fault that clash with nothing but files that are missing, and will be
+    /// Those of the files at fault that conflict with nothing but files that are missing, and will be
     /// right once those are gone.
     pub waiting: BTreeSet<PathBuf>,
 }
@@ -89,7 +89,7 @@ impl LoadedKeys {
     }
 
     /// The first active key of that file which cannot be used under that policy.
-    pub fn misfit(&self, path: &Path, policy: &Policy) -> Option<InvalidRecord> {
+    pub fn first_unusable(&self, path: &Path, policy: &Policy) -> Option<InvalidRecord> {
         let file = self.files().find(|file| file.path == path)?;
         let mut records = file.before.iter();
         records.find_map(|record| record::check_policy(record, policy).err())
@@ -99,7 +99,7 @@ impl LoadedKeys {
     /// just now but keep their keys.
     pub fn check(
         &self,
-        changes: Vec<Change>,
+        changes: Vec<FileChange>,
         missing: &BTreeSet<PathBuf>,
         policy: &Policy,
     ) -> CheckedFiles {
@@ -107,7 +107,7 @@ impl LoadedKeys {
         let mut waiting = BTreeSet::new();
         let mut files: BTreeMap<PathBuf, File<'_>> =
             self.files().map(|file| (file.path.clone(), file)).collect();
-        for Change { path, text } in changes {
+        for FileChange { path, text } in changes {
             let Some(text) = text else {
                 files.remove(&path);
                 continue;
@@ -125,7 +125,8 @@ impl LoadedKeys {
             }
         }
         let mut files: Vec<File<'_>> = files.into_values().collect();
-        // Every turn takes back at least one change, and without changes there is no clash.
+        // Each round reverts at least one changed file, and without changes there is no conflict,
+        // so this ends.
         let map = loop {
             let mut records =
                 Vec::with_capacity(files.iter().map(|file| file.records().len()).sum());
@@ -136,15 +137,15 @@ impl LoadedKeys {
                 Ok(map) => break map,
                 Err(repeated) => repeated,
             };
-            let clashes = Clashes::among(&files, &repeated);
-            for (file, problems, others) in clashes.by_file(&files) {
+            let conflicts = Conflicts::among(&files, &repeated);
+            for (file, problems, others) in conflicts.by_file(&files) {
                 if others.iter().all(|other| missing.contains(other)) {
                     waiting.insert(file.clone());
                 }
                 faults.insert(file, problems);
             }
             for (number, file) in files.iter_mut().enumerate() {
-                if clashes.at_fault.contains_key(&number) || clashes.at_fault.is_empty() {
+                if conflicts.at_fault.contains_key(&number) || conflicts.at_fault.is_empty() {
                     file.after = None;
                 }
             }
@@ -179,14 +180,14 @@ impl LoadedKeys {
 }
 
 /// What is there twice, by the file that is at fault for it.
-struct Clashes {
+struct Conflicts {
     /// Of each file's number: each repetition with its own record as the second, and the number of
     /// the other file.
     at_fault: BTreeMap<usize, Vec<(Repeated, usize)>>,
     starts: Vec<usize>,
 }
 
-impl Clashes {
+impl Conflicts {
     fn among(files: &[File<'_>], repeated: &[Repeated]) -> Self {
         let starts: Vec<usize> = files
             .iter()
@@ -197,15 +198,15 @@ impl Clashes {
             })
             .collect();
         let mut at_fault: BTreeMap<usize, Vec<_>> = BTreeMap::new();
-        // Once for two files: a file that is at fault for one clash is taken back whole.
-        let mut judged: HashMap<(usize, usize), bool> = HashMap::new();
+        // Once for two files: a file that is at fault for one conflict is taken back whole.
+        let mut decided: HashMap<(usize, usize), bool> = HashMap::new();
         for repetition in repeated {
             let (first, second) = match *repetition {
                 Repeated::Id { first, second } => (first, second),
                 Repeated::Digest { first, second } => (first, second.0),
             };
             let (one, other) = (file_of(&starts, first), file_of(&starts, second));
-            let is_first = *judged
+            let is_first = *decided
                 .entry((one, other))
                 .or_insert_with(|| is_first_at_fault(files, &starts, *repetition, one, other));
             if is_first {
@@ -219,7 +220,7 @@ impl Clashes {
         Self { at_fault, starts }
     }
 
-    /// The files at fault, what is wrong with each, and which files each clashes with.
+    /// The files at fault, what is wrong with each, and which files each conflicts with.
     fn by_file<'c>(
         &'c self,
         files: &'c [File<'_>],
@@ -229,9 +230,9 @@ impl Clashes {
             .zip(&self.starts)
             .map(|(file, start)| (file.path.as_path(), file.text(), *start))
             .collect();
-        self.at_fault.iter().filter_map(move |(number, clashes)| {
-            let repeated: Vec<Repeated> = clashes.iter().map(|(repeated, _)| *repeated).collect();
-            let others = clashes.iter().filter_map(|(_, other)| files.get(*other));
+        self.at_fault.iter().filter_map(move |(number, conflicts)| {
+            let repeated: Vec<Repeated> = conflicts.iter().map(|(repeated, _)| *repeated).collect();
+            let others = conflicts.iter().filter_map(|(_, other)| files.get(*other));
             Some((
                 files.get(*number)?.path.clone(),
                 repeated::problems(&repeated, &numbered),
@@ -256,7 +257,7 @@ fn record_of<'f>(files: &'f [File<'_>], starts: &[usize], record: usize) -> Opti
         .map(|record| &**record)
 }
 
-/// Whether of two files that clash the first is at fault: the one that changed; of two that
+/// Whether of two files that conflict the first is at fault: the one that changed; of two that
 /// changed, the one that takes what the other had before; else the second.
 fn is_first_at_fault(
     files: &[File<'_>],

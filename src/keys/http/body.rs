@@ -17,10 +17,10 @@ use crate::http::failure::Failure;
 
 /// The longest body that is read: many times a record with long lists, and bounded memory with
 /// `max_in_flight` lookups.
-const BODY_MAX_BYTES: usize = 256 * 1024;
+const MAX_BODY_BYTES: usize = 256 * 1024;
 
 /// The most that is read of a body that is not used.
-const SKIPPED_MAX_BYTES: usize = 16 * 1024;
+const MAX_SKIPPED_BYTES: usize = 16 * 1024;
 
 /// The answer in the body of a 200.
 pub(super) async fn record(
@@ -29,7 +29,7 @@ pub(super) async fn record(
 ) -> Result<SourceAnswer, Failure> {
     encoding::require_identity(response.headers())?;
     let Some(body) = read(response).await? else {
-        let problem = format!("it is longer than {BODY_MAX_BYTES} bytes");
+        let problem = format!("it is longer than {MAX_BODY_BYTES} bytes");
         return Ok(SourceAnswer::Invalid(InvalidRecord::new(problem)));
     };
     let text = str::from_utf8(&body).map_err(|_| Failure::permanent("its answer is not UTF-8"))?;
@@ -46,7 +46,7 @@ pub(super) async fn record(
 async fn read(mut response: Response) -> Result<Option<Vec<u8>>, Failure> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(Failure::of_answer)? {
-        if body.len() + chunk.len() > BODY_MAX_BYTES {
+        if body.len() + chunk.len() > MAX_BODY_BYTES {
             return Ok(None);
         }
         body.extend_from_slice(&chunk);
@@ -59,7 +59,7 @@ async fn read(mut response: Response) -> Result<Option<Vec<u8>>, Failure> {
 pub(super) async fn skip(mut response: Response, within: Duration) {
     let read = async {
         let mut read = 0;
-        while read < SKIPPED_MAX_BYTES
+        while read < MAX_SKIPPED_BYTES
             && let Ok(Some(chunk)) = response.chunk().await
         {
             read += chunk.len();

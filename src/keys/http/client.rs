@@ -10,7 +10,7 @@ use rustls::ClientConfig;
 
 use super::credentials::HttpSourceError;
 use super::settings::{EventsUrl, HttpSettings};
-use super::timing::{PROBE_EVERY, PROBES, Timing};
+use super::timing::{KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, Timing};
 use crate::tls::CertificateFacts;
 
 const USER_AGENT: &str = concat!("keyward/", env!("CARGO_PKG_VERSION"));
@@ -39,20 +39,20 @@ impl Clients {
                 .no_proxy()
                 .redirect(Policy::none())
                 .retry(reqwest::retry::never())
-                .connect_timeout(Timing::default().open_within)
+                .connect_timeout(Timing::default().connect_timeout)
                 .pool_max_idle_per_host(idle)
                 .tcp_nodelay(true)
-                .tcp_keepalive(PROBE_EVERY)
-                .tcp_keepalive_interval(PROBE_EVERY)
-                .tcp_keepalive_retries(PROBES)
-                .http2_keep_alive_interval(PROBE_EVERY)
-                .http2_keep_alive_timeout(PROBE_EVERY * PROBES)
+                .tcp_keepalive(KEEPALIVE_INTERVAL)
+                .tcp_keepalive_interval(KEEPALIVE_INTERVAL)
+                .tcp_keepalive_retries(KEEPALIVE_RETRIES)
+                .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+                .http2_keep_alive_timeout(KEEPALIVE_INTERVAL * KEEPALIVE_RETRIES)
                 // Or a dead connection would be found by a lookup.
                 .http2_keep_alive_while_idle(true);
             // The kernel goes by this rather than by the number of probes, and reqwest sets it to
             // 30 s.
             #[cfg(target_os = "linux")]
-            let builder = builder.tcp_user_timeout(PROBE_EVERY * (PROBES + 1));
+            let builder = builder.tcp_user_timeout(KEEPALIVE_INTERVAL * (KEEPALIVE_RETRIES + 1));
             builder.build().map_err(HttpSourceError::Client)
         };
         let clients = Self {

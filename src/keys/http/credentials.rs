@@ -78,10 +78,10 @@ pub(super) async fn follow(source: &HttpSource) {
             let contents = clients.certificates;
             source.clients.store(Arc::new(clients));
             if let Some(certificates) = certificates {
-                certificates.is_used(contents, source.clock.now());
+                certificates.note_used(contents, source.clock.now());
             }
         }
-        (Err(why), Some(certificates)) => certificates.is_refused(why),
+        (Err(why), Some(certificates)) => certificates.note_refused(why),
         (Err(_), None) => {}
     };
     let (token_file, tls_files) = (&source.token_file, &source.tls_files);
@@ -101,7 +101,7 @@ async fn reload<T: Send + 'static>(
     hand_over: impl Fn(Result<T, &str>),
 ) {
     let (mut files, settings) = (files.clone(), Arc::clone(&source.settings));
-    let (read, interval) = (move || read(&settings), source.timing.look_every);
+    let (read, interval) = (move || read(&settings), source.timing.poll_interval);
     loop {
         let outcome = files.next_read(interval, &*source.clock, read.clone());
         match outcome.await {

@@ -31,7 +31,7 @@ const SAME_HEARTBEAT: Duration = Duration::from_millis(100);
 /// change may be missed.
 pub(super) async fn follow(source: &HttpSource, url: &EventsUrl, log: &InvalidationLog) {
     let timing = source.timing;
-    let mut backoff = Backoff::new(timing.first_pause, timing.longest_pause);
+    let mut backoff = Backoff::new(timing.min_backoff, timing.max_backoff);
     loop {
         match open(source, url).await {
             Ok(response) => {
@@ -39,7 +39,7 @@ pub(super) async fn follow(source: &HttpSource, url: &EventsUrl, log: &Invalidat
                 log.subscribed();
                 log.unsubscribed(&receive(source, response, log).await);
                 // Not for a server that hangs up at once: it would be asked in a tight loop.
-                if source.clock.monotonic().saturating_sub(opened_at) >= timing.longest_pause {
+                if source.clock.monotonic().saturating_sub(opened_at) >= timing.max_backoff {
                     backoff.reset();
                 }
             }
@@ -57,7 +57,10 @@ pub(super) async fn open(source: &HttpSource, url: &EventsUrl) -> Result<Respons
         .header(ACCEPT, "text/event-stream")
         .header(ACCEPT_ENCODING, encoding::IDENTITY)
         .header(CACHE_CONTROL, "no-store");
-    let opened = tokio::time::timeout(source.timing.open_within, source.authorized(request).send());
+    let opened = tokio::time::timeout(
+        source.timing.connect_timeout,
+        source.authorized(request).send(),
+    );
     let response = opened.await.map_err(|_| Failure::timeout())??;
     if response.status() != StatusCode::OK {
         return Err(Failure::of_status(response.status()));
@@ -80,10 +83,10 @@ async fn receive(source: &HttpSource, mut response: Response, log: &Invalidation
     let mut has_warned = false;
     let mut unfinished_since: Option<Duration> = None;
     loop {
-        let silence = heartbeats.longest_silence(source.timing.least_silence);
+        let silence = heartbeats.longest_silence(source.timing.min_silence);
         let unfinished = unfinished_since.map(|since| {
             let waited = source.clock.monotonic().saturating_sub(since);
-            source.timing.least_silence.saturating_sub(waited)
+            source.timing.min_silence.saturating_sub(waited)
         });
         let chunk = match silence.into_iter().chain(unfinished).min() {
             None => response.chunk().await,
@@ -170,7 +173,7 @@ impl Change {
 #[derive(Debug, Default)]
 struct Heartbeats {
     last: Option<Duration>,
-    longest_pause: Option<Duration>,
+    max_backoff: Option<Duration>,
 }
 
 impl Heartbeats {
@@ -178,12 +181,12 @@ impl Heartbeats {
     fn beat(&mut self, now: Duration) {
         let pause = self.last.replace(now).map(|last| now.saturating_sub(last));
         let pause = pause.filter(|pause| *pause >= SAME_HEARTBEAT);
-        self.longest_pause = self.longest_pause.max(pause);
+        self.max_backoff = self.max_backoff.max(pause);
     }
 
     /// How long the server may be silent; `None` for one without regular heartbeats.
     fn longest_silence(&self, least: Duration) -> Option<Duration> {
-        self.longest_pause.map(|pause| (pause * 3).max(least))
+        self.max_backoff.map(|pause| (pause * 3).max(least))
     }
 }
 

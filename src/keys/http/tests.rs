@@ -42,12 +42,12 @@ fn settings(base: &str) -> HttpSettings {
 fn source(settings: HttpSettings) -> HttpSource {
     let mut source = HttpSource::new(settings, Arc::new(SystemClock::new())).unwrap();
     source.timing = Timing {
-        skip_within: PATIENCE,
-        look_every: Duration::from_millis(20),
-        open_within: PATIENCE,
-        first_pause: Duration::from_millis(5),
-        longest_pause: Duration::from_millis(20),
-        least_silence: Duration::from_millis(300),
+        skip_timeout: PATIENCE,
+        poll_interval: Duration::from_millis(20),
+        connect_timeout: PATIENCE,
+        min_backoff: Duration::from_millis(5),
+        max_backoff: Duration::from_millis(20),
+        min_silence: Duration::from_millis(300),
     };
     source
 }

@@ -156,7 +156,7 @@ fn while_the_source_refuses_to_push_entries_are_valid_for_their_time() {
 fn a_gauge_shows_whether_changes_are_pushed() {
     let log = log(true);
     let up = prometheus::IntGauge::new("up", "whether changes are pushed").unwrap();
-    let log = log.counted_by(None, Some(up.clone()));
+    let log = log.with_metrics(None, Some(up.clone()));
     let steps: [(Event, i64); 5] = [
         (InvalidationLog::subscribed, 1),
         (|p| p.unsubscribed("cut"), 0),

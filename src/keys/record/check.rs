@@ -12,7 +12,7 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-use super::fit::{NO_SUCH_PLAN, accepts, has_plan};
+use super::policy::{NO_SUCH_PLAN, accepts, has_plan};
 use super::{KeySpec, SecretSpec};
 use crate::authz::digest::KeyDigest;
 use crate::authz::identity::{IdentityField, InvalidIdentity};

@@ -324,7 +324,7 @@ fn a_record_answers_for_its_own_digests_alone() {
 
 #[test]
 fn a_remote_record_is_held_to_the_policy_that_it_is_used_with() {
-    let misfit = |rest: &str| {
+    let policy_problem = |rest: &str| {
         let json = format!(
             r#"{{"id":"a","secrets":[{{"digest":"{}"}}]{rest}}}"#,
             digest("s")
@@ -332,11 +332,14 @@ fn a_remote_record_is_held_to_the_policy_that_it_is_used_with() {
         let record = from_json(&json).unwrap();
         check_policy(&record, &policy_with_plans()).map_err(|invalid| invalid.problem.to_string())
     };
-    assert_eq!(misfit(r#","plan":"gold","metadata":{"org":"42"}"#), Ok(()));
-    let plan = misfit(r#","plan":"golf""#).unwrap_err();
+    assert_eq!(
+        policy_problem(r#","plan":"gold","metadata":{"org":"42"}"#),
+        Ok(())
+    );
+    let plan = policy_problem(r#","plan":"golf""#).unwrap_err();
     let want = "key `a`: plan: there is no such plan; the configuration has `gold`, `silver`";
     assert_eq!(plan, want);
-    let header = misfit(r#","metadata":{"org":"caf\u00e9"}"#).unwrap_err();
+    let header = policy_problem(r#","metadata":{"org":"caf\u00e9"}"#).unwrap_err();
     assert!(header.starts_with("key `a`: metadata.org: "), "{header}");
     let keyed = digest("s").replace("blake3:", "blake3-keyed:");
     let json = format!(r#"{{"id":"a","secrets":[{{"digest":"{keyed}"}}]}}"#);

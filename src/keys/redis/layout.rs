@@ -17,7 +17,7 @@ pub(crate) struct Layout {
 
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Named<'a> {
+pub(crate) enum RedisName<'a> {
     Key(&'a str),
     Digest(KeyDigest),
     /// Not a name that this program could have given.
@@ -33,46 +33,46 @@ impl Layout {
 
     /// Where the record of the key with that id is.
     pub(crate) fn key(&self, id: &KeyId) -> String {
-        format!("{}{id}", self.keys())
+        format!("{}{id}", self.key_prefix())
     }
 
     /// The name of a record that no key can have, since no id begins with an underscore.
     pub(crate) fn probe_key(&self) -> String {
-        format!("{}_probe", self.keys())
+        format!("{}_probe", self.key_prefix())
     }
 
     /// Where the id of the key that has that digest is.
     pub(crate) fn digest(&self, digest: &KeyDigest) -> String {
-        format!("{}{digest}", self.digests())
+        format!("{}{digest}", self.digest_prefix())
     }
 
     /// What the names of all records begin with.
-    pub(crate) fn keys(&self) -> String {
+    pub(crate) fn key_prefix(&self) -> String {
         format!("{}key:", self.prefix)
     }
 
     /// What the names of all index entries begin with.
-    pub(crate) fn digests(&self) -> String {
+    pub(crate) fn digest_prefix(&self) -> String {
         format!("{}digest:", self.prefix)
     }
 
     /// What a name stands for.
-    pub(crate) fn read<'a>(&self, name: &'a [u8]) -> Named<'a> {
+    pub(crate) fn parse<'a>(&self, name: &'a [u8]) -> RedisName<'a> {
         let Ok(name) = std::str::from_utf8(name) else {
-            return Named::Unknown;
+            return RedisName::Unknown;
         };
-        if let Some(id) = name.strip_prefix(&self.keys()) {
-            return Named::Key(id);
+        if let Some(id) = name.strip_prefix(&self.key_prefix()) {
+            return RedisName::Key(id);
         }
-        name.strip_prefix(&self.digests())
+        name.strip_prefix(&self.digest_prefix())
             .and_then(|digest| digest.parse().ok())
-            .map_or(Named::Unknown, Named::Digest)
+            .map_or(RedisName::Unknown, RedisName::Digest)
     }
 
     /// The pattern of `SCAN` for the names of all records; the prefix is escaped.
-    pub(crate) fn pattern_of_keys(&self) -> String {
+    pub(crate) fn key_scan_pattern(&self) -> String {
         let mut pattern = String::new();
-        for character in self.keys().chars() {
+        for character in self.key_prefix().chars() {
             if matches!(character, '*' | '?' | '[' | ']' | '^' | '-' | '\\') {
                 pattern.push('\\');
             }
@@ -95,18 +95,18 @@ mod tests {
         assert_eq!(layout.key(&id), "kw:key:a.b");
         assert_eq!(layout.digest(&digest), format!("kw:digest:{digest}"));
         for (name, want) in [
-            (layout.key(&id), Named::Key("a.b")),
-            (layout.digest(&digest), Named::Digest(digest)),
-            ("kw:digest:blake3:short".to_owned(), Named::Unknown),
-            ("other:key:a".to_owned(), Named::Unknown),
+            (layout.key(&id), RedisName::Key("a.b")),
+            (layout.digest(&digest), RedisName::Digest(digest)),
+            ("kw:digest:blake3:short".to_owned(), RedisName::Unknown),
+            ("other:key:a".to_owned(), RedisName::Unknown),
         ] {
-            assert_eq!(layout.read(name.as_bytes()), want, "{name}");
+            assert_eq!(layout.parse(name.as_bytes()), want, "{name}");
         }
-        assert_eq!(layout.read(b"kw:key:\xff"), Named::Unknown);
+        assert_eq!(layout.parse(b"kw:key:\xff"), RedisName::Unknown);
     }
 
     #[test]
     fn a_prefix_stands_for_itself_in_a_pattern() {
-        assert_eq!(Layout::new("a[1]*").pattern_of_keys(), r"a\[1\]\*key:*");
+        assert_eq!(Layout::new("a[1]*").key_scan_pattern(), r"a\[1\]\*key:*");
     }
 }

@@ -10,12 +10,12 @@ use redis::Value;
 
 use super::super::record;
 use super::super::source::{InvalidRecord, SourceAnswer, SourceError, probe_digest};
-use super::RECORD_MAX_BYTES;
+use super::MAX_RECORD_BYTES;
 use super::layout::Layout;
 use crate::authz::digest::KeyDigest;
 use crate::authz::key::KeyId;
 use crate::redis::client::{CommandError, RedisClient};
-use crate::redis::fault::Cause;
+use crate::redis::error_text::Cause;
 
 const NOT_A_STRING: &str = "it does not hold a string";
 
@@ -54,7 +54,7 @@ impl Reader<'_> {
     }
 
     /// Looks up the probe digest; fails where a lookup would.
-    pub(super) async fn try_once(self, within: Duration) -> Result<(), Cause> {
+    pub(super) async fn probe(self, within: Duration) -> Result<(), Cause> {
         let looked_up = tokio::time::timeout(within, self.look_up(&probe_digest())).await;
         match looked_up {
             Ok(Ok(_)) => Ok(()),
@@ -74,7 +74,7 @@ impl Reader<'_> {
     /// hold up all other lookups on the connection.
     async fn record(self, name: &str) -> Result<Content, SourceError> {
         let mut beginning = redis::cmd("GETRANGE");
-        beginning.arg(name).arg(0).arg(RECORD_MAX_BYTES);
+        beginning.arg(name).arg(0).arg(MAX_RECORD_BYTES);
         let read = self.client.read(&beginning).await;
         if read.as_ref().is_err_and(CommandError::is_refusal) {
             // The user may only GET, or the server has no GETRANGE.
@@ -114,7 +114,7 @@ fn content(
 
 /// The answer that a record gives, if it is that key's.
 fn record_in(key: &str, id: &KeyId, text: &[u8], digest: &KeyDigest) -> SourceAnswer {
-    if text.len() > RECORD_MAX_BYTES {
+    if text.len() > MAX_RECORD_BYTES {
         return invalid(key, "it holds more than 256 KiB");
     }
     let Ok(text) = std::str::from_utf8(text) else {

@@ -128,7 +128,7 @@ pub(crate) async fn followed_and_counted(
     body: impl AsyncFnOnce(Arc<InvalidationLog>),
 ) {
     let log = InvalidationLog::new("redis", true, Arc::new(SystemClock::new()));
-    let log = Arc::new(log.counted_by(heard, None));
+    let log = Arc::new(log.with_metrics(heard, None));
     tokio::select! {
         () = source.follow(Arc::clone(&log)) => unreachable!("a source is followed for ever"),
         () = body(log) => {}

@@ -2,8 +2,8 @@
 //! were written (client-side caching, `CLIENT TRACKING` in broadcasting mode).
 //!
 //! A subscription is all or nothing. Only when every master pushes, the connection for lookups has
-//! been replaced, so that it cannot be to a former master, and a lookup has succeeded on it, may
-//! the cache trust its entries. A connection that does not answer, an untrusted server, or a change
+//! been replaced, so that it cannot be to a former master, and a lookup has succeeded on it, are
+//! the cache's entries valid. A connection that does not answer, an unusable server, or a change
 //! of masters ends the subscription, and everything is set up again. A server that refuses to push
 //! is asked again each minute.
 
@@ -18,23 +18,23 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::super::invalidation::InvalidationLog;
-use super::layout::{Layout, Named};
+use super::layout::{Layout, RedisName};
 use super::read::Reader;
 use super::settings::PushMode;
 use crate::backoff::Backoff;
 use crate::clock::Clock;
-use crate::redis::client::{BACKOFF_MAX, BACKOFF_MIN, RedisClient};
+use crate::redis::client::{MAX_BACKOFF, MIN_BACKOFF, RedisClient};
 use crate::redis::connect::topology::{bytes, masters_by};
 use crate::redis::connect::{CONNECT_TIMEOUT, Connection, ServerAddress};
-use crate::redis::fault::{Cause, PushError, describe};
+use crate::redis::error_text::{Cause, PushError, describe};
 use crate::redis::role::{HEARTBEAT_INTERVAL, Heartbeat, HeartbeatError};
 
 /// After so many unanswered heartbeats a connection counts as broken.
-const BEATS_UNANSWERED: u32 = 3;
+const MAX_UNANSWERED_HEARTBEATS: u32 = 3;
 /// How often a server that refuses to push is asked again: its operator may have changed it.
-pub(super) const ASK_AGAIN_EVERY: Duration = Duration::from_mins(1);
+pub(super) const REFUSED_RETRY_INTERVAL: Duration = Duration::from_mins(1);
 /// A subscription that lasted so long resets the backoff.
-const STEADY_AFTER: Duration = Duration::from_secs(5);
+const BACKOFF_RESET_AFTER: Duration = Duration::from_secs(5);
 
 /// Subscribes to changes, and again whenever a subscription ends.
 pub(super) struct InvalidationListener<'a> {
@@ -44,7 +44,7 @@ pub(super) struct InvalidationListener<'a> {
     pub(super) log: Arc<InvalidationLog>,
     pub(super) mode: PushMode,
     /// How often a server that refuses to push is asked again.
-    pub(super) ask_again_every: Duration,
+    pub(super) refused_retry_interval: Duration,
 }
 
 /// A master that pushes, and the connection on which it does.
@@ -58,15 +58,15 @@ pub(super) struct TrackedMaster {
 pub(super) struct Subscription {
     masters: Vec<TrackedMaster>,
     /// A connection is closed.
-    gone: Arc<Notify>,
-    /// Notified when the server of lookups loses its trust.
-    untrusted: watch::Receiver<Option<Cause>>,
+    disconnected: Arc<Notify>,
+    /// Notified when the server of lookups becomes unusable.
+    unusable: watch::Receiver<Option<Cause>>,
 }
 
 impl InvalidationListener<'_> {
     /// Keeps a subscription. Never ends.
     pub(super) async fn listen(&self) {
-        let mut backoff = Backoff::new(BACKOFF_MIN, BACKOFF_MAX);
+        let mut backoff = Backoff::new(MIN_BACKOFF, MAX_BACKOFF);
         loop {
             match self.subscribe().await {
                 Ok(mut subscription) => {
@@ -74,7 +74,7 @@ impl InvalidationListener<'_> {
                     let since = self.clock.monotonic();
                     let why = self.watch(&mut subscription).await;
                     self.log.unsubscribed(&why);
-                    if self.clock.monotonic().saturating_sub(since) >= STEADY_AFTER {
+                    if self.clock.monotonic().saturating_sub(since) >= BACKOFF_RESET_AFTER {
                         backoff.reset();
                     }
                 }
@@ -84,7 +84,7 @@ impl InvalidationListener<'_> {
                     } else {
                         self.log.unsubscribed(&why);
                     }
-                    tokio::time::sleep(self.ask_again_every).await;
+                    tokio::time::sleep(self.refused_retry_interval).await;
                     continue;
                 }
                 Err(PushError::Failed(why)) => self.log.unsubscribed(&why),
@@ -98,19 +98,19 @@ impl InvalidationListener<'_> {
     /// The order matters: a change that is made before the lookups' new connection exists is seen
     /// by lookups on it, and a change made later is pushed.
     pub(super) async fn subscribe(&self) -> Result<Subscription, PushError> {
-        let untrusted = self.client.untrusted();
+        let unusable = self.client.unusable();
         let connector = self.client.connector();
         let credentials = connector.files().load().await?;
         let masters = connector.masters(&credentials).await?;
-        let gone = Arc::new(Notify::new());
+        let disconnected = Arc::new(Notify::new());
         let lines = masters.iter().map(async |master| {
             let (layout, log) = (self.layout.clone(), self.log.clone());
-            let gone = Arc::clone(&gone);
+            let disconnected = Arc::clone(&disconnected);
             let on_push = move |push: PushInfo| {
                 if push.kind == PushKind::Invalidate {
                     forward(&push.data, &layout, &log);
                 } else if push.kind == PushKind::Disconnection {
-                    gone.notify_one();
+                    disconnected.notify_one();
                 }
             };
             let mut connection = connector.pushes(master, &credentials, on_push).await?;
@@ -133,11 +133,11 @@ impl InvalidationListener<'_> {
             return Err(PushError::Failed("the master changes".into()));
         }
         let (client, layout) = (self.client, self.layout);
-        Reader { client, layout }.try_once(CONNECT_TIMEOUT).await?;
+        Reader { client, layout }.probe(CONNECT_TIMEOUT).await?;
         Ok(Subscription {
             masters: lines,
-            gone,
-            untrusted,
+            disconnected,
+            unusable,
         })
     }
 
@@ -149,7 +149,7 @@ impl InvalidationListener<'_> {
         let failed = |text: &str| Cause::from(format!("{master}: CLIENT TRACKING: {text}"));
         let mut tracking = redis::cmd("CLIENT");
         tracking.arg("TRACKING").arg("ON").arg("BCAST");
-        for prefix in [self.layout.keys(), self.layout.digests()] {
+        for prefix in [self.layout.key_prefix(), self.layout.digest_prefix()] {
             tracking.arg("PREFIX").arg(prefix);
         }
         let asking = tracking.query_async::<()>(connection);
@@ -167,8 +167,8 @@ impl InvalidationListener<'_> {
     async fn watch(&self, subscription: &mut Subscription) -> Cause {
         let Subscription {
             masters,
-            gone,
-            untrusted,
+            disconnected,
+            unusable,
         } = subscription;
         let beats = select_all(
             masters
@@ -176,16 +176,16 @@ impl InvalidationListener<'_> {
                 .map(|master| Box::pin(self.send_heartbeats(master))),
         );
         tokio::select! {
-            () = gone.notified() => "the connection for pushes was closed".into(),
+            () = disconnected.notified() => "the connection for pushes was closed".into(),
             (why, ..) = beats => why,
             why = self.watch_masters(masters) => why,
-            why = server_untrusted(untrusted) => why,
-            () = self.lookups_moved(masters) => "lookups are at another server".into(),
+            why = server_unusable(unusable) => why,
+            () = self.lookup_server_changed(masters) => "lookups are at another server".into(),
         }
     }
 
     /// Waits until lookups go to another server than the one that pushes.
-    async fn lookups_moved(&self, lines: &[TrackedMaster]) {
+    async fn lookup_server_changed(&self, lines: &[TrackedMaster]) {
         loop {
             self.client.moved().await;
             let at = self.client.address();
@@ -195,7 +195,7 @@ impl InvalidationListener<'_> {
         }
     }
 
-    /// Sends heartbeats until the server must not be trusted, or too many are unanswered.
+    /// Sends heartbeats until the server is not usable, or too many are unanswered.
     async fn send_heartbeats(&self, line: &TrackedMaster) -> Cause {
         let mut unanswered = 0;
         let mut answers = FuturesUnordered::new();
@@ -208,7 +208,7 @@ impl InvalidationListener<'_> {
                 biased;
                 Some(answer) = answers.next() => match answer {
                     Ok(()) => unanswered = 0,
-                    Err(HeartbeatError::Untrusted(why)) => {
+                    Err(HeartbeatError::Unusable(why)) => {
                         // Lookups must not go there any more either.
                         self.client.drop_server(&line.master, &why);
                         return why;
@@ -216,7 +216,7 @@ impl InvalidationListener<'_> {
                     Err(HeartbeatError::Broken(why)) => return why,
                 },
                 _ = ticks.tick() => {
-                    if unanswered >= BEATS_UNANSWERED {
+                    if unanswered >= MAX_UNANSWERED_HEARTBEATS {
                         return format!("{}: it does not answer", line.master).into();
                     }
                     unanswered += 1;
@@ -261,12 +261,12 @@ async fn check_masters(lines: &[TrackedMaster]) -> Result<(), Cause> {
     try_join_all(asking).await.map(drop)
 }
 
-/// Waits until the server of lookups loses its trust, and gives the cause.
-async fn server_untrusted(untrusted: &mut watch::Receiver<Option<Cause>>) -> Cause {
+/// Waits until the server of lookups becomes unusable, and gives the cause.
+async fn server_unusable(unusable: &mut watch::Receiver<Option<Cause>>) -> Cause {
     // The sender lives as long as the client, and so longer than this.
-    _ = untrusted.changed().await;
-    let why = untrusted.borrow_and_update().clone();
-    why.unwrap_or_else(|| "the server must not be trusted any more".into())
+    _ = unusable.changed().await;
+    let why = unusable.borrow_and_update().clone();
+    why.unwrap_or_else(|| "the server is no longer usable".into())
 }
 
 /// Whether the refusal is permanent: the server does not know the command, or does not allow it to
@@ -282,10 +282,10 @@ fn forward(data: &[Value], layout: &Layout, log: &InvalidationLog) {
         return;
     };
     for name in names {
-        match layout.read(bytes(name).unwrap_or_default()) {
-            Named::Key(id) => log.key_changed(id),
-            Named::Digest(digest) => log.digest_changed(&digest),
-            Named::Unknown => log.all_changed(),
+        match layout.parse(bytes(name).unwrap_or_default()) {
+            RedisName::Key(id) => log.key_changed(id),
+            RedisName::Digest(digest) => log.digest_changed(&digest),
+            RedisName::Unknown => log.all_changed(),
         }
     }
 }

@@ -175,8 +175,12 @@ impl KeySource for ScriptedSource {
         "http"
     }
 
-    fn push(&self) -> Push {
-        if self.pushes { Push::Asked } else { Push::None }
+    fn push(&self) -> PushSupport {
+        if self.pushes {
+            PushSupport::Enabled
+        } else {
+            PushSupport::None
+        }
     }
 
     fn lookup<'a>(&'a self, digest: &'a KeyDigest) -> LookupFuture<'a> {

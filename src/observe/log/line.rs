@@ -31,6 +31,7 @@ use crate::observe::decision_log;
 
 /// The field in which `tracing` keeps an event's message.
 const MESSAGE: &str = "message";
+
 pub(super) struct LineFormat {
     pub(super) settings: Arc<ArcSwap<LogSettings>>,
     pub(super) to_terminal: bool,
@@ -120,6 +121,7 @@ fn head(now: Timestamp, level: Level, message: String) -> Map<String, Value> {
 fn shown(now: Timestamp) -> String {
     format!("{now:.6}")
 }
+
 fn is_ours(metadata: &Metadata<'_>) -> bool {
     let path = metadata.target().split_once("::");
     path.map_or(metadata.target(), |(name, _)| name) == super::OURS

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::authz::reason::Reason;
+
 pub(super) struct LineLimits(Box<[LineLimit]>);
 
 /// The window of one reason. All accesses are relaxed: no other memory depends on them.

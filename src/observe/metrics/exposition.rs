@@ -4,11 +4,13 @@
 //! wants.
 
 use std::fmt::{Display, Write};
+
 #[derive(Debug, Clone, Copy)]
 pub(super) enum MetricType {
     Counter,
     Gauge,
 }
+
 #[derive(Debug)]
 pub(super) struct Exposition {
     text: String,
@@ -16,7 +18,7 @@ pub(super) struct Exposition {
 
 impl Exposition {
     /// Goes on behind what is written already.
-    pub(super) fn continuing(text: String) -> Self {
+    pub(super) fn appending_to(text: String) -> Self {
         Self { text }
     }
 
@@ -36,6 +38,7 @@ impl Exposition {
             "# HELP {name} {help}\n# TYPE {name} {metric_type}"
         );
     }
+
     pub(super) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         self.text.push_str(name);
         for (number, (label, text)) in labels.iter().enumerate() {
@@ -69,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_label_value_cannot_leave_its_quotes() {
-        let mut exposition = Exposition::continuing("# before\n".to_owned());
+        let mut exposition = Exposition::appending_to("# before\n".to_owned());
         exposition.family("a_total", MetricType::Counter, "Counts.");
         exposition.sample("a_total", &[("x", "1\"} 2\n"), ("y", "\\")], 3);
         exposition.sample("a_total", &[], 4.5);

@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn this_process_has_all_of_them() {
-        let mut exposition = Exposition::continuing(String::new());
+        let mut exposition = Exposition::appending_to(String::new());
         write(&mut exposition);
         assert_eq!(
             exposition

@@ -1,15 +1,15 @@
-//! Keeps a client connected, and drops a connection to a server that must no longer be trusted.
+//! Keeps a client connected, and drops a connection to a server that is no longer usable.
 //!
 //! A server that was a master, or a replica connected to one, stays reachable when it is that no
 //! more, and goes on answering with old data. So it is asked for its role every second, and
 //! sentinels are asked for the master that they name: a master cut off from them does not know that
-//! another took its place. An untrusted server is not asked for keys either: lookups fail until
-//! there is a trusted one.
+//! another took its place. An unusable server is not asked for keys either: lookups fail until
+//! there is a usable one.
 
 use std::time::Duration;
 
 use super::super::connect::{CONNECT_TIMEOUT, CommandConnection, ServerAddress};
-use super::super::fault::Cause;
+use super::super::error_text::Cause;
 use super::super::role::{HEARTBEAT_INTERVAL, HeartbeatError};
 use super::{LiveConnection, RedisClient};
 use crate::mutex::lock;
@@ -39,7 +39,7 @@ impl RedisClient {
             }
             match self.check(&mut live).await {
                 Ok(()) => {}
-                Err(HeartbeatError::Untrusted(cause)) => {
+                Err(HeartbeatError::Unusable(cause)) => {
                     return self.drop_if(|live| live.number == number, &cause);
                 }
                 // The next one is made at once, as after a lookup under which the connection
@@ -49,7 +49,7 @@ impl RedisClient {
         }
     }
 
-    /// Fails if the server says, or sentinels say, that it must not be trusted. No answer is not a
+    /// Fails if the server says, or sentinels say, that it is not usable. No answer is not a
     /// failure: lookups that time out discard a silent connection.
     async fn check(&self, live: &mut LiveConnection) -> Result<(), HeartbeatError> {
         let (CommandConnection::One(connection), Some((address, heartbeat))) =
@@ -70,38 +70,38 @@ impl RedisClient {
         match self.connector.named_master(&credentials).await {
             Ok(master) if master != *address => {
                 let cause = format!("{address}: the sentinels name another master, {master}");
-                Err(HeartbeatError::Untrusted(cause.into()))
+                Err(HeartbeatError::Unusable(cause.into()))
             }
             Ok(_) | Err(_) => Ok(()),
         }
     }
 
-    /// Drops the connection if it is to that server, which must no longer be trusted.
+    /// Drops the connection if it is to that server, which is no longer usable.
     pub(crate) fn drop_server(&self, address: &ServerAddress, cause: &Cause) {
         self.drop_if(|live| live.address() == Some(address), cause);
     }
 
-    fn drop_if(&self, is_meant: impl FnOnce(&LiveConnection) -> bool, cause: &Cause) {
+    fn drop_if(&self, matches: impl FnOnce(&LiveConnection) -> bool, cause: &Cause) {
         let mut state = lock(&self.state);
         // It may be another one already.
-        if !state.live.as_ref().is_some_and(is_meant) {
+        if !state.live.as_ref().is_some_and(matches) {
             return;
         }
         state.live = None;
         state.fail(Cause::clone(cause), self.clock.monotonic());
-        self.untrusted.send_replace(Some(Cause::clone(cause)));
+        self.unusable.send_replace(Some(Cause::clone(cause)));
         self.lost.notify_one();
-        self.trouble.notify_one();
+        self.failure_noticed.notify_one();
     }
 
-    /// Notified when a server loses its trust, with the cause.
-    pub(crate) fn untrusted(&self) -> tokio::sync::watch::Receiver<Option<Cause>> {
-        self.untrusted.subscribe()
+    /// Notified when a server becomes unusable, with the cause.
+    pub(crate) fn unusable(&self) -> tokio::sync::watch::Receiver<Option<Cause>> {
+        self.unusable.subscribe()
     }
 
-    /// Waits until an attempt to connect failed, or the server lost its trust.
-    pub(crate) async fn trouble(&self) {
-        self.trouble.notified().await;
+    /// Waits until an attempt to connect failed, or the server became unusable.
+    pub(crate) async fn failure_noticed(&self) {
+        self.failure_noticed.notified().await;
     }
 
     fn until_retry(&self) -> Duration {

@@ -5,7 +5,7 @@
 //! password every second: the next attempt is made when a file changes or a connection is needed.
 
 use super::super::credentials::{Credentials, RedisCredentialsError};
-use super::super::fault::Cause;
+use super::super::error_text::Cause;
 use super::RedisClient;
 use crate::mutex::lock;
 use crate::watch::{ReadOutcome, SETTLE_TIME};
@@ -33,7 +33,7 @@ impl RedisClient {
                     if let Some(certificates) = &self.certificates
                         && matches!(error, RedisCredentialsError::Tls(_))
                     {
-                        certificates.is_refused(&problem);
+                        certificates.note_refused(&problem);
                     }
                 }
                 ReadOutcome::Changing | ReadOutcome::Unusable { report: false, .. } => {}
@@ -44,7 +44,7 @@ impl RedisClient {
     async fn use_credentials(&self, credentials: &Credentials) {
         // New connections are made with them from now on, whatever becomes of the current one.
         if let Some(certificates) = &self.certificates {
-            certificates.is_used(credentials.certificates, self.clock.now());
+            certificates.note_used(credentials.certificates, self.clock.now());
         }
         match self.reconnect_with(credentials).await {
             Ok(true) => tracing::info!(

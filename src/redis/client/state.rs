@@ -11,16 +11,16 @@ use futures_util::future::Shared;
 use tokio::sync::Notify;
 
 use super::super::connect::{CommandConnection, Connected, ServerAddress};
-use super::super::fault::Cause;
+use super::super::error_text::Cause;
 use super::super::role::Heartbeat;
 use super::Attempt;
 use crate::backoff::Backoff;
 
 /// How long to wait after the first failure to connect; each further one doubles it.
-pub(crate) const BACKOFF_MIN: Duration = Duration::from_millis(50);
+pub(crate) const MIN_BACKOFF: Duration = Duration::from_millis(50);
 /// How long at most: with the time that connecting takes, a server is found again within five
 /// seconds of its return.
-pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(1);
+pub(crate) const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
 pub(super) struct State {
     pub(super) live: Option<LiveConnection>,
@@ -79,7 +79,7 @@ impl State {
             live: None,
             attempt: None,
             failure: None,
-            backoff: Backoff::new(BACKOFF_MIN, BACKOFF_MAX),
+            backoff: Backoff::new(MIN_BACKOFF, MAX_BACKOFF),
             epoch: 0,
             last_number: 0,
             last_address: None,
@@ -96,7 +96,7 @@ impl State {
         self.failure = Some(Failure { cause, retry_at });
     }
 
-    pub(super) fn number(&mut self, new: NewConnection) -> LiveConnection {
+    pub(super) fn assign_number(&mut self, new: NewConnection) -> LiveConnection {
         self.last_number += 1;
         LiveConnection {
             number: self.last_number,

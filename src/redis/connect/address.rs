@@ -29,7 +29,7 @@ impl ServerAddress {
     }
 
     /// A server that this one named, reached in the same way. An empty host is this one's.
-    pub(crate) fn beside(&self, host: &str, port: u16) -> Self {
+    pub(crate) fn with_host(&self, host: &str, port: u16) -> Self {
         if let ConnectionAddr::TcpTls { host: own, .. } = &self.addr {
             let addr = ConnectionAddr::TcpTls {
                 host: if host.is_empty() { own } else { host }.to_owned(),

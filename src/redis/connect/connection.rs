@@ -71,12 +71,12 @@ async fn handshake(
     name: &ServerName<'static>,
 ) -> io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(address).await?;
-    set(&stream, tcp)?;
+    apply_tcp_settings(&stream, tcp)?;
     connector.connect(name.clone(), stream).await
 }
 
 /// Gives a stream the TCP settings of those that redis-rs opens.
-fn set(stream: &TcpStream, tcp: &TcpSettings) -> io::Result<()> {
+fn apply_tcp_settings(stream: &TcpStream, tcp: &TcpSettings) -> io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_tcp_nodelay(tcp.nodelay())?;
     if let Some(keepalive) = tcp.keepalive() {
@@ -125,7 +125,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let stream = TcpStream::connect(address).await.unwrap();
         let settings = super::super::tcp();
-        set(&stream, &settings).unwrap();
+        apply_tcp_settings(&stream, &settings).unwrap();
         let socket = SockRef::from(&stream);
         assert!(socket.tcp_nodelay().unwrap());
         let timeout = socket.tcp_user_timeout().unwrap();

@@ -15,9 +15,9 @@ use futures_util::stream::FuturesUnordered;
 use redis::Value;
 
 use super::super::credentials::Credentials;
-use super::super::fault::{Cause, PushError, describe};
+use super::super::error_text::{Cause, PushError, describe};
 use super::super::settings::{RedisServers, RedisUrl};
-use super::{Connection, Connector, Handshake, ServerAddress, in_time};
+use super::{Connection, Connector, Handshake, ServerAddress, with_timeout};
 
 /// How long a sentinel may take in all. Short, since a silent one delays a failover.
 const SENTINEL_TIMEOUT: Duration = Duration::from_millis(500);
@@ -127,7 +127,7 @@ impl Connector {
             return Err(failed("it knows no master of that name"));
         }
         address_in(&answer)
-            .map(|(host, port)| sentinel.beside(&host, port))
+            .map(|(host, port)| sentinel.with_host(&host, port))
             .ok_or_else(|| failed("its answer is not an address"))
     }
 }
@@ -139,7 +139,7 @@ pub(crate) async fn masters_by(
 ) -> Result<Vec<ServerAddress>, Cause> {
     let failed = |text: &str| Cause::from(format!("{target}: {text}"));
     let slots = redis::cmd("CLUSTER").arg("SLOTS").to_owned();
-    let answer = in_time(&slots, connection).await;
+    let answer = with_timeout(&slots, connection).await;
     let answer = answer.map_err(|error| match error.code() {
         Some("ERR") => failed("it is not one of a cluster"),
         _ => failed(&describe(&error)),
@@ -166,7 +166,7 @@ fn master_in(range: &Value, asked: &ServerAddress) -> Option<ServerAddress> {
     let Value::Int(port) = master.get(1)? else {
         return None;
     };
-    (host != "?").then_some(asked.beside(host, u16::try_from(*port).ok()?))
+    (host != "?").then_some(asked.with_host(host, u16::try_from(*port).ok()?))
 }
 
 /// Host and port, both as text.

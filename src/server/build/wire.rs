@@ -16,7 +16,7 @@ use super::super::grpc::GrpcServer;
 use super::super::key_files::KeyFiles;
 use super::super::phase::{Phase, PhaseWatch};
 use super::super::prepared_key::{PreparedKey, observe_with};
-use super::super::reload::{LiveState, Reloader, Start};
+use super::super::reload::{LiveState, ReloadInputs, Reloader};
 use super::super::source::key_cache;
 use super::super::tasks::{GRPC, LOG, RELOAD, SOURCE};
 use super::FIRST;
@@ -68,7 +68,7 @@ impl Loaded {
             source: self.source,
             admin: self.admin,
         };
-        let start = Start {
+        let start = ReloadInputs {
             config,
             config_file: self.launch.config_file,
             key_files: self.key_files,

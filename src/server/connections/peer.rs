@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    HELD_MAX_BYTES, IN_USE_TIME, MESSAGES_MAX_BYTES, STALLED_TIME, STALLED_UNREAD_SECONDS, Shared,
+    IN_USE_TIME, MAX_HELD_BYTES, MAX_MESSAGES_BYTES, STALL_TIMEOUT, STALLED_UNREAD_SECONDS, Shared,
 };
 
 /// Seconds that are counted apart: more than a response may stay unread.
@@ -30,6 +30,7 @@ pub(crate) enum Closing {
     /// Its memory is needed.
     Immediately,
 }
+
 pub(crate) struct Peer {
     shared: Arc<Shared>,
     since: Duration,
@@ -61,6 +62,7 @@ pub(crate) struct StageGuard {
     peer: Arc<Peer>,
     stage: Stage,
 }
+
 pub(crate) struct MemoryUse {
     peer: Arc<Peer>,
     bytes: usize,
@@ -138,7 +140,7 @@ impl Peer {
         let is_owing = self.receiving.load(Ordering::Relaxed) > 0 && !is_in_use;
         let silent = is_owing
             .then(|| since(self.last_bytes.load(Ordering::Relaxed)))
-            .filter(|silent| *silent >= STALLED_TIME);
+            .filter(|silent| *silent >= STALL_TIMEOUT);
         silent.max(unread)
     }
 
@@ -222,14 +224,14 @@ impl Peer {
 impl MemoryUse {
     /// Whether there is memory for the call, after closing stalled connections for it.
     pub(crate) fn call_fits(&self) -> bool {
-        self.peer.shared.free_memory(HELD_MAX_BYTES)
+        self.peer.shared.free_memory(MAX_HELD_BYTES)
     }
 
     /// Counts more bytes of a message. Whether there is memory for them, after closing stalled
     /// connections for it; they are counted either way.
     pub(crate) fn message_grows(&mut self, bytes: usize) -> bool {
         self.grow(bytes);
-        self.peer.shared.free_memory(MESSAGES_MAX_BYTES)
+        self.peer.shared.free_memory(MAX_MESSAGES_BYTES)
     }
 
     fn grow(&mut self, bytes: usize) {

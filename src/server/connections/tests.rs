@@ -158,13 +158,13 @@ fn the_connection_that_stalled_longest_makes_room_for_the_messages_of_others() {
         stalled.peer().start_receiving(),
         stalled.peer().track_memory(),
     );
-    assert!(holding.message_grows(MESSAGES_MAX_BYTES / 2));
-    scene.clock.advance(STALLED_TIME / 2);
+    assert!(holding.message_grows(MAX_MESSAGES_BYTES / 2));
+    scene.clock.advance(STALL_TIMEOUT / 2);
     let (_owed_later, _) = (later.peer().start_receiving(), later.peer().track_memory());
-    scene.clock.advance_until_just_before(STALLED_TIME / 2);
+    scene.clock.advance_until_just_before(STALL_TIMEOUT / 2);
     let (_arriving, mut arriving) = (envoy.peer().start_receiving(), envoy.peer().track_memory());
     assert!(
-        !arriving.message_grows(MESSAGES_MAX_BYTES / 2),
+        !arriving.message_grows(MAX_MESSAGES_BYTES / 2),
         "nobody has stalled"
     );
     let permits = [&stalled, &later, &envoy];
@@ -193,7 +193,7 @@ fn a_connection_that_is_in_use_is_not_closed_for_memory() {
     sending.peer().bytes_received();
     let new = scene.admit();
     let (_arriving, mut arriving) = (new.peer().start_receiving(), new.peer().track_memory());
-    assert!(!arriving.message_grows(HELD_MAX_BYTES));
+    assert!(!arriving.message_grows(MAX_HELD_BYTES));
     assert!(!arriving.call_fits());
     assert_eq!(closing(&permits), [false; 3]);
     scene.clock.advance(MOMENT);
@@ -208,8 +208,8 @@ fn a_connection_on_which_a_call_begins_after_a_long_silence_has_its_time() {
     let envoy = scene.admit();
     scene.clock.advance(100 * SECOND);
     let (_arriving, mut arriving) = (envoy.peer().start_receiving(), envoy.peer().track_memory());
-    scene.clock.advance_until_just_before(STALLED_TIME);
-    assert!(!arriving.message_grows(HELD_MAX_BYTES));
+    scene.clock.advance_until_just_before(STALL_TIMEOUT);
+    assert!(!arriving.message_grows(MAX_HELD_BYTES));
     assert!(!envoy.0.is_closing());
 }
 
@@ -221,15 +221,15 @@ fn calls_that_are_too_many_are_refused_until_their_connection_has_stalled() {
     loop {
         assert!(calls.len() < 1_000_000);
         let (owed, held) = (flood.peer().start_receiving(), flood.peer().track_memory());
-        let has_room = held.call_fits();
+        let has_memory = held.call_fits();
         calls.push((owed, held));
-        if !has_room {
+        if !has_memory {
             break;
         }
     }
     assert!(!envoy.peer().track_memory().call_fits());
     assert_eq!(closing(&[&flood, &envoy]), [false; 2]);
-    scene.clock.advance(STALLED_TIME);
+    scene.clock.advance(STALL_TIMEOUT);
     assert!(envoy.peer().track_memory().call_fits());
     assert_eq!(closing(&[&flood, &envoy]), [true, false]);
     drop(calls);
@@ -241,7 +241,7 @@ fn large_messages_leave_room_for_calls() {
     let scene = Scene::new(9, 9);
     let envoy = scene.admit();
     let mut large = envoy.peer().track_memory();
-    assert!(!large.message_grows(MESSAGES_MAX_BYTES));
+    assert!(!large.message_grows(MAX_MESSAGES_BYTES));
     for _ in 0..4000 {
         std::mem::forget(envoy.peer().track_memory());
     }
@@ -256,7 +256,7 @@ fn answers_that_are_not_taken_make_room_after_two_seconds() {
         stalled.peer().start_sending(),
         stalled.peer().track_memory(),
     );
-    assert!(!holding.message_grows(HELD_MAX_BYTES));
+    assert!(!holding.message_grows(MAX_HELD_BYTES));
     let arriving = envoy.peer().track_memory();
     assert!(!arriving.call_fits());
     scene.clock.advance(SECOND * 2 + MOMENT);

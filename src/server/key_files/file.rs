@@ -7,8 +7,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::keys::file::{self, Change};
+use crate::keys::file::{self, FileChange};
 use crate::watch::{Observation, ReloadAdvice, SETTLE_TIME, WatchedFile};
+
 #[derive(Debug)]
 pub(super) struct KeyFile {
     watched: WatchedFile,
@@ -20,12 +21,14 @@ pub(super) struct KeyFile {
     is_due: bool,
     pub(super) fault: Option<Fault>,
 }
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) problems: String,
     /// It ends once another file is gone that is missing already.
     pub(super) is_waiting: bool,
 }
+
 pub(super) struct KeyFileRead {
     hash: Option<blake3::Hash>,
     pub(super) text: Result<String, String>,
@@ -33,16 +36,16 @@ pub(super) struct KeyFileRead {
 
 impl KeyFileRead {
     /// The change of the keys that the file's text makes; `None` without a text.
-    pub(super) fn change(self, path: PathBuf) -> Option<Change> {
+    pub(super) fn change(self, path: PathBuf) -> Option<FileChange> {
         let text = Some(self.text.ok()?);
-        Some(Change { path, text })
+        Some(FileChange { path, text })
     }
 }
 
 impl KeyFile {
     /// A file that was read at start.
     pub(super) fn loaded(mut watched: WatchedFile, hash: blake3::Hash, now: Duration) -> Self {
-        watched.was_read(true, now);
+        watched.note_read(true, now);
         Self::new(watched, Some(hash))
     }
 
@@ -113,7 +116,7 @@ impl KeyFile {
     pub(super) fn read(&mut self) -> Option<KeyFileRead> {
         let text = file::read_text(self.watched.path()).map_err(|problems| problems.to_string());
         if !self.watched.was_read_whole() {
-            self.watched.was_written_during_read();
+            self.watched.note_written_during_read();
             return None;
         }
         let hash = text.as_ref().ok();
@@ -124,7 +127,7 @@ impl KeyFile {
     /// Notes the result of reading it. Gives whether it differs from the one before, or the file
     /// was touched.
     pub(super) fn note_read(&mut self, read: &KeyFileRead, now: Duration) -> bool {
-        let touched = self.watched.was_read(read.hash.is_some(), now);
+        let touched = self.watched.note_read(read.hash.is_some(), now);
         let unread = read.text.as_ref().err().map(|problems| Fault {
             problems: problems.clone(),
             is_waiting: false,

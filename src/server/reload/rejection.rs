@@ -20,13 +20,13 @@ pub(super) enum ReloadRejection {
     NeedsRestart(Vec<FixedPart>),
     /// The keys cannot be used with it.
     #[error("the keys do not fit the new configuration: {0}")]
-    KeysDoNotFit(String),
+    KeysUnusable(String),
 }
 
 impl ReloadRejection {
     /// Whether other keys could make it usable.
     pub(super) fn is_of_keys(&self) -> bool {
-        matches!(self, Self::KeysDoNotFit(_))
+        matches!(self, Self::KeysUnusable(_))
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) type Stream = Either<Socket, Box<TlsStream<Socket>>>;
 /// read.
 const READ_BYTES: usize = 32 * 1024;
 /// How long a peer may read nothing while responses wait.
-const WRITE_TIME: Duration = Duration::from_secs(10);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A stream whose client has sent HTTP/2's preface.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl Http2Stream {
         self.budget.clone()
     }
 
-    /// Fails once the peer has read nothing for `WRITE_TIME`.
+    /// Fails once the peer has read nothing for `WRITE_TIMEOUT`.
     fn unless_stalled(
         &mut self,
         cx: &mut Context<'_>,
@@ -92,7 +92,7 @@ impl Http2Stream {
         }
         let stalled = self
             .stalled
-            .get_or_insert_with(|| Box::pin(sleep(WRITE_TIME)));
+            .get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
         ready!(stalled.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::TimedOut,

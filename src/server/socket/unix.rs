@@ -43,6 +43,7 @@ impl Drop for SocketFile {
         }
     }
 }
+
 pub(super) async fn bind(
     endpoint: &ListenAddress,
     path: &NamedFile,

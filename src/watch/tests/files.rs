@@ -18,7 +18,7 @@ fn followed(names: &[&str]) -> (tempfile::TempDir, Vec<std::path::PathBuf>, Watc
         fs::write(path, "old").unwrap();
     }
     let mut files = WatchedFiles::polled(paths.iter());
-    assert_eq!(files.was_read(Some(mark("old")), ms(0)), ReadResult::New);
+    assert_eq!(files.note_read(Some(mark("old")), ms(0)), ReadResult::New);
     (directory, paths, files)
 }
 
@@ -34,7 +34,7 @@ fn a_pair_is_due_when_it_stands_still_and_a_problem_is_told_once_when_it_lasts()
     assert_eq!(advice(&mut files, 10), ReloadAdvice::Wait(SETTLE_TIME));
     assert_eq!(advice(&mut files, 1010), ReloadAdvice::Read);
     assert_eq!(
-        files.was_read(Some(mark("old")), ms(1010)),
+        files.note_read(Some(mark("old")), ms(1010)),
         ReadResult::Same
     );
     assert_eq!(advice(&mut files, 2010), ReloadAdvice::Unchanged);
@@ -42,7 +42,7 @@ fn a_pair_is_due_when_it_stands_still_and_a_problem_is_told_once_when_it_lasts()
     fs::write(&paths[1], "new!").unwrap();
     assert_eq!(advice(&mut files, 3000), ReloadAdvice::Wait(SETTLE_TIME));
     assert_eq!(advice(&mut files, 4000), ReloadAdvice::Read);
-    assert_eq!(files.was_read(None, ms(4000)), ReadResult::New);
+    assert_eq!(files.note_read(None, ms(4000)), ReadResult::New);
     assert!(
         !files.should_report("no pair", ms(4000)),
         "it may be half-way"
@@ -50,7 +50,7 @@ fn a_pair_is_due_when_it_stands_still_and_a_problem_is_told_once_when_it_lasts()
     assert_eq!(advice(&mut files, 5000), ReloadAdvice::Wait(ms(1000)));
     assert_eq!(advice(&mut files, 6000), ReloadAdvice::Read);
     assert_eq!(
-        files.was_read(None, ms(6000)),
+        files.note_read(None, ms(6000)),
         ReadResult::Same,
         "tried again"
     );
@@ -62,7 +62,7 @@ fn a_pair_is_due_when_it_stands_still_and_a_problem_is_told_once_when_it_lasts()
     assert_eq!(advice(&mut files, 9000), ReloadAdvice::Wait(SETTLE_TIME));
     assert_eq!(advice(&mut files, 10_000), ReloadAdvice::Read);
     assert_eq!(
-        files.was_read(Some(mark("new")), ms(10_000)),
+        files.note_read(Some(mark("new")), ms(10_000)),
         ReadResult::New
     );
     assert_eq!(advice(&mut files, 11_000), ReloadAdvice::Unchanged);
@@ -81,7 +81,7 @@ fn a_file_that_is_replaced_before_it_can_stand_still_is_read_all_the_same() {
             fs::rename(&beside, &paths[0]).unwrap();
             let now = ms(5000 + 50 * number);
             if files.look(now).advice == ReloadAdvice::Read {
-                files.was_read(Some(mark(&number.to_string())), now);
+                files.note_read(Some(mark(&number.to_string())), now);
                 reads += 1;
             }
             held
@@ -98,12 +98,15 @@ fn what_is_written_in_place_while_it_is_read_is_not_known() {
     assert_eq!(files.look(ms(6000)).advice, ReloadAdvice::Read);
     fs::write(&paths[0], "and not ended").unwrap();
     assert_eq!(
-        files.was_read(Some(mark("begun")), ms(6001)),
+        files.note_read(Some(mark("begun")), ms(6001)),
         ReadResult::Changing
     );
     assert_eq!(files.look(ms(6002)).advice, ReloadAdvice::Wait(SETTLE_TIME));
     assert_eq!(files.look(ms(7002)).advice, ReloadAdvice::Read);
-    assert_eq!(files.was_read(Some(mark("all")), ms(7002)), ReadResult::New);
+    assert_eq!(
+        files.note_read(Some(mark("all")), ms(7002)),
+        ReadResult::New
+    );
 }
 
 #[tokio::test]
@@ -118,7 +121,7 @@ async fn files_are_looked_at_until_they_are_due_and_where_there_are_none_for_eve
         () = files.due(every, &clock) => {}
     }
     assert_eq!(
-        files.was_read(Some(mark("new!")), clock.monotonic()),
+        files.note_read(Some(mark("new!")), clock.monotonic()),
         ReadResult::New
     );
 }

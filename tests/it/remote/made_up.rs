@@ -29,7 +29,7 @@ async fn envoy(sidecar: &Sidecar, upstream: &Upstream) -> Envoy {
     };
     let bootstrap = Bootstrap::new(&sidecar.keyward.grpc, upstream.address)
         .listener("shipped", |l| {
-            with_long_timeouts(&mut l.ext_authz()["grpc_service"])
+            with_long_timeouts(&mut l.ext_authz()["grpc_service"]);
         })
         .listener("open", |l| {
             with_long_timeouts(&mut l.ext_authz()["grpc_service"]);

@@ -171,7 +171,7 @@ async fn run_redis_faults(kind: Kind) {
         })
         .await;
         run_fault(&sidecar, name, is_expected, begin, || {
-            proxy.set(&Mode::Pass)
+            proxy.set(&Mode::Pass);
         })
         .await;
     }

@@ -1,4 +1,4 @@
-//! Files of a directory that change one by one: each stands for itself, and of two that clash one
+//! Files of a directory that change one by one: each stands for itself, and of two that conflict one
 //! is at fault.
 
 use super::*;
@@ -26,19 +26,19 @@ impl Scene {
 
     /// What is wrong after these changes, a line for each file at fault.
     fn change(&mut self, changes: &[(&str, Option<&str>)]) -> String {
-        let changes = changes.iter().map(|(path, text)| Change {
+        let changes = changes.iter().map(|(path, text)| FileChange {
             path: PathBuf::from(path),
             text: text.map(str::to_owned),
         });
-        let judged = self
+        let decided = self
             .loaded
             .check(changes.collect(), &self.missing, &policy_with_plans());
-        self.loaded = judged.keys;
-        let faults = judged.faults.iter().map(|(path, problems)| {
+        self.loaded = decided.keys;
+        let faults = decided.faults.iter().map(|(path, problems)| {
             let problems = problems.to_string();
             let first = problems.lines().next().unwrap_or_default();
             assert!(first.starts_with(&path.display().to_string()), "{first}");
-            let waits = judged.waiting.contains(path);
+            let waits = decided.waiting.contains(path);
             if waits {
                 format!("{first} (waits)")
             } else {
@@ -177,17 +177,17 @@ fn a_key_in_force_may_not_fit_another_policy() {
         scene.change(&[("a", Some(&gold)), ("b", Some(&keys(&["y"])))]),
         ""
     );
-    let misfit = |file: &str, policy: &Policy| {
-        let misfit = scene.loaded.misfit(Path::new(file), policy);
-        misfit.map(|misfit| misfit.problem.to_string())
+    let first_unusable = |file: &str, policy: &Policy| {
+        let first_unusable = scene.loaded.first_unusable(Path::new(file), policy);
+        first_unusable.map(|first_unusable| first_unusable.problem.to_string())
     };
-    assert_eq!(misfit("a", &policy_with_plans()), None);
+    assert_eq!(first_unusable("a", &policy_with_plans()), None);
     let without = crate::authz::snapshot::tests::policy();
     assert!(
-        misfit("a", &without)
+        first_unusable("a", &without)
             .unwrap()
             .contains("there is no such plan")
     );
-    assert_eq!(misfit("b", &without), None);
-    assert_eq!(misfit("c", &without), None);
+    assert_eq!(first_unusable("b", &without), None);
+    assert_eq!(first_unusable("c", &without), None);
 }

@@ -24,7 +24,7 @@ impl Scene {
             // Nobody is asked for keys there.
             ..settings("http://127.0.0.1:1")
         });
-        assert_eq!(source.push(), Push::Asked);
+        assert_eq!(source.push(), PushSupport::Enabled);
         Self {
             service,
             source,
@@ -62,7 +62,10 @@ impl Scene {
 
 #[tokio::test]
 async fn without_a_url_nothing_is_pushed() {
-    assert_eq!(source(settings("http://127.0.0.1:1")).push(), Push::None);
+    assert_eq!(
+        source(settings("http://127.0.0.1:1")).push(),
+        PushSupport::None
+    );
 }
 
 #[tokio::test]
@@ -189,7 +192,7 @@ async fn what_is_no_stream_is_no_subscription_and_is_asked_for_again() {
 #[tokio::test]
 async fn a_stream_that_does_not_open_in_time_is_tried_again() {
     let mut scene = Scene::new().await;
-    scene.source.timing.open_within = Duration::from_millis(50);
+    scene.source.timing.connect_timeout = Duration::from_millis(50);
     scene
         .followed(async {
             let (_hanging, _) = scene.service.accept().await;
@@ -220,7 +223,7 @@ async fn heartbeats_that_stop_mean_a_lost_stream() {
 #[tokio::test]
 async fn a_stream_without_heartbeats_may_be_silent() {
     let mut scene = Scene::new().await;
-    scene.source.timing.least_silence = Duration::from_millis(1);
+    scene.source.timing.min_silence = Duration::from_millis(1);
     scene
         .followed(async {
             let mut stream = scene.open().await;

@@ -320,7 +320,7 @@ async fn the_body_of_a_404_is_read_but_not_waited_for() {
     let (answered, mut tcp) = futures_util::future::join(source.lookup(&digest), served).await;
     assert_eq!(answered, not_found);
 
-    source.timing.skip_within = Duration::from_millis(1);
+    source.timing.skip_timeout = Duration::from_millis(1);
     let served = async {
         read_head(&mut tcp).await;
         tcp.write_all(head).await.unwrap();

@@ -99,7 +99,7 @@ async fn invalid_data_is_reported_and_never_a_key() {
     let digest = digest_of("a");
     let entry = format!("keyward:digest:{digest}");
     let record = |id: &str| format!(r#"{{"id":"{id}","secrets":[{{"digest":"{digest}"}}]}}"#);
-    let long = format!("{}{}", record("a"), " ".repeat(RECORD_MAX_BYTES));
+    let long = format!("{}{}", record("a"), " ".repeat(MAX_RECORD_BYTES));
     for (name, id, text, want) in [
         (
             "no index entry",

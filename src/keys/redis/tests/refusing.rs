@@ -71,7 +71,7 @@ async fn entries_of_a_server_that_refuses_to_push_serve_for_ttl_unless_pushes_ar
             "{told}"
         );
         followed(&source, async |log| {
-            log.source_suspected().await;
+            log.probe_requested().await;
             assert_eq!(log.subscription(), SubscriptionState::Unsubscribed);
             keeps_the_contract(&source).await;
             assert_eq!(
@@ -100,9 +100,9 @@ async fn a_server_that_refused_to_push_is_asked_again() {
         let tracking = ["ACL", "SETUSER", "default", "-client|tracking"];
         run(&mut client, &tracking).await;
         let mut source = with(&server, push);
-        source.ask_again_every = Duration::from_millis(20);
+        source.refused_retry_interval = Duration::from_millis(20);
         followed(&source, async |log| {
-            log.source_suspected().await;
+            log.probe_requested().await;
             assert!(!log.is_subscribed());
             run(
                 &mut client,
@@ -137,7 +137,7 @@ async fn with_push_off_a_server_is_not_asked_to_push() {
     let mut client = server.client().await;
     fill(&mut client).await;
     let source = with(&server, PushMode::Off);
-    assert_eq!(source.push(), Push::Off);
+    assert_eq!(source.push(), PushSupport::Disabled);
     assert_eq!(source.probe().await, Ok(Vec::new()));
     followed(&source, async |_| {
         keeps_the_contract(&source).await;

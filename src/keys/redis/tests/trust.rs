@@ -1,4 +1,4 @@
-//! Servers that answer and must not be trusted: replicas that have lost their master, and former
+//! Servers that answer and is not usable: replicas that have lost their master, and former
 //! masters.
 
 use super::*;
@@ -67,14 +67,14 @@ async fn without_pushes_a_replica_is_checked_all_the_same() {
     let source = RedisSource::new(settings, clock()).unwrap();
     followed(&source, async |log| {
         until("a is found", async || finds_a(&source).await).await;
-        log.source_suspected().await;
+        log.probe_requested().await;
         master.kill();
         until("nothing is looked up there", async || {
             !finds_a(&source).await
         })
         .await;
         // The breaker is notified although nothing is looked up.
-        log.source_suspected().await;
+        log.probe_requested().await;
     })
     .await;
 }
@@ -158,7 +158,7 @@ async fn a_probe_sends_what_a_lookup_sends() {
         assert_eq!(told, format!("the source failed: {want}"));
     }
     followed(&source, async |log| {
-        log.source_suspected().await;
+        log.probe_requested().await;
         assert_eq!(log.subscription(), SubscriptionState::Unsubscribed);
         run(&mut other, &["ACL", "SETUSER", "default", "~keyward:*"]).await;
         until_subscribed(&log).await;

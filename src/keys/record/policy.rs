@@ -20,7 +20,7 @@ pub(super) const NO_SUCH_PLAN: &str = "there is no such plan";
 /// # Errors
 /// The first thing that stands against it, by the name of its member.
 pub fn check_policy(record: &KeyRecord, policy: &Policy) -> Result<(), InvalidRecord> {
-    misfit(record, policy).map_or(Ok(()), |problem| {
+    policy_problem(record, policy).map_or(Ok(()), |problem| {
         Err(InvalidRecord::new(format!(
             "key `{}`: {problem}",
             record.id
@@ -28,7 +28,7 @@ pub fn check_policy(record: &KeyRecord, policy: &Policy) -> Result<(), InvalidRe
     })
 }
 
-fn misfit(record: &KeyRecord, policy: &Policy) -> Option<String> {
+fn policy_problem(record: &KeyRecord, policy: &Policy) -> Option<String> {
     for secret in &record.secrets {
         if let Err((problem, help)) = accepts(policy, secret.digest.kind()) {
             return Some(format!("secrets: {problem}; {help}"));

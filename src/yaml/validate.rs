@@ -1,4 +1,4 @@
-//! Holds a tree against the schema of its document: everything that the schema can say, at once.
+//! Validates a tree against the schema of its document: everything that the schema can say, at once.
 //!
 //! The walk notes each problem at its field, and returns the document as a JSON value in which each
 //! scalar has the type that the schema asks for. No value is made up: if something is broken, the
@@ -27,7 +27,7 @@ const CHANGED: (&str, &str) = (
 );
 
 /// A walk over one tree.
-pub(super) struct Walk<'w> {
+pub(super) struct Validator<'w> {
     shape: &'w Shape,
     /// How many more values may be visited: aliases repeat what they name, and a few of them,
     /// nested, would repeat it a billion times.
@@ -37,7 +37,7 @@ pub(super) struct Walk<'w> {
 }
 
 /// What a walk found out besides problems.
-pub(super) struct Walked {
+pub(super) struct Validated {
     /// The document; of use only if it is not broken.
     pub(super) value: Value,
     /// Whether it lacks the shape of its type, so that it cannot be checked any further.
@@ -46,23 +46,23 @@ pub(super) struct Walked {
     pub(super) substituted: Vec<(YamlPath, String)>,
 }
 
-/// Holds the tree against the shape, and notes at `top` and below it what is wrong.
-pub(super) fn walk(tree: &Tree, shape: &Shape, top: &FieldPath<'_>) -> Walked {
-    let walk = Walk {
+/// Validates the tree against the shape, and notes at `top` and below it what is wrong.
+pub(super) fn validate(tree: &Tree, shape: &Shape, top: &FieldPath<'_>) -> Validated {
+    let validator = Validator {
         shape,
         budget: Cell::new(tree.count.saturating_mul(64).saturating_add(4096)),
         is_broken: Cell::new(false),
         substituted: RefCell::default(),
     };
-    let value = walk.value(&tree.root, shape.top(), top);
-    Walked {
+    let value = validator.value(&tree.root, shape.top(), top);
+    Validated {
         value,
-        is_broken: walk.is_broken.get(),
-        substituted: walk.substituted.into_inner(),
+        is_broken: validator.is_broken.get(),
+        substituted: validator.substituted.into_inner(),
     }
 }
 
-impl Walk<'_> {
+impl Validator<'_> {
     /// The value of a node, of which the schema says what it may be.
     fn value(&self, node: &Node, schema: &Value, at: &FieldPath<'_>) -> Value {
         if !self.visit(at) {
