@@ -86,7 +86,7 @@
 //!   since a change may have been missed; *outdated*, since its key has changed.
 //! - *subscription* (`SubscriptionState`): whether pushes arrive. `/readyz` calls it `armed`,
 //!   `lost`, `refused`, `off`.
-//! - *heartbeat*: what shows that a quiet connection works: `ROLE` or `PING` each second (Redis), a
+//! - *heartbeat*: what shows that a quiet connection works: ROLE or PING each second (Redis), a
 //!   comment of the server (server-sent events).
 //! - *stale-if-error*: how long an entry stays usable while its lookups fail.
 //! - *watched file* (`WatchedFile`): a file that is read again when it changes. Its *settle

@@ -203,7 +203,7 @@ fn each_outcome_of_a_valid_key_is_explained_with_its_reason() {
             &get("/ops/a"),
             4,
             "deny client_not_allowed (HTTP 403)",
-            "client bare, which is not one of the rule's clients [operators]",
+            "the key's client is bare, which is not one of the rule's clients [operators]",
         ),
         (
             "half-scoped",
