@@ -131,7 +131,7 @@ pub struct Restrictions {
     pub hosts: Option<Box<[HostPattern]>>,
     /// Paths; the request's must be plain where this is given.
     pub paths: Option<Box<[PathPattern]>>,
-    /// Methods, compared to the letter (RFC 9110 section 9.1).
+    /// Methods, compared case-sensitively (RFC 9110 section 9.1).
     pub methods: Option<Box<[Method]>>,
 }
 
@@ -176,7 +176,7 @@ pub struct KeyRecord {
     pub client: Option<ClientName>,
     /// Its secrets, at least one.
     pub secrets: Box<[Secret]>,
-    /// `false` while its operator has it switched off.
+    /// `false` while its operator has it disabled.
     pub enabled: bool,
     /// Since when it is revoked, permanently.
     pub revoked_at: Option<Moment>,

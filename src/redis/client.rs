@@ -3,7 +3,7 @@
 //!
 //! A caller that finds no connection starts an attempt to make one, or joins the attempt under way
 //! (single-flight), and waits for it as long as its own timeout allows. An attempt belongs to no
-//! caller: when one gives up waiting, the next goes on with the same attempt. While the last
+//! caller: when one gives up waiting, the next continues with the same attempt. While the last
 //! attempt has failed and its backoff runs, callers get the failure at once: lookups that queue for
 //! a server that is down would only add to its load.
 

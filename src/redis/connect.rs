@@ -330,7 +330,7 @@ impl Connector {
             let ping = redis::cmd("PING");
             let answer = ping.query_async::<Value>(connection).await;
             return match answer {
-                // A user without `+ping` is connected all the same.
+                // A user without `+ping` is connected anyway.
                 Err(error) if error.code() != Some("NOPERM") => Err(error),
                 _ => Ok(()),
             };

@@ -15,7 +15,7 @@ pub(crate) type Cause = Arc<str>;
 /// Why changes are not pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PushError {
-    /// The server cannot push, or this user may not ask for it; it answers lookups all the same.
+    /// The server cannot push, or this user may not ask for it; it answers lookups anyway.
     Refused(Cause),
     /// A failure that may pass.
     Failed(Cause),

@@ -1,7 +1,7 @@
 //! Whether a server is usable, by its role.
 //!
-//! A replica answers lookups and pushes changes as a master does, and goes on when the link to its
-//! master is down: then it misses revocations. So each server is asked for its `ROLE` when a
+//! A replica answers lookups and pushes changes as a master does, and continues when the link to
+//! its master is down: then it misses revocations. So each server is asked for its `ROLE` when a
 //! connection to it is made, and every second from then on as a heartbeat. Where the user may not
 //! ask, the server is taken for a master, and a warning is logged once.
 

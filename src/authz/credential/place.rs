@@ -40,14 +40,14 @@ pub enum CredentialLocation {
     },
     /// The value of a query parameter.
     Query {
-        /// The parameter's name, compared to the letter.
+        /// The parameter's name, case-sensitive.
         name: Box<str>,
         /// How it is removed from what goes upstream.
         strip: QueryStrip,
     },
     /// The value of a cookie.
     Cookie {
-        /// The cookie's name, compared to the letter.
+        /// The cookie's name, case-sensitive.
         name: Box<str>,
     },
 }

@@ -112,7 +112,7 @@ impl Members<'_> {
     fn get(&self, name: &str) -> Option<Value> {
         let mut members = self.0.iter().rev();
         let (_, text) = members.find(|(member, _)| member == name)?;
-        // A value that cannot be parsed, such as 1e400, is present all the same.
+        // A value that cannot be parsed, such as 1e400, is present anyway.
         Some(serde_json::from_str(text).unwrap_or(Value::Bool(true)))
     }
 

@@ -1,7 +1,7 @@
 //! Keeps a client connected, and drops a connection to a server that is no longer usable.
 //!
 //! A server that was a master, or a replica connected to one, stays reachable when it is that no
-//! more, and goes on answering with old data. So it is asked for its role every second, and
+//! more, and keeps answering with old data. So it is asked for its role every second, and
 //! sentinels are asked for the master that they name: a master cut off from them does not know that
 //! another took its place. An unusable server is not asked for keys either: lookups fail until
 //! there is a usable one.

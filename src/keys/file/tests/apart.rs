@@ -1,5 +1,5 @@
-//! Files of a directory that change one by one: each stands for itself, and of two that conflict one
-//! is at fault.
+//! Files of a directory that change one by one: each stands for itself, and of two that conflict
+//! one is at fault.
 
 use super::*;
 
@@ -100,7 +100,7 @@ fn one_that_clashes_with_what_is_in_force_from_another_is_at_fault_whatever_its_
             "{told}"
         );
         assert_eq!(scene.ids(), "x y");
-        // Both were written anew, and the one that has had the key still has it.
+        // Both were written again, and the one that has had the key still has it.
         let both = [
             (old, Some(&*keys(&["y", "x"]))),
             (new, Some(&*keys(&["x"]))),

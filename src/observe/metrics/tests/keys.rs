@@ -371,7 +371,7 @@ fn secrets_with_an_id_tell_when_each_was_used_and_go_with_it() {
         [sample("new", 102), sample("old", 100)]
     );
 
-    // Prepared anew, what is known stays; a secret that is gone goes.
+    // Prepared again, what is known stays; a secret that is gone goes.
     metrics.keys_changed(SECOND, [&named(&[Some("new")])], at(0));
     assert_eq!(samples(&metrics, FAMILY), [sample("new", 102)]);
     let series = metrics.key_series(&named(&[Some("new")]), SECOND);
