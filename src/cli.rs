@@ -25,6 +25,7 @@ use clap::{CommandFactory, Parser};
 use self::command::{Arguments, Command, ConfigArgs};
 use self::report::{note, report};
 use crate::authz::key_map::KeyMap;
+use crate::caught_panic::is_caught;
 use crate::config::{Config, ConfigError};
 use crate::keys::file::LoadError;
 use crate::keys::source::SourceError;
@@ -132,6 +133,12 @@ impl Error {
 /// Runs the command that the arguments name, and gives the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     core_dumps::switch_off();
+    let default_hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !is_caught(panic) {
+            default_hook(panic);
+        }
+    }));
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         // Help and version are errors too for clap, which prints them to stdout with exit code 0.

@@ -27,6 +27,7 @@ use self::line::LineFormat;
 use self::line_limit::LineLimits;
 use super::CheckRecord;
 use super::decision_log::{self, Decisions};
+use crate::caught_panic::is_caught;
 use crate::clock::Clock;
 
 mod authority;
@@ -187,6 +188,9 @@ impl Log {
     pub fn install(&self) -> Result<(), SetGlobalDefaultError> {
         tracing::dispatcher::set_global_default(self.dispatch.clone())?;
         std::panic::set_hook(Box::new(|panic| {
+            if is_caught(panic) {
+                return;
+            }
             let location = panic.location().map(tracing::field::display);
             tracing::error!(location, "panicked");
         }));

@@ -130,11 +130,9 @@ impl<'t> Source<'t> {
             Problems::from(self.problem(path, position, message, help.map(str::to_owned)))
         };
         if may_nest_deep(self.text) {
-            // `serde_yaml` takes time by the square of the depth; the tree counts as it goes. Its
-            // parser may panic on what is malformed, which `serde_yaml` reports then.
-            let read = std::panic::catch_unwind(|| tree::read(self.text, None).map(drop));
-            if let Ok(Err(problem)) = read
-                && problem.is_depth
+            // `serde_yaml` takes time by the square of the depth; the tree counts as it goes.
+            if let Err(problem) = tree::read(self.text, None)
+                && problem.is_final
             {
                 return Err(unreadable(problem));
             }

@@ -69,8 +69,8 @@ pub(super) struct Unreadable {
     pub(super) position: Option<Position>,
     pub(super) message: String,
     pub(super) help: Option<&'static str>,
-    /// Whether it nests too deep.
-    pub(super) is_depth: bool,
+    /// Whether no other parser needs to be asked: it nests too deep, or is unreadable here.
+    pub(super) is_final: bool,
 }
 
 impl Tree {

@@ -334,10 +334,12 @@ impl Validator<'_> {
                 if read == Scalar::Null && is_structure {
                     let (message, help) = if scalar.text.is_empty() {
                         // What was to be here may be lost, so it is neither empty nor left out.
-                        (
-                            "holds nothing",
-                            format!("write {empty} for an empty {kind}"),
-                        )
+                        let help = if condition::has_length(0, expected, "Items") {
+                            format!("write {empty} for an empty {kind}")
+                        } else {
+                            "give a value, or leave the member out".to_owned()
+                        };
+                        ("holds nothing", help)
                     } else {
                         let help = "give a value, or leave the member out".to_owned();
                         ("null says nothing here", help)

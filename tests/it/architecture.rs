@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 /// Mechanisms without a room of their own, which import nothing and which every room may import.
 const LEAVES: &[&str] = &[
     "backoff",
+    "caught_panic",
     "clock",
     "error_chain",
     "mutex",

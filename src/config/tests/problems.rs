@@ -175,7 +175,7 @@ pub(super) const CASES: &[(&str, &str, &[&str])] = &[
         &[
             "etc/keyward.yaml:1:8: server: holds nothing; write {} for an empty mapping",
             "etc/keyward.yaml:2:7: rules: holds nothing; write [] for an empty list",
-            "etc/keyward.yaml:4:13: credentials: holds nothing; write [] for an empty list",
+            "etc/keyward.yaml:4:13: credentials: holds nothing; give a value, or leave the member out",
             "etc/keyward.yaml:6:8: plans.gold: holds nothing; write {} for an empty mapping",
             "etc/keyward.yaml:8:11: identity.headers: holds nothing; write {} for an empty mapping",
         ],

@@ -160,7 +160,7 @@ fn what_is_wrong_is_said_with_its_place_and_what_would_be_right() {
             "k:3:12: allow_ips: the list is empty; leave it out for any",
         ),
         ("allow_hosts: []", "allow_hosts: the list is empty"),
-        ("allow_paths:", "allow_paths: holds nothing; write []"),
+        ("allow_paths:", "allow_paths: holds nothing; give a value"),
         (
             "allow_methods: null",
             "allow_methods: null says nothing here",

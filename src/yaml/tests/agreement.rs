@@ -80,6 +80,33 @@ fn lines_within_brackets_may_begin_anywhere_and_problems_tell_their_columns_as_t
     );
 }
 
+#[test]
+fn a_tag_with_a_comma_behind_it_is_an_error_and_no_panic() {
+    for (tag, column) in [("!x", 25), ("!!str", 25), ("!", 25)] {
+        let text = format!("plans: {{gold: {{scopes: [{tag}, b]}}}}\n");
+        let problem = read_slowly(&text).unwrap_err().to_string();
+        let position = format!("f.yaml:1:{column}: YAML that cannot be read here");
+        assert!(problem.starts_with(&position), "{problem}");
+        let deep = format!("a: [{tag},{}", "[".repeat(2000));
+        let problem = read_slowly(&deep).unwrap_err().to_string();
+        assert!(problem.contains("cannot be read here"), "{problem}");
+    }
+}
+
+#[test]
+fn letters_of_several_bytes_change_no_block_scalar() {
+    for text in [
+        "# éééééééé\nplans:\n  gold:\n    scopes:\n    - |\n      a\n    - b",
+        "plans: {}\nserver: {cert_file: |\n  é}",
+    ] {
+        let (fast, slow) = read_both_ways(text);
+        assert_eq!(fast, slow, "{text}");
+    }
+    let problems = lines("ｆoo: 1\n");
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].starts_with("f.yaml:1:1: "), "{problems:?}");
+}
+
 /// A document of any members.
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(transparent)]
@@ -100,7 +127,7 @@ proptest! {
     #[test]
     fn a_document_of_any_kind_is_read_the_same_both_ways(
         pieces in proptest::collection::vec(
-            (0..40_usize, "[-a: \\[\\]{}\"'|>#&*!?%@`é\n\r\t]{1,4}|\\|\n 0|---\n|>-\n"),
+            (0..40_usize, "[-a: \\[\\]{}\"'|>#&*!?%@`é\n\r\t]{1,4}|\\|\n 0|---\n|>-\n|!b,|\\[!, b\\]"),
             0..4,
         ),
     ) {

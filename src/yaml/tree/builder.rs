@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read as _};
 use std::sync::Arc;
 
-use libyaml_safer::{Event, EventData, Mark, Parser, ScalarStyle};
+use libyaml_safer::{Encoding, Event, EventData, Mark, Parser, ScalarStyle};
 
 use super::super::problem::{Position, Segment, YamlPath};
 use super::super::substitute::{Environment, substitute};
@@ -27,22 +27,56 @@ struct Builder<'e, R> {
     /// The way to the value that is being read.
     path: Vec<Segment>,
     count: usize,
-    /// The characters of the text, where a last line break had to be added.
+    /// The bytes of the text, where a last line break had to be added.
     end: Option<u64>,
 }
 
 /// Reads the one document in `text`, with references in it replaced from `env`.
 ///
+/// The parser panics on a tag with a comma right behind it (`[!a, b]`), and may do so on other
+/// oddities that `serde_yaml` reads. A file must not end the process, so that a panic becomes an
+/// error here.
+///
 /// # Errors
-/// When there is no document or several, or one nests too deep or within itself. That the syntax is
-/// right was seen before.
+/// When there is no document or several, or one nests too deep or within itself, or the parser
+/// fails. That the syntax is right was seen before.
 pub(in crate::yaml) fn read(text: &str, env: Option<&Environment<'_>>) -> Result<Tree, Unreadable> {
+    let reading = std::panic::AssertUnwindSafe(|| read_events(text, env));
+    std::panic::catch_unwind(reading).unwrap_or_else(|_| {
+        Err(Unreadable {
+            path: YamlPath::default(),
+            position: tag_before_comma(text),
+            message: "YAML that cannot be read here, such as a tag with a comma right behind it"
+                .to_owned(),
+            help: Some("put a text that begins with `!` in quotes"),
+            is_final: true,
+        })
+    })
+}
+
+/// Where the first word stands that may be a tag with a comma right behind it.
+fn tag_before_comma(text: &str) -> Option<Position> {
+    let is_tag = |word: &str| word.starts_with('!') && word.contains(',');
+    text.lines().enumerate().find_map(|(index, line)| {
+        let words = line.split([' ', '\t', '[', '{']);
+        let word = words.into_iter().find(|word| is_tag(word))?;
+        let before = line.get(..line.find(word)?)?;
+        Some(Position {
+            line: index + 1,
+            column: before.chars().count() + 1,
+        })
+    })
+}
+
+fn read_events(text: &str, env: Option<&Environment<'_>>) -> Result<Tree, Unreadable> {
     // The parser panics where a block scalar ends with the text and not with its line.
     let is_cut = !text.ends_with('\n');
     let last_break: &[u8] = if is_cut { b"\n" } else { b"" };
     let mut parser = Parser::new();
+    // Otherwise it takes some first letters for a broken byte order mark.
+    parser.set_encoding(Encoding::Utf8);
     parser.set_input(BufReader::new(text.as_bytes().chain(last_break)));
-    let length = u64::try_from(text.chars().count()).ok();
+    let length = u64::try_from(text.len()).ok();
     let mut builder = Builder {
         parser,
         env,
@@ -77,7 +111,7 @@ pub(in crate::yaml) fn read(text: &str, env: Option<&Environment<'_>>) -> Result
         position: None,
         message: "the file is empty".to_owned(),
         help: None,
-        is_depth: false,
+        is_final: false,
     })
 }
 
@@ -96,7 +130,7 @@ impl<R: BufRead> Builder<'_, R> {
             position: error.problem_mark().map(position_of),
             message: error.problem().to_owned(),
             help: None,
-            is_depth: false,
+            is_final: false,
         })
     }
 
@@ -106,7 +140,7 @@ impl<R: BufRead> Builder<'_, R> {
             let message = format!("mappings and lists nest deeper than {MAX_DEPTH}");
             self.path.clear();
             return Err(Unreadable {
-                is_depth: true,
+                is_final: true,
                 ..self.unreadable(&event, &message)
             });
         }
@@ -215,7 +249,7 @@ impl<R: BufRead> Builder<'_, R> {
             position: Some(position_of(event.start_mark)),
             message: message.to_owned(),
             help: None,
-            is_depth: false,
+            is_final: false,
         }
     }
 }
