@@ -3,10 +3,10 @@
 //! A syntax error is reported alone; else all that the JSON Schema of the document can say, at
 //! once; else all that the loader's own checks say, at once. [`convert`] lets `serde_yaml` read the
 //! text straight into the type, which is what 100 000 keys need. Only where that fails, and for
-//! every configuration ([`convert_with_env`]), a tree with positions is validated against the schema.
-//! The loader's checks note problems at [`FieldPath`]s, whose lines are found in the same tree.
-//! Nothing is checked but what the document says: of one that lacks its shape the schema's word is
-//! the last.
+//! every configuration ([`convert_with_env`]), a tree with positions is validated against the
+//! schema. The loader's checks note problems at [`FieldPath`]s, whose lines are found in the same
+//! tree. Nothing is checked but what the document says: of one that lacks its shape the schema's
+//! word is the last.
 //!
 //! Rules for Specs: derive `Deserialize` with `deny_unknown_fields` and `JsonSchema`, no `flatten`,
 //! no tagged or untagged enums. Mappings whose names are the operator's are [`Members`], free-form

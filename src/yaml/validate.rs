@@ -1,4 +1,5 @@
-//! Validates a tree against the schema of its document: everything that the schema can say, at once.
+//! Validates a tree against the schema of its document: everything that the schema can say, at
+//! once.
 //!
 //! The walk notes each problem at its field, and returns the document as a JSON value in which each
 //! scalar has the type that the schema asks for. No value is made up: if something is broken, the

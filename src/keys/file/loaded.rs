@@ -40,8 +40,8 @@ pub struct CheckedFiles {
     pub keys: LoadedKeys,
     /// What is wrong with the files that are at fault.
     pub faults: BTreeMap<PathBuf, Problems>,
-    /// Those of the files at fault that conflict with nothing but files that are missing, and will be
-    /// right once those are gone.
+    /// Those of the files at fault that conflict with nothing but files that are missing, and will
+    /// be right once those are gone.
     pub waiting: BTreeSet<PathBuf>,
 }
 
