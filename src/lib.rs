@@ -24,7 +24,7 @@
 //! - [`http`], [`redis`], [`tls`], [`watch`], [`yaml`]: mechanisms, each implemented once: answers
 //!   over HTTP; connections that reconnect; certificates that rotate; files that are watched; text
 //!   to typed values, or all problems of the text with their positions.
-//! - [`backoff`], `caught_panic`, [`clock`], [`error_chain`], [`mutex`], [`secret_format`],
+//! - [`backoff`], `caught_panic`, [`clock`], [`error_chain`], `mutex`, [`secret_format`],
 //!   [`units`]: leaves, which import nothing.
 //! - [`config`]: `keyward.yaml`, as written and as checked.
 //! - [`server`]: builds everything from a configuration, binds, reloads, drains.

@@ -4,7 +4,7 @@
 //! [`Fingerprint`] is what the file system shows of a path; a [`SettleTracker`] compares the
 //! fingerprints of one file and is pure; a [`WatchedFile`] joins the two; [`WatchedFiles`] are read
 //! together, such as a certificate and its key. The server combines events of
-//! [`DirectoryWatch`](events::DirectoryWatch) with slow polling; remote sources poll every second.
+//! `DirectoryWatch` with slow polling; remote sources poll every second.
 //! Nothing here knows what is in a file: the reader says whether the content can be used.
 
 use std::time::Duration;

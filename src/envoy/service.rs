@@ -1,7 +1,7 @@
 //! The service `envoy.service.auth.v3.Authorization`: the bytes of a check in, the bytes of its
 //! answer out.
 //!
-//! Written by hand in place of tonic's generated code, so that [`decode`] gets a request's bytes as
+//! Written by hand in place of tonic's generated code, so that `decode` gets a request's bytes as
 //! they were sent. Errors that a caller can trigger are answered as denials, panics included: Envoy
 //! treats a gRPC error as its own, and with `failure_mode_allow` it lets the request through. A
 //! client that disconnects drops the call's future, which needs no cleanup.
